@@ -1,0 +1,1 @@
+//! Criterion benches of the packet path; see `benches/`.

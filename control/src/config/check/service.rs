@@ -1,0 +1,232 @@
+//! Virtual services: what must go together and what cannot.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::code::Code;
+use crate::config::fields::Given;
+use crate::config::findings::Findings;
+use crate::config::model::{
+    Family, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
+};
+use crate::config::path::Path;
+use crate::config::raw;
+
+use super::{Lan, not_on_the_wire, real_server, selector};
+
+const SERVICES: Path<'static> = Path::Key(&Path::Root, "services");
+
+/// ipvsadm's `-p` without a number.
+const DEFAULT_TIMEOUT_S: u32 = 360;
+
+/// The services with their defaults; `None` if one lacks something that has no default.
+pub(super) fn services(
+    written: &[Option<raw::Service>],
+    lan: &Lan,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<Service>> {
+    selector::overlaps(written, findings);
+    marks(written, findings);
+    let free = free_mark(written);
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut all = Vec::with_capacity(written.len());
+    for (index, service) in written.iter().enumerate() {
+        let (path, Some(service)) = (SERVICES.item(index), service) else {
+            all.push(None);
+            continue;
+        };
+        check(service, free, lan, &path, findings);
+        let meant = meant(service, lan, &path, findings);
+        let name = match (&service.name, &meant) {
+            (Given::Good(name), _) => Some(name.clone()),
+            (Given::Absent, Some(meant)) => Some(meant.name.clone()),
+            _ => None,
+        };
+        if let Some(name) = name
+            && let Some(first) = names.insert(name.clone(), index)
+        {
+            let line = findings.line_of(&SERVICES.item(first));
+            let what = format!("the name `{name}` belongs to another service");
+            let hint = format!("see line {line}; give one of them another `name`");
+            findings.value(Code::DuplicateName, &path.key("name"), what, &hint);
+        }
+        all.push(meant);
+    }
+    all.into_iter().collect()
+}
+
+/// The family of the selectors, if one could be read.
+fn family(service: &raw::Service) -> Option<Family> {
+    service.selectors.all().iter().flatten().next().map(|selector| Family::of(selector.vip))
+}
+
+/// In the kernel, too, a mark may have one service per family.
+fn marks(written: &[Option<raw::Service>], findings: &mut Findings<'_>) {
+    let mut seen: HashMap<(Mark, Option<Family>), usize> = HashMap::new();
+    for (index, service) in written.iter().enumerate() {
+        let Some(service) = service else { continue };
+        let Some(mark) = service.mark.good() else { continue };
+        if let Some(first) = seen.insert((mark, family(service)), index) {
+            let line = findings.line_of(&SERVICES.item(first).key("mark"));
+            let what = format!("mark {mark} belongs to another service");
+            let hint = format!("see line {line}; put all selectors of a mark into one service");
+            findings.value(Code::DuplicateMark, &SERVICES.item(index).key("mark"), what, &hint);
+        }
+    }
+}
+
+/// A mark to suggest.
+fn free_mark(written: &[Option<raw::Service>]) -> u32 {
+    let used: HashSet<u32> =
+        written.iter().flatten().filter_map(|s| s.mark.good()).map(|mark| mark.0.get()).collect();
+    (1..=u32::MAX).find(|mark| !used.contains(mark)).unwrap_or(1)
+}
+
+/// Everything about a service but its real servers.
+fn check(
+    service: &raw::Service,
+    free_mark: u32,
+    lan: &Lan,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let selectors = service.selectors.all();
+    for (item, selector) in selectors.iter().enumerate() {
+        let Some(selector) = selector else { continue };
+        match &service.selectors {
+            raw::Selectors::Short(_) => vip(service, selector, lan, path, findings),
+            raw::Selectors::List(_) => {
+                vip(service, selector, lan, &path.key("selectors").item(item), findings);
+            }
+        }
+    }
+    if selectors.len() > 1 && service.mark.is_absent() {
+        let what = format!("{} selectors need a mark to be one service", selectors.len());
+        let hint = format!("write `mark: {free_mark}`, or make a service of each");
+        findings.value(Code::NeedsMark, &path.key("selectors"), what, &hint);
+    }
+    let persistent = match service.persistence {
+        Given::Absent | Given::Good(None) => false,
+        Given::Bad | Given::Good(Some(_)) => true,
+    };
+    let all_ports = matches!(selectors, [Some(Selector { vip_ports: VipPorts::All, .. })]);
+    if all_ports && service.mark.is_absent() && !persistent {
+        let what = "all ports (`vip_port: 0`) need persistence".to_owned();
+        let hint = "write `persistence: true` for 360 seconds";
+        findings.value(Code::NeedsPersistence, path, what, hint);
+    }
+    let client = service.tracking.good() == Some(Tracking::Client);
+    if client && !persistent {
+        let what = "`tracking: client` needs persistence: it tracks nothing else".to_owned();
+        let hint = "write `persistence: true` for 360 seconds";
+        findings.value(Code::ClientTrackingNeedsPersistence, &path.key("tracking"), what, hint);
+    }
+    if service.one_packet.good() == Some(true) {
+        one_packet(selectors, client, path, findings);
+    }
+}
+
+fn vip(
+    service: &raw::Service,
+    selector: &Selector,
+    lan: &Lan,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let vip = selector.vip;
+    if let Some(why) = not_on_the_wire(vip) {
+        let hint = "a VIP is an address that clients can reach";
+        findings.value(Code::NotUnicast, &path.key("vip"), format!("{vip} {why}"), hint);
+    }
+    if let Some(family) = family(service)
+        && family != Family::of(vip)
+    {
+        let what = format!("{vip} is not {family} as the first selector");
+        let hint = "make a service for each family; they may share a mark";
+        findings.value(Code::MixedFamilies, &path.key("vip"), what, hint);
+    }
+    if selector.vip_ports == VipPorts::All && lan.own.contains(&vip) {
+        let what = format!("all ports of {vip} are not free: it is the director's own address");
+        let hint = "use another VIP, or name the ports";
+        findings.value(Code::VipIsDirector, &path.key("vip"), what, hint);
+    }
+}
+
+/// `-o` schedules UDP packets only.
+fn one_packet(
+    selectors: &[Option<Selector>],
+    client: bool,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let path = path.key("one_packet");
+    let udp = selectors
+        .iter()
+        .any(|selector| selector.is_none_or(|found| found.protocol.overlaps(Protocol::Udp)));
+    if !udp {
+        let what = "`one_packet` is for UDP, and no selector has `udp` or `any`".to_owned();
+        findings.value(Code::OnePacket, &path, what, "remove `one_packet`");
+    } else if client {
+        let what = "`one_packet` and `tracking: client` exclude each other".to_owned();
+        findings.value(Code::OnePacket, &path, what, "remove one of them");
+    }
+}
+
+/// A service with its defaults.
+fn meant(
+    service: &raw::Service,
+    lan: &Lan,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Service> {
+    let persistence = persistence(service, path, findings);
+    let real_servers = real_server::real_servers(service, lan, path, findings);
+    let selectors = service.selectors.all().iter().copied().collect::<Option<Vec<Selector>>>()?;
+    let first = selectors.first()?;
+    let name = match &service.name {
+        Given::Good(name) => name.clone(),
+        Given::Absent | Given::Bad => default_name(service.mark.good(), first),
+    };
+    Some(Service {
+        name,
+        mark: service.mark.good(),
+        selectors,
+        scheduler: service.scheduler.or_default(),
+        persistence,
+        tracking: service.tracking.or_default(),
+        one_packet: service.one_packet.or(false),
+        real_servers: real_servers?,
+    })
+}
+
+fn default_name(mark: Option<Mark>, selector: &Selector) -> String {
+    let Selector { vip, protocol, vip_ports } = selector;
+    match (mark, Family::of(*vip)) {
+        (Some(mark), Family::V4) => format!("mark/{mark}"),
+        (Some(mark), Family::V6) => format!("mark6/{mark}"),
+        (None, Family::V4) => format!("{protocol}/{vip}:{vip_ports}"),
+        (None, Family::V6) => format!("{protocol}/[{vip}]:{vip_ports}"),
+    }
+}
+
+fn persistence(
+    service: &raw::Service,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Persistence> {
+    let raw::Persistence { timeout_s, prefix, netmask } = service.persistence.good()??;
+    let path = path.key("persistence");
+    let bits = match family(service) {
+        Some(Family::V4) => 32,
+        Some(Family::V6) | None => 128,
+    };
+    if bits == 128 && family(service).is_some() && !netmask.is_absent() {
+        let what = "IPv6 has no netmask".to_owned();
+        findings.key(Code::BadValue, &path.key("netmask"), what, "write `prefix: 64`");
+    }
+    let prefix = prefix.good().or(netmask.good()).unwrap_or(bits);
+    if prefix > bits {
+        let what = format!("{prefix} is above {bits}");
+        findings.value(Code::OutOfRange, &path.key("prefix"), what, "allowed for IPv4: 1 to 32");
+    }
+    Some(Persistence { timeout_s: timeout_s.or(DEFAULT_TIMEOUT_S), prefix })
+}

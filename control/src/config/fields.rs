@@ -1,0 +1,247 @@
+//! Reading the keys of a mapping, each with a problem of its own if it is wrong.
+
+use super::code::Code;
+use super::findings::Findings;
+use super::path::Path;
+use super::scalar::{Reject, shown};
+use super::suggest::{closest, listed};
+use super::tree::{Entry, Node, Value};
+
+/// A key's value, if there is one that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given<T> {
+    /// The key is not there.
+    Absent,
+    /// It is there and wrong, and that has been reported.
+    Bad,
+    /// It is there.
+    Good(T),
+}
+
+impl<T> Given<T> {
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Given::Absent)
+    }
+
+    pub(super) fn is_bad(&self) -> bool {
+        matches!(self, Given::Bad)
+    }
+
+    /// What was written, or the default. A wrong value is reported already, so the
+    /// default may stand for it while the rest is checked.
+    pub(super) fn or(self, default: T) -> T {
+        self.good().unwrap_or(default)
+    }
+
+    /// As [`Given::or`], with the type's own default.
+    pub(super) fn or_default(self) -> T
+    where
+        T: Default,
+    {
+        self.good().unwrap_or_default()
+    }
+
+    pub(super) fn good(self) -> Option<T> {
+        match self {
+            Given::Good(value) => Some(value),
+            Given::Absent | Given::Bad => None,
+        }
+    }
+}
+
+/// The keys of one mapping.
+pub(super) struct Fields<'a, 't> {
+    path: &'a Path<'a>,
+    node: &'a Node<'t>,
+    entries: &'a [Entry<'t>],
+}
+
+impl<'a, 't> Fields<'a, 't> {
+    /// Reports unknown and duplicate keys; `None` if this is no mapping. A null is an
+    /// empty mapping: a section whose keys are all commented out.
+    pub(super) fn open(
+        node: &'a Node<'t>,
+        path: &'a Path<'a>,
+        known: &[&str],
+        findings: &mut Findings<'_>,
+    ) -> Option<Self> {
+        let entries: &[Entry<'t>] = match &node.value {
+            Value::Map(entries) => entries,
+            _ if node.is_null() => &[],
+            _ => {
+                wrong_kind(node, path, "keys and values", findings);
+                return None;
+            }
+        };
+        let mut seen = vec![None; known.len()];
+        for entry in entries {
+            match known.iter().position(|key| *key == entry.key) {
+                None => unknown_key(entry, path, known, findings),
+                Some(index) => match seen.get_mut(index) {
+                    Some(Some(line)) => {
+                        let what = format!("the key {} is here twice", shown(&entry.key));
+                        let hint = format!("it is on line {line}, too");
+                        findings.at(entry.place, Code::DuplicateKey, path, what, &hint);
+                    }
+                    Some(first) => *first = Some(entry.place.line),
+                    None => {}
+                },
+            }
+        }
+        Some(Self { path, node, entries })
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The node under a key, whatever it is.
+    pub(super) fn find(&self, key: &str) -> Option<&'a Node<'t>> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// A value read from its text.
+    pub(super) fn read<T>(
+        &self,
+        key: &str,
+        findings: &mut Findings<'_>,
+        parse: impl FnOnce(&str) -> Result<T, Reject>,
+    ) -> Given<T> {
+        match self.find(key) {
+            None => Given::Absent,
+            Some(node) => scalar(node, &self.path.key(key), findings, parse),
+        }
+    }
+
+    /// One of several words.
+    pub(super) fn word<T: Copy>(
+        &self,
+        key: &str,
+        findings: &mut Findings<'_>,
+        words: &[(&str, T)],
+    ) -> Given<T> {
+        match self.find(key) {
+            None => Given::Absent,
+            Some(node) => word(node, &self.path.key(key), findings, words),
+        }
+    }
+
+    /// The items of a list; a null is an empty one.
+    pub(super) fn list(&self, key: &str, findings: &mut Findings<'_>) -> Given<&'a [Node<'t>]> {
+        let Some(node) = self.find(key) else { return Given::Absent };
+        match &node.value {
+            Value::List(items) => Given::Good(items),
+            _ if node.is_null() => Given::Good(&[]),
+            _ => {
+                wrong_kind(node, &self.path.key(key), "a list", findings);
+                Given::Bad
+            }
+        }
+    }
+
+    /// Reports a compulsory key that is not there.
+    pub(super) fn require(&self, key: &str, hint: &str, findings: &mut Findings<'_>) {
+        if !self.has(key) {
+            let what = format!("the key `{key}` is missing");
+            findings.at(self.node.place, Code::MissingKey, self.path, what, hint);
+        }
+    }
+
+    /// Reports a key that says nothing beside the others.
+    pub(super) fn pointless(&self, key: &str, why: &str, hint: &str, findings: &mut Findings<'_>) {
+        if self.has(key) {
+            let path = self.path.key(key);
+            findings.key(Code::Pointless, &path, format!("`{key}` {why}"), hint);
+        }
+    }
+}
+
+/// Reads a scalar that is a value of its own or an item of a list.
+pub(super) fn scalar<T>(
+    node: &Node<'_>,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+    parse: impl FnOnce(&str) -> Result<T, Reject>,
+) -> Given<T> {
+    let Some(text) = text(node, path, findings) else { return Given::Bad };
+    match parse(text) {
+        Ok(value) => Given::Good(value),
+        Err(Reject { code, what, hint }) => {
+            findings.at(node.place, code, path, what, &hint);
+            Given::Bad
+        }
+    }
+}
+
+/// Reads one of several words.
+pub(super) fn word<T: Copy>(
+    node: &Node<'_>,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+    words: &[(&str, T)],
+) -> Given<T> {
+    let Some(text) = text(node, path, findings) else { return Given::Bad };
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Given::Good(*value);
+    }
+    if !findings.full() {
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let hint = match closest(text, &names) {
+            Some(word) => format!("did you mean `{word}`? Possible: {}", listed(&names)),
+            None => format!("possible: {}", listed(&names)),
+        };
+        let what = format!("{} is not possible here", shown(text));
+        findings.at(node.place, Code::UnknownWord, path, what, &hint);
+    }
+    Given::Bad
+}
+
+/// The text of a scalar; reports anything else.
+fn text<'n>(node: &'n Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<&'n str> {
+    if node.is_null() {
+        let what = "there is no value here".to_owned();
+        findings.at(node.place, Code::MissingValue, path, what, "write one or remove the key");
+        return None;
+    }
+    match &node.value {
+        Value::Plain(text) | Value::Quoted(text) => Some(text),
+        Value::List(_) | Value::Map(_) => {
+            wrong_kind(node, path, "a single value", findings);
+            None
+        }
+    }
+}
+
+/// Reports that something of another shape belongs here.
+pub(super) fn wrong_kind(
+    node: &Node<'_>,
+    path: &Path<'_>,
+    wanted: &str,
+    findings: &mut Findings<'_>,
+) {
+    let is = match &node.value {
+        Value::Plain(_) | Value::Quoted(_) => "a single value",
+        Value::List(_) => "a list",
+        Value::Map(_) => "a mapping",
+    };
+    let what = format!("{wanted} must stand here, not {is}");
+    let hint = match (wanted, &node.value) {
+        ("a list", Value::Map(_)) => "put `- ` before the first key of each item",
+        ("keys and values", Value::List(_)) => "remove the `- `",
+        ("keys and values", _) => "write `key: value`, with a space after the colon",
+        _ => "",
+    };
+    findings.at(node.place, Code::WrongKind, path, what, hint);
+}
+
+fn unknown_key(entry: &Entry<'_>, path: &Path<'_>, known: &[&str], findings: &mut Findings<'_>) {
+    if findings.full() {
+        return;
+    }
+    let what = format!("there is no key {} here", shown(&entry.key));
+    let hint = match closest(&entry.key, known) {
+        Some(key) => format!("did you mean `{key}`?"),
+        None => format!("possible: {}", listed(known)),
+    };
+    findings.at(entry.place, Code::UnknownKey, path, what, &hint);
+}

@@ -1,0 +1,94 @@
+//! Collects problems while the file is read and checked.
+
+use super::code::Code;
+use super::path::Path;
+use super::problem::{Excerpt, Problem, Problems};
+use super::tree::{Node, Place, Value};
+
+/// The problems found so far, with what is needed to show where they are.
+pub(super) struct Findings<'t> {
+    text: &'t str,
+    root: &'t Node<'t>,
+    /// Byte offset of every line, made at the first problem.
+    lines: Vec<usize>,
+    list: Vec<Problem>,
+    more: bool,
+}
+
+impl<'t> Findings<'t> {
+    pub(super) fn new(text: &'t str, root: &'t Node<'t>) -> Self {
+        Self { text, root, lines: Vec::new(), list: Vec::new(), more: false }
+    }
+
+    /// Whether nothing more is taken, so that whatever would be found can be skipped.
+    pub(super) fn full(&self) -> bool {
+        self.more
+    }
+
+    /// Reports a value, or the nearest thing around it if it was not written.
+    pub(super) fn value(&mut self, code: Code, path: &Path<'_>, what: String, hint: &str) {
+        let place = self.root.nearest(path).place;
+        self.at(place, code, path, what, hint);
+    }
+
+    /// Reports a key: the last step of the path.
+    pub(super) fn key(&mut self, code: Code, path: &Path<'_>, what: String, hint: &str) {
+        let place = match path {
+            Path::Key(parent, key) => match &self.root.nearest(parent).value {
+                Value::Map(entries) => entries.iter().find(|e| e.key == *key).map(|e| e.place),
+                _ => None,
+            },
+            Path::Root | Path::Item(..) => None,
+        };
+        let place = place.unwrap_or_else(|| self.root.nearest(path).place);
+        self.at(place, code, path, what, hint);
+    }
+
+    /// Reports a place that a path alone does not name, such as a key's second mention.
+    /// An empty hint is none.
+    pub(super) fn at(
+        &mut self,
+        place: Place,
+        code: Code,
+        path: &Path<'_>,
+        what: String,
+        hint: &str,
+    ) {
+        if self.list.len() >= Problems::SHOWN {
+            self.more = true;
+            return;
+        }
+        let excerpt = Excerpt::of_line(self.line(place.line), place.column);
+        self.list.push(Problem {
+            code,
+            path: path.to_string(),
+            line: place.line,
+            column: place.column,
+            what,
+            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+            excerpt,
+        });
+    }
+
+    /// The line on which the value at a path stands.
+    pub(super) fn line_of(&self, path: &Path<'_>) -> u32 {
+        self.root.nearest(path).place.line
+    }
+
+    pub(super) fn finish(self, name: &str) -> Problems {
+        Problems::new(name, self.list, self.more)
+    }
+
+    fn line(&mut self, number: u32) -> &'t str {
+        if self.lines.is_empty() {
+            self.lines.push(0);
+            self.lines.extend(self.text.match_indices('\n').map(|(offset, _)| offset + 1));
+        }
+        (number as usize)
+            .checked_sub(1)
+            .and_then(|index| self.lines.get(index))
+            .and_then(|start| self.text.get(*start..))
+            .and_then(|rest| rest.lines().next())
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,93 @@
+//! The configuration file: YAML in, a [`Model`] that cannot be wrong out, or everything
+//! that is wrong with it at once.
+//!
+//! ```text
+//! bytes -> text (size, UTF-8, line length) -> tree (YAML with positions) -> raw (as written)
+//!       -> check (defaults, cross-checks) -> Model
+//! ```
+//!
+//! **Why a tree of our own, and which parser.** A serde deserializer stops at the first
+//! mistake and knows positions only in its error; an operator wants every mistake, each
+//! with line and column. So the values are read from a tree that remembers where each
+//! of them stands. It is built from the events of `saphyr-parser` (maintained, MIT or
+//! Apache-2.0, no `unsafe`, linear on nested brackets, streaming). A 6.5 MB file of
+//! 10,000 services with 8 real servers each takes it 0.15 s and almost no memory, where
+//! `serde_yaml` alone needs 107 MB, and 541 MB for 8 MiB of `a,a,a`: too much for a
+//! reader that is to stay within 128 MB whatever it is fed.
+//!
+//! `serde_yaml` (its maintained continuation) writes configurations ([`to_yaml`]), and in
+//! the tests it reads every example, too: both parsers must see the same values.
+//!
+//! Nothing outside this folder knows how YAML is read or written.
+
+mod check;
+mod code;
+mod fields;
+mod findings;
+pub mod model;
+mod path;
+mod problem;
+mod raw;
+mod scalar;
+mod suggest;
+mod text;
+mod tree;
+
+use std::path::Path;
+
+pub use code::Code;
+pub use model::Model;
+pub use problem::{Problem, Problems};
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+///
+/// Every problem of the file, sorted by line; a single one if it cannot be read, is too
+/// large or is no YAML.
+pub fn load(path: &Path) -> Result<Model, Problems> {
+    let name = path.display().to_string();
+    match text::read(path) {
+        Ok(bytes) => parse(&bytes, &name),
+        Err(problem) => Err(Problems::single(&name, problem)),
+    }
+}
+
+/// Checks a configuration that is already in memory; `name` stands for it in messages.
+///
+/// Whatever the bytes are, this ends within about a second and 128 MB.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub fn parse(bytes: impl AsRef<[u8]>, name: &str) -> Result<Model, Problems> {
+    let (settings, problems) = read(bytes.as_ref(), name);
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(Model::of_checked(settings)),
+        _ => Err(problems),
+    }
+}
+
+/// The model as YAML, every default spelt out; [`parse`] reads it back as an equal model.
+///
+/// # Errors
+///
+/// None in practice: every field has a YAML form. The writer's own error is passed on.
+pub fn to_yaml(model: &Model) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(model)
+}
+
+fn read(bytes: &[u8], name: &str) -> (Option<model::Settings>, Problems) {
+    let text = match text::checked(bytes) {
+        Ok(text) => text,
+        Err(problem) => return (None, Problems::single(name, problem)),
+    };
+    let root = match tree::build(text) {
+        Ok(root) => root,
+        Err(problem) => return (None, Problems::single(name, problem)),
+    };
+    let mut findings = findings::Findings::new(text, &root);
+    let settings =
+        raw::File::read(&root, &mut findings).and_then(|file| check::settings(file, &mut findings));
+    (settings, findings.finish(name))
+}

@@ -1,0 +1,216 @@
+//! The sections whose keys stand alone: each has its default.
+
+use std::path::PathBuf;
+
+use crate::config::code::Code;
+use crate::config::fields::{Fields, Given};
+use crate::config::findings::Findings;
+use crate::config::model::{
+    Compat, Control, Kernel, Log, LogFormat, LogLevel, Memory, Neighbours, Tables, Timeouts,
+};
+use crate::config::path::Path;
+use crate::config::scalar::{self, Reject, shown};
+use crate::config::tree::Value;
+
+/// ipvsadm's longest time: 31 days.
+pub(super) const MAX_TIMEOUT_S: u64 = 31 * 86_400;
+
+pub(super) fn memory(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Memory {
+    let path = Path::Root.key("memory");
+    let default = Memory::default();
+    let known = &["no_huge", "mib", "mbufs", "file_prefix"];
+    let Some(fields) =
+        file.find("memory").and_then(|node| Fields::open(node, &path, known, findings))
+    else {
+        return default;
+    };
+    Memory {
+        no_huge: fields.read("no_huge", findings, scalar::boolean).or(default.no_huge),
+        mib: fields
+            .read("mib", findings, |text| scalar::fitting(text, 64..=1 << 20))
+            .or(default.mib),
+        mbufs: fields
+            .read("mbufs", findings, |text| scalar::count(text, 1_024..=(1 << 24) - 1))
+            .or(default.mbufs),
+        file_prefix: fields
+            .read("file_prefix", findings, |text| scalar::name(text, "", 32))
+            .or(default.file_prefix),
+    }
+}
+
+pub(super) fn tables(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Tables {
+    let path = Path::Root.key("tables");
+    let default = Tables::default();
+    let known = &[
+        "connections",
+        "connections6",
+        "templates",
+        "templates6",
+        "clients",
+        "clients6",
+        "fragments",
+    ];
+    let Some(fields) =
+        file.find("tables").and_then(|node| Fields::open(node, &path, known, findings))
+    else {
+        return default;
+    };
+    let mut entries = |key, default| {
+        fields.read(key, findings, |text| scalar::count(text, 1_024..=1_000_000_000)).or(default)
+    };
+    Tables {
+        connections: entries("connections", default.connections),
+        connections6: entries("connections6", default.connections6),
+        templates: entries("templates", default.templates),
+        templates6: entries("templates6", default.templates6),
+        clients: entries("clients", default.clients),
+        clients6: entries("clients6", default.clients6),
+        fragments: entries("fragments", default.fragments),
+    }
+}
+
+pub(super) fn timeouts(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Timeouts {
+    let path = Path::Root.key("timeouts");
+    let default = Timeouts::default();
+    let known = &["tcp", "tcp_fin", "udp"];
+    let Some(fields) =
+        file.find("timeouts").and_then(|node| Fields::open(node, &path, known, findings))
+    else {
+        return default;
+    };
+    let mut timeout = |key, default| {
+        fields.read(key, findings, |text| scalar::seconds(text, 1..=MAX_TIMEOUT_S)).or(default)
+    };
+    Timeouts {
+        tcp_s: timeout("tcp", default.tcp_s),
+        tcp_fin_s: timeout("tcp_fin", default.tcp_fin_s),
+        udp_s: timeout("udp", default.udp_s),
+    }
+}
+
+pub(super) fn neighbours(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Neighbours {
+    let path = Path::Root.key("neighbours");
+    let default = Neighbours::default();
+    let known = &["reachable", "retransmit", "retries", "held_frames", "entries"];
+    let Some(fields) =
+        file.find("neighbours").and_then(|node| Fields::open(node, &path, known, findings))
+    else {
+        return default;
+    };
+    let millis = |text: &str, range| -> Result<u32, Reject> {
+        // An hour of milliseconds fits into 32 bits.
+        scalar::millis(text, range).map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))
+    };
+    Neighbours {
+        reachable_ms: fields
+            .read("reachable", findings, |text| millis(text, 1_000..=3_600_000))
+            .or(default.reachable_ms),
+        retransmit_ms: fields
+            .read("retransmit", findings, |text| millis(text, 10..=60_000))
+            .or(default.retransmit_ms),
+        retries: fields
+            .read("retries", findings, |text| scalar::fitting(text, 1..=20))
+            .or(default.retries),
+        held_frames: fields
+            .read("held_frames", findings, |text| scalar::fitting(text, 0..=1_024))
+            .or(default.held_frames),
+        entries: fields
+            .read("entries", findings, |text| scalar::count(text, 16..=65_536))
+            .or(default.entries),
+    }
+}
+
+pub(super) fn control(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Control {
+    let path = Path::Root.key("control");
+    let default = Control::default();
+    let Some(fields) = file
+        .find("control")
+        .and_then(|node| Fields::open(node, &path, &["socket", "watch"], findings))
+    else {
+        return default;
+    };
+    Control {
+        socket: fields.read("socket", findings, socket).or(default.socket),
+        watch: fields.read("watch", findings, scalar::boolean).or(default.watch),
+    }
+}
+
+/// `sun_path` has 108 bytes, the last one a zero.
+fn socket(text: &str) -> Result<PathBuf, Reject> {
+    if text.len() > 107 {
+        let what = format!("{} has more than 107 bytes", shown(text));
+        return Err(Reject::new(Code::OutOfRange, what, "put the socket into a shorter path"));
+    }
+    if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+        let what = format!("{} is not the absolute path of a socket", shown(text));
+        return Err(Reject::new(Code::BadValue, what, "such as /run/director/control.sock"));
+    }
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn log(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Log {
+    const LEVELS: &[(&str, LogLevel)] = &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let path = Path::Root.key("log");
+    let default = Log::default();
+    let Some(node) = file.find("log") else { return default };
+    if let Value::Plain(_) | Value::Quoted(_) = &node.value
+        && !node.is_null()
+    {
+        // The short form: `log: debug`.
+        return Log { level: file.word("log", findings, LEVELS).or(default.level), ..default };
+    }
+    let Some(fields) = Fields::open(node, &path, &["level", "format"], findings) else {
+        return default;
+    };
+    Log {
+        level: fields.word("level", findings, LEVELS).or(default.level),
+        format: fields
+            .word("format", findings, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+            .or(default.format),
+    }
+}
+
+pub(super) fn compat(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Compat {
+    let path = Path::Root.key("compat");
+    let default = Compat::default();
+    let known = &[
+        "kernel",
+        "sloppy_tcp",
+        "sloppy_sctp",
+        "conn_reuse_mode",
+        "expire_nodest_conn",
+        "expire_quiescent_template",
+    ];
+    let Some(fields) =
+        file.find("compat").and_then(|node| Fields::open(node, &path, known, findings))
+    else {
+        return default;
+    };
+    let kernel = fields
+        .word("kernel", findings, &[("new", Kernel::New), ("classic", Kernel::Classic)])
+        .or(default.kernel);
+    let conn_reuse_mode = fields
+        .read("conn_reuse_mode", findings, |text| scalar::fitting(text, 0..=3))
+        .or(default.conn_reuse_mode);
+    let mut switch = |key, default: bool| -> bool {
+        let given: Given<bool> = fields.read(key, findings, scalar::boolean);
+        given.or(default)
+    };
+    Compat {
+        kernel,
+        conn_reuse_mode,
+        sloppy_tcp: switch("sloppy_tcp", default.sloppy_tcp),
+        sloppy_sctp: switch("sloppy_sctp", default.sloppy_sctp),
+        expire_nodest_conn: switch("expire_nodest_conn", default.expire_nodest_conn),
+        expire_quiescent_template: switch(
+            "expire_quiescent_template",
+            default.expire_quiescent_template,
+        ),
+    }
+}

@@ -1,0 +1,280 @@
+//! `services[]` as written.
+
+use crate::config::code::Code;
+use crate::config::fields::{Fields, Given, word, wrong_kind};
+use crate::config::findings::Findings;
+use crate::config::model::{HashFlags, Mark, Protocol, Scheduler, Selector, Tracking};
+use crate::config::path::Path;
+use crate::config::scalar::{self, Reject};
+use crate::config::tree::{Node, Value};
+
+use super::real_server::RealServer;
+use super::section::MAX_TIMEOUT_S;
+
+/// A virtual service as written.
+pub(in crate::config) struct Service {
+    pub(in crate::config) name: Given<String>,
+    pub(in crate::config) mark: Given<Mark>,
+    pub(in crate::config) selectors: Selectors,
+    pub(in crate::config) scheduler: Given<Scheduler>,
+    /// `Good(None)` is `persistence: false`.
+    pub(in crate::config) persistence: Given<Option<Persistence>>,
+    pub(in crate::config) tracking: Given<Tracking>,
+    pub(in crate::config) one_packet: Given<bool>,
+    pub(in crate::config) real_servers: Vec<Option<RealServer>>,
+}
+
+/// The two ways to say what belongs to a service. `None` for a selector that cannot be
+/// read, so that the index is the one in the file.
+pub(in crate::config) enum Selectors {
+    /// `vip`, `protocol`, `vip_port` in the service itself.
+    Short(Option<Selector>),
+    /// `selectors:`.
+    List(Vec<Option<Selector>>),
+}
+
+impl Selectors {
+    pub(in crate::config) fn all(&self) -> &[Option<Selector>] {
+        match self {
+            Selectors::Short(selector) => std::slice::from_ref(selector),
+            Selectors::List(selectors) => selectors,
+        }
+    }
+}
+
+/// `persistence:` as written; the prefix has yet to be held against the family.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Persistence {
+    pub(in crate::config) timeout_s: Given<u32>,
+    pub(in crate::config) prefix: Given<u8>,
+    pub(in crate::config) netmask: Given<u8>,
+}
+
+impl Persistence {
+    fn plain() -> Self {
+        Self { timeout_s: Given::Absent, prefix: Given::Absent, netmask: Given::Absent }
+    }
+}
+
+const KEYS: &[&str] = &[
+    "name",
+    "mark",
+    "selectors",
+    "vip",
+    "protocol",
+    "vip_port",
+    "scheduler",
+    "persistence",
+    "tracking",
+    "one_packet",
+    "real_servers",
+];
+
+const SELECTOR_KEYS: &[&str] = &["vip", "protocol", "vip_port"];
+
+const PROTOCOLS: &[(&str, Protocol)] = &[
+    ("tcp", Protocol::Tcp),
+    ("udp", Protocol::Udp),
+    ("sctp", Protocol::Sctp),
+    ("any", Protocol::Any),
+];
+
+const PLAIN: HashFlags = HashFlags { fallback: false, port: false };
+
+const SCHEDULERS: &[(&str, Scheduler)] = &[
+    ("rr", Scheduler::Rr),
+    ("wrr", Scheduler::Wrr),
+    ("lc", Scheduler::Lc),
+    ("wlc", Scheduler::Wlc),
+    ("lblc", Scheduler::Lblc),
+    ("lblcr", Scheduler::Lblcr),
+    ("dh", Scheduler::Dh),
+    ("sh", Scheduler::Sh(PLAIN)),
+    ("mh", Scheduler::Mh(PLAIN)),
+    ("sed", Scheduler::Sed),
+    ("nq", Scheduler::Nq),
+    ("fo", Scheduler::Fo),
+    ("ovf", Scheduler::Ovf),
+    ("twos", Scheduler::Twos),
+];
+
+impl Service {
+    pub(super) fn read_all(
+        file: &Fields<'_, '_>,
+        findings: &mut Findings<'_>,
+    ) -> Vec<Option<Self>> {
+        let path = Path::Root.key("services");
+        let items = file.list("services", findings).good().unwrap_or_default();
+        let mut all = Vec::new();
+        for (index, node) in items.iter().enumerate() {
+            if findings.full() {
+                break;
+            }
+            all.push(Service::read(node, &path.item(index), findings));
+        }
+        all
+    }
+
+    fn read(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<Self> {
+        let fields = Fields::open(node, path, KEYS, findings)?;
+        Some(Self {
+            name: fields.read("name", findings, |text| scalar::name(text, ":/[]", 64)),
+            mark: fields.read("mark", findings, mark),
+            selectors: selectors(&fields, path, findings),
+            scheduler: scheduler(&fields, path, findings),
+            persistence: persistence(&fields, path, findings),
+            tracking: fields.word(
+                "tracking",
+                findings,
+                &[("full", Tracking::Full), ("client", Tracking::Client)],
+            ),
+            one_packet: fields.read("one_packet", findings, scalar::boolean),
+            real_servers: RealServer::read_all(&fields, path, findings),
+        })
+    }
+}
+
+fn mark(text: &str) -> Result<Mark, Reject> {
+    scalar::fitting::<u32>(text, 1..=u64::from(u32::MAX)).and_then(|number| {
+        number.try_into().map(Mark).map_err(|_| {
+            Reject::new(Code::OutOfRange, "0 is no mark".to_owned(), "leave the key out")
+        })
+    })
+}
+
+fn selectors(
+    fields: &Fields<'_, '_>,
+    service: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Selectors {
+    let short = SELECTOR_KEYS.iter().find(|key| fields.has(key));
+    match (short, fields.list("selectors", findings)) {
+        (Some(_), Given::Absent) => Selectors::Short(selector(fields, findings)),
+        (Some(key), _) => {
+            let what = format!("`{key}` and `selectors` exclude each other");
+            let hint = "put everything into `selectors`";
+            findings.key(Code::Conflict, &service.key(key), what, hint);
+            Selectors::List(vec![None])
+        }
+        (None, Given::Good(items)) => {
+            let path = service.key("selectors");
+            if items.is_empty() {
+                let what = "the list of selectors is empty".to_owned();
+                let hint = "no packet would ever belong to this service";
+                findings.value(Code::OutOfRange, &path, what, hint);
+                return Selectors::List(vec![None]);
+            }
+            let read = |(index, node)| {
+                let path = path.item(index);
+                let fields = Fields::open(node, &path, SELECTOR_KEYS, findings)?;
+                selector(&fields, findings)
+            };
+            Selectors::List(items.iter().enumerate().map(read).collect())
+        }
+        (None, Given::Bad) => Selectors::List(vec![None]),
+        (None, Given::Absent) => {
+            let hint = "such as `vip: 198.18.255.1`, with `protocol` and `vip_port`";
+            fields.require("selectors", hint, findings);
+            Selectors::List(vec![None])
+        }
+    }
+}
+
+fn selector(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Selector> {
+    fields.require("vip", "such as `vip: 198.18.255.1`", findings);
+    fields.require("protocol", "`tcp`, `udp`, `sctp` or `any`", findings);
+    fields.require("vip_port", "a port (443), a range (8000-8010) or 0 for all", findings);
+    let vip = fields.read("vip", findings, |text| scalar::address(text, "vip_port")).good();
+    let protocol = fields.word("protocol", findings, PROTOCOLS).good();
+    let vip_ports = fields.read("vip_port", findings, scalar::vip_ports).good();
+    Some(Selector { vip: vip?, protocol: protocol?, vip_ports: vip_ports? })
+}
+
+/// `wlc`, or `{name: sh, fallback: true, port: true}`.
+fn scheduler(
+    fields: &Fields<'_, '_>,
+    service: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Given<Scheduler> {
+    let Some(node) = fields.find("scheduler") else { return Given::Absent };
+    let path = service.key("scheduler");
+    let Value::Map(_) = &node.value else { return word(node, &path, findings, SCHEDULERS) };
+    let Some(fields) = Fields::open(node, &path, &["name", "fallback", "port"], findings) else {
+        return Given::Bad;
+    };
+    fields.require("name", "such as `name: sh`", findings);
+    let Given::Good(scheduler) = fields.word("name", findings, SCHEDULERS) else {
+        return Given::Bad;
+    };
+    let flags = HashFlags {
+        fallback: fields.read("fallback", findings, scalar::boolean).or(false),
+        port: fields.read("port", findings, scalar::boolean).or(false),
+    };
+    Given::Good(match scheduler {
+        Scheduler::Sh(_) => Scheduler::Sh(flags),
+        Scheduler::Mh(_) => Scheduler::Mh(flags),
+        other => {
+            for key in ["fallback", "port"] {
+                let why = format!("has no meaning for the scheduler `{}`", other.name());
+                fields.pointless(key, &why, "only `sh` and `mh` have flags", findings);
+            }
+            other
+        }
+    })
+}
+
+/// `true`, a time, or `{timeout: 360, netmask: 255.255.255.0}`.
+fn persistence(
+    fields: &Fields<'_, '_>,
+    service: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Given<Option<Persistence>> {
+    let Some(node) = fields.find("persistence") else { return Given::Absent };
+    let path = service.key("persistence");
+    let timeout = |text: &str| scalar::seconds(text, 1..=MAX_TIMEOUT_S);
+    match &node.value {
+        Value::List(_) => {
+            wrong_kind(node, &path, "keys and values", findings);
+            Given::Bad
+        }
+        Value::Plain(text) | Value::Quoted(text) if !node.is_null() => {
+            match scalar::boolean(text) {
+                Ok(true) => Given::Good(Some(Persistence::plain())),
+                Ok(false) => Given::Good(None),
+                Err(_) => match fields.read("persistence", findings, timeout) {
+                    Given::Good(timeout_s) => Given::Good(Some(Persistence {
+                        timeout_s: Given::Good(timeout_s),
+                        ..Persistence::plain()
+                    })),
+                    Given::Absent | Given::Bad => Given::Bad,
+                },
+            }
+        }
+        Value::Plain(_) | Value::Quoted(_) | Value::Map(_) => {
+            let known = &["timeout", "netmask", "prefix"];
+            let Some(fields) = Fields::open(node, &path, known, findings) else {
+                return Given::Bad;
+            };
+            if fields.has("netmask") && fields.has("prefix") {
+                let what = "`netmask` and `prefix` exclude each other".to_owned();
+                findings.key(Code::Conflict, &path.key("netmask"), what, "keep one of them");
+            }
+            Given::Good(Some(Persistence {
+                timeout_s: fields.read("timeout", findings, timeout),
+                prefix: fields.read("prefix", findings, |text| scalar::fitting(text, 1..=128)),
+                netmask: fields.read("netmask", findings, netmask),
+            }))
+        }
+    }
+}
+
+/// A mask without ones would make all clients one.
+fn netmask(text: &str) -> Result<u8, Reject> {
+    match scalar::netmask(text)? {
+        0 => {
+            let what = format!("{text} would make all clients one");
+            Err(Reject::new(Code::OutOfRange, what, "allowed: 128.0.0.0 to 255.255.255.255"))
+        }
+        prefix => Ok(prefix),
+    }
+}

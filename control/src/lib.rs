@@ -1,0 +1,3 @@
+//! The parts of the program `director` that tests and benches use, too.
+
+pub mod config;

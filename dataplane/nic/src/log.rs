@@ -1,0 +1,160 @@
+//! DPDK's own log: taken off the terminal, kept for errors and `--verbose`.
+
+use std::collections::VecDeque;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::raw::c_char;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Detail, NicError};
+
+/// How lines begin that DPDK and its drivers' libraries print past the log.
+const FOREIGN: [&str; 3] = ["EAL:", "libbpf:", "libxdp:"];
+/// Lines kept.
+const KEPT: usize = 256;
+
+struct Log {
+    lines: VecDeque<String>,
+    partial: String,
+}
+
+static LOG: Mutex<Log> = Mutex::new(Log { lines: VecDeque::new(), partial: String::new() });
+
+fn log() -> MutexGuard<'static, Log> {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last lines that DPDK has logged, oldest first. Each was also a `tracing` event of the
+/// target `dpdk` at debug level.
+pub fn dpdk_log() -> Vec<String> {
+    log().lines.iter().cloned().collect()
+}
+
+/// The version of the DPDK that is loaded, as `DPDK 22.11.11`.
+pub fn dpdk_version() -> String {
+    // SAFETY: the answer is a constant C string inside DPDK.
+    let version = unsafe { CStr::from_ptr(capsule_ffi::rte_version()) };
+    version.to_string_lossy().into_owned()
+}
+
+/// Sends DPDK's log here from now on.
+pub(crate) fn capture() -> Result<(), NicError> {
+    // SAFETY: `sink` matches the declared signature and lives as long as the program.
+    if unsafe { capsule_ffi::shim_capture_log(Some(sink)) } == 0 {
+        return Ok(());
+    }
+    Err(NicError::Eal { detail: Detail("no stream for its log".to_owned()) })
+}
+
+/// The last line, for the end of an error's sentence.
+pub(crate) fn last_line() -> Detail {
+    Detail(log().lines.back().cloned().unwrap_or_default())
+}
+
+/// Whether a line contains this text.
+pub(crate) fn mentions(text: &str) -> bool {
+    log().lines.iter().any(|line| line.contains(text))
+}
+
+unsafe extern "C" fn sink(text: *const c_char, length: usize) {
+    // SAFETY: the C library hands over `length` readable bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
+    append(&String::from_utf8_lossy(bytes));
+}
+
+fn append(text: &str) {
+    let mut complete = Vec::new();
+    {
+        let mut log = log();
+        log.partial.push_str(text);
+        while let Some(end) = log.partial.find('\n') {
+            let line: String = log.partial.drain(..=end).collect();
+            let line = line.trim().to_owned();
+            if line.is_empty() {
+                continue;
+            }
+            if log.lines.len() == KEPT {
+                log.lines.pop_front();
+            }
+            log.lines.push_back(line.clone());
+            complete.push(line);
+        }
+    }
+    for line in complete {
+        tracing::debug!(target: "dpdk", "{line}");
+    }
+}
+
+/// Runs `work` with standard error caught: DPDK prints its fatal messages there, past its
+/// log. What others printed meanwhile is printed afterwards.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    let Some(caught) = CaughtStderr::begin() else { return work() };
+    let answer = work();
+    caught.end();
+    answer
+}
+
+struct CaughtStderr {
+    caught: File,
+    original: OwnedFd,
+}
+
+impl CaughtStderr {
+    fn begin() -> Option<Self> {
+        // SAFETY: a constant C string; the answer is checked before it is owned.
+        let caught = unsafe { libc::memfd_create(c"stderr".as_ptr(), libc::MFD_CLOEXEC) };
+        if caught < 0 {
+            return None;
+        }
+        // SAFETY: a new descriptor that nobody else owns.
+        let caught = unsafe { File::from_raw_fd(caught) };
+        // SAFETY: duplicates a number; a closed one answers -1.
+        let original = unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, 3) };
+        if original < 0 {
+            return None;
+        }
+        // SAFETY: a new descriptor that nobody else owns.
+        let original = unsafe { OwnedFd::from_raw_fd(original) };
+        // SAFETY: both are open; standard error is put back in `end`.
+        let set = unsafe { libc::dup2(caught.as_raw_fd(), libc::STDERR_FILENO) };
+        (set >= 0).then_some(Self { caught, original })
+    }
+
+    fn end(mut self) {
+        // SAFETY: both are open.
+        unsafe { libc::dup2(self.original.as_raw_fd(), libc::STDERR_FILENO) };
+        let mut text = String::new();
+        if self.caught.seek(SeekFrom::Start(0)).is_err()
+            || self.caught.read_to_string(&mut text).is_err()
+        {
+            return;
+        }
+        for line in text.lines() {
+            if FOREIGN.iter().any(|of| line.starts_with(of)) {
+                tracing::debug!(target: "dpdk", "{line}");
+            } else {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_become_lines_and_only_the_last_are_kept() {
+        append("EAL: half ");
+        append("a line\nEAL: and another\n\n");
+        assert_eq!(last_line(), Detail("EAL: and another".to_owned()));
+        assert!(mentions("half a line"));
+        for n in 0..2 * KEPT {
+            append(&format!("line {n}\n"));
+        }
+        assert_eq!(dpdk_log().len(), KEPT);
+        assert!(!mentions("half a line"));
+    }
+}

@@ -1,0 +1,405 @@
+//! Ports: the plan for each before capsule configures it, and what became of it.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::mem;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use capsule_ffi as ffi;
+use dataplane::wire::ethernet::Mac;
+
+use crate::config::{NicConfig, PortConfig};
+use crate::error::NicError;
+use crate::handle::SharedPort;
+use crate::interface;
+use crate::log;
+use crate::queue::{Alive, Queue};
+
+/// What became of a configured port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortInfo {
+    /// The port's name in Director.
+    pub name: String,
+    /// The device as configured.
+    pub device: String,
+    /// DPDK's driver, `net_af_packet` for example.
+    pub driver: String,
+    /// The port's address.
+    pub mac: Mac,
+    /// The largest IP packet in bytes.
+    pub mtu: u16,
+    /// Whether the link was up when the port was opened.
+    pub link_up: bool,
+    /// Its speed then in Mbit/s; 0 where unknown.
+    pub link_mbps: u32,
+    /// The cores that receive, in the order of the receive queues.
+    pub cores: Vec<usize>,
+    /// Receive queues.
+    pub rx_queues: u16,
+    /// Transmit queues.
+    pub tx_queues: u16,
+    /// The device has fewer transmit queues than there are cores: some are shared, behind a lock.
+    pub tx_shared: bool,
+    /// Frames that each receive queue holds.
+    pub rx_descriptors: u16,
+    /// Frames that each transmit queue holds.
+    pub tx_descriptors: u16,
+    /// Receive-side scaling, where it is on.
+    pub rss: Option<Rss>,
+    /// The NUMA node whose pool the port uses.
+    pub numa_node: u32,
+    /// As configured.
+    pub kernel_facing: bool,
+}
+
+/// How a port spreads frames over its receive queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rss {
+    /// What is hashed, as DPDK's `RTE_ETH_RSS_*` bits.
+    pub fields: u64,
+    /// Whether addresses alone are hashed for TCP and UDP (no port numbers).
+    pub addresses_only: bool,
+    /// The key; empty where the driver does not tell.
+    pub key: Vec<u8>,
+    /// Bytes of key that the device wants; 0 where it has no key.
+    pub key_len: u8,
+    /// The receive queue of each hash value modulo the table's length; empty where the driver
+    /// does not tell.
+    pub table: Vec<u16>,
+}
+
+/// A port that is set up and started.
+pub(crate) struct OpenPort {
+    pub info: PortInfo,
+    pub queues: BTreeMap<usize, Queue>,
+    pub shared: SharedPort,
+}
+
+struct Plan {
+    ports: Vec<PortPlan>,
+    cores: usize,
+}
+
+struct PortPlan {
+    config: PortConfig,
+    problem: Option<NicError>,
+    configured: Option<(u16, u16)>,
+    rss_fields: u64,
+}
+
+static PLAN: Mutex<Plan> = Mutex::new(Plan { ports: Vec::new(), cores: 0 });
+
+fn plan() -> MutexGuard<'static, Plan> {
+    PLAN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes down what capsule cannot say about the ports; [`on_configure`] applies it.
+pub(crate) fn prepare(config: &NicConfig) {
+    let mut plan = plan();
+    plan.cores = config.cores().len();
+    plan.ports = config
+        .ports
+        .iter()
+        .map(|port| PortPlan {
+            config: port.clone(),
+            problem: None,
+            configured: None,
+            rss_fields: 0,
+        })
+        .collect();
+    drop(plan);
+    ffi::set_data_room(data_room(config));
+    ffi::set_configure_hook(on_configure);
+}
+
+/// Bytes of an mbuf: headroom, and the longest frame with two VLAN tags, at least 2,048.
+pub(crate) fn data_room(config: &NicConfig) -> u16 {
+    const ETHERNET_AND_TAGS: u16 = 14 + 2 * 4;
+    let longest = config.ports.iter().map(|port| port.mtu).max().unwrap_or(0);
+    let frame = longest.saturating_add(ETHERNET_AND_TAGS).max(2048);
+    frame.saturating_add(63) / 64 * 64 + ffi::RTE_PKTMBUF_HEADROOM as u16
+}
+
+/// Sees a port's configuration before DPDK does: a transmit queue for every core, the MTU,
+/// the RSS key, and fast release of mbufs only where there is one pool to release them to.
+fn on_configure(id: u16, rx_queues: u16, tx_queues: &mut u16, conf: &mut ffi::rte_eth_conf) {
+    let Some(device) = device_info(id) else { return };
+    let mut plan = plan();
+    let wanted = u16::try_from(plan.cores).unwrap_or(u16::MAX).max(*tx_queues);
+    let Some(port) = plan.ports.iter_mut().find(|p| id_of(&p.config) == Some(id)) else { return };
+    *tx_queues = wanted.min(device.max_tx_queues).max(*tx_queues);
+    port.configured = Some((rx_queues, *tx_queues));
+    if ffi::pools().len() > 1 {
+        conf.txmode.offloads &= !ffi::DEV_TX_OFFLOAD_MBUF_FAST_FREE;
+    }
+    let (least, most) = (u32::from(device.min_mtu), u32::from(device.max_mtu));
+    conf.rxmode.mtu = u32::from(port.config.mtu);
+    if conf.rxmode.mtu < least || conf.rxmode.mtu > most {
+        let name = port.config.name.clone();
+        port.problem = Some(NicError::Mtu { port: name, mtu: port.config.mtu, least, most });
+    }
+    if let Some(key) = port.config.rss_key.as_mut().filter(|_| rx_queues > 1) {
+        match u8::try_from(key.len()) {
+            Ok(have) if have == device.hash_key_size => {
+                // The key lives in the plan, which is not changed while ports are set up.
+                conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
+                conf.rx_adv_conf.rss_conf.rss_key_len = have;
+            }
+            _ => {
+                let (have, want) = (key.len(), device.hash_key_size);
+                port.problem = Some(NicError::RssKey { port: port.config.name.clone(), have, want });
+            }
+        }
+    }
+    port.rss_fields = conf.rx_adv_conf.rss_conf.rss_hf;
+}
+
+/// The number of a configured port's device, if DPDK has it.
+fn id_of(config: &PortConfig) -> Option<u16> {
+    let name = CString::new(config.parsed_device().name).ok()?;
+    let mut id = 0;
+    // SAFETY: a valid C string and a place for the answer.
+    let answer = unsafe { ffi::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut id) };
+    (answer == 0).then_some(id)
+}
+
+fn device_info(id: u16) -> Option<ffi::rte_eth_dev_info> {
+    let mut info = ffi::rte_eth_dev_info::default();
+    // SAFETY: a place for the answer; an unknown port is an error.
+    (unsafe { ffi::rte_eth_dev_info_get(id, &mut info) } == 0).then_some(info)
+}
+
+/// Which port made capsule fail, and why: the first that is missing, has too few queues,
+/// cannot have what the plan wants, or was not configured to its end.
+pub(crate) fn diagnose() -> Option<NicError> {
+    let plan = plan();
+    for port in &plan.ports {
+        let PortConfig { name, device, cores, .. } = &port.config;
+        let (name, device) = (name.clone(), device.clone());
+        let Some(id) = id_of(&port.config) else {
+            let detail = log::last_line();
+            return Some(if log::mentions("Device or resource busy") {
+                NicError::DeviceBusy { port: name, device, detail }
+            } else {
+                NicError::DeviceFailed { port: name, device, detail }
+            });
+        };
+        if let Some(info) = device_info(id) {
+            let queues = info.max_rx_queues.min(info.max_tx_queues);
+            if usize::from(queues) < cores.len() {
+                let advice = queue_advice(&port.config);
+                let cores = cores.len();
+                return Some(NicError::MoreCoresThanQueues { port: name, device, cores, queues, advice });
+            }
+        }
+        if port.problem.is_some() {
+            return port.problem.clone();
+        }
+        if port.configured.is_none() {
+            break;
+        }
+    }
+    let last = plan.ports.iter().rfind(|p| p.configured.is_some()).or(plan.ports.first())?;
+    let (port, device) = (last.config.name.clone(), last.config.device.clone());
+    let detail = log::last_line();
+    Some(if log::mentions("busy") {
+        NicError::DeviceBusy { port, device, detail }
+    } else {
+        NicError::PortSetup { port, device, step: "set up its queues", detail }
+    })
+}
+
+fn queue_advice(config: &PortConfig) -> &'static str {
+    let device = config.parsed_device();
+    if device.is("net_af_packet") {
+        "add qpairs=N to the device's arguments or take fewer cores"
+    } else if device.is("net_af_xdp") {
+        "add queue_count=N to the device's arguments or take fewer cores"
+    } else if device.is("net_vhost") || device.is("net_virtio_user") {
+        "add queues=N to the device's arguments or take fewer cores"
+    } else {
+        "take fewer cores or a device with more queues"
+    }
+}
+
+/// Sets up what capsule did not (the other cores' transmit queues), starts the port and
+/// reads what became of it.
+pub(crate) fn finish(
+    config: &PortConfig,
+    all_cores: &[usize],
+    alive: &Alive,
+) -> Result<OpenPort, NicError> {
+    let (rx_queues, tx_queues, problem, fields) = {
+        let plan = plan();
+        let planned = plan.ports.iter().find(|p| p.config.name == config.name);
+        let (rx, tx) = planned.and_then(|p| p.configured).unwrap_or((0, 0));
+        let problem = planned.and_then(|p| p.problem.clone());
+        (rx, tx, problem, planned.map_or(0, |p| p.rss_fields))
+    };
+    let refusal = |step| {
+        let (port, device) = (config.name.clone(), config.device.clone());
+        NicError::PortSetup { port, device, step, detail: log::last_line() }
+    };
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let id = id_of(config).ok_or_else(|| refusal("be found"))?;
+    let device = device_info(id).ok_or_else(|| refusal("describe itself"))?;
+    let cores = config.sorted_cores();
+    let node = pool_node(id, &cores);
+    let pool = ffi::pools().into_iter().find(|pool| pool.node == node);
+    let pool = pool.ok_or_else(|| refusal("use a pool of its NUMA node"))?.raw;
+
+    let (mut rxd, mut txd) = (config.rx_descriptors, config.tx_descriptors);
+    // SAFETY: two places for the answers; the port exists.
+    unsafe { ffi::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rxd, &mut txd) };
+    for queue in rx_queues..tx_queues {
+        // SAFETY: the port is configured for `tx_queues` and not started; defaults are used.
+        let answer = unsafe { ffi::rte_eth_tx_queue_setup(id, queue, txd, node as u32, ptr::null()) };
+        if answer != 0 {
+            return Err(refusal("set up its transmit queues"));
+        }
+    }
+    // SAFETY: the port is set up; capsule starts it again later, which changes nothing.
+    if unsafe { ffi::rte_eth_dev_start(id) } != 0 {
+        return Err(refusal("start"));
+    }
+    let interface = config.parsed_device().interface();
+    let (link_up, link_mbps) = link(id, interface.as_deref());
+    if !link_up {
+        tracing::warn!(port = config.name, "the link is down; frames flow once it is up");
+    }
+    let info = PortInfo {
+        name: config.name.clone(),
+        device: config.device.clone(),
+        driver: text(device.driver_name),
+        mac: mac(id),
+        mtu: config.mtu,
+        link_up,
+        link_mbps,
+        cores: cores.clone(),
+        rx_queues,
+        tx_queues,
+        tx_shared: usize::from(tx_queues) < all_cores.len(),
+        rx_descriptors: rxd,
+        tx_descriptors: txd,
+        rss: (rx_queues > 1 && fields != 0).then(|| rss(id, fields, &device)),
+        numa_node: u32::try_from(node).unwrap_or(0),
+        kernel_facing: config.kernel_facing,
+    };
+    let refused = Arc::new(AtomicU64::new(0));
+    let queues = deal_queues(id, &info, all_cores, pool, &refused, alive);
+    Ok(OpenPort { shared: SharedPort { id, name: info.name.clone(), interface, refused }, info, queues })
+}
+
+/// Gives every core its queues. The receiving cores have the first transmit queues, as
+/// capsule numbers them; the others follow, and share where there are not enough.
+fn deal_queues(
+    id: u16,
+    info: &PortInfo,
+    all_cores: &[usize],
+    pool: NonNull<ffi::rte_mempool>,
+    refused: &Arc<AtomicU64>,
+    alive: &Alive,
+) -> BTreeMap<usize, Queue> {
+    let locks: Vec<_> = (0..info.tx_queues).map(|_| Arc::new(Mutex::new(()))).collect();
+    let others = all_cores.iter().filter(|core| !info.cores.contains(core));
+    let order = info.cores.iter().chain(others);
+    order
+        .enumerate()
+        .map(|(index, &core)| {
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let tx = index % info.tx_queues.max(1);
+            let lock = info.tx_shared.then(|| locks.get(usize::from(tx)).cloned()).flatten();
+            let queue = Queue {
+                port: id,
+                rx: (index < info.rx_queues).then_some(index),
+                tx,
+                pool,
+                tx_lock: lock,
+                mac: info.mac,
+                mtu: info.mtu,
+                refused: Arc::clone(refused),
+                _alive: Arc::clone(alive),
+            };
+            (core, queue)
+        })
+        .collect()
+}
+
+/// The NUMA node whose pool capsule gives a port.
+fn pool_node(id: u16, cores: &[usize]) -> i32 {
+    // SAFETY: any number may be asked for.
+    let node = unsafe { ffi::rte_eth_dev_socket_id(id) };
+    if node >= 0 {
+        return node;
+    }
+    let first = cores.first().and_then(|core| i32::try_from(*core).ok()).unwrap_or(0);
+    // SAFETY: a look into sysfs.
+    unsafe { ffi::numa_node_of_cpu(first) }
+}
+
+fn mac(id: u16) -> Mac {
+    let mut address = ffi::rte_ether_addr::default();
+    // SAFETY: a place for the answer.
+    unsafe { ffi::rte_eth_macaddr_get(id, &mut address) };
+    Mac(address.addr_bytes)
+}
+
+/// Whether the link is up, and its speed in Mbit/s (0 where unknown). Drivers on a kernel's
+/// interface call it up always, so that is asked as well.
+pub(crate) fn link(id: u16, interface: Option<&str>) -> (bool, u32) {
+    // SAFETY: all zeros is a valid value of this structure of numbers.
+    let mut link: ffi::rte_eth_link = unsafe { mem::zeroed() };
+    // SAFETY: a place for the answer.
+    if unsafe { ffi::rte_eth_link_get_nowait(id, &mut link) } != 0 {
+        return (false, 0);
+    }
+    let speed = if link.link_speed == u32::MAX { 0 } else { link.link_speed };
+    let running = interface.and_then(interface::is_running).unwrap_or(true);
+    (link.link_status() != 0 && running, speed)
+}
+
+fn rss(id: u16, fields: u64, device: &ffi::rte_eth_dev_info) -> Rss {
+    let mut key = vec![0u8; usize::from(device.hash_key_size)];
+    let mut conf = ffi::rte_eth_rss_conf {
+        rss_key: if key.is_empty() { ptr::null_mut() } else { key.as_mut_ptr() },
+        rss_key_len: device.hash_key_size,
+        rss_hf: 0,
+    };
+    // SAFETY: `conf` has room for a key of the length that the device names.
+    let told = unsafe { ffi::rte_eth_dev_rss_hash_conf_get(id, &mut conf) } == 0;
+    let fields = if told && conf.rss_hf != 0 { conf.rss_hf } else { fields };
+    if !told {
+        key.clear();
+    }
+    let ports = (ffi::ETH_RSS_TCP | ffi::ETH_RSS_UDP) & !ffi::ETH_RSS_IP;
+    Rss {
+        fields,
+        addresses_only: fields & ports == 0,
+        key,
+        key_len: device.hash_key_size,
+        table: table(id, device.reta_size),
+    }
+}
+
+fn table(id: u16, size: u16) -> Vec<u16> {
+    let group = ffi::RTE_ETH_RETA_GROUP_SIZE as usize;
+    let all = ffi::rte_eth_rss_reta_entry64 { mask: u64::MAX, ..Default::default() };
+    let mut groups = vec![all; usize::from(size).div_ceil(group)];
+    // SAFETY: there are groups for `size` entries.
+    if size == 0 || unsafe { ffi::rte_eth_dev_rss_reta_query(id, groups.as_mut_ptr(), size) } != 0 {
+        return Vec::new();
+    }
+    groups.iter().flat_map(|g| g.reta).take(usize::from(size)).collect()
+}
+
+fn text(pointer: *const std::os::raw::c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: DPDK's names are constant C strings.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,474 @@
+//! Which real server a packet goes to: connection, then template, then scheduler.
+//!
+//! One per core. Connections are the core's own; templates are shared by all cores and
+//! single-assigned. The rules are IPVS's; where a rule is surprising, a comment says so.
+
+mod client;
+mod count;
+mod expiry;
+mod persistent;
+
+use std::sync::Arc;
+
+use crate::classify::Hit;
+use crate::compat::Compat;
+use crate::conn::table::{Flow, FlowV4, FlowV6, Slot, Table};
+use crate::conn::{Conn, ConnFlags, Direction, State, Timeouts, sctp, tcp};
+use crate::counters::CoreCounters;
+use crate::forward::Forwarding;
+use crate::ids::RealId;
+use crate::sched::{self, Pool};
+use crate::shared::{CoreSeat, Shared};
+use crate::snapshot::{Service, Snapshot, Tracking};
+use crate::table::Handle;
+use crate::tick::Tick;
+use crate::timer;
+use crate::verdict::DropReason;
+use crate::wire::{Family, Packet, Protocol, TcpFlags};
+
+/// Connections from this port are FTP's active data connections and are never scheduled.
+const FTP_DATA_PORT: u16 = 20;
+
+/// What is to be done with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It goes to this real server.
+    Forward {
+        /// The real server.
+        real: RealId,
+        /// The method of its connection.
+        forwarding: Forwarding,
+    },
+    /// No service takes it: the director is a host for it.
+    NotOurs,
+    /// A service takes it and has no real server for it: "port unreachable".
+    Refuse,
+    /// It goes nowhere.
+    Drop(DropReason),
+}
+
+/// One core's bindings.
+pub struct Bindings {
+    core: usize,
+    shared: Arc<Shared>,
+    seat: CoreSeat,
+    ages: client::AgeClock,
+    v4: Table<FlowV4>,
+    v6: Table<FlowV6>,
+    schedulers: Vec<sched::State>,
+}
+
+/// A real server that was chosen for a new connection.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    real: RealId,
+    template: Option<Handle>,
+}
+
+/// Why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoChoice {
+    /// No usable real server.
+    Nobody,
+}
+
+impl Bindings {
+    /// Empty tables for the core that sits on this seat.
+    pub fn new(shared: Arc<Shared>, seat: CoreSeat) -> Self {
+        let (sizes, cores, key) = (shared.sizes, shared.cores(), shared.key.0);
+        Self {
+            core: seat.templates.core() as usize,
+            ages: client::AgeClock::new(shared.age_unit_s),
+            v4: Table::new(sizes.connections_v4.div_ceil(cores), key),
+            v6: Table::new(sizes.connections_v6.div_ceil(cores), key),
+            seat,
+            shared,
+            schedulers: Vec::new(),
+        }
+    }
+
+    fn counters(&self) -> Option<&CoreCounters> {
+        self.shared.counters.get(self.core).map(|padded| &**padded)
+    }
+
+    /// Which core this is, from 0.
+    pub fn core(&self) -> usize {
+        self.core
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Bytes that the connection tables take.
+    pub fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes()
+    }
+
+    /// All connections of the core.
+    pub fn iter(&self) -> impl Iterator<Item = (Flow, &Conn)> + '_ {
+        self.v4.iter().chain(self.v6.iter())
+    }
+
+    /// Fills a page with connections from entry number `from` on, up to its capacity.
+    /// Answers where to go on.
+    pub fn page(&self, v6: bool, from: usize, page: &mut Vec<(Flow, Conn)>) -> Option<usize> {
+        let limit = page.capacity() - page.len();
+        let each = |flow, conn: &Conn| page.push((flow, *conn));
+        if v6 { self.v6.page(from, limit, each) } else { self.v4.page(from, limit, each) }
+    }
+
+    /// The connection of a packet, if it has one that has not expired.
+    pub(crate) fn find(&self, flow: &Flow, now: Tick) -> Option<Slot> {
+        let slot = match flow.client.family() {
+            Family::V4 => self.v4.find(flow),
+            Family::V6 => self.v6.find(flow),
+        }?;
+        let conn = self.conn(flow.client.family(), slot)?;
+        (!self.is_over(conn, now)).then_some(slot)
+    }
+
+    pub(crate) fn conn(&self, family: Family, slot: Slot) -> Option<&Conn> {
+        match family {
+            Family::V4 => self.v4.get(slot),
+            Family::V6 => self.v6.get(slot),
+        }
+    }
+
+    fn conn_mut(&mut self, family: Family, slot: Slot) -> Option<&mut Conn> {
+        match family {
+            Family::V4 => self.v4.get_mut(slot),
+            Family::V6 => self.v6.get_mut(slot),
+        }
+    }
+
+    fn is_over(&self, conn: &Conn, now: Tick) -> bool {
+        timer::fires(self.shared.rule, conn.expires, conn.timeout).has_come(now)
+    }
+
+    /// Decides about a packet from a client, and remembers the decision.
+    pub fn bind(&mut self, packet: &Packet, snapshot: &Snapshot, now: Tick) -> Outcome {
+        if !packet.protocol.has_ports() {
+            return Outcome::NotOurs;
+        }
+        if packet.is_later_fragment() {
+            return Outcome::Drop(DropReason::FragmentEarly);
+        }
+        let flow = Flow::of(packet);
+        let family = packet.family;
+        let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port);
+        let service = hit.and_then(|hit| snapshot.service(hit.service));
+        if let (Some(hit), Some(service)) = (&hit, service)
+            && service.tracking == Tracking::Client
+        {
+            return self.bind_client(packet, hit, service, snapshot, now);
+        }
+        let mut shadowed = None;
+        if let Some(slot) = self.find(&flow, now)
+            && let Some(conn) = self.conn(family, slot)
+        {
+            let compat = service.map_or(&snapshot.compat, |service| &service.compat);
+            if opens(packet) && is_reused(conn, snapshot, compat) {
+                // The old entry still counts while the new real server is chosen.
+                shadowed = Some(slot);
+            } else if snapshot.available(conn.real).is_some() {
+                return self.established(packet, slot, snapshot, now);
+            } else if !compat.expire_nodest_conn {
+                return Outcome::Drop(DropReason::RealServerGone);
+            } else {
+                self.remove(family, slot, snapshot, now);
+            }
+        }
+        let (Some(hit), Some(service)) = (hit, service) else {
+            return Outcome::NotOurs;
+        };
+        if !may_open(packet, &service.compat) || packet.src_port == FTP_DATA_PORT {
+            return Outcome::NotOurs;
+        }
+        match self.choose(packet, &hit, service, snapshot, now) {
+            Ok(choice) => {
+                if let Some(slot) = shadowed {
+                    self.remove(family, slot, snapshot, now);
+                }
+                self.open(packet, &flow, &hit, service, choice, snapshot, now)
+            }
+            Err(NoChoice::Nobody) if hit.ftp_data => Outcome::NotOurs,
+            Err(NoChoice::Nobody) => Outcome::Refuse,
+        }
+    }
+
+    /// A packet of a known connection: count, state, timer.
+    fn established(
+        &mut self,
+        packet: &Packet,
+        slot: Slot,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Outcome {
+        let Some(conn) = self.conn(packet.family, slot).copied() else {
+            return Outcome::NotOurs;
+        };
+        let compat = snapshot
+            .service(conn.service)
+            .map_or(&snapshot.compat, |service| &service.compat);
+        let next = next_state(conn.state, packet, conn.direction_in(), compat);
+        let moved = self.moved(conn, next, &snapshot.timeouts, now);
+        if let Some(place) = self.conn_mut(packet.family, slot) {
+            *place = moved;
+        }
+        self.count_incoming(conn.real, packet);
+        Outcome::Forward { real: conn.real, forwarding: conn.forwarding }
+    }
+
+    /// The connection after a packet that leads to this state: counters follow, the timer
+    /// starts anew.
+    fn moved(&mut self, conn: Conn, next: State, timeouts: &Timeouts, now: Tick) -> Conn {
+        let mut moved = conn;
+        moved.state = next;
+        moved.timeout = timeouts.ticks(next);
+        moved.expires = now.plus(moved.timeout);
+        moved.in_packets = moved.in_packets.saturating_add(1);
+        let inactive = !next.is_active();
+        if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
+            moved.flags.set(ConnFlags::INACTIVE, inactive);
+            let shift = if inactive { -1 } else { 1 };
+            if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
+                load.shift(shift, -shift);
+            }
+        }
+        if matches!(next, State::TcpEstablished | State::SctpEstablished)
+            && conn.state != next
+            && let Some(template) = conn.template
+        {
+            self.shared.templates.assure(template);
+        }
+        moved
+    }
+
+    /// The real server for a new connection.
+    fn choose(
+        &mut self,
+        packet: &Packet,
+        hit: &Hit,
+        service: &Service,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Result<Choice, NoChoice> {
+        match &service.persistence {
+            Some(persistence) => self.follow(packet, hit, service, persistence, snapshot, now),
+            // A packet for another port than the service's own comes here only by FTP's
+            // rule, and without persistence there is nobody for it.
+            None if !hit.own_port && service.identity.vip_port() != 0 => Err(NoChoice::Nobody),
+            None => {
+                let real = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+                Ok(Choice { real, template: None })
+            }
+        }
+    }
+
+    /// Asks the service's scheduler.
+    fn pick(&mut self, packet: &Packet, service: &Service, snapshot: &Snapshot) -> Option<RealId> {
+        let index = service.id.0 as usize;
+        if index >= self.schedulers.len() {
+            self.schedulers.resize_with(index + 1, sched::State::default);
+        }
+        let pool = pool(&self.shared, service, snapshot);
+        sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
+    }
+
+    /// The real server that the scheduler would pick, without moving its cursor.
+    pub(crate) fn would_pick(
+        &self,
+        packet: &Packet,
+        service: &Service,
+        snapshot: &Snapshot,
+    ) -> Option<RealId> {
+        let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
+        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot), packet)
+    }
+
+    /// Makes a connection's entry and lets its first packet pass.
+    #[expect(clippy::too_many_arguments, reason = "one call, from bind; a struct would only rename them")]
+    fn open(
+        &mut self,
+        packet: &Packet,
+        flow: &Flow,
+        hit: &Hit,
+        service: &Service,
+        choice: Choice,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Outcome {
+        let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
+        let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding };
+        self.count_scheduled(real.id, choice.template.is_some());
+        self.count_incoming(real.id, packet);
+        if service.one_packet && packet.protocol == Protocol::Udp {
+            if let Some(handle) = choice.template {
+                self.shared.templates.release(handle, now, &mut self.seat.templates);
+            }
+            return outcome;
+        }
+        let fixed_port = hit.own_port || service.persistence.is_none();
+        let mut flags = ConnFlags::INACTIVE;
+        flags.set(ConnFlags::NO_OUTPUT, !real.forwarding.sees_replies());
+        let conn = Conn {
+            template: choice.template,
+            real: real.id,
+            service: service.id,
+            expires: now.plus(Timeouts::NEW),
+            timeout: Timeouts::NEW,
+            real_port: if fixed_port && real.port != 0 { real.port } else { packet.dst_port },
+            state: first_state(packet.protocol),
+            flags,
+            forwarding: real.forwarding,
+            in_packets: 0,
+        };
+        self.shift_load(real, 0, 1);
+        let next = next_state(conn.state, packet, conn.direction_in(), &service.compat);
+        let conn = self.moved(conn, next, &snapshot.timeouts, now);
+        let inserted = match packet.family {
+            Family::V4 => self.v4.insert(flow, conn),
+            Family::V6 => self.v6.insert(flow, conn),
+        };
+        if inserted.is_err() {
+            self.forget(&conn, snapshot, now);
+            // A persistent client is bound by its template even without an entry.
+            if choice.template.is_none() {
+                return Outcome::Drop(DropReason::TableFull);
+            }
+        }
+        outcome
+    }
+
+    /// The real server of the flow that an ICMP error is about. The error leaves state and
+    /// timer alone.
+    pub fn related(
+        &mut self,
+        error: &Packet,
+        quoted: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<(RealId, Forwarding)> {
+        if !follows_flow(error) {
+            return None;
+        }
+        // What is quoted went from the VIP to the client.
+        let flow = Flow {
+            client: quoted.dst,
+            vip: quoted.src,
+            client_port: quoted.dst_port,
+            vip_port: quoted.src_port,
+            protocol: quoted.protocol,
+        };
+        let hit = snapshot.classifier.lookup(flow.vip, flow.protocol, flow.vip_port);
+        if let Some(hit) = &hit
+            && let Some(service) = snapshot.service(hit.service)
+            && service.tracking == Tracking::Client
+        {
+            return self.related_client(flow.client, service, snapshot);
+        }
+        let slot = self.find(&flow, now)?;
+        let conn = self.conn(flow.client.family(), slot).copied()?;
+        snapshot.available(conn.real)?;
+        self.count_incoming(conn.real, error);
+        Some((conn.real, conn.forwarding))
+    }
+
+    /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
+    pub fn quiescent(&mut self) {
+        self.shared.templates.quiescent(&mut self.seat.templates);
+        self.shared.clients.quiescent(&mut self.seat.clients);
+    }
+}
+
+pub(crate) use persistent::is_usable;
+
+/// What the schedulers may look at.
+pub(crate) fn pool<'a>(
+    shared: &'a Shared,
+    service: &'a Service,
+    snapshot: &'a Snapshot,
+) -> Pool<'a> {
+    Pool {
+        members: &service.members,
+        reals: &snapshot.reals,
+        loads: &shared.loads,
+        kernel: service.compat.kernel,
+        flags: service.flags,
+        tracking: service.tracking,
+    }
+}
+
+/// Whether the packet begins a connection: TCP with SYN (also SYN+ACK), SCTP with INIT.
+pub(crate) fn opens(packet: &Packet) -> bool {
+    match packet.protocol {
+        Protocol::Tcp => packet.tcp_flags.contains(TcpFlags::SYN),
+        Protocol::Sctp => sctp::Event::of(packet.sctp_chunks) == sctp::Event::Init,
+        _ => false,
+    }
+}
+
+/// Whether a packet without a connection may have one scheduled.
+pub(crate) fn may_open(packet: &Packet, compat: &Compat) -> bool {
+    match packet.protocol {
+        Protocol::Tcp if packet.tcp_flags.contains(TcpFlags::RST) => false,
+        Protocol::Tcp => compat.sloppy_tcp || packet.tcp_flags.contains(TcpFlags::SYN),
+        Protocol::Udp => true,
+        Protocol::Sctp => match sctp::Event::of(packet.sctp_chunks) {
+            sctp::Event::Abort => false,
+            sctp::Event::Init => true,
+            _ => compat.sloppy_sctp,
+        },
+        _ => false,
+    }
+}
+
+/// Whether an opening packet on a known connection is scheduled anew. Never where a
+/// template controls the connection: a bound client stays.
+fn is_reused(conn: &Conn, snapshot: &Snapshot, compat: &Compat) -> bool {
+    let weight = snapshot.available(conn.real).map_or(0, |real| real.effective_weight());
+    if compat.expire_nodest_conn && weight == 0 {
+        return true;
+    }
+    if compat.conn_reuse_mode == 0 || conn.template.is_some() {
+        return false;
+    }
+    match conn.state {
+        State::TcpTimeWait | State::TcpClose | State::SctpClosed => true,
+        State::TcpFinWait => {
+            compat.conn_reuse_mode & 2 != 0 && conn.flags.contains(ConnFlags::NO_OUTPUT)
+        }
+        _ => false,
+    }
+}
+
+fn first_state(protocol: Protocol) -> State {
+    match protocol {
+        Protocol::Tcp => State::TcpNone,
+        Protocol::Sctp => State::SctpNone,
+        _ => State::Udp,
+    }
+}
+
+pub(crate) fn next_state(
+    state: State,
+    packet: &Packet,
+    direction: Direction,
+    compat: &Compat,
+) -> State {
+    match packet.protocol {
+        Protocol::Tcp => tcp::next(state, packet.tcp_flags, direction, compat.secure_tcp),
+        Protocol::Sctp => sctp::next(state, sctp::Event::of(packet.sctp_chunks), direction),
+        _ => State::Udp,
+    }
+}
+
+/// ICMP errors that IPVS relates to a flow: IPv4 types 3, 4 and 11, all of IPv6's.
+fn follows_flow(error: &Packet) -> bool {
+    match error.protocol {
+        Protocol::Icmp => matches!(error.icmp_type, 3 | 4 | 11),
+        _ => true,
+    }
+}

@@ -1,0 +1,233 @@
+//! `tracking: client`: the binding alone, one lookup a packet, no connections.
+
+use super::{Bindings, NoChoice, Outcome};
+use crate::classify::Hit;
+use crate::forward::Forwarding;
+use crate::ids::{RealId, ServiceId};
+use crate::snapshot::{RealState, Service, Snapshot};
+use crate::table::{Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal};
+use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
+
+/// The coarse clock of the client table: a counter that all cores move at the same ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AgeClock {
+    unit_ticks: u32,
+    began: Tick,
+    age: u8,
+}
+
+impl AgeClock {
+    pub(super) fn new(unit_s: u32) -> Self {
+        let unit_ticks = unit_s.max(1).saturating_mul(TICKS_PER_SECOND);
+        Self { unit_ticks, began: Tick::default(), age: 0 }
+    }
+
+    /// The age that a packet at this moment stands for.
+    pub(super) fn at(&mut self, now: Tick) -> u8 {
+        let passed = self.began.until(now);
+        if passed >= self.unit_ticks as i32 {
+            let units = passed.unsigned_abs() / self.unit_ticks;
+            self.began = self.began.plus(units.wrapping_mul(self.unit_ticks));
+            self.age = self.age.wrapping_add(units as u8);
+        }
+        self.age
+    }
+
+    /// The age as of the last packet or sweep.
+    pub(super) fn now(&self) -> u8 {
+        self.age
+    }
+
+    fn ages(&self, seconds: u32) -> u8 {
+        let unit_s = (self.unit_ticks / TICKS_PER_SECOND).max(1);
+        seconds.div_ceil(unit_s).min(u32::from(MAX_TIMEOUT_AGES)) as u8
+    }
+}
+
+impl Bindings {
+    /// Decides about a packet of a service that keeps no connections.
+    pub(super) fn bind_client(
+        &mut self,
+        packet: &Packet,
+        hit: &Hit,
+        service: &Service,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Outcome {
+        let age = self.ages.at(now);
+        let Some(probe) = self.client_probe(service, packet.src) else {
+            return Outcome::Refuse;
+        };
+        let bound = self.shared.clients.lookup(&probe, age);
+        let real = match bound {
+            Some(found) => match self.usable_client(&found, service, snapshot) {
+                Some(real) => Ok(real),
+                None => self.move_client(&probe, found, packet, service, snapshot),
+            },
+            // Without connections nobody can tell a stray segment from a client that was
+            // bound before a restart: all but resets are taken.
+            None if is_reset(packet) => return Outcome::NotOurs,
+            None => self.bind_new(&probe, age, packet, hit, service, snapshot),
+        };
+        match real {
+            Ok(real) => {
+                self.count_incoming(real, packet);
+                let forwarding = snapshot.real(real).map_or(Forwarding::Route, |r| r.forwarding);
+                Outcome::Forward { real, forwarding }
+            }
+            Err(NoChoice::Nobody) => Outcome::Refuse,
+        }
+    }
+
+    fn client_probe(&self, service: &Service, client: Addr) -> Option<Probe> {
+        let masked = service.persistence.as_ref()?.masked(client);
+        let client = match masked.family() {
+            Family::V4 => ClientKey::V4(masked.v4_number()),
+            Family::V6 => ClientKey::V6(masked.number()),
+        };
+        Some(self.shared.clients.probe(scope(service.id)?, client))
+    }
+
+    fn usable_client(
+        &self,
+        found: &ClientHit,
+        service: &Service,
+        snapshot: &Snapshot,
+    ) -> Option<RealId> {
+        let real = snapshot.available(snapshot.client_real(service.id, found.real)?)?;
+        let quiescent = service.compat.expire_quiescent_template && real.weight == 0;
+        (!quiescent && real.state != RealState::Down).then_some(real.id)
+    }
+
+    fn bind_new(
+        &mut self,
+        probe: &Probe,
+        age: u8,
+        packet: &Packet,
+        hit: &Hit,
+        service: &Service,
+        snapshot: &Snapshot,
+    ) -> Result<RealId, NoChoice> {
+        let picked = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+        let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
+        let bound =
+            number.and_then(|number| self.shared.clients.get_or_insert(probe, number, age).ok());
+        match bound {
+            Some(Bound::Inserted(_)) => {
+                self.count_scheduled(picked, false);
+                if let Some(real) = snapshot.real(picked) {
+                    self.shift_bound(real, 1);
+                }
+                Ok(picked)
+            }
+            Some(Bound::Found(found)) => {
+                self.usable_client(&found, service, snapshot).ok_or(NoChoice::Nobody)
+            }
+            None => {
+                let persistence = service.persistence.as_ref().ok_or(NoChoice::Nobody)?;
+                let choice =
+                    self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;
+                Ok(choice.real)
+            }
+        }
+    }
+
+    /// Gives a client whose real server is gone another one.
+    fn move_client(
+        &mut self,
+        probe: &Probe,
+        found: ClientHit,
+        packet: &Packet,
+        service: &Service,
+        snapshot: &Snapshot,
+    ) -> Result<RealId, NoChoice> {
+        let picked = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+        let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
+        let Some(number) = number else { return Ok(picked) };
+        let Some(moved) = self.shared.clients.rebind(probe, found, number) else {
+            // Freed in between: the client's next packet binds it anew.
+            return Ok(picked);
+        };
+        if moved.by_this_call {
+            if let Some(old) = snapshot.client_real(service.id, found.real)
+                && let Some(load) = self.shared.loads.of_core(self.core, old)
+            {
+                load.bind(-1);
+            }
+            self.count_scheduled(picked, false);
+            if let Some(real) = snapshot.real(picked) {
+                self.shift_bound(real, 1);
+            }
+        }
+        snapshot.client_real(service.id, moved.hit.real).ok_or(NoChoice::Nobody)
+    }
+
+    /// The real server that a client is bound to, for `explain` and ICMP errors.
+    pub(crate) fn client(&self, service: &Service, client: Addr, snapshot: &Snapshot) -> Option<RealId> {
+        let probe = self.client_probe(service, client)?;
+        let found = self.shared.clients.lookup(&probe, self.ages.now())?;
+        self.usable_client(&found, service, snapshot)
+    }
+
+    pub(super) fn related_client(
+        &mut self,
+        client: Addr,
+        service: &Service,
+        snapshot: &Snapshot,
+    ) -> Option<(RealId, Forwarding)> {
+        let real = snapshot.available(self.client(service, client, snapshot)?)?;
+        Some((real.id, real.forwarding))
+    }
+
+    pub(super) fn sweep_clients(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        let age = self.ages.at(now);
+        let (shared, core, ages) = (&self.shared, self.core, self.ages);
+        let timeout = |scope: ClientScope| {
+            let id = ServiceId(u32::from(scope.number()) - 1);
+            let persistence = snapshot.service(id).and_then(|service| service.persistence);
+            persistence.map_or(u8::MAX / 4, |persistence| ages.ages(persistence.timeout_s))
+        };
+        let freed = |freed: Freed| {
+            let id = ServiceId(u32::from(freed.scope.number()) - 1);
+            if let Some(real) = snapshot.client_real(id, freed.real)
+                && let Some(load) = shared.loads.of_core(core, real)
+            {
+                load.bind(-1);
+            }
+        };
+        shared.clients.sweep(&mut self.seat.clients, age, budget, timeout, freed);
+    }
+}
+
+/// The number that a service's clients are kept under.
+fn scope(service: ServiceId) -> Option<ClientScope> {
+    ClientScope::new(u16::try_from(service.0.checked_add(1)?).ok()?)
+}
+
+fn is_reset(packet: &Packet) -> bool {
+    packet.protocol == Protocol::Tcp && packet.tcp_flags.contains(TcpFlags::RST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_count_on_through_the_wrap_of_the_ticks() {
+        let mut clock = AgeClock::new(6);
+        let mut now = Tick(0);
+        let mut expected = 0u8;
+        for _ in 0..4_000 {
+            now = now.plus(1_000_000);
+            let before = clock.age;
+            let age = clock.at(now);
+            expected = expected.wrapping_add(age.wrapping_sub(before));
+            assert_eq!(age, expected);
+            assert!(clock.began.until(now) < 6 * TICKS_PER_SECOND as i32);
+        }
+        assert_eq!(clock.ages(360), 60);
+        assert_eq!(clock.ages(361), 61);
+        assert_eq!(clock.ages(2_678_400), MAX_TIMEOUT_AGES);
+    }
+}

@@ -1,0 +1,71 @@
+//! Counting: real servers' loads, thresholds and the core's own totals.
+
+use super::Bindings;
+use crate::compat::Kernel;
+use crate::ids::RealId;
+use crate::shared::Shared;
+use crate::snapshot::Real;
+use crate::wire::Packet;
+
+impl Bindings {
+    /// One packet from a client, with its IP length.
+    pub(super) fn count_incoming(&self, real: RealId, packet: &Packet) {
+        if let Some(load) = self.shared.loads.of_core(self.core, real) {
+            load.incoming(1, u64::from(packet.total_len));
+        }
+    }
+
+    /// One new connection.
+    pub(super) fn count_scheduled(&self, real: RealId, by_template: bool) {
+        if let Some(load) = self.shared.loads.of_core(self.core, real) {
+            load.connection();
+        }
+        if let Some(counters) = self.counters() {
+            counters.scheduled.add(1);
+            if by_template {
+                counters.followed.add(1);
+            }
+        }
+    }
+
+    /// Changes the connections of a real server, and its OVERLOAD flag with them.
+    pub(super) fn shift_load(&self, real: &Real, active: i64, inactive: i64) {
+        if let Some(load) = self.shared.loads.of_core(self.core, real.id) {
+            load.shift(active, inactive);
+        }
+        check_thresholds(&self.shared, real, active + inactive > 0);
+    }
+
+    /// Changes the number of templates of a real server.
+    pub(super) fn shift_bound(&self, real: &Real, by: i64) {
+        if let Some(load) = self.shared.loads.of_core(self.core, real.id) {
+            load.bind(by);
+        }
+        check_thresholds(&self.shared, real, by > 0);
+    }
+}
+
+/// IPVS looks at the thresholds after every entry that is bound or unbound, templates among
+/// them, though only connections count.
+pub(super) fn check_thresholds(shared: &Shared, real: &Real, bound: bool) {
+    let (upper, lower) = (u64::from(real.upper_threshold), u64::from(real.lower_threshold));
+    if upper == 0 && !shared.loads.is_overloaded(real.id) {
+        return;
+    }
+    let (active, inactive) = shared.loads.connections(real.id);
+    let total = active + inactive;
+    let overloaded = if bound {
+        (upper != 0 && total >= upper).then_some(true)
+    } else {
+        let below = match (real.kernel, lower) {
+            (Kernel::New, _) => total < u64::from(real.effective_lower_threshold()),
+            (Kernel::Classic, 0) if upper != 0 => total * 4 < upper * 3,
+            (Kernel::Classic, 0) => true,
+            (Kernel::Classic, lower) => total < lower,
+        };
+        below.then_some(false)
+    };
+    if let Some(overloaded) = overloaded {
+        shared.loads.set_overloaded(real.id, overloaded);
+    }
+}

@@ -1,0 +1,163 @@
+//! Persistence: the template is asked before any scheduler.
+
+use super::{Bindings, Choice, NoChoice};
+use crate::classify::Hit;
+use crate::ids::RealId;
+use crate::snapshot::{Persistence, Real, RealState, Service, Snapshot};
+use crate::table::{Candidate, ClientKey, Outcome, Probe, Renewal, TemplateKey, View};
+use crate::tick::Tick;
+use crate::wire::{Addr, Family, Packet};
+
+/// How often a lookup is tried again when other cores end the template in between.
+const TRIES: usize = 4;
+
+impl Bindings {
+    /// The template of a client, whether it may be used or not.
+    pub(crate) fn template(
+        &self,
+        hit: &Hit,
+        persistence: &Persistence,
+        client: Addr,
+        now: Tick,
+    ) -> (Probe, Option<View>) {
+        let probe = self.shared.templates.probe(key(hit, persistence, client));
+        let view = self.shared.templates.get(&probe, now);
+        (probe, view)
+    }
+
+    /// The client's real server by its template; where there is none that may be used, by
+    /// the scheduler, and a template is made. The template controls the connection from
+    /// here on.
+    pub(super) fn follow(
+        &mut self,
+        packet: &Packet,
+        hit: &Hit,
+        service: &Service,
+        persistence: &Persistence,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Result<Choice, NoChoice> {
+        let renewal = match service.compat.renew_extended_templates {
+            true => Renewal::Full,
+            false => Renewal::AsKernel,
+        };
+        for _ in 0..TRIES {
+            let (probe, view) = self.template(hit, persistence, packet.src, now);
+            let bound = match view {
+                Some(view) if is_usable(&view, service, snapshot) => view,
+                Some(view) => {
+                    self.shared.templates.invalidate(view.handle);
+                    continue;
+                }
+                None => {
+                    let Some(real) = self.pick(packet, service, snapshot) else {
+                        return Err(NoChoice::Nobody);
+                    };
+                    match self.make(&probe, real, service, snapshot, now) {
+                        Some(view) => view,
+                        None => break,
+                    }
+                }
+            };
+            let attached = self.shared.templates.attach(
+                bound.handle,
+                bound.real,
+                renewal,
+                now,
+                &mut self.seat.templates,
+            );
+            if attached.is_ok() {
+                return Ok(Choice { real: bound.real, template: Some(bound.handle) });
+            }
+        }
+        self.place_by_hash(hit, persistence, packet.src, service, snapshot)
+    }
+
+    /// Makes a template, or finds the one that another core has just made. `None` when the
+    /// table has no room.
+    fn make(
+        &mut self,
+        probe: &Probe,
+        real: RealId,
+        service: &Service,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<View> {
+        let candidate = Candidate { real, timeout_index: service.timeout_index };
+        match self.shared.templates.get_or_insert(probe, candidate, now).ok()? {
+            Outcome::Inserted(view) => {
+                if let Some(real) = snapshot.real(view.real) {
+                    self.shift_bound(real, 1);
+                }
+                Some(view)
+            }
+            Outcome::Found(view) => Some(view),
+        }
+    }
+
+    /// Where there is no room for a template, a keyed hash of the client decides, so that
+    /// all cores agree and the client stays as long as the list does.
+    pub(super) fn place_by_hash(
+        &mut self,
+        hit: &Hit,
+        persistence: &Persistence,
+        client: Addr,
+        service: &Service,
+        snapshot: &Snapshot,
+    ) -> Result<Choice, NoChoice> {
+        if let Some(counters) = self.counters() {
+            counters.untracked.add(1);
+        }
+        let client = persistence.masked(client);
+        let real = by_hash(&self.shared.key.0, hit, client, service, snapshot);
+        real.map(|real| Choice { real: real.id, template: None }).ok_or(NoChoice::Nobody)
+    }
+}
+
+/// Whether a template's real server may still be used: a look at neither weight nor
+/// overload, as in IPVS; a bound client stays bound to a quiesced server unless
+/// `expire_quiescent_template` says otherwise.
+pub(crate) fn is_usable(view: &View, service: &Service, snapshot: &Snapshot) -> bool {
+    snapshot.available(view.real).is_some_and(|real| {
+        let quiescent = service.compat.expire_quiescent_template && real.weight == 0;
+        !quiescent && real.state != RealState::Down
+    })
+}
+
+/// What a client's template is found by.
+pub(crate) fn key(hit: &Hit, persistence: &Persistence, client: Addr) -> TemplateKey {
+    let masked = persistence.masked(client);
+    let client = match masked.family() {
+        Family::V4 => ClientKey::V4(masked.v4_number()),
+        Family::V6 => ClientKey::V6(masked.number()),
+    };
+    TemplateKey { scope: hit.scope, client }
+}
+
+/// The usable real server with the highest keyed score for this client (rendezvous
+/// hashing): removing one moves only its own clients.
+fn by_hash<'a>(
+    secret: &[u64; 2],
+    hit: &Hit,
+    client: Addr,
+    service: &Service,
+    snapshot: &'a Snapshot,
+) -> Option<&'a Real> {
+    let [high, low] = client.words();
+    let [first, second] = *secret;
+    let seed = mix(mix(first ^ high) ^ low ^ u64::from(hit.scope.0));
+    service
+        .members
+        .iter()
+        .filter_map(|member| snapshot.available(member.real))
+        .filter(|real| real.effective_weight() > 0)
+        .max_by_key(|real| {
+            let [high, low] = real.address.words();
+            mix(mix(seed ^ second ^ high) ^ low ^ u64::from(real.port))
+        })
+}
+
+fn mix(value: u64) -> u64 {
+    let product = u128::from(value ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93_u128;
+    (product >> 64) as u64 ^ product as u64
+}

@@ -1,0 +1,293 @@
+//! From the catalog to a snapshot.
+
+use std::sync::Arc;
+
+use super::spec::{RealSpec, ServiceSpec};
+use super::{Catalog, RealEntry, Refused, ServiceEntry};
+use crate::classify::{Classifier, Hit, Rank, Rule};
+use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
+use crate::route::Routes;
+use crate::sched::{Tables, wrr};
+use crate::snapshot::{
+    HostAddress, Hosts, Identity, NextHop, PortFacts, Real, Scope, Service, Snapshot,
+};
+use crate::wire::{Addr, Protocol};
+
+const TRANSPORTS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+const FTP_PORT: u16 = 21;
+const FTP_DATA_PORT: u16 = 20;
+/// Distinct persistence timeouts that can be told apart at a time.
+const TIMEOUTS: usize = 256;
+
+pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
+    Service {
+        id,
+        name: Arc::clone(&spec.name),
+        identity: spec.identity,
+        scheduler: spec.scheduler,
+        flags: spec.flags,
+        persistence: spec.persistence,
+        timeout_index: 0,
+        tracking: spec.tracking,
+        one_packet: spec.one_packet,
+        members: Arc::default(),
+        scheduler_epoch: 0,
+        list_epoch: 0,
+        tables: Tables::None,
+        wrr_history: wrr::History::default(),
+        compat: spec.compat,
+    }
+}
+
+impl ServiceEntry {
+    /// Makes the service anew from its parts.
+    pub(super) fn rebuild(&mut self, id: ServiceId, reals: &[Option<RealEntry>]) {
+        let weights: Vec<(RealId, u32)> = self
+            .members
+            .iter()
+            .filter_map(|member| reals.get(member.real.0 as usize)?.as_ref())
+            .map(|entry| (entry.real.id, entry.real.effective_weight()))
+            .collect();
+        let levels = wrr::Levels::of(weights.iter().map(|(_, weight)| u64::from(*weight)));
+        self.wrr_history.record(self.list_epoch, levels);
+        self.built = Arc::new(Service {
+            timeout_index: self.timeout_index,
+            members: self.members.clone().into(),
+            scheduler_epoch: self.scheduler_epoch,
+            list_epoch: self.list_epoch,
+            tables: Tables::build(self.spec.scheduler, &weights),
+            wrr_history: self.wrr_history.clone(),
+            ..empty_service(id, &self.spec)
+        });
+    }
+}
+
+impl Catalog {
+    pub(super) fn rebuild(&mut self, id: ServiceId, list_changed: bool) {
+        let epoch = self.next_epoch();
+        if let Some(Some(entry)) = self.services.get_mut(id.0 as usize) {
+            if list_changed {
+                entry.list_epoch = epoch;
+            }
+            entry.rebuild(id, &self.reals);
+        }
+    }
+
+    pub(super) fn make_real(
+        &self,
+        id: RealId,
+        service: ServiceId,
+        spec: &RealSpec,
+        last_weight: u32,
+    ) -> Real {
+        Real {
+            id,
+            service,
+            address: spec.address,
+            port: spec.port,
+            weight: spec.weight,
+            last_weight: if spec.weight > 0 { spec.weight } else { last_weight },
+            state: spec.state,
+            forwarding: spec.forwarding,
+            upper_threshold: spec.upper_threshold,
+            lower_threshold: spec.lower_threshold,
+            next_hop: self.next_hop(spec),
+            number: self.number_of(service, id),
+            kernel: self.compat.kernel,
+            available: true,
+        }
+    }
+
+    fn number_of(&self, service: ServiceId, id: RealId) -> u16 {
+        let numbers = self.numbers.get(service.0 as usize);
+        let number = numbers.and_then(|n| n.iter().position(|entry| *entry == Some(id)));
+        number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
+    }
+
+    fn next_hop(&self, spec: &RealSpec) -> Option<NextHop> {
+        let hop = Routes::new(self.site.routes.clone()).lookup(spec.address)?;
+        let port = self.site.ports.get(usize::from(hop.port.0))?;
+        let neighbour = self.shared.neighbours.intern(hop.port, hop.neighbour)?;
+        if spec.mac.is_some() {
+            self.shared.neighbours.set(neighbour, spec.mac);
+        }
+        Some(NextHop { port: hop.port, neighbour, vlan: port.vlan, mtu: port.mtu })
+    }
+
+    /// The place of a service's persistence timeout among all timeouts.
+    pub(super) fn timeout_index(&mut self, spec: &ServiceSpec) -> u8 {
+        let Some(persistence) = spec.persistence else { return 0 };
+        let seconds = persistence.timeout_s;
+        let known = self.template_timeouts_s.iter().position(|known| *known == seconds);
+        let index = known.unwrap_or_else(|| {
+            if self.template_timeouts_s.len() < TIMEOUTS {
+                self.template_timeouts_s.push(seconds);
+                let index = self.template_timeouts_s.len() - 1;
+                self.shared.templates.set_timeout(index as u8, seconds);
+                return self.template_timeouts_s.len() - 1;
+            }
+            // All places taken by earlier edits: reuse one that no service has now.
+            let used: Vec<u8> =
+                self.services.iter().flatten().map(|entry| entry.timeout_index).collect();
+            let free = (0..=u8::MAX).find(|index| !used.contains(index)).unwrap_or(u8::MAX);
+            if let Some(place) = self.template_timeouts_s.get_mut(usize::from(free)) {
+                *place = seconds;
+            }
+            self.shared.templates.set_timeout(free, seconds);
+            usize::from(free)
+        });
+        index as u8
+    }
+
+    /// Gives the scopes that a service can have their ids.
+    pub(super) fn intern_scopes(&mut self, identity: &Identity) -> Result<(), Refused> {
+        for scope in scopes_of(identity) {
+            let next = self.scopes.len() as u32;
+            if next >= ScopeId::LIMIT - 1 && !self.scopes.contains_key(&scope) {
+                return Err(Refused::TooMany);
+            }
+            // From 1 on, so that 0 can mean "none" in tables.
+            self.scopes.entry(scope).or_insert(ScopeId(next + 1));
+        }
+        Ok(())
+    }
+
+    fn scope(&self, scope: Scope) -> ScopeId {
+        self.scopes.get(&scope).copied().unwrap_or(ScopeId(0))
+    }
+
+    /// What a scope id stands for, for listings.
+    pub fn scopes(&self) -> impl Iterator<Item = (ScopeId, Scope)> + '_ {
+        self.scopes.iter().map(|(scope, id)| (*id, *scope))
+    }
+
+    /// A new generation of the configuration.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.generation = Generation(self.generation.0 + 1);
+        Arc::new(Snapshot {
+            generation: self.generation,
+            services: self
+                .services
+                .iter()
+                .map(|entry| entry.as_ref().map(|entry| Arc::clone(&entry.built)))
+                .collect(),
+            reals: self
+                .reals
+                .iter()
+                .map(|entry| entry.as_ref().map(|entry| Arc::clone(&entry.built)))
+                .collect(),
+            classifier: Classifier::build(self.rules()),
+            hosts: self.hosts(),
+            ports: self
+                .site
+                .ports
+                .iter()
+                .map(|port| PortFacts {
+                    name: Arc::clone(&port.name),
+                    vlan: port.vlan,
+                    peer: port.peer,
+                    kernel_facing: port.kernel_facing,
+                })
+                .collect(),
+            routes: Routes::new(self.site.routes.clone()),
+            timeouts: self.timeouts,
+            client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
+            template_timeouts_s: self.template_timeouts_s.clone(),
+            compat: self.compat,
+        })
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for entry in self.services.iter().flatten() {
+            if let Identity::Address { protocol, vip, vip_port } = entry.spec.identity {
+                self.address_rules(entry.built.id, protocol, vip, vip_port, &mut rules);
+            }
+        }
+        for selector in &self.selectors {
+            let identity = Identity::Mark { family: selector.vip.family(), mark: selector.mark };
+            // A mark without a service says nothing: the address services are asked.
+            let Some((service, _)) = self.entry(&identity) else { continue };
+            let family = selector.vip.family();
+            let scope = self.scope(Scope::Mark { family, mark: selector.mark });
+            let hit = Hit { service, scope, own_port: false, ftp_data: false };
+            for protocol in
+                TRANSPORTS.into_iter().filter(|p| selector.protocol.is_none_or(|only| only == *p))
+            {
+                rules.push(Rule {
+                    vip: selector.vip,
+                    length: selector.length,
+                    protocol,
+                    ports: selector.ports.clone(),
+                    hit,
+                    rank: selector.rank,
+                });
+            }
+        }
+        rules
+    }
+
+    fn address_rules(
+        &self,
+        service: ServiceId,
+        protocol: Protocol,
+        vip: Addr,
+        vip_port: u16,
+        rules: &mut Vec<Rule>,
+    ) {
+        // FTP's templates cover all ports of the VIP, so that data connections find them.
+        let template_port = if vip_port == FTP_PORT { 0 } else { vip_port };
+        let scope = self.scope(Scope::Port { protocol, vip, vip_port: template_port });
+        let hit = Hit { service, scope, own_port: vip_port != 0, ftp_data: false };
+        let rule = |ports, hit, rank| Rule {
+            vip,
+            length: vip.family().bits(),
+            protocol,
+            ports,
+            hit,
+            rank,
+        };
+        if vip_port == 0 {
+            rules.push(rule(0..=u16::MAX, hit, Rank::ALL_PORTS));
+            return;
+        }
+        rules.push(rule(vip_port..=vip_port, hit, Rank::PORT));
+        if vip_port == FTP_PORT && protocol == Protocol::Tcp {
+            let data = Hit { own_port: false, ftp_data: true, ..hit };
+            rules.push(rule(FTP_DATA_PORT..=FTP_DATA_PORT, data, Rank::FTP));
+            rules.push(rule(self.first_unprivileged_port..=u16::MAX, data, Rank::FTP));
+        }
+    }
+
+    fn hosts(&self) -> Hosts {
+        let mut hosts = Hosts::default();
+        for entry in self.services.iter().flatten() {
+            if let Identity::Address { vip, .. } = entry.spec.identity {
+                hosts.add(vip, HostAddress::Vip);
+            }
+        }
+        for selector in &self.selectors {
+            if selector.length == selector.vip.family().bits() {
+                hosts.add(selector.vip, HostAddress::Vip);
+            } else {
+                hosts.add_prefix(selector.vip, selector.length);
+            }
+        }
+        for (index, port) in self.site.ports.iter().enumerate() {
+            for address in &port.addresses {
+                hosts.add(*address, HostAddress::Own(PortIndex(index as u8)));
+            }
+        }
+        hosts
+    }
+}
+
+fn scopes_of(identity: &Identity) -> Vec<Scope> {
+    match *identity {
+        Identity::Address { protocol, vip, vip_port } => {
+            let port = if vip_port == FTP_PORT { 0 } else { vip_port };
+            vec![Scope::Port { protocol, vip, vip_port: port }]
+        }
+        Identity::Mark { family, mark } => vec![Scope::Mark { family, mark }],
+    }
+}

@@ -1,0 +1,448 @@
+//! The services as they were added, edited and removed: where snapshots come from.
+//!
+//! The catalog keeps what a snapshot alone cannot know. The order in which real servers
+//! came (the newest stands at the head of the list). The ids, which stay with the thing
+//! that they name: a real server that is removed and put back has its old id, finds its
+//! counters as they are, and its connections go on. And how often a list or a scheduler
+//! changed, so that the cores' cursors can follow.
+//!
+//! Owned by control; the packet path never sees it.
+
+mod apply;
+mod build;
+pub mod spec;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+pub use apply::Changes;
+use spec::{RealSpec, Selector, ServiceSpec, Site};
+
+use crate::compat::{Compat, Kernel};
+use crate::conn::Timeouts;
+use crate::ids::{Generation, RealId, ScopeId, ServiceId};
+use crate::sched::wrr;
+use crate::shared::Shared;
+use crate::snapshot::{Identity, Member, Real, Scope, Service};
+use crate::wire::Addr;
+
+/// Why a change was refused. The running configuration is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The service is there already.
+    ServiceExists,
+    /// There is no such service.
+    NoSuchService,
+    /// The real server is in the service already.
+    RealExists,
+    /// The service has no such real server.
+    NoSuchReal,
+    /// The lower threshold is above the upper one.
+    Thresholds,
+    /// More real servers, or more (protocol, VIP, port) and marks, than ids.
+    TooMany,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ServiceExists => "the service exists already; edit it instead",
+            Self::NoSuchService => "there is no such service; add it first",
+            Self::RealExists => "the service has this real server already; edit it instead",
+            Self::NoSuchReal => "the service has no such real server; add it first",
+            Self::Thresholds => "the lower threshold is above the upper one; lower it",
+            Self::TooMany => "there are more real servers or VIP ports than the tables can name",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
+
+struct ServiceEntry {
+    spec: ServiceSpec,
+    /// Head of the list first.
+    members: Vec<Member>,
+    scheduler_epoch: u64,
+    list_epoch: u64,
+    wrr_history: wrr::History,
+    timeout_index: u8,
+    built: Arc<Service>,
+}
+
+struct RealEntry {
+    real: Real,
+    spec: RealSpec,
+    incarnation: u32,
+    /// When it was removed; its id may be given out again once every core is past this.
+    removed_in: Option<Generation>,
+    built: Arc<Real>,
+}
+
+/// The services, their real servers and their ids.
+pub struct Catalog {
+    shared: Arc<Shared>,
+    generation: Generation,
+    epoch: u64,
+    services: Vec<Option<ServiceEntry>>,
+    service_ids: HashMap<Identity, ServiceId>,
+    /// By service: which real server has which number in the client table. Kept when the
+    /// service is removed, as the table's entries are.
+    numbers: Vec<Vec<Option<RealId>>>,
+    reals: Vec<Option<RealEntry>>,
+    real_ids: HashMap<(ServiceId, Addr, u16), RealId>,
+    free_reals: Vec<RealId>,
+    scopes: HashMap<Scope, ScopeId>,
+    template_timeouts_s: Vec<u32>,
+    selectors: Vec<Selector>,
+    site: Site,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+    /// Switches for what is of no service.
+    pub compat: Compat,
+    /// The first port that is not privileged (`ip_unprivileged_port_start`).
+    pub first_unprivileged_port: u16,
+}
+
+impl Catalog {
+    /// A catalog without services.
+    pub fn new(shared: Arc<Shared>, site: Site) -> Self {
+        Self {
+            shared,
+            generation: Generation(0),
+            epoch: 0,
+            services: Vec::new(),
+            service_ids: HashMap::new(),
+            numbers: Vec::new(),
+            // Id 0 is never given out.
+            reals: vec![None],
+            real_ids: HashMap::new(),
+            free_reals: Vec::new(),
+            scopes: HashMap::new(),
+            template_timeouts_s: Vec::new(),
+            selectors: Vec::new(),
+            site,
+            timeouts: Timeouts::default(),
+            compat: Compat::default(),
+            first_unprivileged_port: 1024,
+        }
+    }
+
+    /// The generation of the newest snapshot.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The specification of a service.
+    pub fn service(&self, identity: &Identity) -> Option<&ServiceSpec> {
+        self.entry(identity).map(|(_, entry)| &entry.spec)
+    }
+
+    /// All services with their real servers in the order of addition.
+    pub fn farms(&self) -> Vec<spec::Farm> {
+        let mut farms: Vec<_> = self
+            .services
+            .iter()
+            .flatten()
+            .map(|entry| spec::Farm {
+                service: entry.spec.clone(),
+                reals: entry.members.iter().rev().filter_map(|m| self.spec_of(m.real)).collect(),
+            })
+            .collect();
+        farms.sort_by_key(|farm| farm.service.identity);
+        farms
+    }
+
+    fn spec_of(&self, real: RealId) -> Option<RealSpec> {
+        self.reals.get(real.0 as usize)?.as_ref().map(|entry| entry.spec)
+    }
+
+    fn entry(&self, identity: &Identity) -> Option<(ServiceId, &ServiceEntry)> {
+        let id = *self.service_ids.get(identity)?;
+        Some((id, self.services.get(id.0 as usize)?.as_ref()?))
+    }
+
+    fn entry_mut(&mut self, identity: &Identity) -> Result<(ServiceId, &mut ServiceEntry), Refused> {
+        let id = *self.service_ids.get(identity).ok_or(Refused::NoSuchService)?;
+        let entry = self.services.get_mut(id.0 as usize).and_then(Option::as_mut);
+        Ok((id, entry.ok_or(Refused::NoSuchService)?))
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    /// Adds a service without real servers.
+    pub fn add_service(&mut self, spec: ServiceSpec) -> Result<ServiceId, Refused> {
+        if self.entry(&spec.identity).is_some() {
+            return Err(Refused::ServiceExists);
+        }
+        let id = *self.service_ids.entry(spec.identity).or_insert_with(|| {
+            self.services.push(None);
+            self.numbers.push(vec![None]);
+            ServiceId(self.services.len() as u32 - 1)
+        });
+        self.intern_scopes(&spec.identity)?;
+        let epoch = self.next_epoch();
+        let timeout_index = self.timeout_index(&spec);
+        let mut entry = ServiceEntry {
+            built: Arc::new(build::empty_service(id, &spec)),
+            spec,
+            members: Vec::new(),
+            scheduler_epoch: epoch,
+            list_epoch: epoch,
+            wrr_history: wrr::History::default(),
+            timeout_index,
+        };
+        entry.rebuild(id, &self.reals);
+        if let Some(place) = self.services.get_mut(id.0 as usize) {
+            *place = Some(entry);
+        }
+        Ok(id)
+    }
+
+    /// Replaces everything of a service but its real servers and its identity. The
+    /// scheduler's state survives unless the scheduler is another one.
+    pub fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Refused> {
+        let epoch = self.next_epoch();
+        let timeout_index = self.timeout_index(&spec);
+        let (id, entry) = self.entry_mut(&spec.identity)?;
+        if entry.spec.scheduler != spec.scheduler {
+            entry.scheduler_epoch = epoch;
+            entry.wrr_history = wrr::History::default();
+        }
+        entry.timeout_index = timeout_index;
+        entry.spec = spec;
+        self.rebuild(id, false);
+        Ok(())
+    }
+
+    /// Removes a service. Its connections and templates stay until they expire.
+    pub fn delete_service(&mut self, identity: &Identity) -> Result<(), Refused> {
+        let (id, entry) = self.entry_mut(identity)?;
+        let members: Vec<RealId> = entry.members.iter().map(|member| member.real).collect();
+        for real in members {
+            self.retire(real);
+        }
+        if let Some(place) = self.services.get_mut(id.0 as usize) {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    /// Removes all services.
+    pub fn flush(&mut self) {
+        let all: Vec<Identity> =
+            self.services.iter().flatten().map(|entry| entry.spec.identity).collect();
+        for identity in all {
+            let _ = self.delete_service(&identity);
+        }
+    }
+
+    /// Puts a real server at the head of a service's list. One that was removed before and
+    /// still has connections or templates comes back as itself, counters and all.
+    pub fn add_real(&mut self, identity: &Identity, spec: RealSpec) -> Result<RealId, Refused> {
+        check_thresholds(&spec)?;
+        let (service, entry) = self.entry_mut(identity)?;
+        let key = (service, spec.address, spec.port);
+        let present = entry.members.iter().map(|member| member.real).collect::<Vec<_>>();
+        let known = self.real_ids.get(&key).copied();
+        if known.is_some_and(|id| present.contains(&id)) {
+            return Err(Refused::RealExists);
+        }
+        let id = match known {
+            Some(id) => id,
+            None => self.new_real_id(key)?,
+        };
+        self.shared.loads.reserve(id);
+        self.number(service, id);
+        let incarnation = self
+            .reals
+            .get(id.0 as usize)
+            .and_then(Option::as_ref)
+            .map_or(0, |old| old.incarnation.wrapping_add(1));
+        let real = self.make_real(id, service, &spec, spec.weight);
+        let entry =
+            RealEntry { built: Arc::new(real.clone()), real, spec, incarnation, removed_in: None };
+        self.update_overload(&entry.real, None);
+        if let Some(place) = self.reals.get_mut(id.0 as usize) {
+            *place = Some(entry);
+        }
+        let (_, entry) = self.entry_mut(identity)?;
+        entry.members.insert(0, Member { real: id, incarnation });
+        self.rebuild(service, true);
+        Ok(id)
+    }
+
+    /// Replaces everything of a real server but its address and port; it keeps its place.
+    pub fn edit_real(&mut self, identity: &Identity, spec: RealSpec) -> Result<(), Refused> {
+        check_thresholds(&spec)?;
+        let (service, id) = self.find_real(identity, spec.address, spec.port)?;
+        let last_weight = self
+            .reals
+            .get(id.0 as usize)
+            .and_then(Option::as_ref)
+            .map_or(spec.weight, |old| old.real.last_weight);
+        let real = self.make_real(id, service, &spec, last_weight);
+        let old = self.reals.get_mut(id.0 as usize).and_then(Option::as_mut);
+        let mut upper_before = None;
+        if let Some(entry) = old {
+            upper_before = Some((entry.real.upper_threshold, entry.real.lower_threshold));
+            entry.built = Arc::new(real.clone());
+            entry.real = real.clone();
+            entry.spec = spec;
+        }
+        self.update_overload(&real, upper_before);
+        self.rebuild(service, true);
+        Ok(())
+    }
+
+    /// Takes a real server out of its service's list.
+    pub fn delete_real(
+        &mut self,
+        identity: &Identity,
+        address: Addr,
+        port: u16,
+    ) -> Result<(), Refused> {
+        let (service, id) = self.find_real(identity, address, port)?;
+        let (_, entry) = self.entry_mut(identity)?;
+        entry.members.retain(|member| member.real != id);
+        self.retire(id);
+        self.rebuild(service, true);
+        Ok(())
+    }
+
+    /// Replaces all selectors.
+    pub fn set_selectors(&mut self, selectors: Vec<Selector>) {
+        self.selectors = selectors;
+    }
+
+    /// The selectors.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
+    /// Replaces ports, addresses and routes; the next hops of all real servers follow.
+    pub fn set_site(&mut self, site: Site) {
+        if self.site == site {
+            return;
+        }
+        self.site = site;
+        let specs: Vec<_> = self
+            .reals
+            .iter()
+            .flatten()
+            .map(|entry| (entry.real.id, entry.real.service, entry.spec, entry.real.last_weight))
+            .collect();
+        for (id, service, spec, last_weight) in specs {
+            let made = self.make_real(id, service, &spec, last_weight);
+            if let Some(Some(entry)) = self.reals.get_mut(id.0 as usize) {
+                entry.real = Real { available: entry.real.available, ..made };
+                entry.built = Arc::new(entry.real.clone());
+            }
+        }
+    }
+
+    fn find_real(
+        &self,
+        identity: &Identity,
+        address: Addr,
+        port: u16,
+    ) -> Result<(ServiceId, RealId), Refused> {
+        let (service, entry) = self.entry(identity).ok_or(Refused::NoSuchService)?;
+        let id = self.real_ids.get(&(service, address, port)).copied();
+        let id = id.filter(|id| entry.members.iter().any(|member| member.real == *id));
+        Ok((service, id.ok_or(Refused::NoSuchReal)?))
+    }
+
+    fn retire(&mut self, id: RealId) {
+        let generation = self.generation;
+        if let Some(Some(entry)) = self.reals.get_mut(id.0 as usize) {
+            entry.real.available = false;
+            entry.built = Arc::new(entry.real.clone());
+            entry.removed_in = Some(Generation(generation.0 + 1));
+        }
+    }
+
+    /// Gives a real server the lowest free number of its service, unless it has one.
+    fn number(&mut self, service: ServiceId, id: RealId) {
+        let Some(numbers) = self.numbers.get_mut(service.0 as usize) else { return };
+        if numbers.contains(&Some(id)) {
+            return;
+        }
+        match numbers.iter().skip(1).position(Option::is_none) {
+            Some(free) => {
+                if let Some(place) = numbers.get_mut(free + 1) {
+                    *place = Some(id);
+                }
+            }
+            None => numbers.push(Some(id)),
+        }
+    }
+
+    fn new_real_id(&mut self, key: (ServiceId, Addr, u16)) -> Result<RealId, Refused> {
+        let id = match self.free_reals.pop() {
+            Some(id) => id,
+            None => {
+                let id = RealId(self.reals.len() as u32);
+                if id.0 >= RealId::LIMIT {
+                    return Err(Refused::TooMany);
+                }
+                self.reals.push(None);
+                id
+            }
+        };
+        self.real_ids.insert(key, id);
+        Ok(id)
+    }
+
+    /// Frees the ids of removed real servers that nothing refers to, once every core runs
+    /// at least this generation. Called now and then by control.
+    pub fn reclaim(&mut self, adopted: Generation) {
+        let mut freed = Vec::new();
+        for entry in self.reals.iter().flatten() {
+            let gone = entry.removed_in.is_some_and(|removed| removed <= adopted);
+            if gone && self.shared.loads.sum(entry.real.id).is_idle() {
+                freed.push((entry.real.id, entry.real.service, entry.real.address, entry.real.port));
+            }
+        }
+        for (id, service, address, port) in freed {
+            self.real_ids.remove(&(service, address, port));
+            for number in self.numbers.get_mut(service.0 as usize).into_iter().flatten() {
+                if *number == Some(id) {
+                    *number = None;
+                }
+            }
+            if let Some(place) = self.reals.get_mut(id.0 as usize) {
+                *place = None;
+            }
+            self.shared.loads.reset(id);
+            self.free_reals.push(id);
+        }
+    }
+
+    /// Follows an edit of the thresholds (IPVS: "classic" only ever clears the flag here,
+    /// "new" sets it as well).
+    fn update_overload(&self, real: &Real, before: Option<(u32, u32)>) {
+        let (upper, lower) = (real.upper_threshold, real.effective_lower_threshold());
+        let total = self.shared.loads.sum(real.id).total();
+        let loads = &self.shared.loads;
+        match self.compat.kernel {
+            _ if upper == 0 => loads.set_overloaded(real.id, false),
+            Kernel::Classic => {
+                if before.is_some_and(|(old, _)| upper > old) {
+                    loads.set_overloaded(real.id, false);
+                }
+            }
+            Kernel::New if before == Some((upper, real.lower_threshold)) => {}
+            Kernel::New if total >= u64::from(upper) => loads.set_overloaded(real.id, true),
+            Kernel::New if total < u64::from(lower) => loads.set_overloaded(real.id, false),
+            Kernel::New => {}
+        }
+    }
+}
+
+fn check_thresholds(spec: &RealSpec) -> Result<(), Refused> {
+    if spec.lower_threshold > spec.upper_threshold { Err(Refused::Thresholds) } else { Ok(()) }
+}

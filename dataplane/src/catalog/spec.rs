@@ -1,0 +1,124 @@
+//! What the operator asks for, before anything has an id.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::classify::Rank;
+use crate::compat::Compat;
+use crate::forward::Forwarding;
+use crate::ids::{Mark, PortIndex};
+use crate::route::Route;
+use crate::sched::{Scheduler, SchedulerFlags};
+use crate::snapshot::{Identity, Persistence, RealState, Tracking};
+use crate::wire::ethernet::Mac;
+use crate::wire::{Addr, Protocol, Vlan};
+
+/// A virtual service without its real servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// What it is known by.
+    pub identity: Identity,
+    /// The scheduler; `None` gives new clients nothing.
+    pub scheduler: Option<Scheduler>,
+    /// The scheduler's flags.
+    pub flags: SchedulerFlags,
+    /// Persistence.
+    pub persistence: Option<Persistence>,
+    /// What is remembered of clients.
+    pub tracking: Tracking,
+    /// One-packet scheduling.
+    pub one_packet: bool,
+    /// Switches.
+    pub compat: Compat,
+}
+
+/// A real server of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealSpec {
+    /// RIP.
+    pub address: Addr,
+    /// Its port; 0 for all ports.
+    pub port: u16,
+    /// Weight; 0 = quiesced.
+    pub weight: u32,
+    /// How packets reach it.
+    pub forwarding: Forwarding,
+    /// Connections at which it takes no new clients; 0 = no limit.
+    pub upper_threshold: u32,
+    /// Connections below which it takes clients again; 0 = three quarters of the upper one.
+    pub lower_threshold: u32,
+    /// Up, drain or down.
+    pub state: RealState,
+    /// Its MAC address, where it is not to be resolved.
+    pub mac: Option<Mac>,
+}
+
+impl RealSpec {
+    /// A directly routed server of weight 1, as `ipvsadm -a -r ADDRESS:PORT` adds it.
+    pub fn new(address: Addr, port: u16) -> Self {
+        Self {
+            address,
+            port,
+            weight: 1,
+            forwarding: Forwarding::Route,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            state: RealState::Up,
+            mac: None,
+        }
+    }
+}
+
+/// Gives packets to a VIP, protocol and port a mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// The VIP, or any address of a network of VIPs.
+    pub vip: Addr,
+    /// How many bits of it count.
+    pub length: u8,
+    /// TCP, UDP or SCTP; `None` for all three.
+    pub protocol: Option<Protocol>,
+    /// The ports; all of them for "port 0".
+    pub ports: RangeInclusive<u16>,
+    /// The mark.
+    pub mark: Mark,
+    /// Against other selectors.
+    pub rank: Rank,
+}
+
+/// A service with everything that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Farm {
+    /// The service.
+    pub service: ServiceSpec,
+    /// Its real servers, in the order in which they are added.
+    pub reals: Vec<RealSpec>,
+}
+
+/// A NIC port or a kernel-facing port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// The VLAN that its frames carry.
+    pub vlan: Vlan,
+    /// The longest IP packet that it takes.
+    pub mtu: u16,
+    /// The director's own addresses on it.
+    pub addresses: Vec<Addr>,
+    /// The kernel-facing port behind a NIC port, or the NIC port before a kernel-facing one.
+    pub peer: Option<PortIndex>,
+    /// Whether it faces the kernel.
+    pub kernel_facing: bool,
+}
+
+/// Where the director stands: ports, addresses and routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// The ports, in the order of their indices.
+    pub ports: Vec<PortSpec>,
+    /// Connected networks, routes and gateways.
+    pub routes: Vec<Route>,
+}

@@ -1,0 +1,66 @@
+//! The switches that IPVS has as sysctls, and the two generations of kernels.
+
+/// Whose rules are followed where kernels differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// Stable kernels since mid-2026 (6.1.192, 6.12.107 and later): load is
+    /// 257 x active + inactive, thresholds act at once when they are edited.
+    #[default]
+    New,
+    /// Stable kernels before that: load is 256 x active + inactive.
+    Classic,
+}
+
+/// What happens to the TTL (hop limit) of a forwarded packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TtlPolicy {
+    /// Decremented by one, as today's kernels do; at 1 the client gets "time exceeded".
+    #[default]
+    Decrement,
+    /// Left alone: direct routing then changes the twelve MAC bytes and nothing else.
+    Keep,
+}
+
+/// IPVS's sysctls under their own names, with the kernel's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Compat {
+    /// Load formula and threshold rules.
+    pub kernel: Kernel,
+    /// What direct routing does to the TTL.
+    pub ttl: TtlPolicy,
+    /// Any TCP segment but RST may open a connection (for a director that takes over).
+    pub sloppy_tcp: bool,
+    /// Any SCTP packet but ABORT may open a connection.
+    pub sloppy_sctp: bool,
+    /// Bits: 1 = a SYN on a connection in TIME_WAIT or CLOSE is scheduled anew,
+    /// 2 = also in FIN_WAIT under direct routing. Never for persistent services.
+    pub conn_reuse_mode: u8,
+    /// Connections of a removed real server end at once instead of being dropped silently.
+    pub expire_nodest_conn: bool,
+    /// Templates of a real server with weight 0 are not honoured any more.
+    pub expire_quiescent_template: bool,
+    /// ICMP errors about unknown flows are scheduled like new connections.
+    pub schedule_icmp: bool,
+    /// The second TCP state table, for times of attack.
+    pub secure_tcp: bool,
+    /// A template that a new connection uses gets the service's timeout back even after it
+    /// outlived its own (the kernel leaves it at 60 s). Not a kernel switch.
+    pub renew_extended_templates: bool,
+}
+
+impl Default for Compat {
+    fn default() -> Self {
+        Self {
+            kernel: Kernel::New,
+            ttl: TtlPolicy::Decrement,
+            sloppy_tcp: false,
+            sloppy_sctp: false,
+            conn_reuse_mode: 1,
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            schedule_icmp: false,
+            secure_tcp: false,
+            renew_extended_templates: false,
+        }
+    }
+}

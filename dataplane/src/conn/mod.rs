@@ -1,0 +1,69 @@
+//! Connections: one client flow each, private to the core that its packets arrive on.
+
+pub mod sctp;
+pub mod table;
+pub mod tcp;
+mod timeouts;
+
+pub use timeouts::{State, Timeouts};
+
+use crate::forward::Forwarding;
+use crate::ids::{RealId, ServiceId};
+use crate::table::Handle;
+use crate::tick::Tick;
+
+bitflags::bitflags! {
+    /// What is remembered of a connection besides its state.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct ConnFlags: u8 {
+        /// Counted as InActConn (otherwise as ActiveConn).
+        const INACTIVE = 1;
+        /// No reply has been seen passing the director (direct routing, tunnels).
+        const NO_OUTPUT = 2;
+        /// A template's count includes this connection.
+        const CONTROLLED = 4;
+    }
+}
+
+/// Which way a packet goes, as far as the state machines care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client, replies seen as well.
+    In,
+    /// From the real server.
+    Out,
+    /// From the client, replies not seen: direct routing and tunnels.
+    InOnly,
+}
+
+/// A connection's entry, without the five values that it is found by.
+#[derive(Clone, Copy, Debug)]
+pub struct Conn {
+    /// The template that it was made through; meaningful with `CONTROLLED`.
+    pub template: Option<Handle>,
+    /// Its real server.
+    pub real: RealId,
+    /// The service that made it.
+    pub service: ServiceId,
+    /// When it ends unless a packet comes.
+    pub expires: Tick,
+    /// The timeout that `expires` was set with, in ticks.
+    pub timeout: u32,
+    /// The port packets go to on the real server (masquerading).
+    pub real_port: u16,
+    /// The protocol's state.
+    pub state: State,
+    /// Flags.
+    pub flags: ConnFlags,
+    /// The method it was born with: editing the real server leaves it alone.
+    pub forwarding: Forwarding,
+    /// Packets from the client, up to 255 (the aging rule of the drop_entry defence).
+    pub in_packets: u8,
+}
+
+impl Conn {
+    /// Whether a reply passing by would be news to the state machine.
+    pub fn direction_in(&self) -> Direction {
+        if self.flags.contains(ConnFlags::NO_OUTPUT) { Direction::InOnly } else { Direction::In }
+    }
+}

@@ -1,0 +1,442 @@
+//! One frame: parse, classify, bind, rewrite. [`Director::handle`] is one core's share of
+//! the load balancer, and the reference that faster paths are compared with.
+
+use std::sync::Arc;
+
+use crate::answer::{Answer, Budget};
+use crate::bindings::{Bindings, Outcome};
+use crate::counters::CoreCounters;
+use crate::forward::{Egress, Forwarding, Rewrite, route};
+use crate::ids::PortIndex;
+use crate::mailbox::{Event, Heard};
+use crate::port::Frame;
+use crate::shared::{CoreSeat, Shared};
+use crate::snapshot::{HostAddress, PortFacts, Real, Snapshot};
+use crate::tick::Tick;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::arp::{self, Arp};
+use crate::wire::ethernet::{self, Mac};
+use crate::wire::ndp::{self, Ndp};
+use crate::wire::{Packet, Parsed, Protocol, icmp, parse};
+
+/// What a director needs to know of its surroundings besides the configuration.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The ports' own MAC addresses, in the configuration's order.
+    pub macs: Vec<Mac>,
+    /// Answers given as a host, per second and core; `u32::MAX` for no limit.
+    pub answers_per_second: u32,
+}
+
+/// One core's director.
+pub struct Director {
+    // Apart from the rest, so that it can be borrowed while the tables change: cloning the
+    // `Arc` for every packet would make all cores write one line.
+    snapshot: Arc<Snapshot>,
+    path: Path,
+}
+
+/// All of a director but its configuration.
+struct Path {
+    shared: Arc<Shared>,
+    bindings: Bindings,
+    surroundings: Surroundings,
+    answers: Budget,
+}
+
+/// Where and when a frame came in.
+#[derive(Clone, Copy)]
+struct Arrival {
+    port: PortIndex,
+    now: Tick,
+}
+
+impl Director {
+    /// A director that starts with this configuration and empty tables.
+    pub fn new(
+        shared: Arc<Shared>,
+        snapshot: Arc<Snapshot>,
+        seat: CoreSeat,
+        surroundings: Surroundings,
+    ) -> Self {
+        let path = Path {
+            bindings: Bindings::new(Arc::clone(&shared), seat),
+            answers: Budget::new(surroundings.answers_per_second),
+            shared,
+            surroundings,
+        };
+        Self { snapshot, path }
+    }
+
+    /// Takes up a newer configuration and gives back the old one, for control to free.
+    pub fn adopt(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// The configuration in use.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The core's connections and its way to the shared tables.
+    pub fn bindings(&self) -> &Bindings {
+        &self.path.bindings
+    }
+
+    /// What all cores share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.path.shared
+    }
+
+    /// The core's counters.
+    pub fn counters(&self) -> Option<&CoreCounters> {
+        self.path.counters()
+    }
+
+    /// Bounded clean-up: at most so many entries of each table are looked at.
+    pub fn sweep(&mut self, now: Tick, budget: usize) {
+        self.path.bindings.sweep(&self.snapshot, now, budget);
+    }
+
+    /// What would happen to a frame, and why; nothing is sent or remembered.
+    pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
+        crate::explain::explain(&self.snapshot, &self.path.shared, &self.path.bindings, frame, port, now)
+    }
+
+    /// Tells the shared tables that nothing is held from before. Once a turn.
+    pub fn quiescent(&mut self) {
+        self.path.bindings.quiescent();
+    }
+
+    /// Decides about one frame and rewrites it.
+    pub fn handle(&mut self, frame: &mut impl Frame, ingress: PortIndex, now: Tick) -> Verdict {
+        self.path.handle(&self.snapshot, frame, Arrival { port: ingress, now })
+    }
+}
+
+impl Path {
+    fn counters(&self) -> Option<&CoreCounters> {
+        self.shared.counters.get(self.bindings.core()).map(|padded| &**padded)
+    }
+
+    fn handle(&mut self, snapshot: &Snapshot, frame: &mut impl Frame, at: Arrival) -> Verdict {
+        let Some(port) = snapshot.port(at.port) else { return Verdict::Drop(DropReason::NotForUs) };
+        if port.kernel_facing {
+            return self.from_kernel(port);
+        }
+        match parse(frame.bytes()) {
+            Parsed::Packet(packet) => {
+                if let Some(reason) = self.not_ours(frame.bytes(), at.port) {
+                    return Verdict::Drop(reason);
+                }
+                if packet.vlan.id() != port.vlan.id() {
+                    return Verdict::Drop(DropReason::OtherVlan);
+                }
+                self.packet(snapshot, frame, &packet, at)
+            }
+            Parsed::Arp(arp) if arp.vlan.id() != port.vlan.id() => {
+                Verdict::Drop(DropReason::OtherVlan)
+            }
+            Parsed::Arp(arp) => self.arp(snapshot, frame, &arp, at.port),
+            Parsed::Other => self.to_kernel(snapshot, at.port, DropReason::NotForUs),
+            Parsed::Malformed(malformed) => Verdict::Drop(malformed.into()),
+        }
+    }
+
+    /// A frame for another station, as a flooding switch or a promiscuous port delivers it.
+    fn not_ours(&self, frame: &[u8], ingress: PortIndex) -> Option<DropReason> {
+        let destination = ethernet::destination(frame)?;
+        let ours = destination.is_multicast() || destination == self.mac(ingress);
+        (!ours).then_some(DropReason::OtherMac)
+    }
+
+    fn mac(&self, port: PortIndex) -> Mac {
+        self.surroundings.macs.get(usize::from(port.0)).copied().unwrap_or_default()
+    }
+
+    fn packet(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6) {
+            return self.icmp(snapshot, frame, packet, at);
+        }
+        match self.bindings.bind(packet, snapshot, at.now) {
+            Outcome::Forward { real, forwarding } => {
+                let Some(real) = snapshot.real(real) else {
+                    return Verdict::Drop(DropReason::RealServerGone);
+                };
+                self.forward(snapshot, frame, packet, real, forwarding, at)
+            }
+            Outcome::NotOurs => self.host(snapshot, frame, packet, at),
+            Outcome::Refuse => {
+                let refusal = Answer::Icmp(icmp::Error::PortUnreachable);
+                match self.answer(refusal, frame, packet, at) {
+                    Verdict::Drop(_) => Verdict::Drop(DropReason::NoRealServer),
+                    answered => answered,
+                }
+            }
+            Outcome::Drop(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    fn forward(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        real: &Real,
+        forwarding: Forwarding,
+        at: Arrival,
+    ) -> Verdict {
+        let next = match forwarding {
+            Forwarding::Local => return self.to_kernel(snapshot, at.port, DropReason::NotForUs),
+            Forwarding::Route => real.next_hop,
+        };
+        let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
+        let ttl = snapshot.service(real.service).map_or(snapshot.compat.ttl, |service| {
+            service.compat.ttl
+        });
+        let egress =
+            Egress { macs: &self.surroundings.macs, neighbours: &self.shared.neighbours, ttl };
+        match route(frame, packet, &next, &egress) {
+            Rewrite::Sent(port) => Verdict::Forward(port),
+            Rewrite::Unresolved(neighbour, port) => {
+                self.want(neighbour);
+                Verdict::Hold(neighbour, port)
+            }
+            Rewrite::TtlExceeded => self.error_or(
+                icmp::Error::TimeExceeded,
+                DropReason::TtlExceeded,
+                frame,
+                packet,
+                at,
+            ),
+            Rewrite::TooBig { mtu } => self.error_or(
+                icmp::Error::PacketTooBig { mtu },
+                DropReason::TooBig,
+                frame,
+                packet,
+                at,
+            ),
+            Rewrite::NoRoom => Verdict::Drop(DropReason::FrameMemory),
+        }
+    }
+
+    /// Answers with an ICMP error where that is allowed, else drops for the given reason.
+    fn error_or(
+        &mut self,
+        error: icmp::Error,
+        reason: DropReason,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        match self.answer(Answer::Icmp(error), frame, packet, at) {
+            Verdict::Drop(_) => Verdict::Drop(reason),
+            answered => answered,
+        }
+    }
+
+    fn want(&self, neighbour: crate::ids::NeighbourId) {
+        if self.shared.neighbours.want(neighbour) {
+            self.tell(Event::Wanted(neighbour));
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(mailbox) = self.shared.mailboxes.get(self.bindings.core()) {
+            // A full queue loses the event; the next packet says the same again.
+            let _ = mailbox.events.push(event);
+        }
+    }
+
+    /// ICMP: errors about a balanced flow follow it; echo and neighbour discovery are
+    /// answered; the rest is the host's.
+    fn icmp(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        if let Some(quoted) = icmp::quoted(frame.bytes(), packet)
+            && let Some((real, forwarding)) =
+                self.bindings.related(packet, &quoted, snapshot, at.now)
+            && let Some(real) = snapshot.real(real)
+        {
+            return self.forward(snapshot, frame, packet, real, forwarding, at);
+        }
+        if packet.protocol == Protocol::Icmpv6
+            && let Ok(message) = ndp::parse(frame.bytes(), packet)
+        {
+            return self.neighbour_discovery(snapshot, frame, packet, &message, at.port);
+        }
+        if icmp::is_echo_request(packet) && snapshot.hosts.get(packet.dst).is_some() {
+            return self.answer(Answer::Echo, frame, packet, at);
+        }
+        self.to_kernel(snapshot, at.port, DropReason::NotForUs)
+    }
+
+    fn neighbour_discovery(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        message: &Ndp,
+        ingress: PortIndex,
+    ) -> Verdict {
+        match *message {
+            Ndp::Solicitation { target, source_mac: source } => {
+                if let Some(mac) = source {
+                    self.hear(snapshot, ingress, packet.src, mac, false, false);
+                }
+                if snapshot.hosts.get(target.into()).is_none() {
+                    return self.to_kernel(snapshot, ingress, DropReason::NotForUs);
+                }
+                match ndp::advertise_in_reply(frame, packet, self.mac(ingress)) {
+                    Ok(()) => self.answered(ingress),
+                    Err(_) => Verdict::Drop(DropReason::Unanswerable),
+                }
+            }
+            Ndp::Advertisement { target, target_mac: mac, solicited, .. } => {
+                // Without the option the sender of the frame is the one that has the address.
+                if let Some(mac) = mac.or_else(|| ethernet::source(frame.bytes())) {
+                    self.hear(snapshot, ingress, target.into(), mac, solicited, solicited);
+                }
+                self.to_kernel_or_punt(snapshot, ingress)
+            }
+        }
+    }
+
+    fn arp(&mut self, snapshot: &Snapshot, frame: &mut impl Frame, arp: &Arp, ingress: PortIndex) -> Verdict {
+        let own = self.mac(ingress);
+        let unicast = ethernet::destination(frame.bytes()) == Some(own);
+        let reply = arp.operation == arp::Operation::Reply;
+        if arp.sender_mac != own {
+            self.claim(snapshot, arp, ingress);
+            self.hear(snapshot, ingress, arp.sender.into(), arp.sender_mac, reply, unicast);
+        }
+        if reply {
+            return self.to_kernel_or_punt(snapshot, ingress);
+        }
+        let asked_for_ours = snapshot.hosts.get(arp.target.into()).is_some();
+        // A probe or announcement for an address of ours from somebody else (RFC 5227) is
+        // answered as well: that is how we defend the address.
+        if asked_for_ours && arp::reply(frame, arp, own) {
+            return self.answered(ingress);
+        }
+        self.to_kernel(snapshot, ingress, DropReason::NotForUs)
+    }
+
+    /// Counts and reports a station that says it has one of the VIPs: a real server that
+    /// does not hide it, the classic mistake with direct routing.
+    fn claim(&self, snapshot: &Snapshot, arp: &Arp, ingress: PortIndex) {
+        if snapshot.hosts.get(arp.sender.into()) == Some(HostAddress::Vip) {
+            if let Some(counters) = self.counters() {
+                counters.vip_claims.add(1);
+            }
+            self.tell(Event::VipClaimed(Heard {
+                port: ingress,
+                address: arp.sender.into(),
+                mac: arp.sender_mac,
+                reply: arp.operation == arp::Operation::Reply,
+                unicast: false,
+            }));
+        }
+    }
+
+    fn hear(
+        &self,
+        snapshot: &Snapshot,
+        port: PortIndex,
+        address: crate::wire::Addr,
+        mac: Mac,
+        reply: bool,
+        unicast: bool,
+    ) {
+        // Our own addresses are nobody else's; control is not asked to learn them.
+        if snapshot.hosts.get(address).is_none() {
+            self.tell(Event::Heard(Heard { port, address, mac, reply, unicast }));
+        }
+    }
+
+    /// What no service takes.
+    fn host(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        if let Some(kernel) = self.kernel_port(snapshot, at.port) {
+            return self.hand_to_kernel(kernel);
+        }
+        if snapshot.hosts.get(packet.dst).is_none() {
+            return Verdict::Drop(DropReason::NotForUs);
+        }
+        match Answer::for_unwanted(packet) {
+            Some(answer) => self.answer(answer, frame, packet, at),
+            None => Verdict::Drop(DropReason::NotForUs),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        answer: Answer,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        if !self.answers.take(at.now) {
+            return Verdict::Drop(DropReason::AnswerLimited);
+        }
+        match answer.write(frame, packet, self.mac(at.port)) {
+            Ok(()) => self.answered(at.port),
+            Err(_) => Verdict::Drop(DropReason::Unanswerable),
+        }
+    }
+
+    fn answered(&self, ingress: PortIndex) -> Verdict {
+        if let Some(counters) = self.counters() {
+            counters.answered.add(1);
+        }
+        Verdict::Forward(ingress)
+    }
+
+    fn kernel_port(&self, snapshot: &Snapshot, ingress: PortIndex) -> Option<PortIndex> {
+        snapshot.port(ingress)?.peer
+    }
+
+    fn hand_to_kernel(&self, kernel: PortIndex) -> Verdict {
+        if let Some(counters) = self.counters() {
+            counters.to_kernel.add(1);
+        }
+        Verdict::Forward(kernel)
+    }
+
+    fn to_kernel(&self, snapshot: &Snapshot, ingress: PortIndex, otherwise: DropReason) -> Verdict {
+        match self.kernel_port(snapshot, ingress) {
+            Some(kernel) => self.hand_to_kernel(kernel),
+            None => Verdict::Drop(otherwise),
+        }
+    }
+
+    fn to_kernel_or_punt(&self, snapshot: &Snapshot, ingress: PortIndex) -> Verdict {
+        match self.kernel_port(snapshot, ingress) {
+            Some(kernel) => self.hand_to_kernel(kernel),
+            None => Verdict::Punt,
+        }
+    }
+
+    /// What the kernel sends leaves on the NIC port that it stands behind, as it is.
+    fn from_kernel(&self, port: &PortFacts) -> Verdict {
+        match port.peer {
+            Some(nic) => Verdict::Forward(nic),
+            None => Verdict::Drop(DropReason::NotForUs),
+        }
+    }
+}

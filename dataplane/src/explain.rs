@@ -1,0 +1,253 @@
+//! What would happen to a packet, and why, without sending it or remembering it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::bindings::{self, Bindings};
+use crate::classify::Hit;
+use crate::conn::table::Flow;
+use crate::ids::{PortIndex, RealId};
+use crate::shared::Shared;
+use crate::snapshot::{HostAddress, Identity, Service, Snapshot, Tracking};
+use crate::tick::Tick;
+use crate::wire::ethernet::Mac;
+use crate::wire::{Addr, Packet, Parsed, Protocol, parse};
+
+/// Why a real server is the one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// The packet belongs to a connection.
+    Connection {
+        /// Its state's word.
+        state: &'static str,
+        /// Seconds until it expires.
+        expires_s: u32,
+    },
+    /// The client is bound.
+    Template {
+        /// Seconds until the binding expires.
+        expires_s: u32,
+        /// Connections that the template controls.
+        connections: u32,
+    },
+    /// The scheduler picks it now.
+    Scheduler(&'static str),
+}
+
+/// Where the packet would go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// To a real server.
+    Real {
+        /// Which one.
+        id: RealId,
+        /// RIP.
+        address: Addr,
+        /// The forwarding method's word.
+        forwarding: &'static str,
+        /// The next hop's MAC address, if it is known.
+        mac: Option<Mac>,
+        /// The port that it leaves on.
+        port: Option<Arc<str>>,
+        /// Why this one.
+        because: Because,
+    },
+    /// Answered or taken as a host, or dropped: the sentence says which.
+    Not(&'static str),
+}
+
+/// The whole story of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The core that answers.
+    pub core: usize,
+    /// The generation of the configuration that was asked.
+    pub generation: u64,
+    /// The service, by name and identity.
+    pub service: Option<(Arc<str>, Identity)>,
+    /// What the director is to the packet's destination.
+    pub host: Option<HostAddress>,
+    /// Where it would go.
+    pub fate: Fate,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "generation  {}", self.generation)?;
+        match &self.service {
+            Some((name, identity)) => {
+                writeln!(f, "service     {name}")?;
+                if let Identity::Mark { mark, .. } = identity {
+                    writeln!(f, "mark        {}", mark.0)?;
+                }
+            }
+            None => writeln!(f, "service     none")?,
+        }
+        match &self.fate {
+            Fate::Not(sentence) => writeln!(f, "verdict     {sentence}"),
+            Fate::Real { address, forwarding, mac, port, because, .. } => {
+                match because {
+                    Because::Connection { state, expires_s } => writeln!(
+                        f,
+                        "why         it belongs to a connection ({state}, {expires_s} s left)"
+                    )?,
+                    Because::Template { expires_s, connections } => writeln!(
+                        f,
+                        "why         the client is bound ({expires_s} s left, {connections} connections)"
+                    )?,
+                    Because::Scheduler(name) => {
+                        writeln!(f, "why         the client is new, and {name} picks this server now")?;
+                    }
+                }
+                writeln!(f, "real server {address}")?;
+                let port = port.as_deref().unwrap_or("no port");
+                match mac {
+                    Some(mac) => writeln!(f, "verdict     {forwarding} to {mac} on {port}"),
+                    None => writeln!(
+                        f,
+                        "verdict     {forwarding} on {port}, once the next hop's MAC address is known"
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Tells the story of a frame that would come in on this port.
+pub fn explain(
+    snapshot: &Snapshot,
+    shared: &Shared,
+    bindings: &Bindings,
+    frame: &[u8],
+    port: PortIndex,
+    now: Tick,
+) -> Explanation {
+    let mut story = Explanation {
+        core: bindings.core(),
+        generation: snapshot.generation.0,
+        service: None,
+        host: None,
+        fate: Fate::Not("the frame is no IP packet; it goes to the kernel-facing port if there is one"),
+    };
+    let packet = match parse(frame) {
+        Parsed::Packet(packet) => packet,
+        Parsed::Malformed(malformed) => {
+            story.fate = Fate::Not(crate::verdict::DropReason::from(malformed).sentence());
+            return story;
+        }
+        Parsed::Arp(_) | Parsed::Other => return story,
+    };
+    story.host = snapshot.hosts.get(packet.dst);
+    let teller = Teller { snapshot, shared, bindings, packet: &packet, now };
+    let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port);
+    let service = hit.and_then(|hit| snapshot.service(hit.service));
+    story.service = service.map(|service| (Arc::clone(&service.name), service.identity));
+    story.fate = match (hit, service) {
+        (Some(hit), Some(service)) => teller.of_service(&hit, service),
+        _ => teller
+            .of_connection()
+            .unwrap_or_else(|| Fate::Not(as_host(&packet, snapshot, story.host, port))),
+    };
+    story
+}
+
+struct Teller<'a> {
+    snapshot: &'a Snapshot,
+    shared: &'a Shared,
+    bindings: &'a Bindings,
+    packet: &'a Packet,
+    now: Tick,
+}
+
+impl Teller<'_> {
+    fn of_connection(&self) -> Option<Fate> {
+        let family = self.packet.family;
+        let slot = self.bindings.find(&Flow::of(self.packet), self.now)?;
+        let conn = self.bindings.conn(family, slot)?;
+        if self.snapshot.available(conn.real).is_none() {
+            return Some(Fate::Not(crate::verdict::DropReason::RealServerGone.sentence()));
+        }
+        let because = Because::Connection {
+            state: conn.state.word(),
+            expires_s: seconds_left(self.now, conn.expires),
+        };
+        self.to(conn.real, because)
+    }
+
+    fn of_service(&self, hit: &Hit, service: &Service) -> Fate {
+        if service.tracking == Tracking::Full
+            && let Some(fate) = self.of_connection()
+        {
+            return fate;
+        }
+        if !bindings::may_open(self.packet, &service.compat) && service.tracking == Tracking::Full {
+            return Fate::Not("the packet opens no connection and belongs to none: answered as a host would");
+        }
+        if let Some(persistence) = &service.persistence {
+            match service.tracking {
+                Tracking::Full => {
+                    let (_, view) =
+                        self.bindings.template(hit, persistence, self.packet.src, self.now);
+                    if let Some(view) = view
+                        && bindings::is_usable(&view, service, self.snapshot)
+                    {
+                        let because = Because::Template {
+                            expires_s: seconds_left(self.now, view.expires),
+                            connections: view.connections,
+                        };
+                        return self.to(view.real, because).unwrap_or(NOBODY);
+                    }
+                }
+                Tracking::Client => {
+                    if let Some(real) = self.bindings.client(service, self.packet.src, self.snapshot) {
+                        let because = Because::Template { expires_s: 0, connections: 0 };
+                        return self.to(real, because).unwrap_or(NOBODY);
+                    }
+                }
+            }
+        }
+        let picked = self.bindings.would_pick(self.packet, service, self.snapshot);
+        let because = Because::Scheduler(service.scheduler.map_or("none", |s| s.name()));
+        picked.and_then(|real| self.to(real, because)).unwrap_or(NOBODY)
+    }
+
+    fn to(&self, id: RealId, because: Because) -> Option<Fate> {
+        let real = self.snapshot.real(id)?;
+        let next = real.next_hop;
+        Some(Fate::Real {
+            id,
+            address: real.address,
+            forwarding: real.forwarding.word(),
+            mac: next.and_then(|next| self.shared.neighbours.mac(next.neighbour)),
+            port: next
+                .and_then(|next| self.snapshot.port(next.port))
+                .map(|port| Arc::clone(&port.name)),
+            because,
+        })
+    }
+}
+
+const NOBODY: Fate =
+    Fate::Not("the service has no usable real server: answered with ICMP port unreachable");
+
+fn as_host(
+    packet: &Packet,
+    snapshot: &Snapshot,
+    host: Option<HostAddress>,
+    port: PortIndex,
+) -> &'static str {
+    if snapshot.port(port).is_some_and(|port| port.peer.is_some()) {
+        return "no service takes it: handed to the kernel-facing port";
+    }
+    match (host, packet.protocol) {
+        (None, _) => "the director has no such address: dropped",
+        (Some(_), Protocol::Tcp) => "no service takes it: answered with a TCP reset",
+        (Some(_), Protocol::Udp) => "no service takes it: answered with ICMP port unreachable",
+        (Some(_), Protocol::Icmp | Protocol::Icmpv6) => "an echo request is answered, the rest dropped",
+        (Some(_), _) => "no service takes it: dropped",
+    }
+}
+
+fn seconds_left(now: Tick, expires: Tick) -> u32 {
+    now.until(expires).max(0).unsigned_abs() / crate::tick::TICKS_PER_SECOND
+}

@@ -1,0 +1,76 @@
+//! Direct routing: twelve MAC bytes, the TTL with its checksum, and nothing else.
+
+use crate::compat::TtlPolicy;
+use crate::ids::{NeighbourId, PortIndex};
+use crate::neighbour::NeighbourTable;
+use crate::port::Frame;
+use crate::snapshot::NextHop;
+use crate::wire::ethernet::{self, Mac};
+use super::vlan;
+use crate::wire::{Family, Packet, ipv4, ipv6};
+
+/// What became of a frame that was to be sent to a next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// Ready to be sent.
+    Sent(PortIndex),
+    /// Ready but for the destination MAC address, which is not known yet.
+    Unresolved(NeighbourId, PortIndex),
+    /// The TTL ran out; the frame is as it came.
+    TtlExceeded,
+    /// Longer than the next link takes; the frame is as it came.
+    TooBig {
+        /// What the link takes.
+        mtu: u16,
+    },
+    /// No memory for a VLAN tag.
+    NoRoom,
+}
+
+/// What the sending side is made of.
+#[derive(Clone, Copy)]
+pub struct Egress<'a> {
+    /// The ports' own MAC addresses.
+    pub macs: &'a [Mac],
+    /// The next hops' MAC addresses.
+    pub neighbours: &'a NeighbourTable,
+    /// Whether the TTL is decremented.
+    pub ttl: TtlPolicy,
+}
+
+/// Sends the packet on to a next hop as a router would, but for the addresses, which stay.
+/// The TTL is looked at before the length, as in IPVS.
+pub fn route(
+    frame: &mut impl Frame,
+    packet: &Packet,
+    next: &NextHop,
+    egress: &Egress<'_>,
+) -> Rewrite {
+    if egress.ttl == TtlPolicy::Decrement && packet.ttl <= 1 {
+        return Rewrite::TtlExceeded;
+    }
+    if packet.total_len > next.mtu {
+        return Rewrite::TooBig { mtu: next.mtu };
+    }
+    if egress.ttl == TtlPolicy::Decrement {
+        // Cannot fail: the TTL is above one, and the parser has seen the header.
+        let _ = match packet.family {
+            Family::V4 => ipv4::decrement_ttl(frame.bytes_mut(), packet),
+            Family::V6 => ipv6::decrement_hop_limit(frame.bytes_mut(), packet),
+        };
+    }
+    if packet.vlan.id() != next.vlan.id() && !vlan::retag(frame, next.vlan) {
+        return Rewrite::NoRoom;
+    }
+    let own = egress.macs.get(usize::from(next.port.0)).copied().unwrap_or_default();
+    match egress.neighbours.mac(next.neighbour) {
+        Some(mac) => {
+            ethernet::set_macs(frame.bytes_mut(), mac, own);
+            Rewrite::Sent(next.port)
+        }
+        None => {
+            ethernet::set_macs(frame.bytes_mut(), Mac::ZERO, own);
+            Rewrite::Unresolved(next.neighbour, next.port)
+        }
+    }
+}

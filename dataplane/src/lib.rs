@@ -1,0 +1,46 @@
+//! The packet path of Director: bytes and a tick in, a verdict out.
+//!
+//! Nothing here opens a socket, reads a clock, starts a thread or knows DPDK. The same
+//! code runs in the poll loop, under the tests, in `director replay` and in
+//! `director explain`.
+//!
+//! ```text
+//! burst -> wire::parse -> classify -> connection table -> template table -> scheduler
+//!              |             |              |                   |              |
+//!              v             v              v                   v              v
+//!          Malformed     host answers    bound: done      bound: connect   pick, bind
+//!                                           \___________________|______________/
+//!                                                               v
+//!                                           forward (Route | Masq | Tunnel | Local) -> tx
+//! ```
+//!
+//! Reading order: [`worker`] (one turn of one core), [`director`] (one frame),
+//! [`bindings`] (which real server), [`sched`], [`forward`], [`snapshot`].
+
+pub mod answer;
+pub mod bindings;
+pub mod catalog;
+pub mod classify;
+pub mod compat;
+pub mod conn;
+pub mod counters;
+pub mod director;
+pub mod explain;
+pub mod forward;
+pub mod ids;
+pub mod load;
+pub mod mailbox;
+pub mod neighbour;
+mod pieces;
+pub mod port;
+pub mod prefetch;
+pub mod route;
+pub mod sched;
+pub mod shared;
+pub mod snapshot;
+pub mod table;
+pub mod tick;
+pub mod timer;
+pub mod verdict;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,116 @@
+//! The queues between one core and the control thread. Neither ever waits for the other.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::conn::table::Flow;
+use crate::conn::Conn;
+use crate::explain::Explanation;
+use crate::ids::{NeighbourId, PortIndex};
+use crate::snapshot::Snapshot;
+use crate::tick::Tick;
+use crate::wire::Addr;
+use crate::wire::ethernet::Mac;
+
+/// What a core tells control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A packet waits for this next hop's MAC address.
+    Wanted(NeighbourId),
+    /// A station that is not the director says that it has a VIP.
+    VipClaimed(Heard),
+    /// Somebody said which MAC address an address has.
+    Heard(Heard),
+}
+
+/// An ARP or Neighbour Discovery message, as far as it tells of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The port that it came in on.
+    pub port: PortIndex,
+    /// The address.
+    pub address: Addr,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Whether it answers a question (otherwise it asks one, or announces).
+    pub reply: bool,
+    /// Whether it was addressed to this director alone.
+    pub unicast: bool,
+}
+
+/// A frame that control wants sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The port.
+    pub port: PortIndex,
+    /// The whole frame, without FCS.
+    pub frame: Box<[u8]>,
+}
+
+/// A question to a core.
+#[derive(Debug)]
+pub enum Query {
+    /// The next connections from this place on, into the page.
+    Connections {
+        /// Which address family's table.
+        v6: bool,
+        /// Where to go on (0 at the start).
+        from: usize,
+        /// Filled by the core up to its capacity, then sent back.
+        page: Vec<(Flow, Conn)>,
+    },
+    /// What would happen to this frame.
+    Explain {
+        /// The frame.
+        frame: Box<[u8]>,
+        /// The port that it would come in on.
+        port: PortIndex,
+    },
+}
+
+/// A core's answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// Some of its connections.
+    Connections {
+        /// The connections.
+        page: Vec<(Flow, Conn)>,
+        /// Where to go on; `None` at the end.
+        next: Option<usize>,
+        /// The core's time, against which the entries' expiry is read.
+        now: Tick,
+    },
+    /// What would happen to the frame.
+    Explanation(Explanation),
+}
+
+/// One core's queues. Both sides hold it.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// Newer configurations; control sends one at a time.
+    pub snapshots: ArrayQueue<Arc<Snapshot>>,
+    /// Configurations that the core has done with, for control to free.
+    pub retired: ArrayQueue<Arc<Snapshot>>,
+    /// What the core has to tell.
+    pub events: ArrayQueue<Event>,
+    /// Frames that control wants sent.
+    pub outgoing: ArrayQueue<Outgoing>,
+    /// Questions about the core's tables.
+    pub queries: ArrayQueue<Query>,
+    /// The core's answers.
+    pub answers: ArrayQueue<Answer>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            snapshots: ArrayQueue::new(1),
+            retired: ArrayQueue::new(4),
+            events: ArrayQueue::new(1024),
+            outgoing: ArrayQueue::new(256),
+            queries: ArrayQueue::new(4),
+            answers: ArrayQueue::new(4),
+        }
+    }
+}

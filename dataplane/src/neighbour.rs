@@ -1,0 +1,119 @@
+//! The MAC addresses of next hops, as all cores see them.
+//!
+//! Control resolves and refreshes; a core reads one atomic word per packet. An entry keeps
+//! its id for good, so that snapshots can name it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::ids::{NeighbourId, PortIndex};
+use crate::pieces::Pieces;
+use crate::wire::Addr;
+use crate::wire::ethernet::Mac;
+
+/// Next hops there may be at the most.
+pub const LIMIT: usize = 1 << 20;
+
+const KNOWN: u64 = 1 << 48;
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// The MAC address in the low 48 bits, and whether it is known.
+    word: AtomicU64,
+    /// Whether a core has asked for it since it was last known.
+    wanted: AtomicBool,
+}
+
+/// The next hops of all ports. Shared by all cores and the control thread.
+#[derive(Debug)]
+pub struct NeighbourTable {
+    entries: Pieces<Entry>,
+    /// Asked by control only.
+    ids: Mutex<HashMap<(PortIndex, Addr), NeighbourId>>,
+}
+
+impl Default for NeighbourTable {
+    fn default() -> Self {
+        Self { entries: Pieces::new(LIMIT), ids: Mutex::default() }
+    }
+}
+
+impl NeighbourTable {
+    /// The id of the next hop with this address on this port; a new one where it has none.
+    /// `None` when there are [`LIMIT`] of them.
+    pub fn intern(&self, port: PortIndex, address: Addr) -> Option<NeighbourId> {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = ids.get(&(port, address)) {
+            return Some(*id);
+        }
+        if ids.len() >= LIMIT {
+            return None;
+        }
+        let id = NeighbourId(ids.len() as u32);
+        self.entries.reserve(id.0 as usize);
+        ids.insert((port, address), id);
+        Some(id)
+    }
+
+    /// Every next hop with its id.
+    pub fn list(&self) -> Vec<(PortIndex, Addr, NeighbourId)> {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<_> = ids.iter().map(|((port, addr), id)| (*port, *addr, *id)).collect();
+        list.sort_by_key(|(_, _, id)| *id);
+        list
+    }
+
+    /// The MAC address, if it is known.
+    #[inline]
+    pub fn mac(&self, id: NeighbourId) -> Option<Mac> {
+        let word = self.entries.get(id.0 as usize)?.word.load(Relaxed);
+        if word & KNOWN == 0 {
+            return None;
+        }
+        let [_, _, mac @ ..] = word.to_be_bytes();
+        Some(Mac(mac))
+    }
+
+    /// Tells the cores the MAC address, or that it is not known any more.
+    pub fn set(&self, id: NeighbourId, mac: Option<Mac>) {
+        let Some(entry) = self.entries.get(id.0 as usize) else { return };
+        let word = mac.map_or(0, |Mac([a, b, c, d, e, f])| {
+            u64::from_be_bytes([0, 0, a, b, c, d, e, f]) | KNOWN
+        });
+        entry.word.store(word, Relaxed);
+        entry.wanted.store(false, Relaxed);
+    }
+
+    /// Notes that a packet waits for this next hop; `true` for the first one to say so.
+    pub fn want(&self, id: NeighbourId) -> bool {
+        self.entries.get(id.0 as usize).is_some_and(|entry| {
+            !entry.wanted.load(Relaxed) && !entry.wanted.swap(true, Relaxed)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_hop_keeps_its_id_and_gets_its_mac() {
+        let table = NeighbourTable::default();
+        let here = Addr::v4(0xC612_0A0B);
+        let id = table.intern(PortIndex(0), here).unwrap();
+        assert_eq!(table.intern(PortIndex(0), here), Some(id));
+        assert_ne!(table.intern(PortIndex(1), here), Some(id));
+        assert_eq!(table.mac(id), None);
+        assert!(table.want(id));
+        assert!(!table.want(id), "asked once only");
+        let mac = Mac([2, 0, 0, 0, 1, 0x11]);
+        table.set(id, Some(mac));
+        assert_eq!(table.mac(id), Some(mac));
+        table.set(id, None);
+        assert_eq!(table.mac(id), None);
+        assert!(table.want(id), "asked again once it was forgotten");
+        assert_eq!(table.mac(NeighbourId(9999)), None);
+        assert_eq!(table.list().len(), 2);
+    }
+}

@@ -1,0 +1,30 @@
+//! A growing array that readers never wait for: pieces are added, never moved.
+
+use std::sync::OnceLock;
+
+/// Elements in one piece.
+const PIECE: usize = 1024;
+
+/// Up to a fixed number of elements, allocated a piece at a time.
+#[derive(Debug)]
+pub(crate) struct Pieces<T>(Box<[OnceLock<Box<[T]>>]>);
+
+impl<T: Default> Pieces<T> {
+    /// Room for `limit` elements, none of them allocated yet.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self((0..limit.div_ceil(PIECE)).map(|_| OnceLock::new()).collect())
+    }
+
+    /// Allocates the piece that holds this place.
+    pub(crate) fn reserve(&self, place: usize) {
+        if let Some(piece) = self.0.get(place / PIECE) {
+            piece.get_or_init(|| (0..PIECE).map(|_| T::default()).collect());
+        }
+    }
+
+    /// The element, if its piece was reserved.
+    #[inline]
+    pub(crate) fn get(&self, place: usize) -> Option<&T> {
+        self.0.get(place / PIECE)?.get()?.get(place % PIECE)
+    }
+}

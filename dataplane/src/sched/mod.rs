@@ -1,0 +1,248 @@
+//! Schedulers: which real server gets a new client. A closed set with ipvsadm's names.
+//!
+//! A scheduler has three parts. What depends on the configuration alone (hash tables) is
+//! built by control and shared by all cores ([`Tables`]). What moves with every pick (the
+//! cursor of rr and wrr) belongs to one core ([`State`]). Loads come from the
+//! [`LoadBoard`], which sums all cores.
+//!
+//! All of them walk the service's list from its head, and the real server that was added
+//! last is at the head, as in IPVS; ties go to the first one met.
+
+mod dh;
+mod fo;
+mod lc;
+mod nq;
+mod ovf;
+mod rr;
+mod sed;
+mod sh;
+mod wlc;
+pub mod wrr;
+
+use std::sync::Arc;
+
+use crate::compat::Kernel;
+use crate::ids::RealId;
+use crate::load::LoadBoard;
+use crate::snapshot::{Member, Real, Service, Tracking};
+use crate::wire::Packet;
+
+macro_rules! schedulers {
+    ($($name:ident, $word:literal, $doc:literal;)*) => {
+        /// The scheduling algorithms, by ipvsadm's names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Scheduler { $(#[doc = $doc] $name,)* }
+
+        impl Scheduler {
+            /// All of them, in the order of ipvsadm's manual page.
+            pub const ALL: &'static [Scheduler] = &[$(Scheduler::$name,)*];
+
+            /// The name as in `ipvsadm -s`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Scheduler::$name => $word,)* }
+            }
+        }
+    };
+}
+
+schedulers! {
+    Rr, "rr", "Round robin.";
+    Wrr, "wrr", "Weighted round robin.";
+    Lc, "lc", "Least connections.";
+    Wlc, "wlc", "Weighted least connections (ipvsadm's default).";
+    Dh, "dh", "Destination hashing.";
+    Sh, "sh", "Source hashing.";
+    Sed, "sed", "Shortest expected delay.";
+    Nq, "nq", "Never queue.";
+    Fo, "fo", "Weighted failover.";
+    Ovf, "ovf", "Weighted overflow.";
+}
+
+impl Scheduler {
+    /// The scheduler of that name, as in `ipvsadm -s`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|scheduler| scheduler.name() == name)
+    }
+}
+
+bitflags::bitflags! {
+    /// `ipvsadm -b`: what the three scheduler flags mean depends on the scheduler.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct SchedulerFlags: u8 {
+        /// sh, mh: look for another real server when the hashed one is unusable.
+        const FALLBACK = 1;
+        /// sh, mh: hash the client's port as well.
+        const PORT = 2;
+        /// `flag-3`: without a meaning in any scheduler so far.
+        const FLAG_3 = 4;
+    }
+}
+
+/// What a scheduler may look at: the service's list, the real servers and their loads.
+#[derive(Clone, Copy)]
+pub struct Pool<'a> {
+    /// The service's real servers, head of the list first.
+    pub members: &'a [Member],
+    /// All real servers of the snapshot, by id.
+    pub reals: &'a [Option<Arc<Real>>],
+    /// The loads, summed over the cores on request.
+    pub loads: &'a LoadBoard,
+    /// Which kernel's load formula is followed.
+    pub kernel: Kernel,
+    /// The service's scheduler flags.
+    pub flags: SchedulerFlags,
+    /// Whether load is counted in connections or in clients.
+    pub tracking: Tracking,
+}
+
+impl Pool<'_> {
+    /// The weight that counts: 0 where the server is quiesced, drained, down or gone.
+    fn weight(&self, real: RealId) -> u64 {
+        match self.reals.get(real.0 as usize) {
+            Some(Some(real)) => u64::from(real.effective_weight()),
+            _ => 0,
+        }
+    }
+
+    fn is_overloaded(&self, real: RealId) -> bool {
+        self.loads.is_overloaded(real)
+    }
+
+    /// Weight above zero and not overloaded: what most schedulers ask for.
+    fn is_usable(&self, real: RealId) -> bool {
+        self.weight(real) > 0 && !self.is_overloaded(real)
+    }
+
+    fn usable(&self) -> impl Iterator<Item = RealId> + '_ {
+        self.members.iter().map(|member| member.real).filter(|real| self.is_usable(*real))
+    }
+
+    fn active(&self, real: RealId) -> u64 {
+        match self.tracking {
+            Tracking::Full => self.loads.connections(real).0,
+            Tracking::Client => self.loads.bound(real),
+        }
+    }
+
+    /// The load of wlc, lc and their relatives: 257 x active + inactive since mid-2026,
+    /// 256 x active + inactive before.
+    fn load(&self, real: RealId) -> u64 {
+        let (active, inactive) = match self.tracking {
+            Tracking::Full => self.loads.connections(real),
+            Tracking::Client => return self.loads.bound(real),
+        };
+        match self.kernel {
+            Kernel::New => active * 257 + inactive,
+            Kernel::Classic => active * 256 + inactive,
+        }
+    }
+
+    /// The usable real server with the smallest cost per weight, the first one on ties.
+    fn least(&self, cost: impl Fn(RealId) -> u64) -> Option<RealId> {
+        let mut best: Option<(RealId, u64, u64)> = None;
+        for real in self.usable() {
+            let (cost, weight) = (cost(real), self.weight(real));
+            let better = match best {
+                // Cross-multiplied, so that no division rounds a difference away.
+                Some((_, c, w)) => u128::from(c) * u128::from(weight) > u128::from(cost) * u128::from(w),
+                None => true,
+            };
+            if better {
+                best = Some((real, cost, weight));
+            }
+        }
+        best.map(|(real, _, _)| real)
+    }
+}
+
+/// What control builds from the list for the schedulers that hash.
+#[derive(Clone, Debug, Default)]
+pub enum Tables {
+    /// The scheduler needs none.
+    #[default]
+    None,
+    /// sh's or dh's 256 buckets.
+    Buckets(Box<[RealId]>),
+}
+
+impl Tables {
+    /// The tables of this scheduler for this list.
+    pub fn build(scheduler: Option<Scheduler>, members: &[(RealId, u32)]) -> Self {
+        match scheduler {
+            Some(Scheduler::Sh) => Self::Buckets(sh::buckets(members)),
+            Some(Scheduler::Dh) => Self::Buckets(dh::buckets(members)),
+            _ => Self::None,
+        }
+    }
+}
+
+/// What one core remembers between two picks of one service.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Which scheduler instance and which list the state was made for.
+    scheduler_epoch: u64,
+    list_epoch: u64,
+    cursor: Cursor,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Cursor {
+    #[default]
+    None,
+    Rr(rr::Cursor),
+    Wrr(wrr::Cursor),
+}
+
+/// Picks a real server for a new client of the service, or `None` when none is usable.
+pub fn pick(
+    state: &mut State,
+    service: &Service,
+    pool: &Pool<'_>,
+    packet: &Packet,
+) -> Option<RealId> {
+    state.follow(service);
+    let buckets = match &service.tables {
+        Tables::Buckets(buckets) => &**buckets,
+        Tables::None => &[],
+    };
+    match service.scheduler? {
+        Scheduler::Rr => match &mut state.cursor {
+            Cursor::Rr(cursor) => cursor.pick(pool),
+            _ => None,
+        },
+        Scheduler::Wrr => match &mut state.cursor {
+            Cursor::Wrr(cursor) => cursor.pick(pool),
+            _ => None,
+        },
+        Scheduler::Lc => lc::pick(pool),
+        Scheduler::Wlc => wlc::pick(pool),
+        Scheduler::Dh => dh::pick(pool, buckets, packet),
+        Scheduler::Sh => sh::pick(pool, buckets, packet),
+        Scheduler::Sed => sed::pick(pool),
+        Scheduler::Nq => nq::pick(pool),
+        Scheduler::Fo => fo::pick(pool),
+        Scheduler::Ovf => ovf::pick(pool),
+    }
+}
+
+impl State {
+    /// Brings the state up to the service's list: a new scheduler starts afresh, an edited
+    /// list is followed as the scheduler's IPVS counterpart does.
+    fn follow(&mut self, service: &Service) {
+        if self.scheduler_epoch != service.scheduler_epoch {
+            self.cursor = match service.scheduler {
+                Some(Scheduler::Rr) => Cursor::Rr(rr::Cursor::default()),
+                Some(Scheduler::Wrr) => Cursor::Wrr(wrr::Cursor::new(&service.wrr_history)),
+                _ => Cursor::None,
+            };
+            self.scheduler_epoch = service.scheduler_epoch;
+        } else if self.list_epoch != service.list_epoch {
+            match &mut self.cursor {
+                Cursor::Rr(cursor) => cursor.follow(&service.members),
+                Cursor::Wrr(cursor) => cursor.follow(service.wrr_history.since(self.list_epoch)),
+                Cursor::None => {}
+            }
+        }
+        self.list_epoch = service.list_epoch;
+    }
+}

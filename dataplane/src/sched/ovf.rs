@@ -1,0 +1,16 @@
+//! Weighted overflow: the largest weight among those with active connections <= weight.
+//! A real server therefore takes weight + 1 active connections, as in IPVS.
+
+use super::Pool;
+use crate::ids::RealId;
+
+pub(super) fn pick(pool: &Pool<'_>) -> Option<RealId> {
+    let mut best: Option<(RealId, u64)> = None;
+    for real in pool.usable() {
+        let weight = pool.weight(real);
+        if pool.active(real) <= weight && best.is_none_or(|(_, largest)| weight > largest) {
+            best = Some((real, weight));
+        }
+    }
+    best.map(|(real, _)| real)
+}

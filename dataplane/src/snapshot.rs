@@ -1,0 +1,379 @@
+//! The configuration as the cores see it: immutable, numbered, swapped as a whole.
+//!
+//! Control makes a [`Snapshot`] from its [`catalog`](crate::catalog) and sends it to every
+//! core's mailbox. Nothing in it changes afterwards; what moves (loads, tables, MAC
+//! addresses) lives elsewhere and refers to it by ids.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::classify::Classifier;
+use crate::compat::{Compat, Kernel};
+use crate::conn::Timeouts;
+use crate::forward::Forwarding;
+use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
+use crate::route::Routes;
+use crate::sched::{Scheduler, SchedulerFlags, Tables, wrr};
+use crate::table::ServiceReal;
+use crate::wire::{Addr, Family, Protocol, Vlan};
+
+/// What a virtual service is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identity {
+    /// A protocol, a VIP and a port (0 = every port).
+    Address {
+        /// TCP, UDP or SCTP.
+        protocol: Protocol,
+        /// The virtual address.
+        vip: Addr,
+        /// The virtual port, 0 for all.
+        vip_port: u16,
+    },
+    /// A mark that selectors give to packets.
+    Mark {
+        /// The family of the packets: the same mark is two services in IPVS.
+        family: Family,
+        /// The mark.
+        mark: Mark,
+    },
+}
+
+impl Identity {
+    /// The address family of the service's clients.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Address { vip, .. } => vip.family(),
+            Self::Mark { family, .. } => *family,
+        }
+    }
+
+    /// The port that the service was made for; marks have none.
+    pub fn vip_port(&self) -> u16 {
+        match self {
+            Self::Address { vip_port, .. } => *vip_port,
+            Self::Mark { .. } => 0,
+        }
+    }
+}
+
+/// How long and how finely clients are bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Persistence {
+    /// Seconds from the last new connection until the binding ends (`ipvsadm -p`).
+    pub timeout_s: u32,
+    /// Clients that share this many leading bits share a binding (`ipvsadm -M`): the
+    /// mask itself, because IPVS takes masks with holes. For IPv4 the low 32 bits.
+    pub mask: u128,
+}
+
+impl Persistence {
+    /// `ipvsadm -p` without a number.
+    pub const DEFAULT_TIMEOUT_S: u32 = 360;
+
+    /// The client's address as templates keep it.
+    pub fn masked(&self, client: Addr) -> Addr {
+        match client.family() {
+            Family::V4 => Addr::v4(client.v4_number() & self.mask as u32),
+            Family::V6 => Addr::v6(client.number() & self.mask),
+        }
+    }
+}
+
+/// What is remembered of clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tracking {
+    /// Every connection, with its state and timeout: the kernel's decisions.
+    #[default]
+    Full,
+    /// Bindings only: one lookup a packet, no connections, load counted in clients.
+    Client,
+}
+
+/// One place in a service's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The real server.
+    pub real: RealId,
+    /// Which time of being added this is: a server that was removed and put back stands
+    /// in a new place.
+    pub incarnation: u32,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its id.
+    pub id: ServiceId,
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// What it is known by.
+    pub identity: Identity,
+    /// How new clients are given a real server; `None` gives them none.
+    pub scheduler: Option<Scheduler>,
+    /// The scheduler's flags.
+    pub flags: SchedulerFlags,
+    /// Persistence, if clients are bound.
+    pub persistence: Option<Persistence>,
+    /// The place of the persistence timeout in [`Snapshot::template_timeouts_s`].
+    pub timeout_index: u8,
+    /// What is remembered of clients.
+    pub tracking: Tracking,
+    /// UDP packets are scheduled one by one (`ipvsadm -o`).
+    pub one_packet: bool,
+    /// The real servers, newest first.
+    pub members: Arc<[Member]>,
+    /// Changes when the scheduler is another one than before.
+    pub scheduler_epoch: u64,
+    /// Changes when a real server is added, edited or removed.
+    pub list_epoch: u64,
+    /// Hash tables of the scheduler.
+    pub tables: Tables,
+    /// What the list went through, for wrr.
+    pub wrr_history: wrr::History,
+    /// The switches for this service.
+    pub compat: Compat,
+}
+
+/// Whether a real server takes clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RealState {
+    /// Takes new and old clients.
+    #[default]
+    Up,
+    /// Takes no new clients; bound ones stay.
+    Drain,
+    /// Takes nobody.
+    Down,
+}
+
+/// Where frames for an address leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NextHop {
+    /// The NIC port.
+    pub port: PortIndex,
+    /// The neighbour whose MAC address they get.
+    pub neighbour: NeighbourId,
+    /// The tag that they get.
+    pub vlan: Vlan,
+    /// The longest IP packet that the port takes.
+    pub mtu: u16,
+}
+
+/// A real server of one service.
+#[derive(Clone, Debug)]
+pub struct Real {
+    /// Its id.
+    pub id: RealId,
+    /// The service whose list it is in.
+    pub service: ServiceId,
+    /// RIP.
+    pub address: Addr,
+    /// Its port (the VIP's unless it was given; 0 for all ports and marks).
+    pub port: u16,
+    /// The configured weight; 0 = quiesced.
+    pub weight: u32,
+    /// The latest weight above zero (mh keeps its table by it).
+    pub last_weight: u32,
+    /// Up, drain or down.
+    pub state: RealState,
+    /// How packets reach it.
+    pub forwarding: Forwarding,
+    /// Connections at which it takes no new clients; 0 = no limit.
+    pub upper_threshold: u32,
+    /// Connections below which it takes clients again; 0 = three quarters of the upper one.
+    pub lower_threshold: u32,
+    /// Where its frames leave; `None` where no route leads to it.
+    pub next_hop: Option<NextHop>,
+    /// Its number within the service, for the client table; 0 for none.
+    pub number: u16,
+    /// Whose threshold rules are followed.
+    pub kernel: Kernel,
+    /// Whether it is in its service's list. A removed real server keeps its id as long as
+    /// connections or templates name it, and is the same again when it is put back.
+    pub available: bool,
+}
+
+impl Real {
+    /// The weight that schedulers see.
+    pub fn effective_weight(&self) -> u32 {
+        match self.state {
+            RealState::Up => self.weight,
+            RealState::Drain | RealState::Down => 0,
+        }
+    }
+
+    /// The number of connections below which an overloaded server takes clients again:
+    /// three quarters of the upper threshold unless a lower one was given.
+    pub fn effective_lower_threshold(&self) -> u32 {
+        match self.lower_threshold {
+            0 => self.upper_threshold - self.upper_threshold / 4,
+            lower => lower,
+        }
+    }
+}
+
+/// A port as far as the configuration knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortFacts {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// The VLAN that its frames carry.
+    pub vlan: Vlan,
+    /// Where frames that the director does not take go, if anywhere: the kernel-facing
+    /// port; and for that one, the NIC port that its frames leave on.
+    pub peer: Option<PortIndex>,
+    /// Whether this is the kernel-facing port of `peer`.
+    pub kernel_facing: bool,
+}
+
+/// Addresses that the director answers for as a host.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    exact: std::collections::HashMap<Addr, HostAddress>,
+    prefixes: Vec<(Addr, u8)>,
+}
+
+/// Why an address is the director's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAddress {
+    /// A service's VIP.
+    Vip,
+    /// The director's own address (DIP) on a port.
+    Own(PortIndex),
+}
+
+impl Hosts {
+    /// Adds an address; an own address stays one even if it is a VIP as well.
+    pub fn add(&mut self, address: Addr, kind: HostAddress) {
+        let entry = self.exact.entry(address).or_insert(kind);
+        if matches!(kind, HostAddress::Own(_)) {
+            *entry = kind;
+        }
+    }
+
+    /// Adds a whole network of VIPs.
+    pub fn add_prefix(&mut self, network: Addr, length: u8) {
+        self.prefixes.push((network.masked(length), length));
+    }
+
+    /// What the address is to the director, if anything.
+    pub fn get(&self, address: Addr) -> Option<HostAddress> {
+        self.exact.get(&address).copied().or_else(|| {
+            self.prefixes
+                .iter()
+                .any(|(network, length)| {
+                    address.family() == network.family() && address.masked(*length) == *network
+                })
+                .then_some(HostAddress::Vip)
+        })
+    }
+
+    /// Every single address with its kind, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Addr, HostAddress)> + '_ {
+        self.exact.iter().map(|(address, kind)| (*address, *kind))
+    }
+}
+
+/// One generation of the configuration.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its number.
+    pub generation: Generation,
+    /// Services by id.
+    pub services: Vec<Option<Arc<Service>>>,
+    /// Real servers by id, removed ones among them as long as they are referred to.
+    pub reals: Vec<Option<Arc<Real>>>,
+    /// (VIP, protocol, port) to service.
+    pub classifier: Classifier,
+    /// Addresses that are answered for.
+    pub hosts: Hosts,
+    /// The ports.
+    pub ports: Vec<PortFacts>,
+    /// Where packets to clients and to tunnels' ends leave.
+    pub routes: Routes,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+    /// By service: the real server of each number that the client table keeps.
+    pub client_reals: Vec<Arc<[Option<RealId>]>>,
+    /// Every persistence timeout in use or in a live template, in seconds.
+    pub template_timeouts_s: Vec<u32>,
+    /// The switches for what is of no service.
+    pub compat: Compat,
+}
+
+impl Snapshot {
+    /// The service of that id.
+    #[inline]
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The real server of that id, removed or not.
+    #[inline]
+    pub fn real(&self, id: RealId) -> Option<&Real> {
+        self.reals.get(id.0 as usize)?.as_deref()
+    }
+
+    /// The real server that a service's client table entry names.
+    #[inline]
+    pub fn client_real(&self, service: ServiceId, number: ServiceReal) -> Option<RealId> {
+        *self.client_reals.get(service.0 as usize)?.get(usize::from(number.number()))?
+    }
+
+    /// The real server of that id if it is in its service's list.
+    #[inline]
+    pub fn available(&self, id: RealId) -> Option<&Real> {
+        self.real(id).filter(|real| real.available)
+    }
+
+    /// The port facts of that index.
+    pub fn port(&self, index: PortIndex) -> Option<&PortFacts> {
+        self.ports.get(usize::from(index.0))
+    }
+
+    /// The services in the order of `ipvsadm -ln`.
+    pub fn sorted_services(&self) -> Vec<&Arc<Service>> {
+        let mut services: Vec<_> = self.services.iter().flatten().collect();
+        services.sort_by_key(|service| service.identity);
+        services
+    }
+}
+
+/// An address and a scope together: what a template is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scoped {
+    /// The interned (protocol, VIP, port) or mark.
+    pub scope: ScopeId,
+    /// The client under the service's netmask.
+    pub client: Addr,
+}
+
+/// What scopes are interned from: the parts of IPVS's template key besides the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// A protocol's port of a VIP; port 0 is every port (and FTP's).
+    Port {
+        /// TCP, UDP or SCTP.
+        protocol: Protocol,
+        /// The virtual address.
+        vip: Addr,
+        /// The virtual port, or 0.
+        vip_port: u16,
+    },
+    /// Everything that carries a mark.
+    Mark {
+        /// The family of the packets.
+        family: Family,
+        /// The mark.
+        mark: Mark,
+    },
+}
+
+/// An address with its number of network bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// Any address of the network.
+    pub address: IpAddr,
+    /// Leading bits that name the network.
+    pub length: u8,
+}

@@ -1,0 +1,380 @@
+//! The client table: (scope, client) -> real server alone, for services that keep no
+//! connections (`tracking: client`). Every packet asks it, so it is as dense as can be: seven
+//! IPv4 clients in one cache line.
+//!
+//! It keeps the template table's promise by the same protocol (`assign.rs`), and its memory is
+//! used anew by the same rule (`grace.rs`). A client has no timer but a coarse age, in units
+//! chosen by the caller, which a hit writes only if it differs.
+//!
+//! A client is freed no earlier than its timeout after its last packet, on whichever core that
+//! was. In the IPv6 layout the age is in the word that is compared and swapped. In the IPv4
+//! layout it is a byte beside it, so the owner frees in two steps: it *dooms* an aged client,
+//! waits for a grace period, and frees it only if nobody has found it since. Whoever finds a
+//! doomed client writes its age and lifts the doom; whoever had read the word before it was
+//! doomed has written the age before the grace period ended, and the owner sees that.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use super::assign::{Assigned, NoHole, assign};
+use super::cells::V6;
+use super::client_dense::{Dense, DenseSweeper, DenseWindow};
+use super::client_wide::WideWindow;
+use super::counters::{Counters, Stats};
+use super::grace::Grace;
+use super::hash::Hasher;
+use super::key::{ClientKey, Handle, Probe, TemplateKey};
+use super::seat::Sweeper;
+use super::segments::{Segments, hash_of, shard_of};
+use super::template::{Cursor, Full, GrowError, Sizes};
+use super::value::Value;
+use crate::ids::ScopeId;
+
+/// Which service's clients: a scope in 16 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientScope(NonZeroU16);
+
+impl ClientScope {
+    /// A scope of 1..=65,535.
+    pub fn new(number: u16) -> Option<Self> {
+        NonZeroU16::new(number).map(Self)
+    }
+
+    /// The number.
+    pub fn number(self) -> u16 {
+        self.0.get()
+    }
+}
+
+/// A real server by its number within its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceReal(NonZeroU16);
+
+impl ServiceReal {
+    /// The highest number.
+    pub const MAX: u16 = 0x7ffe;
+
+    /// A real server of 1..=32,766.
+    pub fn new(number: u16) -> Option<Self> {
+        NonZeroU16::new(number).filter(|number| number.get() <= Self::MAX).map(Self)
+    }
+
+    /// The number.
+    pub fn number(self) -> u16 {
+        self.0.get()
+    }
+}
+
+/// A client that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Its real server.
+    pub real: ServiceReal,
+    /// Where it is, until the core's next `quiescent`.
+    pub slot: Handle,
+}
+
+/// Where a client is bound after a call of [`ClientTable::rebind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebound {
+    /// Its binding.
+    pub hit: Hit,
+    /// Whether this call made it: to be counted once.
+    pub by_this_call: bool,
+}
+
+/// Who bound the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// This call.
+    Inserted(Hit),
+    /// It was bound already, or another core was faster.
+    Found(Hit),
+}
+
+impl Bound {
+    /// The client, whoever bound it.
+    pub fn hit(self) -> Hit {
+        match self {
+            Self::Inserted(hit) | Self::Found(hit) => hit,
+        }
+    }
+}
+
+/// A client whose timeout has passed without a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freed {
+    /// Its service's scope.
+    pub scope: ClientScope,
+    /// The client.
+    pub client: ClientKey,
+    /// The real server it was bound to.
+    pub real: ServiceReal,
+}
+
+/// How far cores' clocks may be apart, in age units: an age that much ahead is fresh.
+const AHEAD: u8 = 8;
+/// The longest timeout, in age units.
+pub const MAX_TIMEOUT_AGES: u8 = u8::MAX - AHEAD;
+
+/// Whether an age is over. Ages wrap, so an owner must go round its shard at least once while
+/// ages count from the longest timeout to 255; a client that is missed lives another round.
+pub(super) fn aged(age: u8, age_now: u8, timeout: u8) -> bool {
+    let past = age_now.wrapping_sub(age);
+    past > timeout && past <= MAX_TIMEOUT_AGES
+}
+
+/// One core's seat at the client table; see [`Seat`](super::Seat).
+pub struct ClientSeat {
+    core: usize,
+    seen: u64,
+    v4: DenseSweeper,
+    v6: Sweeper,
+}
+
+impl ClientSeat {
+    /// The core's number, which is its shard's.
+    pub fn core(&self) -> u32 {
+        self.core as u32
+    }
+}
+
+/// The table. Shared by all cores behind an `Arc`.
+pub struct ClientTable {
+    shards: usize,
+    hasher: Hasher,
+    pub(super) v4: Segments<Dense>,
+    pub(super) v6: Segments<V6>,
+    pub(super) grace: Grace,
+    pub(super) counters: Counters,
+}
+
+impl ClientTable {
+    /// A table and one seat for each of its cores. `key` must be secret and random. An IPv4
+    /// client takes 14 bytes, an IPv6 one 48.
+    pub fn new(sizes: Sizes, key: [u64; 2]) -> (Arc<Self>, Vec<ClientSeat>) {
+        let shards = sizes.shards.clamp(1, Value::MAX_CORES) as usize;
+        let table = Self {
+            shards,
+            hasher: Hasher::new(key),
+            v4: Segments::new(shards, sizes.entries_v4),
+            v6: Segments::new(shards, sizes.entries_v6),
+            grace: Grace::new(shards),
+            counters: Counters::new(shards),
+        };
+        let seat = |core| ClientSeat {
+            core,
+            seen: 0,
+            v4: DenseSweeper::new(core),
+            v6: Sweeper::new(core),
+        };
+        (Arc::new(table), (0..shards).map(seat).collect())
+    }
+
+    /// The key with its hash and the shard that the hash chooses.
+    #[inline]
+    pub fn probe(&self, scope: ClientScope, client: ClientKey) -> Probe {
+        let key = TemplateKey { scope: ScopeId(u32::from(scope.number())), client };
+        let hash = hash_of(&self.hasher, &key);
+        Probe { key, hash, shard: shard_of(hash, self.shards) }
+    }
+
+    /// The key with its hash, in the shard of the core to which the NIC steers this client. For
+    /// one key the shard must always be the same, on all cores and for the table's lifetime.
+    #[inline]
+    pub fn probe_in(&self, shard: u32, scope: ClientScope, client: ClientKey) -> Probe {
+        Probe { shard: shard.min(self.shards as u32 - 1), ..self.probe(scope, client) }
+    }
+
+    /// Requests the client's cache lines.
+    #[inline]
+    pub fn prefetch(&self, probe: &Probe) {
+        match probe.key.client {
+            ClientKey::V4(_) => self.v4.prefetch(probe),
+            ClientKey::V6(_) => self.v6.prefetch(probe),
+        }
+    }
+
+    /// The client's real server. Sets its age to `age_now`, if it is another.
+    #[inline]
+    pub fn lookup(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
+        match probe.key.client {
+            ClientKey::V4(_) => self.lookup_dense(probe, age_now),
+            ClientKey::V6(_) => self.lookup_wide(probe, age_now),
+        }
+    }
+
+    /// The client's real server, `real` if it has none. However many cores ask at once, exactly
+    /// one gets [`Bound::Inserted`] and all get the same real server.
+    pub fn get_or_insert(
+        &self,
+        probe: &Probe,
+        real: ServiceReal,
+        age_now: u8,
+    ) -> Result<Bound, Full> {
+        let assigned = match probe.key.client {
+            ClientKey::V4(_) => assign(&DenseWindow::new(&self.v4, probe, real, age_now)),
+            ClientKey::V6(_) => assign(&WideWindow::new(&self.v6, probe, real, age_now)),
+        };
+        match assigned {
+            Ok(Assigned::Inserted(hit)) => {
+                self.counters.inserted(probe.shard);
+                Ok(Bound::Inserted(hit))
+            }
+            Ok(Assigned::Found(hit)) => Ok(Bound::Found(hit)),
+            Err(NoHole) => {
+                self.counters.full(probe.shard);
+                Err(Full)
+            }
+        }
+    }
+
+    /// Binds a client that was found to another real server, because the old one is gone. The
+    /// first to do so wins and the others get what it chose. None if the client was freed
+    /// meanwhile: insert it.
+    pub fn rebind(&self, probe: &Probe, hit: Hit, new: ServiceReal) -> Option<Rebound> {
+        match probe.key.client {
+            ClientKey::V4(_) => self.rebind_dense(probe, hit, new),
+            ClientKey::V6(_) => self.rebind_wide(hit, new),
+        }
+    }
+
+    /// Tells the table that this core holds no [`Hit`] any more. Once per turn, between bursts.
+    #[inline]
+    pub fn quiescent(&self, seat: &mut ClientSeat) {
+        self.grace.quiescent(seat.core, &mut seat.seen);
+    }
+
+    /// The core will not touch the table until it is `back`.
+    pub fn away(&self, seat: &mut ClientSeat) {
+        self.grace.away(seat.core);
+    }
+
+    /// The core uses the table again.
+    pub fn back(&self, seat: &mut ClientSeat) {
+        self.grace.back(seat.core, &mut seat.seen);
+    }
+
+    /// Walks the next `budget` buckets of each family in the core's own shard and frees clients
+    /// whose age exceeds their scope's timeout (in age units, up to [`MAX_TIMEOUT_AGES`]).
+    pub fn sweep(
+        &self,
+        seat: &mut ClientSeat,
+        age_now: u8,
+        budget: usize,
+        timeout_of: impl Fn(ClientScope) -> u8,
+        mut on_freed: impl FnMut(Freed),
+    ) {
+        self.v4.open_if(|since| self.grace.over(since));
+        self.v6.open_if(|since| self.grace.over(since));
+        let over = |scope, age| aged(age, age_now, timeout_of(scope));
+        self.sweep_dense(&mut seat.v4, budget, &over, &mut on_freed);
+        self.sweep_wide(&mut seat.v6, budget, &over, &mut on_freed);
+    }
+
+    /// Lists up to `budget` buckets of a shard from `from` on: scope, client, real server and
+    /// age. Returns where to go on; None at the end. For any thread at any time.
+    pub fn iterate(
+        &self,
+        shard: u32,
+        mut from: Cursor,
+        budget: usize,
+        mut each: impl FnMut(ClientScope, ClientKey, ServiceReal, u8),
+    ) -> Option<Cursor> {
+        let shard = shard as usize;
+        if shard >= self.shards {
+            return None;
+        }
+        if from.v6 {
+            return self.list_wide(shard, &mut from, budget, &mut each).then_some(from);
+        }
+        if self.list_dense(shard, &mut from, budget, &mut each) {
+            return Some(from);
+        }
+        Some(Cursor { v6: true, ..Cursor::default() })
+    }
+
+    /// Adds room for so many clients more, without a stall: for the control thread, which pays
+    /// for the memory. New clients may use it as soon as every core has been quiescent.
+    pub fn grow(&self, more_v4: usize, more_v6: usize) -> Result<(), GrowError> {
+        self.v4.open_if(|since| self.grace.over(since));
+        self.v6.open_if(|since| self.grace.over(since));
+        if self.v4.open() < self.v4.announced() || self.v6.open() < self.v6.announced() {
+            return Err(GrowError::Growing);
+        }
+        let begin = || self.grace.begin();
+        if more_v4 > 0 {
+            self.v4.announce(more_v4, begin).ok_or(GrowError::Exhausted)?;
+        }
+        if more_v6 > 0 {
+            self.v6.announce(more_v6, begin).ok_or(GrowError::Exhausted)?;
+        }
+        Ok(())
+    }
+
+    /// Sizes and events so far.
+    pub fn stats(&self) -> Stats {
+        let (slots_v4, bytes_v4) = self.v4.size();
+        let (slots_v6, bytes_v6) = self.v6.size();
+        self.counters.stats(slots_v4 + slots_v6, bytes_v4 + bytes_v6)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_over_after_its_timeout_and_fresh_if_another_core_is_ahead() {
+        for now in 0..=u8::MAX {
+            let at = |past: u8| now.wrapping_sub(past);
+            assert!(!aged(now, now, 60));
+            assert!(!aged(at(60), now, 60));
+            assert!(aged(at(61), now, 60));
+            assert!(aged(at(247), now, 60));
+            assert!(!aged(now.wrapping_add(1), now, 60));
+            assert!(!aged(now.wrapping_add(AHEAD), now, 60));
+        }
+    }
+
+    #[test]
+    fn a_new_client_is_bound_once_and_freed_after_its_timeout() {
+        for client in [ClientKey::V4(0), ClientKey::V4(u32::MAX), ClientKey::V6(0), V6_CLIENT] {
+            let sizes = Sizes { shards: 1, entries_v4: 100, entries_v6: 100 };
+            let (table, mut seats) = ClientTable::new(sizes, [1, 2]);
+            let seat = &mut seats[0];
+            let scope = ClientScope::new(1).unwrap();
+            let [one, two] = [1, ServiceReal::MAX].map(|n| ServiceReal::new(n).unwrap());
+            let probe = table.probe(scope, client);
+            assert_eq!(table.lookup(&probe, 9), None);
+            let bound = table.get_or_insert(&probe, one, 9).unwrap();
+            assert!(matches!(bound, Bound::Inserted(hit) if hit.real == one));
+            let again = table.get_or_insert(&probe, two, 9).unwrap();
+            assert!(matches!(again, Bound::Found(hit) if hit.real == one));
+            let other = table.probe(ClientScope::new(2).unwrap(), client);
+            assert_eq!(table.lookup(&other, 9), None);
+
+            let hit = table.lookup(&probe, 20).unwrap();
+            assert_eq!(table.rebind(&probe, hit, two).map(|hit| hit.real), Some(two));
+            assert_eq!(table.rebind(&probe, hit, one).map(|hit| hit.real), Some(two));
+
+            let mut freed = Vec::new();
+            let mut turn = |age| {
+                for _ in 0..4 {
+                    table.quiescent(seat);
+                    table.sweep(seat, age, 1000, |_| 10, |event| freed.push(event));
+                }
+                freed.len()
+            };
+            assert_eq!(turn(30), 0);
+            assert_eq!(turn(31), 1);
+            assert_eq!(turn(32), 1);
+            assert_eq!(freed, [Freed { scope, client, real: two }]);
+            assert_eq!(table.lookup(&probe, 32), None);
+            assert_eq!(table.stats().entries, 0);
+            assert_eq!(table.stats().inserted, 1);
+        }
+    }
+
+    const V6_CLIENT: ClientKey = ClientKey::V6(0x2001_0db8 << 96);
+}

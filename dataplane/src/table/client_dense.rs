@@ -1,0 +1,369 @@
+//! The client table's IPv4 layout: client, scope and real server in one word, seven to a line,
+//! with seven ages.
+
+use super::assign::{Seen, Window};
+use super::cells::{Row, row};
+use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal};
+use super::grace::Limbo;
+use super::key::{ClientKey, Handle, Probe};
+use super::seat::Sweeper;
+use super::segments::{Places, Segments};
+use super::sync::{AtomicU8, AtomicU64, Ordering};
+use super::template::Cursor;
+use crate::prefetch::prefetch;
+
+/// A row of dense buckets.
+pub(super) struct Dense(Box<[Bucket]>);
+
+#[repr(align(64))]
+struct Bucket {
+    words: [AtomicU64; 7],
+    ages: [AtomicU8; 7],
+}
+
+/// A slot's word: client 32 | scope 16 | doomed 1 | real server 15. 0 is free; with real server
+/// 0 it is tentative; with the highest number dead, and queued for reclaiming if also doomed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Word(u64);
+
+const REAL: u64 = 0x7fff;
+const DEAD: u64 = 0x7fff;
+const DOOMED: u64 = 0x8000;
+const VALUE: u64 = DOOMED | REAL;
+
+impl Word {
+    fn of(name: u64, real: ServiceReal) -> Self {
+        Self(name | u64::from(real.number()))
+    }
+
+    fn is_of(self, name: u64) -> bool {
+        self.0 & !VALUE == name
+    }
+
+    fn name(self) -> u64 {
+        self.0 & !VALUE
+    }
+
+    /// None if the word is free, tentative or dead.
+    fn real(self) -> Option<ServiceReal> {
+        ServiceReal::new((self.0 & REAL) as u16)
+    }
+
+    fn doomed(self) -> bool {
+        self.0 & DOOMED != 0
+    }
+
+    fn scope(self) -> Option<ClientScope> {
+        ClientScope::new((self.0 >> 16) as u16)
+    }
+
+    fn client(self) -> ClientKey {
+        ClientKey::V4((self.0 >> 32) as u32)
+    }
+}
+
+/// The key as the word has it.
+fn name_of(probe: &Probe) -> u64 {
+    (probe.key.client.bits() as u64) << 32 | u64::from(probe.key.scope.0 as u16) << 16
+}
+
+impl Row for Dense {
+    const WAYS: usize = 7;
+
+    fn new(buckets: usize) -> Self {
+        let bucket = || Bucket {
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
+            ages: std::array::from_fn(|_| AtomicU8::new(0)),
+        };
+        Self(row(buckets, bucket))
+    }
+
+    fn buckets(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn prefetch(&self, bucket: usize) {
+        prefetch(&self.0[bucket]);
+    }
+
+    fn handle(segment: usize, place: usize) -> Handle {
+        Handle::v4(segment, place)
+    }
+}
+
+impl Dense {
+    #[inline]
+    fn word(&self, place: usize) -> &AtomicU64 {
+        &self.0[place / Self::WAYS].words[place % Self::WAYS]
+    }
+
+    #[inline]
+    fn age(&self, place: usize) -> &AtomicU8 {
+        &self.0[place / Self::WAYS].ages[place % Self::WAYS]
+    }
+
+    fn load(&self, place: usize) -> Word {
+        Word(self.word(place).load(Ordering::Acquire))
+    }
+
+    fn swap(&self, place: usize, before: Word, after: Word) -> Result<(), Word> {
+        self.word(place)
+            .compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Acquire)
+            .map_or_else(|newer| Err(Word(newer)), |_| Ok(()))
+    }
+
+    /// Counts a packet: sets the age, and lifts the doom. None if the client is not bound or was
+    /// freed before that.
+    #[inline]
+    fn hit(&self, place: usize, mut word: Word, age_now: u8) -> Option<ServiceReal> {
+        loop {
+            let real = word.real()?;
+            let age = self.age(place);
+            if age.load(Ordering::Relaxed) != age_now {
+                age.store(age_now, Ordering::Release);
+            }
+            if !word.doomed() {
+                return Some(real);
+            }
+            match self.swap(place, word, Word(word.0 & !DOOMED)) {
+                Ok(()) => return Some(real),
+                Err(newer) => word = newer,
+            }
+        }
+    }
+
+    /// Dooms the slot's client if it is over.
+    fn doom(&self, place: usize, over: &impl Fn(ClientScope, u8) -> bool) -> bool {
+        let word = self.load(place);
+        let (Some(scope), Some(_), false) = (word.scope(), word.real(), word.doomed()) else {
+            return false;
+        };
+        over(scope, self.age(place).load(Ordering::Relaxed))
+            && self.swap(place, word, Word(word.0 | DOOMED)).is_ok()
+    }
+
+    /// Frees a client that was doomed before the grace period, if it is still over.
+    fn free(&self, place: usize, over: &impl Fn(ClientScope, u8) -> bool) -> Option<Freed> {
+        let word = self.load(place);
+        let (scope, real) = (word.scope()?, word.real()?);
+        if !word.doomed() {
+            return None;
+        }
+        if !over(scope, self.age(place).load(Ordering::Acquire)) {
+            // Lost only if somebody else lifts the doom, or rebinds.
+            let _ = self.swap(place, word, Word(word.0 & !DOOMED));
+            return None;
+        }
+        self.swap(place, word, Word(word.name() | DEAD | DOOMED)).ok()?;
+        Some(Freed { scope, client: word.client(), real })
+    }
+
+    /// Marks an abandoned slot as queued for reclaiming. Nobody but the owner changes a dead word.
+    fn queue(&self, place: usize) -> bool {
+        let word = self.load(place);
+        let abandoned = word.0 & VALUE == DEAD;
+        if abandoned {
+            self.word(place).store(word.0 | DOOMED, Ordering::Release);
+        }
+        abandoned
+    }
+}
+
+/// The slots where one client may stand.
+pub(super) struct DenseWindow<'a> {
+    segments: &'a Segments<Dense>,
+    places: Places,
+    name: u64,
+    real: ServiceReal,
+    age_now: u8,
+}
+
+impl<'a> DenseWindow<'a> {
+    pub(super) fn new(
+        segments: &'a Segments<Dense>,
+        probe: &Probe,
+        real: ServiceReal,
+        age_now: u8,
+    ) -> Self {
+        let (places, name) = (segments.places(probe), name_of(probe));
+        Self { segments, places, name, real, age_now }
+    }
+
+    fn swap(&self, at: usize, before: u64, after: u64) -> bool {
+        self.segments
+            .slot(&self.places, at)
+            .is_some_and(|(row, place, ..)| row.swap(place, Word(before), Word(after)).is_ok())
+    }
+}
+
+impl Window for DenseWindow<'_> {
+    type Bound = Hit;
+    const WAYS: usize = Dense::WAYS;
+    const FIRST_FIT: bool = true;
+
+    fn slots(&self) -> usize {
+        self.places.buckets() * Dense::WAYS
+    }
+
+    fn look(&self, at: usize) -> Seen<Hit> {
+        let Some((row, place, slot, open)) = self.segments.slot(&self.places, at) else {
+            return Seen::Other;
+        };
+        let word = row.load(place);
+        if word.0 == 0 && open {
+            return Seen::Free;
+        }
+        if !word.is_of(self.name) || word.0 == 0 {
+            return Seen::Other;
+        }
+        if word.0 == self.name {
+            return Seen::Tentative;
+        }
+        match row.hit(place, word, self.age_now) {
+            Some(real) => Seen::Bound(Hit { real, slot }),
+            None => Seen::Other,
+        }
+    }
+
+    fn claim(&self, at: usize) -> bool {
+        self.swap(at, 0, self.name)
+    }
+
+    fn abandon(&self, at: usize) -> bool {
+        self.swap(at, self.name, self.name | DEAD)
+    }
+
+    fn publish(&self, at: usize) -> Option<Hit> {
+        let (row, place, slot, _) = self.segments.slot(&self.places, at)?;
+        // Before it can be found, so that it is never found with the age of a former client.
+        row.age(place).store(self.age_now, Ordering::Release);
+        let bound = Word::of(self.name, self.real);
+        row.swap(place, Word(self.name), bound).ok()?;
+        Some(Hit { real: self.real, slot })
+    }
+}
+
+/// Where a shard's owner is on its rounds, and what it has doomed.
+pub(super) struct DenseSweeper {
+    rounds: Sweeper,
+    doomed: Limbo,
+}
+
+impl DenseSweeper {
+    pub(super) fn new(core: usize) -> Self {
+        Self { rounds: Sweeper::new(core), doomed: Limbo::new() }
+    }
+}
+
+impl ClientTable {
+    #[inline]
+    pub(super) fn lookup_dense(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
+        let name = name_of(probe);
+        for segment in (0..self.v4.announced()).rev() {
+            let Some(row) = self.v4.row(segment) else { continue };
+            for at in self.v4.pair(row, segment, probe) {
+                for place in at.bucket * Dense::WAYS..(at.bucket + 1) * Dense::WAYS {
+                    let word = row.load(place);
+                    if !word.is_of(name) {
+                        continue;
+                    }
+                    if let Some(real) = row.hit(place, word, age_now) {
+                        return Some(Hit { real, slot: Dense::handle(segment, place) });
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn rebind_dense(
+        &self,
+        probe: &Probe,
+        hit: Hit,
+        new: ServiceReal,
+    ) -> Option<Rebound> {
+        let (row, place) = self.v4.find(hit.slot)?;
+        let name = name_of(probe);
+        let mut word = row.load(place);
+        loop {
+            let real = word.real().filter(|_| word.is_of(name))?;
+            if real != hit.real {
+                return Some(Rebound { hit: Hit { real, ..hit }, by_this_call: false });
+            }
+            match row.swap(place, word, Word::of(name, new)) {
+                Ok(()) => {
+                    return Some(Rebound { hit: Hit { real: new, ..hit }, by_this_call: true });
+                }
+                Err(newer) => word = newer,
+            }
+        }
+    }
+
+    pub(super) fn sweep_dense(
+        &self,
+        sweeper: &mut DenseSweeper,
+        budget: usize,
+        over: &impl Fn(ClientScope, u8) -> bool,
+        on_freed: &mut impl FnMut(Freed),
+    ) {
+        let DenseSweeper { rounds, doomed } = sweeper;
+        let slots = budget.saturating_mul(Dense::WAYS);
+        rounds.limbo.reclaim(&self.grace, slots, |bits| {
+            if let Some((row, place)) = self.v4.find(Handle::from_bits(bits)) {
+                row.word(place).store(0, Ordering::Release);
+            }
+        });
+        let room = rounds.limbo.room();
+        doomed.reclaim(&self.grace, slots.min(room), |bits| {
+            if let Some((row, place)) = self.v4.find(Handle::from_bits(bits))
+                && let Some(event) = row.free(place, over)
+            {
+                rounds.limbo.push(bits);
+                self.counters.freed(rounds.shard);
+                on_freed(event);
+            }
+        });
+        for _ in 0..budget {
+            let at = (&mut rounds.segment, &mut rounds.bucket);
+            let Some((row, segment, bucket)) = self.v4.next_bucket(rounds.shard as usize, at)
+            else {
+                // No slot is doomed a second time while it is listed from the first.
+                if doomed.is_empty() {
+                    (rounds.segment, rounds.bucket) = (0, 0);
+                }
+                return;
+            };
+            for place in bucket * Dense::WAYS..(bucket + 1) * Dense::WAYS {
+                let bits = Dense::handle(segment, place).to_bits();
+                if doomed.room() > 0 && row.doom(place, over) {
+                    doomed.push(bits);
+                }
+                if rounds.limbo.room() > 0 && row.queue(place) {
+                    rounds.limbo.push(bits);
+                }
+            }
+        }
+    }
+
+    /// False at the end of the shard.
+    pub(super) fn list_dense(
+        &self,
+        shard: usize,
+        cursor: &mut Cursor,
+        budget: usize,
+        each: &mut impl FnMut(ClientScope, ClientKey, ServiceReal, u8),
+    ) -> bool {
+        for _ in 0..budget {
+            let at = (&mut cursor.segment, &mut cursor.bucket);
+            let Some((row, _, bucket)) = self.v4.next_bucket(shard, at) else { return false };
+            for place in bucket * Dense::WAYS..(bucket + 1) * Dense::WAYS {
+                let word = row.load(place);
+                if let (Some(scope), Some(real)) = (word.scope(), word.real()) {
+                    each(scope, word.client(), real, row.age(place).load(Ordering::Relaxed));
+                }
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,196 @@
+//! The keyed hash that spreads keys over buckets: with a secret 128-bit key, so that nobody who
+//! chooses addresses can aim at one bucket.
+//!
+//! AES rounds where the CPU has them (0.4 ns), SipHash-1-3 elsewhere. The choice is made once
+//! per table, so all cores get the same hash of a key.
+
+/// 128 well mixed bits, cut into the four numbers a table needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hash {
+    /// Chooses the first bucket.
+    pub(super) first: u32,
+    /// Chooses the second bucket.
+    pub(super) second: u32,
+    /// Chooses the shard.
+    pub(super) shard: u32,
+    /// Tells apart keys whose slot does not hold them in one word.
+    pub(super) fingerprint: u32,
+}
+
+impl Hash {
+    fn from_words(low: u64, high: u64) -> Self {
+        Self {
+            first: low as u32,
+            second: (low >> 32) as u32,
+            shard: high as u32,
+            fingerprint: (high >> 32) as u32,
+        }
+    }
+
+    /// `number` scaled to `0..below` (Lemire's multiplication instead of a division).
+    pub(super) fn scale(number: u32, below: usize) -> usize {
+        ((u64::from(number) * below as u64) >> 32) as usize
+    }
+}
+
+/// A hash function with its key.
+#[derive(Clone, Copy)]
+pub(super) struct Hasher {
+    key: [u64; 2],
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Aes,
+    Sip,
+}
+
+impl Hasher {
+    /// The fastest function this CPU has, with a secret `key`.
+    pub(super) fn new(key: [u64; 2]) -> Self {
+        Self { key, kind: fastest() }
+    }
+
+    /// Hashes an address (an IPv4 address is below 2^32) and a small number beside it.
+    #[inline]
+    pub(super) fn hash(&self, address: u128, beside: u64) -> Hash {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Aes => {
+                // SAFETY: this kind is chosen by `fastest` alone, after it found the CPU to have
+                // AES; every x86-64 has SSE2.
+                #[allow(unsafe_code)]
+                unsafe {
+                    aes(self.key, address, beside)
+                }
+            }
+            Kind::Sip => sip(self.key, address, beside),
+        }
+    }
+}
+
+fn fastest() -> Kind {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("aes") {
+        return Kind::Aes;
+    }
+    Kind::Sip
+}
+
+/// Four AES rounds: one over the address under the key, one over what stands beside it, two to
+/// let every input bit reach every output bit.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "aes,sse2")]
+#[inline]
+fn aes(key: [u64; 2], address: u128, beside: u64) -> Hash {
+    use std::arch::x86_64::{
+        _mm_aesenc_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_unpackhi_epi64, _mm_xor_si128,
+    };
+    let key = _mm_set_epi64x(key[1] as i64, key[0] as i64);
+    let address = _mm_set_epi64x((address >> 64) as i64, address as i64);
+    let beside = _mm_set_epi64x(beside.rotate_left(32) as i64, beside as i64);
+    let mut state = _mm_aesenc_si128(_mm_xor_si128(address, key), _mm_xor_si128(beside, key));
+    state = _mm_aesenc_si128(state, key);
+    state = _mm_aesenc_si128(state, key);
+    state = _mm_aesenc_si128(state, key);
+    let low = _mm_cvtsi128_si64(state) as u64;
+    let high = _mm_cvtsi128_si64(_mm_unpackhi_epi64(state, state)) as u64;
+    Hash::from_words(low, high)
+}
+
+/// SipHash-1-3 of the three words (Aumasson and Bernstein, 2012), with the 128-bit output of
+/// its reference implementation.
+fn sip(key: [u64; 2], address: u128, beside: u64) -> Hash {
+    let mut v = [
+        key[0] ^ 0x736f_6d65_7073_6575,
+        key[1] ^ 0x646f_7261_6e64_6f6d ^ 0xee,
+        key[0] ^ 0x6c79_6765_6e65_7261,
+        key[1] ^ 0x7465_6462_7974_6573,
+    ];
+    // The last word holds the message's length, 24 bytes, in its top byte.
+    for word in [address as u64, (address >> 64) as u64, beside, 24 << 56] {
+        v[3] ^= word;
+        sip_round(&mut v);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xee;
+    (0..3).for_each(|_| sip_round(&mut v));
+    let low = v[0] ^ v[1] ^ v[2] ^ v[3];
+    v[1] ^= 0xdd;
+    (0..3).for_each(|_| sip_round(&mut v));
+    Hash::from_words(low, v[0] ^ v[1] ^ v[2] ^ v[3])
+}
+
+fn sip_round(v: &mut [u64; 4]) {
+    v[0] = v[0].wrapping_add(v[1]);
+    v[2] = v[2].wrapping_add(v[3]);
+    v[1] = v[1].rotate_left(13) ^ v[0];
+    v[3] = v[3].rotate_left(16) ^ v[2];
+    v[0] = v[0].rotate_left(32);
+    v[2] = v[2].wrapping_add(v[1]);
+    v[0] = v[0].wrapping_add(v[3]);
+    v[1] = v[1].rotate_left(17) ^ v[2];
+    v[3] = v[3].rotate_left(21) ^ v[0];
+    v[2] = v[2].rotate_left(32);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u64; 2] = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
+
+    fn kinds() -> Vec<Hasher> {
+        let mut kinds = vec![Hasher { key: KEY, kind: Kind::Sip }];
+        if fastest() != Kind::Sip {
+            kinds.push(Hasher::new(KEY));
+        }
+        kinds
+    }
+
+    #[test]
+    fn flipping_any_input_bit_flips_about_half_of_the_output() {
+        for hasher in kinds() {
+            for bit in 0..192 {
+                let mut flipped = 0;
+                for n in 0..64u128 {
+                    let address = n * 0x9e37_79b9_7f4a_7c15;
+                    let one = hasher.hash(address, 5);
+                    let other = if bit < 128 {
+                        hasher.hash(address ^ (1 << bit), 5)
+                    } else {
+                        hasher.hash(address, 5 ^ (1 << (bit - 128)))
+                    };
+                    flipped += (one.first ^ other.first).count_ones()
+                        + (one.second ^ other.second).count_ones()
+                        + (one.shard ^ other.shard).count_ones()
+                        + (one.fingerprint ^ other.fingerprint).count_ones();
+                }
+                let mean = f64::from(flipped) / 64.0;
+                assert!((56.0..72.0).contains(&mean), "{:?} bit {bit}: {mean}", hasher.kind);
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_gives_another_hash() {
+        for hasher in kinds() {
+            let other = Hasher { key: [KEY[0] ^ 1, KEY[1]], ..hasher };
+            assert_ne!(hasher.hash(1, 1), other.hash(1, 1));
+        }
+    }
+
+    #[test]
+    fn neighbouring_addresses_spread_evenly() {
+        for hasher in kinds() {
+            let mut buckets = [0u32; 256];
+            for address in 0..65_536u128 {
+                buckets[Hash::scale(hasher.hash(0x0a00_0000 + address, 7).first, 256)] += 1;
+            }
+            // 256 each on average, standard deviation 16.
+            assert!(buckets.iter().all(|n| (160..352).contains(n)), "{buckets:?}");
+        }
+    }
+}

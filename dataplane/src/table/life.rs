@@ -1,0 +1,342 @@
+//! How a template lives and ends: the inner half of [`TemplateTable`].
+
+use super::assign::{Seen, Window};
+use super::cells::{Cells, Whose};
+use super::key::{Handle, Probe};
+use super::seat::Sweeper;
+use super::segments::{Places, Segments};
+use super::sync::{AtomicU64, Ordering};
+use super::template::{Candidate, Cursor, EXTENSION_S, Gone, Renewal, Swept, TemplateTable, View};
+use super::value::Value;
+use crate::ids::RealId;
+use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::timer::{fires, rearmed};
+
+pub(super) fn view(handle: Handle, value: Value, timeout_index: u8, now: Tick) -> View {
+    View {
+        handle,
+        real: value.real(),
+        expires: value.expires(now),
+        timeout_index,
+        connections: value.count(),
+        assured: value.assured(),
+        extended: value.extended(),
+        invalid: value.invalid(),
+    }
+}
+
+/// Changes a value word in one step, `change` being asked again if another core was faster.
+/// Returns what the word is now; None if `change` refused.
+pub(super) fn update(
+    word: &AtomicU64,
+    mut change: impl FnMut(Value) -> Option<Value>,
+) -> Option<Value> {
+    let mut before = word.load(Ordering::Acquire);
+    loop {
+        let after = change(Value(before))?.0;
+        if after == before {
+            return Some(Value(after));
+        }
+        match word.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Some(Value(after)),
+            Err(newer) => before = newer,
+        }
+    }
+}
+
+impl TemplateTable {
+    /// The slot's value word and its timeout index.
+    pub(super) fn place(&self, handle: Handle) -> Result<(&AtomicU64, u8), Gone> {
+        fn of<C: Cells>(segments: &Segments<C>, handle: Handle) -> Option<(&AtomicU64, u8)> {
+            let (row, place) = segments.find(handle)?;
+            Some((row.value(place), row.timeout(place)))
+        }
+        if handle.is_v6() { of(&self.v6, handle) } else { of(&self.v4, handle) }.ok_or(Gone)
+    }
+
+    /// Sets a mark on a living template. False if it is dead or `change` finds nothing to do.
+    pub(super) fn mark(
+        &self,
+        handle: Handle,
+        mut change: impl FnMut(Value) -> Option<Value>,
+    ) -> bool {
+        let Ok((word, _)) = self.place(handle) else { return false };
+        let living = |value: Value| !value.is_empty() && !value.dead();
+        update(word, |before| if living(before) { change(before) } else { None }).is_some()
+    }
+
+    /// The word as it should be at `now`: extended, if the timer fired while connections were
+    /// controlled. None if it fired without any: the template is over.
+    pub(super) fn as_of(&self, value: Value, timeout: u8, now: Tick) -> Option<Value> {
+        let armed = self.period_s(value, timeout).wrapping_mul(TICKS_PER_SECOND);
+        let fired = fires(self.rule, value.expires(now), armed);
+        if !fired.has_come(now) {
+            return Some(value);
+        }
+        if value.count() == 0 {
+            return None;
+        }
+        let expires = rearmed(self.rule, fired, EXTENSION_S, now);
+        Some(value.extend().with_expires(expires, self.rule))
+    }
+
+    /// The word as of `now`, if new connections may use it for `real`.
+    pub(super) fn usable(
+        &self,
+        value: Value,
+        real: RealId,
+        timeout: u8,
+        now: Tick,
+    ) -> Option<Value> {
+        if value.dead() || value.invalid() || value.real() != real {
+            return None;
+        }
+        self.as_of(value, timeout, now)
+    }
+
+    /// The word with its timer restarted by a hit.
+    pub(super) fn restarted(
+        &self,
+        value: Value,
+        timeout: u8,
+        renewal: Renewal,
+        now: Tick,
+    ) -> Value {
+        let value = match renewal {
+            Renewal::AsKernel => value,
+            Renewal::Full => value.unextend(),
+        };
+        value.with_expires(now.plus_secs(self.period_s(value, timeout)), self.rule)
+    }
+
+    /// What the template's timer is armed with, in seconds.
+    fn period_s(&self, value: Value, timeout: u8) -> u32 {
+        if value.extended() {
+            return EXTENSION_S;
+        }
+        self.timeouts_s.get(usize::from(timeout)).map_or(EXTENSION_S, |s| s.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn get_in<C: Cells>(
+        &self,
+        segments: &Segments<C>,
+        probe: &Probe,
+        now: Tick,
+    ) -> Option<View> {
+        let name = C::name(probe);
+        for segment in (0..segments.announced()).rev() {
+            let Some(row) = segments.row(segment) else { continue };
+            for at in segments.pair(row, segment, probe) {
+                for place in at.bucket * C::WAYS..(at.bucket + 1) * C::WAYS {
+                    if !row.is_of(place, name) {
+                        continue;
+                    }
+                    let value = Value(row.value(place).load(Ordering::Acquire));
+                    if value.is_empty() || value.dead() || value.invalid() {
+                        continue;
+                    }
+                    let timeout = row.timeout(place);
+                    if let Some(value) = self.as_of(value, timeout, now) {
+                        return Some(view(C::handle(segment, place), value, timeout, now));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn sweep_in<C: Cells>(
+        &self,
+        segments: &Segments<C>,
+        shard: usize,
+        sweeper: &mut Sweeper,
+        (now, budget): (Tick, usize),
+        on_event: &mut impl FnMut(Swept),
+    ) {
+        sweeper.limbo.reclaim(&self.grace, budget.saturating_mul(C::WAYS), |bits| {
+            let handle = Handle::from_bits(bits);
+            if let Some((row, place)) = segments.find(handle) {
+                row.clear(place);
+            }
+        });
+        for _ in 0..budget {
+            let at = (&mut sweeper.segment, &mut sweeper.bucket);
+            let Some((row, segment, bucket)) = segments.next_bucket(shard, at) else {
+                (sweeper.segment, sweeper.bucket) = (0, 0);
+                return;
+            };
+            for place in bucket * C::WAYS..(bucket + 1) * C::WAYS {
+                self.sweep_slot(row, C::handle(segment, place), sweeper, now, on_event);
+            }
+        }
+    }
+
+    fn sweep_slot<C: Cells>(
+        &self,
+        row: &C,
+        handle: Handle,
+        sweeper: &mut Sweeper,
+        now: Tick,
+        on_event: &mut impl FnMut(Swept),
+    ) {
+        let place = handle.place();
+        let word = row.value(place);
+        let mut value = Value(word.load(Ordering::Acquire));
+        // Free or tentative; or queued already.
+        if value.is_empty() || value == Value::LIMBO {
+            return;
+        }
+        if !value.dead() {
+            let timeout = row.timeout(place);
+            let after = self.as_of(value, timeout, now).unwrap_or_else(|| value.kill());
+            if after == value {
+                return;
+            }
+            // Whoever was faster has judged by its own clock; the next round looks again.
+            let swapped =
+                word.compare_exchange(value.0, after.0, Ordering::AcqRel, Ordering::Acquire);
+            if swapped.is_err() {
+                return;
+            }
+            value = after;
+            if let (false, Some(key)) = (value.dead(), row.key(place)) {
+                on_event(Swept::Extended { key, view: view(handle, value, timeout, now) });
+            }
+        }
+        if value.dead() && sweeper.limbo.room() > 0 {
+            // Nobody but the owner changes a dead word.
+            word.store(Value::LIMBO.0, Ordering::Release);
+            sweeper.limbo.push(handle.to_bits());
+            // An abandoned claim was never anybody's template.
+            if let (true, Some(key)) = (value.real().0 != 0, row.key(place)) {
+                self.counters.freed(sweeper.shard);
+                on_event(Swept::Freed { key, real: value.real() });
+            }
+        }
+    }
+
+    pub(super) fn list_in<C: Cells>(
+        &self,
+        segments: &Segments<C>,
+        shard: usize,
+        mut cursor: Cursor,
+        (now, budget): (Tick, usize),
+        each: &mut impl FnMut(super::TemplateKey, View),
+    ) -> Option<Cursor> {
+        for _ in 0..budget {
+            let at = (&mut cursor.segment, &mut cursor.bucket);
+            let (row, segment, bucket) = segments.next_bucket(shard, at)?;
+            for place in bucket * C::WAYS..(bucket + 1) * C::WAYS {
+                let Some(key) = row.key(place) else { continue };
+                let value = Value(row.value(place).load(Ordering::Acquire));
+                // A thread without a seat may meet a slot that is being used anew.
+                if value.is_empty() || value.dead() || row.key(place) != Some(key) {
+                    continue;
+                }
+                let timeout = row.timeout(place);
+                if let Some(value) = self.as_of(value, timeout, now) {
+                    each(key, view(C::handle(segment, place), value, timeout, now));
+                }
+            }
+        }
+        Some(cursor)
+    }
+
+    /// Opens segments that all cores know of by now.
+    pub(super) fn open_grown(&self) {
+        self.v4.open_if(|since| self.grace.over(since));
+        self.v6.open_if(|since| self.grace.over(since));
+    }
+}
+
+/// The slots where one key's template may stand, with what is needed to judge and to make it.
+pub(super) struct TemplateWindow<'a, C: Cells> {
+    table: &'a TemplateTable,
+    segments: &'a Segments<C>,
+    name: C::Name,
+    first: Candidate,
+    now: Tick,
+    places: Places,
+}
+
+impl<'a, C: Cells> TemplateWindow<'a, C> {
+    pub(super) fn new(
+        table: &'a TemplateTable,
+        segments: &'a Segments<C>,
+        probe: &Probe,
+        first: Candidate,
+        now: Tick,
+    ) -> Self {
+        let (name, places) = (C::name(probe), segments.places(probe));
+        Self { table, segments, name, first, now, places }
+    }
+
+    fn slot(&self, at: usize) -> Option<(&'a C, usize, Handle, bool)> {
+        self.segments.slot(&self.places, at)
+    }
+}
+
+impl<C: Cells> Window for TemplateWindow<'_, C> {
+    type Bound = View;
+    const WAYS: usize = C::WAYS;
+    const FIRST_FIT: bool = false;
+
+    fn slots(&self) -> usize {
+        self.places.buckets() * C::WAYS
+    }
+
+    fn look(&self, at: usize) -> Seen<View> {
+        let Some((row, place, handle, open)) = self.slot(at) else { return Seen::Other };
+        let word = row.value(place);
+        match row.settle(place, self.name) {
+            Whose::Other => return Seen::Other,
+            Whose::Free => {
+                // A slot that is being reclaimed loses its key first and its value last.
+                let empty = word.load(Ordering::Acquire) == Value::EMPTY.0;
+                return if empty && open { Seen::Free } else { Seen::Other };
+            }
+            Whose::This => {}
+        }
+        let timeout = row.timeout(place);
+        let mut seen = Seen::Other;
+        update(word, |value| {
+            seen = Seen::Other;
+            if value.is_empty() {
+                seen = Seen::Tentative;
+            } else if !value.dead() && !value.invalid() {
+                match self.table.as_of(value, timeout, self.now) {
+                    Some(value) => seen = Seen::Bound(view(handle, value, timeout, self.now)),
+                    None => return Some(value.kill()),
+                }
+            }
+            None
+        });
+        seen
+    }
+
+    fn claim(&self, at: usize) -> bool {
+        self.slot(at)
+            .is_some_and(|(row, place, ..)| row.claim(place, self.name, self.first.timeout_index))
+    }
+
+    fn abandon(&self, at: usize) -> bool {
+        self.slot(at)
+            .is_some_and(|(row, place, ..)| settle_empty(row.value(place), Value::ABANDONED))
+    }
+
+    fn publish(&self, at: usize) -> Option<View> {
+        let (row, place, handle, _) = self.slot(at)?;
+        // The claimer's timeout holds, if this core finishes another's work.
+        let timeout = row.timeout(place);
+        let expires = self.now.plus_secs(self.table.period_s(Value::EMPTY, timeout));
+        let value = Value::new(self.first.real, expires, self.table.rule);
+        let published = settle_empty(row.value(place), value);
+        published.then(|| view(handle, value, timeout, self.now))
+    }
+}
+
+/// Gives a tentative slot its value. False if it has one.
+fn settle_empty(word: &AtomicU64, value: Value) -> bool {
+    word.compare_exchange(Value::EMPTY.0, value.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}

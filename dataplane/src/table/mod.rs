@@ -1,0 +1,34 @@
+//! The tables that bind a client to a real server, shared by all cores without a lock.
+//!
+//! - [`TemplateTable`]: persistence templates as IPVS has them, with timers, counts and marks.
+//! - [`ClientTable`]: client -> real server and nothing else, for services that keep no connections.
+//!
+//! Both keep one promise: however many cores ask for a new client at once, one real server is
+//! chosen and every core gets that one (`assign.rs`).
+
+mod assign;
+mod cells;
+mod client;
+mod client_dense;
+mod client_wide;
+mod counters;
+mod grace;
+mod hash;
+mod key;
+mod life;
+mod seat;
+mod segments;
+mod sync;
+mod template;
+mod value;
+
+pub use client::{
+    Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES, Rebound,
+    ServiceReal,
+};
+pub use counters::Stats;
+pub use key::{ClientKey, Handle, Probe, TemplateKey};
+pub use seat::Seat;
+pub use template::{
+    Candidate, Cursor, Full, Gone, GrowError, Outcome, Renewal, Sizes, Swept, TemplateTable, View,
+};

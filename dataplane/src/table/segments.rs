@@ -1,0 +1,214 @@
+//! The memory of one address family: up to eight segments, each a row of buckets cut into one
+//! range per shard. Growth adds a segment and moves nothing, so handles stay valid.
+
+use std::sync::OnceLock;
+
+use super::cells::Row;
+use super::hash::{Hash, Hasher};
+use super::key::{ClientKey, Handle, Probe, TemplateKey};
+use super::sync::{AtomicU64, AtomicUsize, Ordering};
+
+/// Segments one family may have: handles name them in 3 bits.
+pub(super) const MAX_SEGMENTS: usize = 8;
+
+/// No grace period has this number.
+const NOT_BEGUN: u64 = 0;
+
+/// One address family's segments.
+pub(super) struct Segments<R> {
+    shards: usize,
+    rows: [OnceLock<R>; MAX_SEGMENTS],
+    /// Segments that everybody looks at.
+    announced: AtomicUsize,
+    /// Segments that may be claimed in: those that everybody is known to look at.
+    open: AtomicUsize,
+    /// The grace period after which all announced segments may be opened.
+    opens_after: AtomicU64,
+}
+
+/// A bucket of a window.
+#[derive(Clone, Copy)]
+pub(super) struct BucketAt {
+    pub(super) segment: usize,
+    pub(super) bucket: usize,
+}
+
+/// The buckets where one key may stand, in the order all cores agree on: newest segment first.
+pub(super) struct Places {
+    buckets: [BucketAt; 2 * MAX_SEGMENTS],
+    length: usize,
+    open: usize,
+}
+
+impl Places {
+    /// Buckets in the window.
+    pub(super) fn buckets(&self) -> usize {
+        self.length
+    }
+
+    /// One of them, and whether new keys may go there.
+    pub(super) fn bucket(&self, at: usize) -> (BucketAt, bool) {
+        let at = self.buckets[at];
+        (at, at.segment < self.open)
+    }
+}
+
+impl<R: Row> Segments<R> {
+    /// One segment with room for `entries` in `shards` ranges.
+    pub(super) fn new(shards: usize, entries: usize) -> Self {
+        let segments = Self {
+            shards,
+            rows: [const { OnceLock::new() }; MAX_SEGMENTS],
+            announced: AtomicUsize::new(1),
+            open: AtomicUsize::new(1),
+            opens_after: AtomicU64::new(NOT_BEGUN),
+        };
+        let buckets = Self::buckets_for(shards, entries);
+        segments.rows[0].get_or_init(|| R::new(buckets));
+        segments
+    }
+
+    /// Buckets for `entries`: half as many slots again, so that hardly any new key finds its
+    /// window full before that many are in. Capped at what a handle can name.
+    fn buckets_for(shards: usize, entries: usize) -> usize {
+        let slots = entries.saturating_add(entries / 2);
+        let most = Handle::MAX_SLOTS / R::WAYS / shards;
+        let per_shard = slots.div_ceil(R::WAYS).div_ceil(shards);
+        per_shard.clamp(2, most) * shards
+    }
+
+    /// Segments there are now. At least 1.
+    #[inline]
+    pub(super) fn announced(&self) -> usize {
+        self.announced.load(Ordering::Acquire)
+    }
+
+    /// Segments that may be claimed in.
+    #[inline]
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// A segment, if there is one of that number.
+    #[inline]
+    pub(super) fn row(&self, segment: usize) -> Option<&R> {
+        self.rows.get(segment)?.get()
+    }
+
+    /// The two buckets in `segment` where the key may stand. They differ.
+    #[inline]
+    pub(super) fn pair(&self, row: &R, segment: usize, probe: &Probe) -> [BucketAt; 2] {
+        let buckets = row.buckets() / self.shards;
+        let start = probe.shard as usize * buckets;
+        let first = Hash::scale(probe.hash.first, buckets);
+        let step = 1 + Hash::scale(probe.hash.second, buckets - 1);
+        let second = if first + step < buckets { first + step } else { first + step - buckets };
+        [first, second].map(|bucket| BucketAt { segment, bucket: start + bucket })
+    }
+
+    /// All buckets where the key may stand.
+    pub(super) fn places(&self, probe: &Probe) -> Places {
+        let mut buckets = [BucketAt { segment: 0, bucket: 0 }; 2 * MAX_SEGMENTS];
+        let mut length = 0;
+        for segment in (0..self.announced()).rev() {
+            let Some(row) = self.row(segment) else { continue };
+            for at in self.pair(row, segment, probe) {
+                buckets[length] = at;
+                length += 1;
+            }
+        }
+        Places { buckets, length, open: self.open() }
+    }
+
+    /// A slot of a window: its row, its place in it, its handle, and whether it may be claimed.
+    pub(super) fn slot(&self, places: &Places, at: usize) -> Option<(&R, usize, Handle, bool)> {
+        let (bucket, open) = places.bucket(at / R::WAYS);
+        let place = bucket.bucket * R::WAYS + at % R::WAYS;
+        Some((self.row(bucket.segment)?, place, R::handle(bucket.segment, place), open))
+    }
+
+    /// The row and place that a handle names, if there is such a slot.
+    #[inline]
+    pub(super) fn find(&self, handle: Handle) -> Option<(&R, usize)> {
+        let row = self.row(handle.segment())?;
+        let place = handle.place();
+        (place < row.buckets() * R::WAYS).then_some((row, place))
+    }
+
+    /// Requests the lines of the key's buckets in the newest segment, where nearly all are.
+    #[inline]
+    pub(super) fn prefetch(&self, probe: &Probe) {
+        let segment = self.announced() - 1;
+        if let Some(row) = self.row(segment) {
+            for at in self.pair(row, segment, probe) {
+                row.prefetch(at.bucket);
+            }
+        }
+    }
+
+    /// The next bucket on a round through one shard: its row, segment and number. None at the end
+    /// of the round.
+    pub(super) fn next_bucket(
+        &self,
+        shard: usize,
+        (segment, bucket): (&mut usize, &mut usize),
+    ) -> Option<(&R, usize, usize)> {
+        loop {
+            let row = self.row(*segment)?;
+            let per_shard = row.buckets() / self.shards;
+            if *bucket < per_shard {
+                *bucket += 1;
+                return Some((row, *segment, shard * per_shard + *bucket - 1));
+            }
+            (*segment, *bucket) = (*segment + 1, 0);
+        }
+    }
+
+    /// Adds a segment that everybody will look at from now on, and begins the grace period after
+    /// which it is opened. None if there are eight already.
+    pub(super) fn announce(&self, entries: usize, begin: impl Fn() -> u64) -> Option<()> {
+        let next = self.announced();
+        let buckets = Self::buckets_for(self.shards, entries);
+        let mut made = false;
+        self.rows.get(next)?.get_or_init(|| {
+            made = true;
+            R::new(buckets)
+        });
+        if made {
+            // Whoever sees the segment announced sees also that its grace period has not begun.
+            self.opens_after.store(NOT_BEGUN, Ordering::Relaxed);
+            self.announced.store(next + 1, Ordering::Release);
+            self.opens_after.store(begin(), Ordering::Release);
+        }
+        made.then_some(())
+    }
+
+    /// Opens the announced segments if `over` says that their grace period has ended.
+    pub(super) fn open_if(&self, over: impl Fn(u64) -> bool) {
+        let announced = self.announced();
+        let since = self.opens_after.load(Ordering::Acquire);
+        if self.open() < announced && since != NOT_BEGUN && over(since) {
+            self.open.store(announced, Ordering::Release);
+        }
+    }
+
+    /// (slots, bytes) in all segments.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let buckets: usize = self.rows.iter().filter_map(OnceLock::get).map(R::buckets).sum();
+        (buckets * R::WAYS, buckets * 64)
+    }
+}
+
+/// The shard of a key whose NIC does not steer by client.
+pub(super) fn shard_of(hash: Hash, shards: usize) -> u32 {
+    Hash::scale(hash.shard, shards) as u32
+}
+
+/// Hashes a key.
+pub(super) fn hash_of(hasher: &Hasher, key: &TemplateKey) -> Hash {
+    let family = match key.client {
+        ClientKey::V4(_) => 0,
+        ClientKey::V6(_) => 1 << 32,
+    };
+    hasher.hash(key.client.bits(), u64::from(key.scope.0) | family)
+}

@@ -1,0 +1,297 @@
+//! The poll loop of one core: news, receive, decide, send, a little clean-up.
+//!
+//! The only code that sees both ports and the mailbox. Everything in a turn is bounded, so
+//! that no turn is much longer than a burst takes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::counters::CoreCounters;
+use crate::director::Director;
+use crate::ids::{NeighbourId, PortIndex};
+use crate::mailbox::{Answer, Mailbox, Query};
+use crate::port::{Burst, Frame, Port};
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ethernet;
+
+/// Table entries looked at in one turn at the most.
+const SWEEP_PER_TURN: usize = 64;
+/// How long a frame waits for its next hop's MAC address.
+const HOLD: u32 = 3 * TICKS_PER_SECOND;
+
+struct Held<F> {
+    frame: F,
+    neighbour: NeighbourId,
+    port: PortIndex,
+    until: Tick,
+}
+
+/// One core: its ports' queues, its director and its mailbox.
+pub struct Worker<P: Port> {
+    core: usize,
+    shared: Arc<Shared>,
+    director: Director,
+    ports: Vec<P>,
+    tx: Vec<Burst<P::Frame>>,
+    rx: Burst<P::Frame>,
+    held: VecDeque<Held<P::Frame>>,
+    held_limit: usize,
+    parting: Option<Arc<Snapshot>>,
+    swept_at: Tick,
+    sweep_credit: usize,
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker on these queues: one for every port of the configuration, in its order.
+    pub fn new(core: usize, director: Director, ports: Vec<P>, held_limit: usize) -> Self {
+        let shared = Arc::clone(director.shared());
+        let worker = Self {
+            core,
+            director,
+            tx: ports.iter().map(|_| Burst::new()).collect(),
+            ports,
+            rx: Burst::new(),
+            held: VecDeque::with_capacity(held_limit),
+            held_limit,
+            parting: None,
+            swept_at: Tick::default(),
+            sweep_credit: 0,
+            shared,
+        };
+        if let Some(counters) = worker.counters() {
+            counters.generation.set(worker.director.snapshot().generation.0);
+        }
+        worker
+    }
+
+    fn counters(&self) -> Option<&CoreCounters> {
+        self.shared.counters.get(self.core).map(|padded| &**padded)
+    }
+
+    fn mailbox(&self) -> Option<&Mailbox> {
+        self.shared.mailboxes.get(self.core)
+    }
+
+    /// The director inside, for tests and explanations.
+    pub fn director(&self) -> &Director {
+        &self.director
+    }
+
+    /// The queues, for tests.
+    pub fn ports_mut(&mut self) -> &mut [P] {
+        &mut self.ports
+    }
+
+    /// One turn. Answers whether anything was received.
+    pub fn turn(&mut self, now: Tick) -> bool {
+        self.news(now);
+        let mut received = 0;
+        for index in 0..self.ports.len() {
+            received += self.receive(index, now);
+        }
+        if !self.held.is_empty() {
+            self.release(now);
+        }
+        self.flush();
+        self.clean(now);
+        self.director.quiescent();
+        if let Some(counters) = self.counters() {
+            counters.turns.add(1);
+            if received > 0 {
+                counters.busy_turns.add(1);
+                counters.received.add(received as u64);
+            }
+        }
+        received > 0
+    }
+
+    /// The last turn: what waits is dropped, what is ready is sent.
+    pub fn stop(&mut self) {
+        while let Some(held) = self.held.pop_front() {
+            self.unhold();
+            drop(held);
+            self.count_drop(DropReason::Stopping);
+        }
+        self.flush();
+    }
+
+    fn news(&mut self, now: Tick) {
+        let Some(mailbox) = self.shared.mailboxes.get(self.core) else { return };
+        // The old snapshot must go back to control, so that no core frees it; until there is
+        // room for it, no newer one is taken.
+        if let Some(old) = self.parting.take()
+            && let Err(old) = mailbox.retired.push(old)
+        {
+            self.parting = Some(old);
+            return;
+        }
+        if let Some(snapshot) = mailbox.snapshots.pop() {
+            let generation = snapshot.generation;
+            let old = self.director.adopt(snapshot);
+            self.parting = mailbox.retired.push(old).err();
+            if let Some(counters) = self.shared.counters.get(self.core) {
+                counters.generation.set(generation.0);
+            }
+        }
+        self.send_outgoing();
+        self.answer_query(now);
+    }
+
+    fn send_outgoing(&mut self) {
+        let Some(mailbox) = self.shared.mailboxes.get(self.core) else { return };
+        while let Some(outgoing) = mailbox.outgoing.pop() {
+            let Some(port) = self.ports.get_mut(usize::from(outgoing.port.0)) else { continue };
+            let Some(mut frame) = port.alloc(outgoing.frame.len()) else { continue };
+            if frame.bytes().len() != outgoing.frame.len() {
+                continue;
+            }
+            frame.bytes_mut().copy_from_slice(&outgoing.frame);
+            let mut burst = Burst::new();
+            burst.push(frame);
+            port.tx(&mut burst);
+            if burst.is_empty()
+                && let Some(counters) = self.shared.counters.get(self.core)
+            {
+                counters.originated.add(1);
+            }
+        }
+    }
+
+    fn answer_query(&mut self, now: Tick) {
+        let Some(mailbox) = self.shared.mailboxes.get(self.core) else { return };
+        if mailbox.answers.is_full() {
+            return;
+        }
+        let answer = match mailbox.queries.pop() {
+            None => return,
+            Some(Query::Connections { v6, from, mut page }) => {
+                let next = self.director.bindings().page(v6, from, &mut page);
+                Answer::Connections { page, next, now }
+            }
+            Some(Query::Explain { frame, port }) => {
+                Answer::Explanation(self.director.explain(&frame, port, now))
+            }
+        };
+        let _ = mailbox.answers.push(answer);
+    }
+
+    fn receive(&mut self, index: usize, now: Tick) -> usize {
+        let mut rx = std::mem::take(&mut self.rx);
+        if let Some(port) = self.ports.get_mut(index) {
+            port.rx(&mut rx);
+        }
+        let received = rx.len();
+        for mut frame in rx.drain(..) {
+            match self.director.handle(&mut frame, PortIndex(index as u8), now) {
+                Verdict::Forward(port) => self.send(frame, port),
+                Verdict::Hold(neighbour, port) => self.hold(frame, neighbour, port, now),
+                Verdict::Punt => {
+                    if let Some(counters) = self.counters() {
+                        counters.punted.add(1);
+                    }
+                }
+                Verdict::Drop(reason) => self.count_drop(reason),
+            }
+        }
+        self.rx = rx;
+        received
+    }
+
+    fn count_drop(&self, reason: DropReason) {
+        if let Some(counters) = self.counters() {
+            counters.dropped(reason);
+        }
+    }
+
+    fn send(&mut self, frame: P::Frame, port: PortIndex) {
+        let index = usize::from(port.0);
+        if self.tx.get(index).is_some_and(Burst::is_full) {
+            self.flush_port(index);
+        }
+        match self.tx.get_mut(index) {
+            Some(burst) => burst.push(frame),
+            None => self.count_drop(DropReason::NotForUs),
+        }
+    }
+
+    fn hold(&mut self, frame: P::Frame, neighbour: NeighbourId, port: PortIndex, now: Tick) {
+        if self.held.len() >= self.held_limit {
+            self.count_drop(DropReason::HoldQueueFull);
+            return;
+        }
+        self.held.push_back(Held { frame, neighbour, port, until: now.plus(HOLD) });
+        if let Some(counters) = self.counters() {
+            counters.held.add(1);
+        }
+    }
+
+    fn unhold(&self) {
+        if let Some(counters) = self.counters() {
+            counters.held.sub(1);
+        }
+    }
+
+    /// Sends the held frames whose next hop is known by now and drops those that waited
+    /// too long; the rest keep their order.
+    fn release(&mut self, now: Tick) {
+        for _ in 0..self.held.len() {
+            let Some(mut held) = self.held.pop_front() else { break };
+            if let Some(mac) = self.shared.neighbours.mac(held.neighbour) {
+                let own = ethernet::source(held.frame.bytes()).unwrap_or_default();
+                ethernet::set_macs(held.frame.bytes_mut(), mac, own);
+                self.unhold();
+                self.send(held.frame, held.port);
+            } else if held.until.has_come(now) {
+                self.unhold();
+                self.count_drop(DropReason::NoNeighbour);
+            } else {
+                self.held.push_back(held);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for index in 0..self.tx.len() {
+            if self.tx.get(index).is_some_and(|burst| !burst.is_empty()) {
+                self.flush_port(index);
+            }
+        }
+    }
+
+    fn flush_port(&mut self, index: usize) {
+        let (Some(port), Some(burst)) = (self.ports.get_mut(index), self.tx.get_mut(index)) else {
+            return;
+        };
+        let offered = burst.len();
+        port.tx(burst);
+        let refused = burst.len();
+        burst.clear();
+        if let Some(counters) = self.shared.counters.get(self.core) {
+            counters.forwarded.add((offered - refused) as u64);
+            counters.unsent.add(refused as u64);
+        }
+    }
+
+    /// Bounded clean-up. Every entry of every table is looked at about once a second.
+    fn clean(&mut self, now: Tick) {
+        let passed = self.swept_at.until(now);
+        if passed > 0 {
+            self.swept_at = now;
+            let round = self.director.bindings().round();
+            let per_tick = round / TICKS_PER_SECOND as usize + 1;
+            let credit = per_tick.saturating_mul(passed.unsigned_abs() as usize);
+            self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
+            if let Some(counters) = self.counters() {
+                counters.connections.set(self.director.bindings().connections() as u64);
+            }
+        }
+        if self.sweep_credit > 0 {
+            let budget = self.sweep_credit.min(SWEEP_PER_TURN);
+            self.sweep_credit -= budget;
+            self.director.sweep(now, budget);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the tests of the packet path share.
+
+pub mod packet;

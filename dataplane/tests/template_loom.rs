@@ -1,0 +1,405 @@
+//! Every interleaving of two or three cores on the tables, as far as loom can go:
+//! `RUSTFLAGS="--cfg loom" cargo test -p dataplane --test template_loom --release`.
+//!
+//! Tables are as small as they get, two buckets, so that every key's window is the whole table.
+#![cfg(loom)]
+
+use std::sync::Arc;
+
+use dataplane::ids::{RealId, ScopeId};
+use dataplane::table::{
+    Bound, Candidate, ClientKey, ClientScope, ClientSeat, ClientTable, Gone, Outcome, Renewal, Seat,
+    ServiceReal, Sizes, Swept, TemplateKey, TemplateTable,
+};
+use dataplane::tick::Tick;
+use dataplane::timer::TimerRule;
+use loom::thread;
+
+/// Runs `model` under all schedules with so many preemptions.
+fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 100_000;
+    builder.check(model);
+}
+
+const TIMEOUT_S: u32 = 10;
+const START: Tick = Tick::from_secs(100);
+/// The timers of templates made at `START` have fired.
+const LATE: Tick = Tick::from_secs(111);
+
+/// A table in which every key's window is the whole of it: 8 slots for IPv4, 4 for IPv6.
+fn table(cores: u32) -> (Arc<TemplateTable>, Vec<Seat>) {
+    // All keys go to shard 0, whose owner is core 0.
+    let sizes = Sizes { shards: cores, entries_v4: 1, entries_v6: 1 };
+    let (table, seats) = TemplateTable::new(sizes, TimerRule::Exact, [1, 2]);
+    table.set_timeout(0, TIMEOUT_S);
+    (table, seats)
+}
+
+fn v4(client: u32) -> TemplateKey {
+    TemplateKey { scope: ScopeId(1), client: ClientKey::V4(client) }
+}
+
+fn v6(client: u128) -> TemplateKey {
+    TemplateKey { scope: ScopeId(1), client: ClientKey::V6(client) }
+}
+
+fn insert(table: &TemplateTable, key: TemplateKey, real: u32, now: Tick) -> Outcome {
+    let candidate = Candidate { real: RealId(real), timeout_index: 0 };
+    table.get_or_insert(&table.probe_in(0, key), candidate, now).unwrap()
+}
+
+/// The real server the call ended with, and whether this call bound it.
+fn insert_real(table: &TemplateTable, key: TemplateKey, real: u32, now: Tick) -> (u32, bool) {
+    let outcome = insert(table, key, real, now);
+    (outcome.view().real.0, matches!(outcome, Outcome::Inserted(_)))
+}
+
+fn real(table: &TemplateTable, key: TemplateKey, now: Tick) -> Option<u32> {
+    table.get(&table.probe_in(0, key), now).map(|view| view.real.0)
+}
+
+fn sweep(table: &TemplateTable, seat: &mut Seat, now: Tick) -> Vec<Swept> {
+    let mut events = Vec::new();
+    table.quiescent(seat);
+    table.sweep(seat, now, 3, |event| events.push(event));
+    events
+}
+
+/// Lets `cores` bind one key at once; they must agree, and one alone must have bound it.
+fn all_agree(
+    table: &Arc<TemplateTable>,
+    key: TemplateKey,
+    now: Tick,
+    others: Vec<Seat>,
+    meanwhile: impl FnOnce(),
+) {
+    let threads: Vec<_> = others
+        .into_iter()
+        .zip(1..)
+        .map(|(mut seat, number)| {
+            let table = Arc::clone(table);
+            thread::spawn(move || {
+                table.quiescent(&mut seat);
+                insert_real(&table, key, number, now)
+            })
+        })
+        .collect();
+    meanwhile();
+    let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let bound = real(table, key, now).expect("bound");
+    assert!(answers.iter().all(|(real, _)| *real == bound), "{answers:?}, bound to {bound}");
+    assert_eq!(answers.iter().filter(|(_, inserted)| *inserted).count(), 1, "{answers:?}");
+}
+
+#[test]
+fn two_cores_that_bind_one_client_agree() {
+    check(3, || {
+        let (table, seats) = table(2);
+        all_agree(&table, v4(7), START, seats, || {});
+    });
+}
+
+#[test]
+fn three_cores_that_bind_one_client_agree() {
+    check(2, || {
+        let (table, seats) = table(3);
+        all_agree(&table, v4(7), START, seats, || {});
+    });
+}
+
+#[test]
+fn two_cores_that_bind_one_ipv6_client_agree() {
+    check(3, || {
+        let (table, seats) = table(2);
+        all_agree(&table, v6(7 << 64), START, seats, || {});
+    });
+}
+
+#[test]
+fn cores_that_find_different_holes_agree() {
+    check(2, || {
+        let (table, mut seats) = table(3);
+        // The window is full but for one slot, and another slot's grace period is running.
+        for client in 0..7 {
+            insert(&table, v4(client), 9, if client == 0 { START } else { LATE });
+        }
+        let mut owner = seats.remove(0);
+        assert_eq!(sweep(&table, &mut owner, LATE).len(), 1);
+        sweep(&table, &mut owner, LATE);
+        // It ends as soon as both other cores are quiescent, and the sweep opens a second hole.
+        let sweeper = Arc::clone(&table);
+        all_agree(&table, v4(7), LATE, seats, move || {
+            sweep(&sweeper, &mut owner, LATE);
+        });
+    });
+}
+
+#[test]
+fn cores_that_find_different_ipv6_holes_agree() {
+    check(2, || {
+        let (table, mut seats) = table(3);
+        for client in 0..3 {
+            insert(&table, v6(client), 9, if client == 0 { START } else { LATE });
+        }
+        let mut owner = seats.remove(0);
+        assert_eq!(sweep(&table, &mut owner, LATE).len(), 1);
+        sweep(&table, &mut owner, LATE);
+        let sweeper = Arc::clone(&table);
+        all_agree(&table, v6(7), LATE, seats, move || {
+            sweep(&sweeper, &mut owner, LATE);
+        });
+    });
+}
+
+#[test]
+fn cores_that_replace_an_expired_template_agree() {
+    check(3, || {
+        let (table, seats) = table(2);
+        insert(&table, v4(7), 9, START);
+        all_agree(&table, v4(7), LATE, seats, || {});
+    });
+}
+
+#[test]
+fn cores_agree_while_the_table_grows() {
+    check(2, || {
+        let (table, mut seats) = table(3);
+        let mut owner = seats.remove(0);
+        table.grow(1, 0).unwrap();
+        let sweeper = Arc::clone(&table);
+        all_agree(&table, v4(7), START, seats, move || {
+            sweep(&sweeper, &mut owner, START);
+        });
+    });
+}
+
+#[test]
+fn two_cores_that_replace_an_invalid_template_agree() {
+    check(2, || {
+        let (table, seats) = table(2);
+        insert(&table, v4(7), 9, START);
+        let threads: Vec<_> = seats
+            .into_iter()
+            .zip(1..)
+            .map(|(_seat, number)| {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    let view = table.get(&table.probe_in(0, v4(7)), START).unwrap();
+                    let first = view.real.0 == 9 && table.invalidate(view.handle);
+                    (first, insert_real(&table, v4(7), number, START))
+                })
+            })
+            .collect();
+        let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(answers.iter().filter(|(first, _)| *first).count(), 1, "{answers:?}");
+        assert_eq!(answers.iter().filter(|(_, (_, inserted))| *inserted).count(), 1, "{answers:?}");
+        assert_eq!(answers[0].1.0, answers[1].1.0);
+        assert_eq!(real(&table, v4(7), START), Some(answers[0].1.0));
+    });
+}
+
+#[test]
+fn a_connection_on_an_expiring_template_keeps_it_or_is_refused() {
+    check(3, || {
+        let (table, mut seats) = table(2);
+        insert(&table, v4(7), 1, START);
+        let mut owner = seats.remove(0);
+        let mut seat = seats.remove(0);
+        let other = Arc::clone(&table);
+        // A core whose clock is a tick behind still sees the template alive.
+        let early = Tick(START.plus_secs(TIMEOUT_S).0 - 1);
+        let thread = thread::spawn(move || {
+            let view = other.get(&other.probe_in(0, v4(7)), early)?;
+            other.attach(view.handle, view.real, Renewal::AsKernel, early, &mut seat).ok()
+        });
+        let now = early.plus(8);
+        let mut events = sweep(&table, &mut owner, now);
+        events.extend(sweep(&table, &mut owner, now));
+        match thread.join().unwrap() {
+            Some(view) => {
+                assert_eq!(events, []);
+                let found = table.get(&table.probe_in(0, v4(7)), now).expect("still there");
+                assert_eq!((found.handle, found.connections), (view.handle, 1));
+            }
+            None => {
+                assert!(matches!(events[..], [Swept::Freed { real: RealId(1), .. }]), "{events:?}");
+                assert_eq!(real(&table, v4(7), now), None);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_release_after_the_timer_fired_leaves_the_extension() {
+    check(3, || {
+        let (table, mut seats) = table(2);
+        let view = insert(&table, v4(7), 1, START).view();
+        let mut owner = seats.remove(0);
+        let mut seat = seats.remove(0);
+        table.attach(view.handle, view.real, Renewal::AsKernel, START, &mut seat).unwrap();
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.release(view.handle, LATE, &mut seat));
+        sweep(&table, &mut owner, LATE);
+        thread.join().unwrap();
+        let found = table.get(&table.probe_in(0, v4(7)), LATE).expect("extended");
+        assert!(found.extended && found.connections == 0);
+        assert_eq!(found.expires, START.plus_secs(TIMEOUT_S + 60));
+    });
+}
+
+#[test]
+fn two_cores_count_every_connection() {
+    check(3, || {
+        let (table, mut seats) = table(3);
+        let mut owner = seats.remove(0);
+        let view = insert(&table, v4(7), 1, START).view();
+        let threads: Vec<_> = seats
+            .into_iter()
+            .map(|mut seat| {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    let attach = |seat: &mut Seat| {
+                        table.attach(view.handle, view.real, Renewal::AsKernel, START, seat)
+                    };
+                    attach(&mut seat).unwrap();
+                    attach(&mut seat).unwrap();
+                    table.release(view.handle, START, &mut seat);
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let found = table.get(&table.probe_in(0, v4(7)), START).unwrap();
+        assert_eq!(found.connections, 2);
+        assert!(matches!(sweep(&table, &mut owner, LATE)[..], [Swept::Extended { .. }]));
+    });
+}
+
+#[test]
+fn a_handle_never_leads_to_another_keys_template() {
+    check(3, || {
+        let (table, mut seats) = table(2);
+        insert(&table, v4(7), 1, START);
+        let mut owner = seats.remove(0);
+        let mut seat = seats.remove(0);
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || {
+            let view = other.get(&other.probe_in(0, v4(7)), START);
+            let attached = view.map(|view| {
+                other.attach(view.handle, view.real, Renewal::AsKernel, START, &mut seat)
+            });
+            other.quiescent(&mut seat);
+            attached
+        });
+        for _ in 0..3 {
+            sweep(&table, &mut owner, LATE);
+        }
+        // The same real server, so that only the slot's memory tells the two apart.
+        let next = insert(&table, v4(8), 1, START).view();
+        match thread.join().unwrap() {
+            Some(Ok(view)) => {
+                let found = table.get(&table.probe_in(0, v4(7)), START).expect("held");
+                assert_eq!((found.handle, found.connections), (view.handle, 1));
+            }
+            Some(Err(Gone)) | None => assert_eq!(real(&table, v4(7), LATE), None),
+        }
+        let next = table.get(&table.probe_in(0, v4(8)), START).map(|view| (view.handle, view.connections)) == Some((next.handle, 0));
+        assert!(next, "a connection was counted on another key's template");
+    });
+}
+
+fn clients(cores: u32) -> (Arc<ClientTable>, Vec<ClientSeat>) {
+    ClientTable::new(Sizes { shards: cores, entries_v4: 1, entries_v6: 1 }, [1, 2])
+}
+
+fn client_real(number: u16) -> ServiceReal {
+    ServiceReal::new(number).unwrap()
+}
+
+fn client_probe(table: &ClientTable, client: ClientKey) -> dataplane::table::Probe {
+    table.probe_in(0, ClientScope::new(1).unwrap(), client)
+}
+
+fn client_sweep(table: &ClientTable, seat: &mut ClientSeat, age: u8) -> usize {
+    let mut freed = 0;
+    table.quiescent(seat);
+    table.sweep(seat, age, 3, |_| 10, |_| freed += 1);
+    freed
+}
+
+fn clients_agree(client: ClientKey, preemptions: usize) {
+    check(preemptions, move || {
+        let (table, seats) = clients(2);
+        let threads: Vec<_> = seats
+            .into_iter()
+            .zip(1..)
+            .map(|(_seat, number)| {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    let probe = client_probe(&table, client);
+                    let bound = table.get_or_insert(&probe, client_real(number), 1).unwrap();
+                    (bound.hit().real, matches!(bound, Bound::Inserted(_)))
+                })
+            })
+            .collect();
+        let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let found = table.lookup(&client_probe(&table, client), 1).unwrap();
+        assert!(answers.iter().all(|(real, _)| *real == found.real), "{answers:?}");
+        assert_eq!(answers.iter().filter(|(_, inserted)| *inserted).count(), 1, "{answers:?}");
+    });
+}
+
+#[test]
+fn two_cores_that_bind_one_dense_client_agree() {
+    clients_agree(ClientKey::V4(7), 3);
+}
+
+#[test]
+fn two_cores_that_bind_one_wide_client_agree() {
+    clients_agree(ClientKey::V6(7), 3);
+}
+
+fn a_packet_keeps_its_client(client: ClientKey) {
+    check(3, move || {
+        let (table, mut seats) = clients(2);
+        let mut owner = seats.remove(0);
+        let mut seat = seats.remove(0);
+        table.get_or_insert(&client_probe(&table, client), client_real(1), 1).unwrap();
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || {
+            let hit = other.lookup(&client_probe(&other, client), 20);
+            other.quiescent(&mut seat);
+            (hit, seat)
+        });
+        let mut freed = 0;
+        for _ in 0..2 {
+            freed += client_sweep(&table, &mut owner, 20);
+        }
+        let (hit, mut seat) = thread.join().unwrap();
+        for _ in 0..3 {
+            table.quiescent(&mut seat);
+            freed += client_sweep(&table, &mut owner, 20);
+        }
+        // Asked without touching its age: what is listed is bound.
+        let mut listed = 0;
+        let mut cursor = Some(Default::default());
+        while let Some(from) = cursor {
+            cursor = table.iterate(0, from, 3, |_, _, _, _| listed += 1);
+        }
+        match hit {
+            Some(hit) => assert_eq!((hit.real, freed, listed), (client_real(1), 0, 1)),
+            None => assert_eq!((freed, listed), (1, 0)),
+        }
+    });
+}
+
+#[test]
+fn a_packet_that_found_its_dense_client_keeps_it_from_being_freed() {
+    a_packet_keeps_its_client(ClientKey::V4(7));
+}
+
+#[test]
+fn a_packet_that_found_its_wide_client_keeps_it_from_being_freed() {
+    a_packet_keeps_its_client(ClientKey::V6(7));
+}
