@@ -29,6 +29,18 @@ pub enum Identity {
         /// The virtual port, 0 for all.
         vip_port: u16,
     },
+    /// Several ports, or several protocols, of a VIP without a mark. IPVS has no such
+    /// service; it is bound by its whole selector, as a mark would bind it.
+    Ports {
+        /// TCP, UDP or SCTP; `None` for all three.
+        protocol: Option<Protocol>,
+        /// The virtual address.
+        vip: Addr,
+        /// The first virtual port.
+        first: u16,
+        /// The last virtual port.
+        last: u16,
+    },
     /// A mark that selectors give to packets.
     Mark {
         /// The family of the packets: the same mark is two services in IPVS.
@@ -42,7 +54,7 @@ impl Identity {
     /// The address family of the service's clients.
     pub fn family(&self) -> Family {
         match self {
-            Self::Address { vip, .. } => vip.family(),
+            Self::Address { vip, .. } | Self::Ports { vip, .. } => vip.family(),
             Self::Mark { family, .. } => *family,
         }
     }
@@ -51,7 +63,7 @@ impl Identity {
     pub fn vip_port(&self) -> u16 {
         match self {
             Self::Address { vip_port, .. } => *vip_port,
-            Self::Mark { .. } => 0,
+            Self::Ports { .. } | Self::Mark { .. } => 0,
         }
     }
 }
@@ -359,6 +371,17 @@ pub enum Scope {
         vip: Addr,
         /// The virtual port, or 0.
         vip_port: u16,
+    },
+    /// Several ports or protocols of a VIP.
+    Ports {
+        /// TCP, UDP or SCTP; `None` for all three.
+        protocol: Option<Protocol>,
+        /// The virtual address.
+        vip: Addr,
+        /// The first virtual port.
+        first: u16,
+        /// The last virtual port.
+        last: u16,
     },
     /// Everything that carries a mark.
     Mark {

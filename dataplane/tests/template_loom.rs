@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use dataplane::ids::{RealId, ScopeId};
 use dataplane::table::{
-    Bound, Candidate, ClientKey, ClientScope, ClientSeat, ClientTable, Gone, Outcome, Renewal, Seat,
-    ServiceReal, Sizes, Swept, TemplateKey, TemplateTable,
+    Bound, Candidate, ClientKey, ClientScope, ClientSeat, ClientTable, Gone, Outcome, Renewal,
+    Seat, ServiceReal, Sizes, Swept, TemplateKey, TemplateTable,
 };
 use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
@@ -23,7 +23,8 @@ fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-const TIMEOUT_S: u32 = 10;
+/// Like all times here a multiple of 32 ms, the unit of expiries.
+const TIMEOUT_S: u32 = 8;
 const START: Tick = Tick::from_secs(100);
 /// The timers of templates made at `START` have fired.
 const LATE: Tick = Tick::from_secs(111);
@@ -73,7 +74,7 @@ fn all_agree(
     key: TemplateKey,
     now: Tick,
     others: Vec<Seat>,
-    meanwhile: impl FnOnce(),
+    meanwhile: impl FnOnce() -> Option<(u32, bool)>,
 ) {
     let threads: Vec<_> = others
         .into_iter()
@@ -86,8 +87,9 @@ fn all_agree(
             })
         })
         .collect();
-    meanwhile();
-    let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let own = meanwhile();
+    let answers: Vec<_> =
+        threads.into_iter().map(|thread| thread.join().unwrap()).chain(own).collect();
     let bound = real(table, key, now).expect("bound");
     assert!(answers.iter().all(|(real, _)| *real == bound), "{answers:?}, bound to {bound}");
     assert_eq!(answers.iter().filter(|(_, inserted)| *inserted).count(), 1, "{answers:?}");
@@ -97,7 +99,7 @@ fn all_agree(
 fn two_cores_that_bind_one_client_agree() {
     check(3, || {
         let (table, seats) = table(2);
-        all_agree(&table, v4(7), START, seats, || {});
+        all_agree(&table, v4(7), START, seats, || None);
     });
 }
 
@@ -105,7 +107,7 @@ fn two_cores_that_bind_one_client_agree() {
 fn three_cores_that_bind_one_client_agree() {
     check(2, || {
         let (table, seats) = table(3);
-        all_agree(&table, v4(7), START, seats, || {});
+        all_agree(&table, v4(7), START, seats, || None);
     });
 }
 
@@ -113,43 +115,69 @@ fn three_cores_that_bind_one_client_agree() {
 fn two_cores_that_bind_one_ipv6_client_agree() {
     check(3, || {
         let (table, seats) = table(2);
-        all_agree(&table, v6(7 << 64), START, seats, || {});
+        all_agree(&table, v6(7 << 64), START, seats, || None);
+    });
+}
+
+/// All slots of the window are taken but one, and another, `opening`, is waiting for its grace
+/// period, which ends as soon as both other cores are quiescent. The sweep then opens a second
+/// hole while they bind a key; if `joins`, the sweeping core binds it, too.
+fn holes(key: fn(u32) -> TemplateKey, slots: u32, opening: u32, joins: bool) {
+    let (table, mut seats) = table(3);
+    for number in 0..slots - 1 {
+        insert(&table, key(number), 9, if number == opening { START } else { LATE });
+    }
+    let mut owner = seats.remove(0);
+    assert_eq!(sweep(&table, &mut owner, LATE).len(), 1);
+    sweep(&table, &mut owner, LATE);
+    let sweeper = Arc::clone(&table);
+    all_agree(&table, key(slots), LATE, seats, move || {
+        sweep(&sweeper, &mut owner, LATE);
+        joins.then(|| insert_real(&sweeper, key(slots), 3, LATE))
     });
 }
 
 #[test]
 fn cores_that_find_different_holes_agree() {
-    check(2, || {
-        let (table, mut seats) = table(3);
-        // The window is full but for one slot, and another slot's grace period is running.
-        for client in 0..7 {
-            insert(&table, v4(client), 9, if client == 0 { START } else { LATE });
-        }
-        let mut owner = seats.remove(0);
-        assert_eq!(sweep(&table, &mut owner, LATE).len(), 1);
-        sweep(&table, &mut owner, LATE);
-        // It ends as soon as both other cores are quiescent, and the sweep opens a second hole.
-        let sweeper = Arc::clone(&table);
-        all_agree(&table, v4(7), LATE, seats, move || {
-            sweep(&sweeper, &mut owner, LATE);
-        });
-    });
+    // The second hole may come before the first in window order or after it.
+    for opening in 0..7 {
+        check(2, move || holes(v4, 8, opening, false));
+    }
 }
 
 #[test]
 fn cores_that_find_different_ipv6_holes_agree() {
-    check(2, || {
-        let (table, mut seats) = table(3);
-        for client in 0..3 {
-            insert(&table, v6(client), 9, if client == 0 { START } else { LATE });
-        }
-        let mut owner = seats.remove(0);
-        assert_eq!(sweep(&table, &mut owner, LATE).len(), 1);
-        sweep(&table, &mut owner, LATE);
-        let sweeper = Arc::clone(&table);
-        all_agree(&table, v6(7), LATE, seats, move || {
-            sweep(&sweeper, &mut owner, LATE);
+    for opening in 0..3 {
+        check(2, move || holes(|number| v6(u128::from(number) << 3), 4, opening, false));
+    }
+}
+
+#[test]
+fn three_cores_that_find_different_holes_agree() {
+    for opening in [0, 3, 6] {
+        check(2, move || holes(v4, 8, opening, true));
+    }
+}
+
+#[test]
+fn a_template_is_replaced_only_if_no_connection_came_before() {
+    check(3, || {
+        let (table, mut seats) = table(2);
+        insert(&table, v4(7), 9, START);
+        let mut seat = seats.remove(0);
+        let other = Arc::clone(&table);
+        // Just after the timer fired; a connection that comes just before restarts it.
+        let now = START.plus_secs(TIMEOUT_S);
+        let early = Tick(now.0 - 8);
+        let thread = thread::spawn(move || insert_real(&other, v4(7), 1, now));
+        // This core's clock is behind.
+        let view = table.get(&table.probe_in(0, v4(7)), early);
+        let attached = view.filter(|view| view.real == RealId(9)).is_some_and(|view| {
+            table.attach(view.handle, view.real, Renewal::AsKernel, early, &mut seat).is_ok()
         });
+        let expected = if attached { (9, false) } else { (1, true) };
+        assert_eq!(thread.join().unwrap(), expected);
+        assert_eq!(real(&table, v4(7), now), Some(expected.0));
     });
 }
 
@@ -158,7 +186,7 @@ fn cores_that_replace_an_expired_template_agree() {
     check(3, || {
         let (table, seats) = table(2);
         insert(&table, v4(7), 9, START);
-        all_agree(&table, v4(7), LATE, seats, || {});
+        all_agree(&table, v4(7), LATE, seats, || None);
     });
 }
 
@@ -171,6 +199,7 @@ fn cores_agree_while_the_table_grows() {
         let sweeper = Arc::clone(&table);
         all_agree(&table, v4(7), START, seats, move || {
             sweep(&sweeper, &mut owner, START);
+            None
         });
     });
 }
@@ -186,8 +215,9 @@ fn two_cores_that_replace_an_invalid_template_agree() {
             .map(|(_seat, number)| {
                 let table = Arc::clone(&table);
                 thread::spawn(move || {
-                    let view = table.get(&table.probe_in(0, v4(7)), START).unwrap();
-                    let first = view.real.0 == 9 && table.invalidate(view.handle);
+                    let view = table.get(&table.probe_in(0, v4(7)), START);
+                    let old = view.filter(|view| view.real == RealId(9));
+                    let first = old.is_some_and(|old| table.invalidate(old.handle));
                     (first, insert_real(&table, v4(7), number, START))
                 })
             })
@@ -304,7 +334,9 @@ fn a_handle_never_leads_to_another_keys_template() {
             }
             Some(Err(Gone)) | None => assert_eq!(real(&table, v4(7), LATE), None),
         }
-        let next = table.get(&table.probe_in(0, v4(8)), START).map(|view| (view.handle, view.connections)) == Some((next.handle, 0));
+        let next =
+            table.get(&table.probe_in(0, v4(8)), START).map(|view| (view.handle, view.connections))
+                == Some((next.handle, 0));
         assert!(next, "a connection was counted on another key's template");
     });
 }

@@ -19,22 +19,20 @@ pub enum Code {
     NotUtf8 = 3,
     /// The file has control characters.
     ControlCharacter = 4,
-    /// A line is longer than 256 KiB.
-    LineTooLong = 5,
     /// Lists and mappings are nested more than 64 deep.
-    TooDeep = 6,
+    TooDeep = 5,
     /// The file has more than 1,500,000 values.
-    TooManyValues = 7,
+    TooManyValues = 6,
     /// YAML anchors and aliases are not accepted.
-    Alias = 8,
+    Alias = 7,
     /// The file is not well-formed YAML.
-    Syntax = 9,
+    Syntax = 8,
     /// The file has more than one YAML document.
-    SeveralDocuments = 10,
+    SeveralDocuments = 9,
     /// YAML tags are not accepted.
-    Tag = 11,
+    Tag = 10,
     /// A key is a list or a mapping instead of a word.
-    ComplexKey = 12,
+    ComplexKey = 11,
     /// No such key here.
     UnknownKey = 101,
     /// The same key twice in one mapping.
@@ -126,7 +124,6 @@ impl Code {
         Code::TooLarge,
         Code::NotUtf8,
         Code::ControlCharacter,
-        Code::LineTooLong,
         Code::TooDeep,
         Code::TooManyValues,
         Code::Alias,

@@ -54,6 +54,8 @@ pub(super) struct Fields<'a, 't> {
     path: &'a Path<'a>,
     node: &'a Node<'t>,
     entries: &'a [Entry<'t>],
+    /// Known keys that an unknown one was probably meant to be.
+    misspelt: Vec<String>,
 }
 
 impl<'a, 't> Fields<'a, 't> {
@@ -74,9 +76,10 @@ impl<'a, 't> Fields<'a, 't> {
             }
         };
         let mut seen = vec![None; known.len()];
+        let mut misspelt = Vec::new();
         for entry in entries {
             match known.iter().position(|key| *key == entry.key) {
-                None => unknown_key(entry, path, known, findings),
+                None => misspelt.extend(unknown_key(entry, path, known, findings)),
                 Some(index) => match seen.get_mut(index) {
                     Some(Some(line)) => {
                         let what = format!("the key {} is here twice", shown(&entry.key));
@@ -88,7 +91,7 @@ impl<'a, 't> Fields<'a, 't> {
                 },
             }
         }
-        Some(Self { path, node, entries })
+        Some(Self { path, node, entries, misspelt })
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -139,9 +142,9 @@ impl<'a, 't> Fields<'a, 't> {
         }
     }
 
-    /// Reports a compulsory key that is not there.
+    /// Reports a compulsory key that is not there, unless its misspelling has been.
     pub(super) fn require(&self, key: &str, hint: &str, findings: &mut Findings<'_>) {
-        if !self.has(key) {
+        if !self.has(key) && !self.misspelt.iter().any(|meant| meant == key) {
             let what = format!("the key `{key}` is missing");
             findings.at(self.node.place, Code::MissingKey, self.path, what, hint);
         }
@@ -226,22 +229,31 @@ pub(super) fn wrong_kind(
     };
     let what = format!("{wanted} must stand here, not {is}");
     let hint = match (wanted, &node.value) {
+        ("a list", Value::Plain(_) | Value::Quoted(_)) => "write `[...]` around it",
         ("a list", Value::Map(_)) => "put `- ` before the first key of each item",
-        ("keys and values", Value::List(_)) => "remove the `- `",
+        ("keys and values", Value::List(_)) => "remove the `- ` or the brackets",
         ("keys and values", _) => "write `key: value`, with a space after the colon",
         _ => "",
     };
     findings.at(node.place, Code::WrongKind, path, what, hint);
 }
 
-fn unknown_key(entry: &Entry<'_>, path: &Path<'_>, known: &[&str], findings: &mut Findings<'_>) {
+/// Gives back the key that was probably meant.
+fn unknown_key(
+    entry: &Entry<'_>,
+    path: &Path<'_>,
+    known: &[&str],
+    findings: &mut Findings<'_>,
+) -> Option<String> {
     if findings.full() {
-        return;
+        return None;
     }
     let what = format!("there is no key {} here", shown(&entry.key));
-    let hint = match closest(&entry.key, known) {
+    let meant = closest(&entry.key, known);
+    let hint = match meant {
         Some(key) => format!("did you mean `{key}`?"),
         None => format!("possible: {}", listed(known)),
     };
     findings.at(entry.place, Code::UnknownKey, path, what, &hint);
+    meant.map(str::to_owned)
 }

@@ -239,6 +239,7 @@ pub(super) fn cidr(text: &str) -> Result<Cidr, Reject> {
     let most = if address.is_ipv4() { 32 } else { 128 };
     let prefix = match netmask(after) {
         Ok(prefix) if address.is_ipv4() => prefix,
+        Err(reject) if address.is_ipv4() && after.contains('.') => return Err(reject),
         _ => fitting(after, 0..=most)?,
     };
     Cidr::new(address, prefix).ok_or_else(|| {
@@ -291,21 +292,23 @@ pub(super) fn port(text: &str) -> Result<NonZeroU16, Reject> {
 
 /// `443`, `8000-8010` or `0`.
 pub(super) fn vip_ports(text: &str) -> Result<VipPorts, Reject> {
-    if text == "0" {
-        return Ok(VipPorts::All);
-    }
-    let Some((first, last)) = text.split_once('-').filter(|(first, _)| !first.is_empty()) else {
-        return match number(text, 0..=65_535) {
-            Ok(_) => Ok(VipPorts::One(port(text)?)),
-            Err(mut reject) if reject.code == Code::BadValue => {
-                reject.what = format!("{} is not a port", shown(text));
-                reject.hint = "write a port (443), a range (8000-8010) or 0 for all".to_owned();
-                Err(reject)
-            }
-            Err(reject) => Err(reject),
-        };
+    let plainly = |mut reject: Reject| {
+        if reject.code == Code::BadValue {
+            reject.what = format!("{} is not a port", shown(text));
+            reject.hint = "write a port (443), a range (8000-8010) or 0 for all".to_owned();
+        }
+        reject
     };
-    let (first, last) = (port(first.trim())?, port(last.trim())?);
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) if !first.is_empty() => (first.trim(), last.trim()),
+        _ => {
+            return match number(text, 0..=65_535).map_err(plainly)? {
+                0 => Ok(VipPorts::All),
+                _ => port(text).map(VipPorts::One),
+            };
+        }
+    };
+    let (first, last) = (port(first).map_err(plainly)?, port(last).map_err(plainly)?);
     if first < last {
         return Ok(VipPorts::Range(first, last));
     }

@@ -1,8 +1,7 @@
-//! The limits that hold before any YAML is looked at: bytes, UTF-8, control characters
-//! and the length of a line, in one pass.
+//! The limits that hold before any YAML is looked at: bytes, UTF-8 and control characters.
 //!
-//! The line limit is there because a YAML parser must keep everything it has read of a
-//! line until it knows that no `:` follows that would make it a key.
+//! Nesting, aliases and the number of values are bounded by the tree, where comments and
+//! quotes are told from brackets, as the events come and before anything is built.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,8 +12,6 @@ use super::problem::{Excerpt, Problem};
 
 /// The largest file, 8 MiB: about 15,000 services with 8 real servers each.
 pub(super) const MAX_BYTES: usize = 8 << 20;
-/// The longest line, in bytes.
-pub(super) const MAX_LINE: usize = 256 << 10;
 
 /// Reads a file, but no more than it takes to see that it is too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
@@ -51,21 +48,14 @@ pub(super) fn checked(bytes: &[u8]) -> Result<&str, Problem> {
         }
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut line_start = 0;
     for (offset, byte) in text.bytes().enumerate() {
         match byte {
-            b'\n' => line_start = offset + 1,
-            b'\t' => {}
+            b'\t' | b'\n' => {}
             // YAML would take a lone carriage return for a line break, editors do not.
             b'\r' if text.as_bytes().get(offset + 1) == Some(&b'\n') => {}
             0..0x20 | 0x7f => {
                 let what = format!("control character 0x{byte:02x}");
                 return Err(at(text, offset, Code::ControlCharacter, what, "remove it"));
-            }
-            _ if offset - line_start >= MAX_LINE => {
-                let what = format!("a line of more than {MAX_LINE} bytes (256 KiB)");
-                let hint = "break it, for example after commas";
-                return Err(at(text, line_start, Code::LineTooLong, what, hint));
             }
             _ => {}
         }
@@ -135,10 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn size_and_line_limits_are_exact() {
-        let line = "x".repeat(MAX_LINE);
-        assert!(checked(line.as_bytes()).is_ok());
-        assert_eq!(refused(format!("a\n{line}y").as_bytes()), (Code::LineTooLong, 2, 1));
+    fn the_size_limit_is_exact() {
         let full = "#\n".repeat(MAX_BYTES / 2);
         assert!(checked(full.as_bytes()).is_ok());
         assert_eq!(refused(format!("{full}#").as_bytes()).0, Code::TooLarge);

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 
 use super::code::Code;
 use super::path::Path;
@@ -98,7 +98,10 @@ enum Open<'t> {
 
 impl<'t> Builder<'t> {
     fn run(mut self) -> Result<Node<'t>, Problem> {
-        let mut parser = Parser::new(StrInput::new(self.text));
+        let mut options = Options::default();
+        // An alias is refused as such, whether or not its anchor is there.
+        options.emit_unresolved_aliases = true;
+        let mut parser = Parser::new_from_str_with_options(self.text, options);
         let mut root = None;
         loop {
             let (event, span) = match parser.next_event() {
@@ -107,7 +110,11 @@ impl<'t> Builder<'t> {
                 Some(Err(error)) => {
                     let mark = error.marker();
                     let place = place(mark.line(), mark.col());
-                    return Err(self.problem(place, Code::Syntax, syntax(error.info())));
+                    let reason = error.kind().to_string();
+                    let what = format!("this is not well-formed YAML: {reason}");
+                    let mut problem = self.problem(place, Code::Syntax, what);
+                    problem.hint = Some(syntax_hint(&reason).to_owned());
+                    return Err(problem);
                 }
             };
             if matches!(event, Event::StreamEnd) {
@@ -132,13 +139,12 @@ impl<'t> Builder<'t> {
     ) -> Result<Option<Node<'t>>, Problem> {
         let place = place(span.start.line(), span.start.col());
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(None),
-            Event::DocumentStart(_) if done => {
+            Event::DocumentStart(..) if done => {
                 let what = "a second document begins here; a configuration is one document";
                 Err(self.problem(place, Code::SeveralDocuments, what.to_owned()))
             }
-            Event::DocumentStart(_) => Ok(None),
-            Event::Alias(_) => Err(self.alias(place)),
+            Event::DocumentStart(..) => Ok(None),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(self.alias(place)),
             Event::Scalar(text, style, anchor, tag) => {
                 self.admit(place, anchor, tag.is_some())?;
                 let value = match style {
@@ -147,10 +153,10 @@ impl<'t> Builder<'t> {
                 };
                 self.close(Node { place, value })
             }
-            Event::SequenceStart(anchor, tag) => {
+            Event::SequenceStart(_, anchor, tag) => {
                 self.open(place, anchor, tag.is_some(), Open::List(place, Vec::new()))
             }
-            Event::MappingStart(anchor, tag) => {
+            Event::MappingStart(_, anchor, tag) => {
                 self.open(place, anchor, tag.is_some(), Open::Map(place, Vec::new(), None))
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
@@ -165,6 +171,8 @@ impl<'t> Builder<'t> {
                 }
                 None => Ok(None),
             },
+            // The stream's and the document's ends, and presentation, which is not asked for.
+            _ => Ok(None),
         }
     }
 
@@ -248,8 +256,21 @@ fn place(line: usize, column: usize) -> Place {
     Place { line: saturate(line), column: saturate(column).saturating_add(1) }
 }
 
-fn syntax(info: &str) -> String {
-    format!("this is not well-formed YAML: {info}")
+/// What usually helps; the parser's words may change, then the last one is given.
+fn syntax_hint(info: &str) -> &'static str {
+    if info.contains("tab") {
+        "indent with spaces"
+    } else if info.contains("mapping values are not allowed") {
+        "put a value that has a colon in it into quotes"
+    } else if info.contains("quoted scalar") {
+        "close the quote"
+    } else if info.contains("flow") {
+        "check the brackets and commas, and indent what goes on in the next line"
+    } else if info.contains("block") || info.contains("indent") {
+        "indent it like its neighbours"
+    } else {
+        "check the indentation, the quotes and the brackets up to here"
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +297,7 @@ mod tests {
     #[test]
     fn anchors_aliases_tags_and_documents_are_refused_where_they_stand() {
         assert_eq!(refused("a: &x 1\nb: *x\n").0, Code::Alias);
-        assert_eq!(refused("a: 1\n<<: *x\n").0, Code::Syntax);
+        assert_eq!(refused("a: 1\n<<: *x\n").0, Code::Alias);
         assert_eq!(refused("a: !!str 1\n").0, Code::Tag);
         assert_eq!(refused("a: 1\n---\nb: 1\n"), (Code::SeveralDocuments, 2, 1));
         assert_eq!(refused("? [a, b]\n: 1\n").0, Code::ComplexKey);

@@ -44,8 +44,10 @@ pub unsafe fn rte_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int {
         // SAFETY: `i` is below `argc`, and each of those entries is a C string.
         unsafe { CStr::from_ptr(*argv.add(i)) }.to_string_lossy().into_owned()
     });
-    let words: Vec<CString> =
-        translate(&old.collect::<Vec<_>>()).into_iter().filter_map(|w| CString::new(w).ok()).collect();
+    let words: Vec<CString> = translate(&old.collect::<Vec<_>>())
+        .into_iter()
+        .filter_map(|w| CString::new(w).ok())
+        .collect();
     let Ok(argc) = c_int::try_from(words.len()) else { return -libc::E2BIG };
     let mut argv: Vec<*mut c_char> = words.into_iter().map(CString::into_raw).collect();
     argv.push(std::ptr::null_mut());
@@ -139,7 +141,9 @@ pub unsafe fn rte_thread_set_affinity(set: *mut raw::rte_cpuset_t) -> c_int {
 /// # Safety
 /// None; the name and signature are those of libnuma, which is not needed for this.
 pub unsafe fn numa_node_of_cpu(cpu: c_int) -> c_int {
-    (0..64).find(|node| Path::new(&format!("/sys/devices/system/node/node{node}/cpu{cpu}")).exists()).unwrap_or(0)
+    (0..64)
+        .find(|node| Path::new(&format!("/sys/devices/system/node/node{node}/cpu{cpu}")).exists())
+        .unwrap_or(0)
 }
 
 /// `rte_mempool_free`, unless frames of the pool are still in somebody's hands.

@@ -24,8 +24,8 @@ mod raw {
 
 // By name: an explicit item stands before one of the same name that the glob brings.
 pub use eal::{
-    RTE_MBUF_DEFAULT_BUF_SIZE, eal_is_ready, held_mbufs, is_pci_address, keep_memory, numa_node_of_cpu,
-    rte_eal_cleanup, rte_eal_init, rte_mempool_free, rte_thread_set_affinity,
+    RTE_MBUF_DEFAULT_BUF_SIZE, eal_is_ready, held_mbufs, is_pci_address, keep_memory,
+    numa_node_of_cpu, rte_eal_cleanup, rte_eal_init, rte_mempool_free, rte_thread_set_affinity,
 };
 pub use ethdev::{
     ConfigureHook, DEV_TX_OFFLOAD_MBUF_FAST_FREE, ETH_RSS_IP, ETH_RSS_SCTP, ETH_RSS_TCP,

@@ -23,8 +23,8 @@ pub struct NicConfig {
 pub struct Memory {
     /// Take ordinary memory: for tests, labs and virtual devices.
     pub no_huge: bool,
-    /// MiB to reserve. Without hugepages this is all that DPDK has (0 is taken for 512);
-    /// with hugepages 0 means "as needed".
+    /// MiB to reserve. Without hugepages this is all that DPDK has (0 is taken for 512), and
+    /// an mbuf takes 4 KiB of it; with hugepages 0 means "as needed", and it takes 2.5 KiB.
     pub mib: u32,
     /// Tells apart DPDK programs on one machine; letters, digits, `.`, `_` and `-`.
     pub file_prefix: String,
@@ -132,9 +132,9 @@ impl Device {
     /// The values of an argument: `iface` in `net_af_packet0,iface=eth0`.
     pub fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         let args = self.args.as_deref().unwrap_or_default();
-        args.split(',').filter_map(|arg| arg.split_once('=')).filter_map(move |(k, value)| {
-            (k == key).then_some(value)
-        })
+        args.split(',')
+            .filter_map(|arg| arg.split_once('='))
+            .filter_map(move |(k, value)| (k == key).then_some(value))
     }
 
     /// The kernel's interface that the device sits on, if it does.
@@ -146,7 +146,10 @@ impl Device {
     /// Whether this is a virtual device of `driver` (`net_tap` of `net_tap0`).
     pub fn is(&self, driver: &str) -> bool {
         !self.pci
-            && self.name.strip_prefix(driver).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'_'))
+            && self
+                .name
+                .strip_prefix(driver)
+                .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'_'))
     }
 }
 

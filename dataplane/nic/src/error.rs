@@ -102,7 +102,9 @@ pub enum NicError {
         need: u64,
     },
     /// There is no such device.
-    #[error("port {port}: there is no device {device}; `dpdk-devbind.py --status` lists what there is{detail}")]
+    #[error(
+        "port {port}: there is no device {device}; `dpdk-devbind.py --status` lists what there is{detail}"
+    )]
     NoSuchDevice {
         /// The port's name.
         port: String,
@@ -158,7 +160,9 @@ pub enum NicError {
         detail: Detail,
     },
     /// Another program has the device.
-    #[error("port {port}: {device} is in use; stop the program that has it or take another queue{detail}")]
+    #[error(
+        "port {port}: {device} is in use; stop the program that has it or take another queue{detail}"
+    )]
     DeviceBusy {
         /// The port's name.
         port: String,
@@ -168,7 +172,9 @@ pub enum NicError {
         detail: Detail,
     },
     /// A missing privilege.
-    #[error("port {port}: {device} needs {privilege}; run as root or grant it (`setcap`, systemd's AmbientCapabilities=)")]
+    #[error(
+        "port {port}: {device} needs {privilege}; run as root or grant it (`setcap`, systemd's AmbientCapabilities=)"
+    )]
     NotPermitted {
         /// The port's name.
         port: String,
@@ -192,7 +198,9 @@ pub enum NicError {
         advice: &'static str,
     },
     /// The MTU is not possible.
-    #[error("port {port}: an MTU of {mtu} is not possible, the device allows {least} to {most}; change mtu")]
+    #[error(
+        "port {port}: an MTU of {mtu} is not possible, the device allows {least} to {most}; change mtu"
+    )]
     Mtu {
         /// The port's name.
         port: String,
@@ -204,7 +212,9 @@ pub enum NicError {
         most: u32,
     },
     /// The RSS key has the wrong length.
-    #[error("port {port}: the RSS key has {have} bytes and the device wants {want}; give it one of that length")]
+    #[error(
+        "port {port}: the RSS key has {have} bytes and the device wants {want}; give it one of that length"
+    )]
     RssKey {
         /// The port's name.
         port: String,
@@ -214,7 +224,9 @@ pub enum NicError {
         want: u8,
     },
     /// DPDK was started before in this process.
-    #[error("ports were opened before in this process; DPDK starts once, so start the program again")]
+    #[error(
+        "ports were opened before in this process; DPDK starts once, so start the program again"
+    )]
     AlreadyOpen,
     /// Another process uses the same file prefix.
     #[error(
@@ -241,7 +253,9 @@ pub enum NicError {
         detail: Detail,
     },
     /// The pool of mbufs cannot be made.
-    #[error("there is no memory for {mbufs} mbufs; raise memory.mib or reserve more hugepages{detail}")]
+    #[error(
+        "there is no memory for {mbufs} mbufs; raise memory.mib or reserve more hugepages{detail}"
+    )]
     NoMemory {
         /// Mbufs in one pool.
         mbufs: u32,
@@ -249,7 +263,9 @@ pub enum NicError {
         detail: Detail,
     },
     /// A port refuses its set-up.
-    #[error("port {port}: {device} refuses to {step}; check its arguments, and that no other program has it{detail}")]
+    #[error(
+        "port {port}: {device} refuses to {step}; check its arguments, and that no other program has it{detail}"
+    )]
     PortSetup {
         /// The port's name.
         port: String,
@@ -281,13 +297,17 @@ pub enum NicError {
         count: usize,
     },
     /// A core's thread was not scheduled at start.
-    #[error("a core did not start within {seconds} s; the machine is too busy, free the cores that poll")]
+    #[error(
+        "a core did not start within {seconds} s; the machine is too busy, free the cores that poll"
+    )]
     NotStarted {
         /// Seconds waited.
         seconds: u64,
     },
     /// The code of a core panicked.
-    #[error("core {core} stopped by a fault in its code ({message}); all cores were stopped, start again and report this")]
+    #[error(
+        "core {core} stopped by a fault in its code ({message}); all cores were stopped, start again and report this"
+    )]
     Panicked {
         /// The CPU.
         core: usize,

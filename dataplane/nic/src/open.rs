@@ -267,6 +267,5 @@ fn capsule_config(config: &NicConfig) -> Result<RuntimeConfig, NicError> {
 /// capsule's core type, which it lets nobody name or make other than by deserializing.
 fn core<'de, T: Deserialize<'de>>(core: usize) -> Result<T, NicError> {
     let number: serde::de::value::UsizeDeserializer<CoreError> = core.into_deserializer();
-    T::deserialize(number)
-        .map_err(|e| NicError::CoreUnavailable { core, reason: e.to_string() })
+    T::deserialize(number).map_err(|e| NicError::CoreUnavailable { core, reason: e.to_string() })
 }

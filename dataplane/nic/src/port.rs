@@ -61,9 +61,9 @@ pub struct Rss {
     pub fields: u64,
     /// Whether addresses alone are hashed for TCP and UDP (no port numbers).
     pub addresses_only: bool,
-    /// The key; empty where the driver does not tell.
+    /// The key in force; empty where the driver does not tell.
     pub key: Vec<u8>,
-    /// Bytes of key that the device wants; 0 where it has no key.
+    /// Bytes of key that the device wants.
     pub key_len: u8,
     /// The receive queue of each hash value modulo the table's length; empty where the driver
     /// does not tell.
@@ -142,14 +142,15 @@ fn on_configure(id: u16, rx_queues: u16, tx_queues: &mut u16, conf: &mut ffi::rt
     }
     if let Some(key) = port.config.rss_key.as_mut().filter(|_| rx_queues > 1) {
         match u8::try_from(key.len()) {
-            Ok(have) if have == device.hash_key_size => {
+            Ok(have) if have == key_len(&device) => {
                 // The key lives in the plan, which is not changed while ports are set up.
                 conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
                 conf.rx_adv_conf.rss_conf.rss_key_len = have;
             }
             _ => {
-                let (have, want) = (key.len(), device.hash_key_size);
-                port.problem = Some(NicError::RssKey { port: port.config.name.clone(), have, want });
+                let (have, want) = (key.len(), key_len(&device));
+                port.problem =
+                    Some(NicError::RssKey { port: port.config.name.clone(), have, want });
             }
         }
     }
@@ -191,7 +192,13 @@ pub(crate) fn diagnose() -> Option<NicError> {
             if usize::from(queues) < cores.len() {
                 let advice = queue_advice(&port.config);
                 let cores = cores.len();
-                return Some(NicError::MoreCoresThanQueues { port: name, device, cores, queues, advice });
+                return Some(NicError::MoreCoresThanQueues {
+                    port: name,
+                    device,
+                    cores,
+                    queues,
+                    advice,
+                });
             }
         }
         if port.problem.is_some() {
@@ -257,7 +264,8 @@ pub(crate) fn finish(
     unsafe { ffi::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rxd, &mut txd) };
     for queue in rx_queues..tx_queues {
         // SAFETY: the port is configured for `tx_queues` and not started; defaults are used.
-        let answer = unsafe { ffi::rte_eth_tx_queue_setup(id, queue, txd, node as u32, ptr::null()) };
+        let answer =
+            unsafe { ffi::rte_eth_tx_queue_setup(id, queue, txd, node as u32, ptr::null()) };
         if answer != 0 {
             return Err(refusal("set up its transmit queues"));
         }
@@ -285,13 +293,17 @@ pub(crate) fn finish(
         tx_shared: usize::from(tx_queues) < all_cores.len(),
         rx_descriptors: rxd,
         tx_descriptors: txd,
-        rss: (rx_queues > 1 && fields != 0).then(|| rss(id, fields, &device)),
+        rss: (rx_queues > 1 && fields != 0).then(|| rss(id, fields, config, &device)),
         numa_node: u32::try_from(node).unwrap_or(0),
         kernel_facing: config.kernel_facing,
     };
     let refused = Arc::new(AtomicU64::new(0));
     let queues = deal_queues(id, &info, all_cores, pool, &refused, alive);
-    Ok(OpenPort { shared: SharedPort { id, name: info.name.clone(), interface, refused }, info, queues })
+    Ok(OpenPort {
+        shared: SharedPort { id, name: info.name.clone(), interface, refused },
+        info,
+        queues,
+    })
 }
 
 /// Gives every core its queues. The receiving cores have the first transmit queues, as
@@ -362,27 +374,54 @@ pub(crate) fn link(id: u16, interface: Option<&str>) -> (bool, u32) {
     (link.link_status() != 0 && running, speed)
 }
 
-fn rss(id: u16, fields: u64, device: &ffi::rte_eth_dev_info) -> Rss {
-    let mut key = vec![0u8; usize::from(device.hash_key_size)];
-    let mut conf = ffi::rte_eth_rss_conf {
-        rss_key: if key.is_empty() { ptr::null_mut() } else { key.as_mut_ptr() },
-        rss_key_len: device.hash_key_size,
-        rss_hf: 0,
-    };
-    // SAFETY: `conf` has room for a key of the length that the device names.
-    let told = unsafe { ffi::rte_eth_dev_rss_hash_conf_get(id, &mut conf) } == 0;
-    let fields = if told && conf.rss_hf != 0 { conf.rss_hf } else { fields };
-    if !told {
-        key.clear();
+/// Reads how frames are spread. Some drivers take a key when they are configured and forget
+/// it: they are given it once more, and what they answer with is what counts.
+fn rss(id: u16, fields: u64, config: &PortConfig, device: &ffi::rte_eth_dev_info) -> Rss {
+    let (mut in_force, mut key) = rss_conf(id, fields, device);
+    if let Some(wanted) = config.rss_key.as_ref().filter(|wanted| **wanted != key) {
+        let mut bytes = wanted.clone();
+        let mut conf = ffi::rte_eth_rss_conf {
+            rss_key: bytes.as_mut_ptr(),
+            rss_key_len: u8::try_from(bytes.len()).unwrap_or(0),
+            rss_hf: fields,
+        };
+        // SAFETY: the key has the length that `conf` says; the driver copies it.
+        unsafe { ffi::rte_eth_dev_rss_hash_update(id, &mut conf) };
+        (in_force, key) = rss_conf(id, fields, device);
+        if *wanted != key {
+            tracing::warn!(port = config.name, "the driver does not keep the RSS key");
+        }
     }
     let ports = (ffi::ETH_RSS_TCP | ffi::ETH_RSS_UDP) & !ffi::ETH_RSS_IP;
     Rss {
-        fields,
-        addresses_only: fields & ports == 0,
+        fields: in_force,
+        addresses_only: in_force & ports == 0,
         key,
-        key_len: device.hash_key_size,
+        key_len: key_len(device),
         table: table(id, device.reta_size),
     }
+}
+
+/// The hashed fields and the key, or the fields asked for and no key.
+fn rss_conf(id: u16, fields: u64, device: &ffi::rte_eth_dev_info) -> (u64, Vec<u8>) {
+    // Not every driver says how long its key is; no driver's is longer than this.
+    let mut key = vec![0u8; usize::from(u8::MAX)];
+    let mut conf = ffi::rte_eth_rss_conf {
+        rss_key: key.as_mut_ptr(),
+        rss_key_len: key_len(device),
+        rss_hf: 0,
+    };
+    // SAFETY: `conf` points to more bytes than the longest key has.
+    if unsafe { ffi::rte_eth_dev_rss_hash_conf_get(id, &mut conf) } != 0 {
+        return (fields, Vec::new());
+    }
+    key.truncate(usize::from(conf.rss_key_len));
+    (if conf.rss_hf == 0 { fields } else { conf.rss_hf }, key)
+}
+
+/// Bytes of the device's RSS key; 40, as most have, where it does not say.
+fn key_len(device: &ffi::rte_eth_dev_info) -> u8 {
+    if device.hash_key_size == 0 { 40 } else { device.hash_key_size }
 }
 
 fn table(id: u16, size: u16) -> Vec<u16> {

@@ -17,9 +17,12 @@ use crate::interface;
 use crate::port::data_room;
 
 const MIB: u64 = 1 << 20;
-/// Bytes of an mbuf besides its buffer: header, pool header and what spreads them over
-/// memory channels.
-const MBUF_OVERHEAD: u64 = 384;
+/// Bytes of an mbuf besides its buffer: its header, the pool's header before it, and what
+/// spreads mbufs over memory channels.
+const MBUF_OVERHEAD: u64 = 128 + 64 + 128;
+/// Without hugepages an mbuf lies inside one page if it fits, so a page is never shared by
+/// the end of one and the beginning of the next.
+const PAGE: u64 = 4096;
 /// What DPDK needs besides the pools: tables, queues, rings.
 const BASE_MIB: u64 = 16;
 /// CPUs that a fixed-size CPU set can name.
@@ -53,7 +56,11 @@ fn names(config: &NicConfig) -> Result<(), NicError> {
     }
     let prefix = &config.memory.file_prefix;
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if prefix.is_empty() || prefix.len() > 64 || prefix.starts_with('.') || !prefix.chars().all(letters) {
+    if prefix.is_empty()
+        || prefix.len() > 64
+        || prefix.starts_with('.')
+        || !prefix.chars().all(letters)
+    {
         return Err(out_of_range(
             "memory.file_prefix",
             format!("{prefix:?}"),
@@ -102,7 +109,11 @@ fn numbers(config: &NicConfig) -> Result<(), NicError> {
         }
         if !(LEAST_MTU..=MOST_MTU).contains(&port.mtu) {
             let what = format!("port {}: mtu", port.name);
-            return Err(out_of_range(&what, port.mtu.to_string(), &format!("{LEAST_MTU} to {MOST_MTU}")));
+            return Err(out_of_range(
+                &what,
+                port.mtu.to_string(),
+                &format!("{LEAST_MTU} to {MOST_MTU}"),
+            ));
         }
     }
     Ok(())
@@ -185,7 +196,12 @@ fn mbufs(config: &NicConfig) -> Result<(), NicError> {
 
 fn memory(config: &NicConfig) -> Result<(), NicError> {
     let mbufs = u64::from(config.mbufs) * nodes(config);
-    let bytes = mbufs * (u64::from(data_room(config)) + MBUF_OVERHEAD);
+    let each = u64::from(data_room(config)) + MBUF_OVERHEAD;
+    let bytes = match (config.memory.no_huge, PAGE / each) {
+        (false, _) => mbufs * each,
+        (true, 0) => mbufs * each.div_ceil(PAGE) * PAGE,
+        (true, in_a_page) => mbufs.div_ceil(in_a_page) * PAGE,
+    };
     let need_mib = bytes.div_ceil(MIB) + BASE_MIB;
     if config.memory.no_huge {
         let have_mib = u64::from(config.reserved_mib());

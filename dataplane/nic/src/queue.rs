@@ -51,9 +51,20 @@ impl Queue {
 
     /// Takes received mbufs one by one: what cannot be a frame as it is (several segments,
     /// shared bytes) is copied into one mbuf; what does not fit one is dropped and counted.
+    ///
+    /// # Safety
+    /// Behind the burst's frames lie `count` more mbufs that belong to nobody else.
     #[cold]
-    fn sort_out(&mut self, burst: &mut Burst<MbufFrame>, received: &[NonNull<ffi::rte_mbuf>]) {
-        for &mbuf in received {
+    #[inline(never)]
+    unsafe fn sort_out(&mut self, burst: &mut Burst<MbufFrame>, count: usize) {
+        let mut received = [NonNull::<ffi::rte_mbuf>::dangling(); BURST];
+        // SAFETY: the caller's promise; a burst's places are at most BURST, and a frame is
+        // one pointer. They are copied out because pushing overwrites them.
+        unsafe {
+            let slots = burst.as_ptr().add(burst.len()).cast::<NonNull<ffi::rte_mbuf>>();
+            ptr::copy_nonoverlapping(slots, received.as_mut_ptr(), count);
+        }
+        for &mbuf in received.iter().take(count) {
             // SAFETY: the driver handed over each of these mbufs once.
             match unsafe { admit(mbuf, self.pool) } {
                 Some(frame) => {
@@ -133,15 +144,17 @@ impl Port for Queue {
             let count = ffi::_rte_eth_rx_burst(self.port, rx, slots.cast(), room);
             std::slice::from_raw_parts(slots, usize::from(count))
         };
+        let count = received.len();
         // SAFETY: what a driver hands over are mbufs.
-        if received.iter().all(|mbuf| unsafe { is_plain(*mbuf) }) {
-            let count = received.len();
-            // SAFETY: `count` slots were filled with owned mbufs that may be frames.
-            unsafe { burst.set_len(have + count) };
-        } else {
-            let mut copy = [NonNull::dangling(); BURST];
-            let taken = copy.iter_mut().zip(received).map(|(slot, mbuf)| *slot = *mbuf).count();
-            self.sort_out(burst, copy.get(..taken).unwrap_or_default());
+        let plain = received.iter().all(|mbuf| unsafe { is_plain(*mbuf) });
+        // SAFETY: `count` places were filled with owned mbufs; all of them may be frames, or
+        // they are sorted out.
+        unsafe {
+            if plain {
+                burst.set_len(have + count);
+            } else {
+                self.sort_out(burst, count);
+            }
         }
     }
 
@@ -151,7 +164,8 @@ impl Port for Queue {
         if count == 0 {
             return;
         }
-        let _alone = self.tx_lock.as_ref().map(|l| l.lock().unwrap_or_else(PoisonError::into_inner));
+        let _alone =
+            self.tx_lock.as_ref().map(|l| l.lock().unwrap_or_else(PoisonError::into_inner));
         // SAFETY: the frames are owned mbufs; the driver owns the first `sent` of them
         // afterwards, so the rest moves to the front and the length shrinks before anybody
         // can drop them.
@@ -193,5 +207,113 @@ impl fmt::Debug for Queue {
             .field("rx", &self.rx)
             .field("tx", &self.tx)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Memory, NicConfig, PortConfig};
+
+    /// One ring port, the only use of DPDK in this crate's unit tests: it starts once.
+    fn ring() -> (crate::Nic, Queue) {
+        let file_prefix = format!("nic-unit-{}", std::process::id());
+        let mut nic = crate::open(&NicConfig {
+            memory: Memory { no_huge: true, mib: 64, file_prefix },
+            main_core: 0,
+            mbufs: 4095,
+            mbuf_cache: 32,
+            ports: vec![PortConfig::new("ring", "net_ring0", &[1])],
+        })
+        .unwrap();
+        let queue = nic.take_queues(1).unwrap().remove(0);
+        (nic, queue)
+    }
+
+    fn mbuf(queue: &Queue, bytes: &[u8]) -> NonNull<ffi::rte_mbuf> {
+        // SAFETY: the pool is alive and its mbufs have room for what the tests write.
+        unsafe {
+            let mut mbuf = NonNull::new(ffi::_rte_pktmbuf_alloc(queue.pool.as_ptr())).unwrap();
+            let start = mbuf.as_ref().buf_addr.cast::<u8>().add(128);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len());
+            mbuf.as_mut().data_len = bytes.len() as u16;
+            mbuf.as_mut().pkt_len = bytes.len() as u32;
+            mbuf
+        }
+    }
+
+    fn chain(queue: &Queue, parts: &[&[u8]]) -> NonNull<ffi::rte_mbuf> {
+        let mut whole: Option<NonNull<ffi::rte_mbuf>> = None;
+        for part in parts.iter().rev() {
+            let mut first = mbuf(queue, part);
+            // SAFETY: both are owned by this test.
+            unsafe {
+                if let Some(next) = whole {
+                    first.as_mut().next = next.as_ptr();
+                    first.as_mut().nb_segs = next.as_ref().nb_segs + 1;
+                    first.as_mut().pkt_len += next.as_ref().pkt_len;
+                }
+            }
+            whole = Some(first);
+        }
+        whole.unwrap()
+    }
+
+    /// What the queue makes of these mbufs between two plain ones.
+    fn received(queue: &mut Queue, odd: &[NonNull<ffi::rte_mbuf>]) -> Vec<Vec<u8>> {
+        let mut all = vec![mbuf(queue, b"first plain one")];
+        all.extend(odd);
+        all.push(mbuf(queue, b"last plain one"));
+        // SAFETY: all of them are owned, and the ring takes them over.
+        let sent = unsafe {
+            ffi::_rte_eth_tx_burst(queue.port, 0, all.as_mut_ptr().cast(), all.len() as u16)
+        };
+        assert_eq!(usize::from(sent), all.len());
+        let mut burst = Burst::new();
+        queue.rx(&mut burst);
+        let mut frames: Vec<_> = burst.iter().map(|frame| frame.bytes().to_vec()).collect();
+        assert_eq!(frames.remove(0), b"first plain one");
+        assert_eq!(frames.pop().unwrap(), b"last plain one");
+        frames
+    }
+
+    #[test]
+    fn mbufs_of_every_kind_become_frames_or_are_counted_and_none_is_lost() {
+        let (nic, mut queue) = ring();
+        let handle = nic.handle();
+        let refused = || handle.stats().ports[0].rx_refused;
+
+        let parts = chain(&queue, &[b"three ", b"", b"segments ", b"and an empty one"]);
+        assert_eq!(received(&mut queue, &[parts]), [b"three segments and an empty one"]);
+        assert_eq!(refused(), 0);
+
+        let long = chain(&queue, &[&[1; 1500], &[2; 1500]]);
+        assert!(received(&mut queue, &[long]).is_empty(), "3,000 bytes do not fit 2,048");
+        assert_eq!(refused(), 1);
+
+        let (mut short, mut many) = (mbuf(&queue, b"lies"), chain(&queue, &[b"a", b"b"]));
+        let empty = mbuf(&queue, b"");
+        // SAFETY: owned by this test; the lies are in fields that only `rx` reads.
+        unsafe {
+            short.as_mut().pkt_len = 9000;
+            many.as_mut().nb_segs = 3;
+        }
+        let plain = received(&mut queue, &[short, empty, many]);
+        assert_eq!(plain, [b""], "an empty frame is one; the parser refuses it");
+        assert_eq!(refused(), 3);
+
+        let mut shared = mbuf(&queue, b"shared");
+        // SAFETY: owned by this test, twice from here on.
+        unsafe { shared.as_mut().refcnt = 2 };
+        assert_eq!(received(&mut queue, &[shared]), [b"shared"]);
+        // SAFETY: the second reference.
+        unsafe {
+            assert_eq!(shared.as_ref().refcnt, 1, "the queue copied it and gave up its share");
+            ffi::_rte_pktmbuf_free(shared.as_ptr());
+        }
+        assert_eq!(handle.stats().mbufs_in_use, 0);
+        drop(queue);
+        drop(nic);
+        assert_eq!(ffi::held_mbufs(), 0);
     }
 }

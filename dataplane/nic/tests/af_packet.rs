@@ -5,8 +5,8 @@ mod lab;
 use std::fs;
 use std::os::unix::fs::chown;
 
-use lab::wire::Wire;
 use dataplane::port::{Burst, Frame, Port};
+use lab::wire::Wire;
 use nic::{NicError, PortConfig, Turn, TurnFn};
 
 fn conversation(prefix: &str) {
@@ -33,7 +33,13 @@ fn an_ordinary_user_can_do_it_in_a_user_namespace() {
     let folder = std::env::temp_dir().join(format!("nic-test-user-{}", std::process::id()));
     let by = format!("RUNTIME_DIRECTORY={}", folder.display());
     let starter = [
-        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", &by, "unshare",
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "env",
+        &by,
+        "unshare",
         "-Urnm",
     ];
     let test = "an_ordinary_user_can_do_it_in_a_user_namespace";

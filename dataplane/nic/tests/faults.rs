@@ -17,7 +17,7 @@ fn sentence(prefix: &str, change: impl FnOnce(&mut NicConfig)) -> String {
 #[test]
 fn missing_hugepages_are_told_with_the_command_that_reserves_them() {
     let told = sentence("huge", |c| c.memory.no_huge = false);
-    let expected = "0 MiB of hugepages are free and 192 MiB are needed; reserve them (`echo 96 > \
+    let expected = "0 MiB of hugepages are free and 256 MiB are needed; reserve them (`echo 128 > \
                     /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`), or set no_huge \
                     for a lab without them";
     assert_eq!(told, expected);
@@ -33,14 +33,17 @@ fn too_few_mbufs_are_told_with_the_number_that_is_enough() {
 #[test]
 fn too_little_memory_is_told_with_the_size_that_is_enough() {
     let told = sentence("mib", |c| c.memory.mib = 20);
-    assert_eq!(told, "16383 mbufs need about 56 MiB and memory.mib is 20; raise it");
+    assert_eq!(told, "16383 mbufs need about 80 MiB and memory.mib is 20; raise it");
 }
 
 #[test]
 fn cores_that_cannot_be_used_are_told() {
     for core in [999, 100_000] {
         let told = sentence("core", |c| c.ports[0].cores = vec![core]);
-        assert!(told.starts_with(&format!("core {core} cannot be used (there is no such CPU")), "{told}");
+        assert!(
+            told.starts_with(&format!("core {core} cannot be used (there is no such CPU")),
+            "{told}"
+        );
         assert!(told.contains("`lscpu -e`"), "{told}");
     }
     let told = sentence("main", |c| c.main_core = 999);
@@ -125,6 +128,21 @@ fn the_memory_that_the_error_asks_for_is_enough() {
     lab::isolated("the_memory_that_the_error_asks_for_is_enough", || {
         let mut config = lab::config("enough", vec![null(&[1])]);
         config.mbufs = 65_535;
+        config.ports[0].mtu = 1500;
+        config.memory.mib = 1;
+        let (error, _) = lab::refusal(&config);
+        let NicError::TooLittleMemory { need_mib, .. } = error else { panic!("{error}") };
+        config.memory.mib = need_mib as u32;
+        nic::open(&config).unwrap();
+    });
+}
+
+#[test]
+fn so_is_the_memory_asked_for_jumbo_frames() {
+    lab::isolated("so_is_the_memory_asked_for_jumbo_frames", || {
+        let mut config = lab::config("enough-jumbo", vec![null(&[1])]);
+        config.mbufs = 16_383;
+        config.ports[0].mtu = 9000;
         config.memory.mib = 1;
         let (error, _) = lab::refusal(&config);
         let NicError::TooLittleMemory { need_mib, .. } = error else { panic!("{error}") };
@@ -149,6 +167,9 @@ fn an_rss_key_of_the_wrong_length_is_told() {
             c.ports[0] = null(&[0, 1]);
             c.ports[0].rss_key = Some(vec![0x6D; 7]);
         });
-        assert!(told.starts_with("port wan: the RSS key has 7 bytes and the device wants "), "{told}");
+        assert!(
+            told.starts_with("port wan: the RSS key has 7 bytes and the device wants "),
+            "{told}"
+        );
     });
 }

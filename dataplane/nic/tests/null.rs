@@ -10,8 +10,7 @@ use nic::{PortConfig, Turn};
 #[test]
 fn frames_go_round_and_every_mbuf_comes_back() {
     lab::isolated("frames_go_round_and_every_mbuf_comes_back", || {
-        let config =
-            lab::config("null", vec![PortConfig::new("wan", "net_null0,size=64", &[1])]);
+        let config = lab::config("null", vec![PortConfig::new("wan", "net_null0,size=64", &[1])]);
         let mut nic = nic::open(&config).unwrap();
         let info = &nic.ports()[0];
         assert_eq!((info.driver.as_str(), info.mtu, info.rx_queues), ("net_null", 1500, 1));
@@ -137,7 +136,10 @@ fn a_panic_on_one_core_stops_all_and_is_told() {
         let endless: nic::TurnFn = Box::new(|| Turn::Continue);
         let error = nic.run(vec![(0, endless), (1, broken)]).unwrap_err();
         let sentence = error.to_string();
-        assert!(sentence.contains("core 1") && sentence.contains("2 queues, no idea"), "{sentence}");
+        assert!(
+            sentence.contains("core 1") && sentence.contains("2 queues, no idea"),
+            "{sentence}"
+        );
     });
 }
 
@@ -172,5 +174,65 @@ fn every_core_has_one_turn_to_run() {
         assert!(error.contains("core 1 has 0 turns"), "{error}");
         let again = nic::open(&config).unwrap_err().to_string();
         assert!(again.contains("opened before in this process"), "{again}");
+    });
+}
+
+#[test]
+fn several_queues_spread_flows_with_the_key_that_is_given() {
+    lab::isolated("several_queues_spread_flows_with_the_key_that_is_given", || {
+        let mut port = PortConfig::new("wan", "net_null0,size=64", &[1, 0]);
+        port.rss_key = Some((0..40).map(|i| if i % 2 == 0 { 0x6D } else { 0x5A }).collect());
+        let key = port.rss_key.clone().unwrap();
+        let nic = nic::open(&lab::config("null-rss", vec![port])).unwrap();
+        let info = &nic.ports()[0];
+        assert_eq!((info.cores.as_slice(), info.rx_queues, info.tx_queues), (&[0, 1][..], 2, 2));
+        let rss = info.rss.as_ref().unwrap();
+        assert_eq!((rss.key_len, &rss.key), (40, &key));
+        assert!(!rss.table.is_empty() && rss.table.iter().all(|queue| *queue < 2), "{rss:?}");
+        assert!(rss.fields != 0 && !rss.addresses_only, "{rss:?}");
+    });
+}
+
+#[test]
+fn signals_stay_the_program_s() {
+    lab::isolated("signals_stay_the_program_s", || {
+        let caught = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find(|line| line.starts_with("SigCgt:")).unwrap();
+            let mask = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+            [libc::SIGHUP, libc::SIGINT, libc::SIGTERM].map(|signal| mask >> (signal - 1) & 1)
+        };
+        let config =
+            lab::config("null-signals", vec![PortConfig::new("wan", "net_null0,size=64", &[1])]);
+        let nic = nic::open(&config).unwrap();
+        assert_eq!(caught(), [0, 0, 0]);
+        let while_running = std::sync::Arc::new(std::sync::Mutex::new([9; 3]));
+        let seen = std::sync::Arc::clone(&while_running);
+        let turn = Box::new(move || {
+            *seen.lock().unwrap() = caught();
+            Turn::Stop
+        });
+        nic.run(vec![(1, turn)]).unwrap();
+        assert_eq!(*while_running.lock().unwrap(), [0, 0, 0]);
+    });
+}
+
+#[test]
+fn each_core_runs_on_its_cpu_and_the_opener_on_the_main_one() {
+    lab::isolated("each_core_runs_on_its_cpu_and_the_opener_on_the_main_one", || {
+        let allowed = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            line.unwrap().trim().to_owned()
+        };
+        let config =
+            lab::config("null-pin", vec![PortConfig::new("wan", "net_null0,size=64", &[1])]);
+        let nic = nic::open(&config).unwrap();
+        assert_eq!(allowed(), "0");
+        let turn = Box::new(move || {
+            assert_eq!(allowed(), "1");
+            Turn::Stop
+        });
+        nic.run(vec![(1, turn)]).unwrap();
     });
 }

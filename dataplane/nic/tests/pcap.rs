@@ -39,7 +39,8 @@ fn pass_through(name: &str, mtu: u16, longest: usize) -> (Vec<Vec<u8>>, Vec<Vec<
     let folder = std::env::temp_dir().join(format!("nic-test-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let (from, to) = (folder.join("in file.pcap"), folder.join("out.pcap"));
-    let frames: Vec<_> = (0..300).map(|n| lab::pattern(n as u8, 60 + n * 131 % (longest - 59))).collect();
+    let frames: Vec<_> =
+        (0..300).map(|n| lab::pattern(n as u8, 60 + n * 131 % (longest - 59))).collect();
     write_pcap(&from, &frames);
     let device = format!("net_pcap0,rx_pcap={},tx_pcap={}", from.display(), to.display());
     let mut port = PortConfig::new("file", &device, &[1]);

@@ -200,8 +200,25 @@ impl Catalog {
     fn rules(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
         for entry in self.services.iter().flatten() {
-            if let Identity::Address { protocol, vip, vip_port } = entry.spec.identity {
-                self.address_rules(entry.built.id, protocol, vip, vip_port, &mut rules);
+            let service = entry.built.id;
+            match entry.spec.identity {
+                Identity::Address { protocol, vip, vip_port } => {
+                    self.address_rules(service, protocol, vip, vip_port, &mut rules);
+                }
+                Identity::Ports { protocol, vip, first, last } => {
+                    let scope = self.scope(Scope::Ports { protocol, vip, first, last });
+                    let hit = Hit { service, scope, own_port: false, ftp_data: false };
+                    let all = first == 0 && last == u16::MAX;
+                    rules.extend(transports(protocol).map(|protocol| Rule {
+                        vip,
+                        length: vip.family().bits(),
+                        protocol,
+                        ports: first..=last,
+                        hit,
+                        rank: if all { Rank::ALL_PORTS } else { Rank::RANGE },
+                    }));
+                }
+                Identity::Mark { .. } => {}
             }
         }
         for selector in &self.selectors {
@@ -211,9 +228,7 @@ impl Catalog {
             let family = selector.vip.family();
             let scope = self.scope(Scope::Mark { family, mark: selector.mark });
             let hit = Hit { service, scope, own_port: false, ftp_data: false };
-            for protocol in
-                TRANSPORTS.into_iter().filter(|p| selector.protocol.is_none_or(|only| only == *p))
-            {
+            for protocol in transports(selector.protocol) {
                 rules.push(Rule {
                     vip: selector.vip,
                     length: selector.length,
@@ -262,8 +277,11 @@ impl Catalog {
     fn hosts(&self) -> Hosts {
         let mut hosts = Hosts::default();
         for entry in self.services.iter().flatten() {
-            if let Identity::Address { vip, .. } = entry.spec.identity {
-                hosts.add(vip, HostAddress::Vip);
+            match entry.spec.identity {
+                Identity::Address { vip, .. } | Identity::Ports { vip, .. } => {
+                    hosts.add(vip, HostAddress::Vip);
+                }
+                Identity::Mark { .. } => {}
             }
         }
         for selector in &self.selectors {
@@ -282,11 +300,18 @@ impl Catalog {
     }
 }
 
+fn transports(only: Option<Protocol>) -> impl Iterator<Item = Protocol> {
+    TRANSPORTS.into_iter().filter(move |protocol| only.is_none_or(|only| only == *protocol))
+}
+
 fn scopes_of(identity: &Identity) -> Vec<Scope> {
     match *identity {
         Identity::Address { protocol, vip, vip_port } => {
             let port = if vip_port == FTP_PORT { 0 } else { vip_port };
             vec![Scope::Port { protocol, vip, vip_port: port }]
+        }
+        Identity::Ports { protocol, vip, first, last } => {
+            vec![Scope::Ports { protocol, vip, first, last }]
         }
         Identity::Mark { family, mark } => vec![Scope::Mark { family, mark }],
     }

@@ -40,6 +40,20 @@ pub(super) trait Cells: Row {
     fn is_of(&self, place: usize, name: Self::Name) -> bool;
     /// Whose the slot is. Where the key is still being written, this settles whose it will be.
     fn settle(&self, place: usize, name: Self::Name) -> Whose;
+    /// Whose the slot is, and whether it can be claimed if it is nobody's: a slot that is being
+    /// reclaimed loses its key first and its value last.
+    fn settle_whole(&self, place: usize, name: Self::Name) -> (Whose, bool) {
+        let whose = self.settle(place, name);
+        if whose != Whose::Free {
+            return (whose, false);
+        }
+        if self.value(place).load(Ordering::Acquire) == 0 {
+            return (Whose::Free, true);
+        }
+        // Either being reclaimed, or claimed and published between the two loads; having seen
+        // the value, this load sees the key.
+        (self.settle(place, name), false)
+    }
     /// Takes a free slot. False if another was faster.
     fn claim(&self, place: usize, name: Self::Name, timeout: u8) -> bool;
     /// Which timeout the claimer chose.

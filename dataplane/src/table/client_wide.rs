@@ -104,13 +104,12 @@ impl Window for WideWindow<'_> {
     fn look(&self, at: usize) -> Seen<Hit> {
         let Some((row, place, slot, open)) = self.slot(at) else { return Seen::Other };
         let word = row.value(place);
-        match row.settle(place, self.name) {
-            Whose::Other => Seen::Other,
-            Whose::Free if open && word.load(Ordering::Acquire) == 0 => Seen::Free,
-            Whose::Free => Seen::Other,
-            Whose::This if word.load(Ordering::Acquire) == 0 => Seen::Tentative,
+        match row.settle_whole(place, self.name) {
+            (Whose::Free, claimable) if claimable && open => Seen::Free,
+            (Whose::Free | Whose::Other, _) => Seen::Other,
+            (Whose::This, _) if word.load(Ordering::Acquire) == 0 => Seen::Tentative,
             // Never empty again, so no hit means dead.
-            Whose::This => hit(word, slot, self.age_now).map_or(Seen::Other, Seen::Bound),
+            (Whose::This, _) => hit(word, slot, self.age_now).map_or(Seen::Other, Seen::Bound),
         }
     }
 

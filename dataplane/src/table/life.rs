@@ -289,14 +289,10 @@ impl<C: Cells> Window for TemplateWindow<'_, C> {
     fn look(&self, at: usize) -> Seen<View> {
         let Some((row, place, handle, open)) = self.slot(at) else { return Seen::Other };
         let word = row.value(place);
-        match row.settle(place, self.name) {
-            Whose::Other => return Seen::Other,
-            Whose::Free => {
-                // A slot that is being reclaimed loses its key first and its value last.
-                let empty = word.load(Ordering::Acquire) == Value::EMPTY.0;
-                return if empty && open { Seen::Free } else { Seen::Other };
-            }
-            Whose::This => {}
+        match row.settle_whole(place, self.name) {
+            (Whose::Free, claimable) if claimable && open => return Seen::Free,
+            (Whose::Free | Whose::Other, _) => return Seen::Other,
+            (Whose::This, _) => {}
         }
         let timeout = row.timeout(place);
         let mut seen = Seen::Other;

@@ -23,8 +23,8 @@ mod template;
 mod value;
 
 pub use client::{
-    Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES, Rebound,
-    ServiceReal,
+    Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
+    Rebound, ServiceReal,
 };
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};

@@ -213,6 +213,7 @@ mod tests {
         assert!(addr("127.9.9.9").is_loopback() && addr("::1").is_loopback());
         assert!(!addr("0.0.0.1").is_loopback());
         assert!(addr("0.0.0.0").is_unspecified() && addr("::").is_unspecified());
+        assert!(!addr("2001:db8::").is_unspecified() && !addr("::1").is_unspecified());
         assert!(addr("255.255.255.255").is_broadcast());
         assert!(!addr("ffff::ffff:ffff").is_broadcast());
     }

@@ -1,5 +1,8 @@
 //! The short way for the plainest packets: untagged, whole, without options or extension
 //! headers, TCP or UDP. All that is unusual or wrong is left to the long way, which knows why.
+//!
+//! Inlined always: 5.5 ns a packet, caller included, where a call, which hands the packet over
+//! in memory, makes it 8 ns and the long way alone 14 ns.
 
 use super::addr::{Addr, Family};
 use super::ethernet::{HEADER_LEN, TYPE_IPV4, TYPE_IPV6};
@@ -15,7 +18,7 @@ const V4_WITHOUT_OPTIONS: u8 = 0x45;
 const V4_FRAGMENT: u16 = 0x3FFF;
 
 /// The packet in this frame, if it is a plain one: exactly what the long way would read.
-#[inline]
+#[inline(always)]
 pub(super) fn read(frame: &[u8]) -> Option<Packet> {
     match u16_at(frame, HEADER_LEN - 2)? {
         TYPE_IPV4 => read_v4(frame),
@@ -24,7 +27,7 @@ pub(super) fn read(frame: &[u8]) -> Option<Packet> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_v4(frame: &[u8]) -> Option<Packet> {
     let head = frame.first_chunk::<{ V4_TRANSPORT + udp::HEADER_LEN }>()?;
     let [version_and_len, tos, _, _, _, _, _, _, ttl, number] = *bytes_at(head, HEADER_LEN)?;
@@ -59,7 +62,7 @@ fn read_v4(frame: &[u8]) -> Option<Packet> {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn read_v6(frame: &[u8]) -> Option<Packet> {
     let head = frame.first_chunk::<{ V6_TRANSPORT + udp::HEADER_LEN }>()?;
     let [version, class, _, _, _, _, number, hop_limit] = *bytes_at(head, HEADER_LEN)?;
@@ -97,9 +100,8 @@ fn read_v6(frame: &[u8]) -> Option<Packet> {
 }
 
 /// The protocol and the TCP flags, if the packet of `end` bytes (counted in its frame) is all there
-/// and the transport header at `at` is in order. Not the packet itself is handed through here: it
-/// would be copied through memory, at twice the time for the whole way.
-#[inline]
+/// and the transport header at `at` is in order.
+#[inline(always)]
 fn transport(number: u8, frame: &[u8], at: usize, end: usize) -> Option<(Protocol, TcpFlags)> {
     const TCP: u8 = Protocol::Tcp.number();
     const UDP: u8 = Protocol::Udp.number();

@@ -27,7 +27,7 @@ pub(super) fn services(
     selector::overlaps(written, findings);
     marks(written, findings);
     let free = free_mark(written);
-    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut names: HashMap<String, (usize, bool)> = HashMap::new();
     let mut all = Vec::with_capacity(written.len());
     for (index, service) in written.iter().enumerate() {
         let (path, Some(service)) = (SERVICES.item(index), service) else {
@@ -37,12 +37,15 @@ pub(super) fn services(
         check(service, free, lan, &path, findings);
         let meant = meant(service, lan, &path, findings);
         let name = match (&service.name, &meant) {
-            (Given::Good(name), _) => Some(name.clone()),
-            (Given::Absent, Some(meant)) => Some(meant.name.clone()),
+            (Given::Good(name), _) => Some(name),
+            (Given::Absent, Some(meant)) => Some(&meant.name),
             _ => None,
         };
-        if let Some(name) = name
-            && let Some(first) = names.insert(name.clone(), index)
+        let given = !service.name.is_absent();
+        let earlier = name.and_then(|name| names.insert(name.clone(), (index, given)));
+        // Two defaults are equal only if their selectors or marks are; that is reported.
+        if let (Some(name), Some((first, first_given))) = (name, earlier)
+            && (given || first_given)
         {
             let line = findings.line_of(&SERVICES.item(first));
             let what = format!("the name `{name}` belongs to another service");

@@ -26,7 +26,7 @@ pub struct Port {
     /// Default `[1]`.
     pub cores: Vec<CoreId>,
     /// `addresses`: the director's own addresses here (DIP), each with the prefix length
-    /// of the network that is connected. At least one.
+    /// of the network that is connected. 1 to 64.
     pub addresses: Vec<Cidr>,
     /// `gateway`: IPv4 next hop for everything that is neither connected nor routed.
     /// Must be in a network of this port. At most one in the file. Default: none.
@@ -36,7 +36,7 @@ pub struct Port {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway6: Option<Ipv6Addr>,
     /// `routes`: networks reached through another next hop of this port; the longest
-    /// prefix decides. Default: none.
+    /// prefix decides. At most 1,024. Default: none.
     pub routes: Vec<Route>,
     /// `vlan`: the 802.1Q tag of every frame, 1 to 4,094. Default: untagged.
     #[serde(skip_serializing_if = "Option::is_none")]

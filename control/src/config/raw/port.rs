@@ -53,6 +53,9 @@ const KEYS: &[&str] = &[
 
 /// Ports are numbered in a byte and polled one after the other.
 const MAX_PORTS: usize = 16;
+/// Every address is held against every other one.
+const MAX_ADDRESSES: usize = 64;
+const MAX_ROUTES: usize = 1_024;
 
 impl Port {
     pub(super) fn read_all(
@@ -65,10 +68,7 @@ impl Port {
             let hint = "a director needs at least one NIC port";
             findings.value(Code::OutOfRange, &path, "the list of ports is empty".to_owned(), hint);
         }
-        if items.len() > MAX_PORTS {
-            let what = format!("there are {} ports, {MAX_PORTS} are possible", items.len());
-            findings.value(Code::OutOfRange, &path.item(MAX_PORTS), what, "remove some");
-        }
+        at_most(MAX_PORTS, items, &path, findings);
         let read = |(index, node)| Port::read(node, &path.item(index), findings);
         items.iter().take(MAX_PORTS).enumerate().map(read).collect()
     }
@@ -151,8 +151,9 @@ fn addresses(
         let hint = "the director needs an address to ask for its neighbours' MAC addresses";
         findings.value(Code::OutOfRange, &path, what, hint);
     }
+    at_most(MAX_ADDRESSES, items, &path, findings);
     let read = |(index, node)| read_scalar(node, &path.item(index), findings, scalar::cidr).good();
-    items.iter().enumerate().map(read).collect()
+    items.iter().take(MAX_ADDRESSES).enumerate().map(read).collect()
 }
 
 fn routes(
@@ -162,8 +163,9 @@ fn routes(
 ) -> Vec<Option<Route>> {
     let path = port.key("routes");
     let Some(items) = fields.list("routes", findings).good() else { return Vec::new() };
+    at_most(MAX_ROUTES, items, &path, findings);
     let mut routes = Vec::new();
-    for (index, node) in items.iter().enumerate() {
+    for (index, node) in items.iter().take(MAX_ROUTES).enumerate() {
         let path = path.item(index);
         let Some(fields) = Fields::open(node, &path, &["to", "via"], findings) else {
             routes.push(None);
@@ -176,4 +178,12 @@ fn routes(
         routes.push(to.zip(via).map(|(to, via)| Route { to, via }));
     }
     routes
+}
+
+/// Reports the first item that is one too many.
+fn at_most(most: usize, items: &[Node<'_>], path: &Path<'_>, findings: &mut Findings<'_>) {
+    if items.len() > most {
+        let what = format!("there are {} items, {most} are possible", items.len());
+        findings.value(Code::OutOfRange, &path.item(most), what, "remove some");
+    }
 }

@@ -34,7 +34,8 @@ impl Wire {
             let patience = libc::timeval { tv_sec: 10, tv_usec: 0 };
             let size = mem::size_of_val(&patience) as u32;
             let option = (libc::SOL_SOCKET, libc::SO_RCVTIMEO);
-            let answer = libc::setsockopt(fd, option.0, option.1, (&raw const patience).cast(), size);
+            let answer =
+                libc::setsockopt(fd, option.0, option.1, (&raw const patience).cast(), size);
             assert_eq!(answer, 0, "{}", io::Error::last_os_error());
             Self(socket)
         }
@@ -51,9 +52,8 @@ impl Wire {
     pub fn receive(&self) -> Vec<u8> {
         let mut frame = vec![0u8; 16_384];
         // SAFETY: writes into the buffer only.
-        let got = unsafe {
-            libc::recv(self.0.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0)
-        };
+        let got =
+            unsafe { libc::recv(self.0.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0) };
         assert!(got >= 0, "no frame came back: {}", io::Error::last_os_error());
         frame.truncate(got as usize);
         frame

@@ -1,0 +1,313 @@
+//! From the configuration as it is meant to what the packet path and DPDK take.
+
+use std::sync::Arc;
+
+use dataplane::catalog::spec::{Farm, PortSpec, RealSpec, Selector, ServiceSpec, Site};
+use dataplane::classify::Rank;
+use dataplane::compat::{Compat, Kernel, TtlPolicy};
+use dataplane::conn::Timeouts;
+use dataplane::forward::Forwarding;
+use dataplane::ids::{Mark, PortIndex};
+use dataplane::route::Route;
+use dataplane::sched::{Scheduler, SchedulerFlags};
+use dataplane::shared::TableSizes;
+use dataplane::snapshot::{Identity, Persistence, RealState, Tracking};
+use dataplane::wire::ethernet::Mac;
+use dataplane::wire::{Addr, Family, Protocol, Vlan};
+
+use crate::config::model::{self, Model, VipPorts};
+
+/// Everything that a reload can change, ready for the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The services with their real servers.
+    pub farms: Vec<Farm>,
+    /// What gives packets their marks.
+    pub selectors: Vec<Selector>,
+    /// Ports, addresses and routes.
+    pub site: Site,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+    /// Switches.
+    pub compat: Compat,
+}
+
+/// The plan of a configuration.
+pub fn plan(model: &Model) -> Plan {
+    let compat = compat(model);
+    Plan {
+        farms: model.services.iter().map(|service| farm(service, compat)).collect(),
+        selectors: model.services.iter().flat_map(selectors).collect(),
+        site: site(model),
+        timeouts: Timeouts {
+            tcp_s: model.timeouts.tcp_s,
+            tcp_fin_s: model.timeouts.tcp_fin_s,
+            udp_s: model.timeouts.udp_s,
+        },
+        compat,
+    }
+}
+
+fn compat(model: &Model) -> Compat {
+    Compat {
+        kernel: match model.compat.kernel {
+            model::Kernel::New => Kernel::New,
+            model::Kernel::Classic => Kernel::Classic,
+        },
+        ttl: match model.ttl {
+            model::Ttl::Decrement => TtlPolicy::Decrement,
+            model::Ttl::Keep => TtlPolicy::Keep,
+        },
+        sloppy_tcp: model.compat.sloppy_tcp,
+        sloppy_sctp: model.compat.sloppy_sctp,
+        conn_reuse_mode: model.compat.conn_reuse_mode,
+        expire_nodest_conn: model.compat.expire_nodest_conn,
+        expire_quiescent_template: model.compat.expire_quiescent_template,
+        ..Compat::default()
+    }
+}
+
+fn farm(service: &model::Service, compat: Compat) -> Farm {
+    let spec = ServiceSpec {
+        name: service.name.as_str().into(),
+        identity: identity(service),
+        scheduler: Scheduler::by_name(service.scheduler.name()),
+        flags: flags(service.scheduler.flags()),
+        persistence: service.persistence.as_ref().map(|persistence| Persistence {
+            timeout_s: persistence.timeout_s,
+            mask: mask(persistence.prefix, service.family()),
+        }),
+        tracking: match service.tracking {
+            model::Tracking::Full => Tracking::Full,
+            model::Tracking::Client => Tracking::Client,
+        },
+        one_packet: service.one_packet,
+        compat,
+    };
+    Farm { service: spec, reals: service.real_servers.iter().map(real).collect() }
+}
+
+fn identity(service: &model::Service) -> Identity {
+    let family = match service.family() {
+        model::Family::V4 => Family::V4,
+        model::Family::V6 => Family::V6,
+    };
+    if let Some(mark) = service.mark {
+        return Identity::Mark { family, mark: Mark(mark.0) };
+    }
+    // The model has exactly one selector where there is no mark.
+    let Some(selector) = service.selectors.first() else {
+        return Identity::Mark { family, mark: Mark(std::num::NonZeroU32::MAX) };
+    };
+    let vip = Addr::from(selector.vip);
+    let ports = selector.vip_ports.numbers();
+    match (protocol(selector.protocol), selector.vip_ports) {
+        (Some(protocol), VipPorts::One(_) | VipPorts::All) => {
+            Identity::Address { protocol, vip, vip_port: selector.vip_ports.single() }
+        }
+        (protocol, _) => Identity::Ports { protocol, vip, first: *ports.start(), last: *ports.end() },
+    }
+}
+
+fn selectors(service: &model::Service) -> impl Iterator<Item = Selector> + '_ {
+    service.mark.into_iter().flat_map(|mark| {
+        service.selectors.iter().map(move |selector| {
+            let vip = Addr::from(selector.vip);
+            Selector {
+                vip,
+                length: vip.family().bits(),
+                protocol: protocol(selector.protocol),
+                ports: selector.vip_ports.numbers(),
+                mark: Mark(mark.0),
+                rank: match selector.vip_ports {
+                    VipPorts::One(_) => Rank::PORT,
+                    VipPorts::Range(..) => Rank::RANGE,
+                    VipPorts::All => Rank::ALL_PORTS,
+                },
+            }
+        })
+    })
+}
+
+fn protocol(protocol: model::Protocol) -> Option<Protocol> {
+    match protocol {
+        model::Protocol::Tcp => Some(Protocol::Tcp),
+        model::Protocol::Udp => Some(Protocol::Udp),
+        model::Protocol::Sctp => Some(Protocol::Sctp),
+        model::Protocol::Any => None,
+    }
+}
+
+fn flags(flags: model::HashFlags) -> SchedulerFlags {
+    let mut set = SchedulerFlags::empty();
+    set.set(SchedulerFlags::FALLBACK, flags.fallback);
+    set.set(SchedulerFlags::PORT, flags.port);
+    set
+}
+
+fn mask(prefix: u8, family: model::Family) -> u128 {
+    let width: u32 = match family {
+        model::Family::V4 => 32,
+        model::Family::V6 => 128,
+    };
+    let prefix = u32::from(prefix).min(width);
+    let all = u128::MAX >> (128 - width);
+    all.checked_shl(width - prefix).unwrap_or(0) & all
+}
+
+fn real(real: &model::RealServer) -> RealSpec {
+    RealSpec {
+        address: real.address.into(),
+        port: real.real_port,
+        weight: u32::from(real.weight),
+        forwarding: match real.forwarding {
+            model::Forwarding::Local => Forwarding::Local,
+            model::Forwarding::Route | model::Forwarding::Masq | model::Forwarding::Tunnel(_) => {
+                Forwarding::Route
+            }
+        },
+        upper_threshold: real.thresholds.upper,
+        lower_threshold: real.thresholds.lower,
+        state: RealState::Up,
+        mac: real.mac.map(|mac| Mac(mac.bytes())),
+    }
+}
+
+/// The place of every device among the packet path's ports: NIC ports in the file's order,
+/// each followed at the end by the kernel-facing ports in the same order.
+pub fn site(model: &Model) -> Site {
+    let nics = model.ports.len();
+    let with_kernel: Vec<usize> =
+        (0..nics).filter(|nic| model.ports.get(*nic).is_some_and(|p| p.kernel_port.is_some())).collect();
+    let kernel_index = |nic: usize| {
+        with_kernel.iter().position(|other| *other == nic).map(|place| PortIndex((nics + place) as u8))
+    };
+    let mut site = Site::default();
+    for (index, port) in model.ports.iter().enumerate() {
+        site.ports.push(PortSpec {
+            name: port.name.as_str().into(),
+            vlan: port.vlan.map_or(Vlan::UNTAGGED, |vlan| Vlan::tagged(vlan.number())),
+            mtu: port.mtu,
+            addresses: port.addresses.iter().map(|cidr| cidr.address().into()).collect(),
+            peer: kernel_index(index),
+            kernel_facing: false,
+        });
+        site.routes.extend(routes(port, PortIndex(index as u8)));
+    }
+    for nic in with_kernel {
+        let Some(port) = model.ports.get(nic) else { continue };
+        site.ports.push(PortSpec {
+            name: Arc::from(format!("{}-kernel", port.name)),
+            vlan: Vlan::UNTAGGED,
+            mtu: port.mtu,
+            addresses: Vec::new(),
+            peer: Some(PortIndex(nic as u8)),
+            kernel_facing: true,
+        });
+    }
+    site
+}
+
+fn routes(port: &model::Port, index: PortIndex) -> Vec<Route> {
+    let connected = port.addresses.iter().map(|cidr| Route {
+        network: cidr.network().into(),
+        length: cidr.prefix(),
+        port: index,
+        via: None,
+    });
+    let through = port.routes.iter().map(|route| Route {
+        network: route.to.network().into(),
+        length: route.to.prefix(),
+        port: index,
+        via: Some(route.via.into()),
+    });
+    let default_v4 = port.gateway.map(|gateway| Route {
+        network: Addr::v4(0),
+        length: 0,
+        port: index,
+        via: Some(Addr::from(gateway)),
+    });
+    let default_v6 = port.gateway6.map(|gateway| Route {
+        network: Addr::v6(0),
+        length: 0,
+        port: index,
+        via: Some(Addr::from(gateway)),
+    });
+    connected.chain(through).chain(default_v4).chain(default_v6).collect()
+}
+
+/// The tables' sizes, and a client age that the longest timeout fits into four times.
+pub fn table_sizes(model: &Model) -> TableSizes {
+    let longest = model
+        .services
+        .iter()
+        .filter_map(|service| service.persistence.as_ref())
+        .map(|persistence| persistence.timeout_s)
+        .max()
+        .unwrap_or(Persistence::DEFAULT_TIMEOUT_S);
+    TableSizes {
+        connections_v4: model.tables.connections as usize,
+        connections_v6: model.tables.connections6 as usize,
+        templates_v4: model.tables.templates as usize,
+        templates_v6: model.tables.templates6 as usize,
+        clients_v4: model.tables.clients as usize,
+        clients_v6: model.tables.clients6 as usize,
+        age_unit_s: longest.div_ceil(60).max(1),
+    }
+}
+
+/// What DPDK is to open, in the order of [`site`]'s ports.
+pub fn nic_config(model: &Model) -> nic::NicConfig {
+    let mut ports: Vec<nic::PortConfig> = model.ports.iter().map(nic_port).collect();
+    for port in &model.ports {
+        if let Some(device) = &port.kernel_port {
+            let mut kernel = nic::PortConfig {
+                name: format!("{}-kernel", port.name),
+                device: device.to_string(),
+                kernel_facing: true,
+                ..nic_port(port)
+            };
+            // One core serves it: what the kernel sends needs no spreading.
+            kernel.cores.truncate(1);
+            ports.push(kernel);
+        }
+    }
+    nic::NicConfig {
+        memory: nic::Memory {
+            no_huge: model.memory.no_huge,
+            mib: model.memory.mib,
+            file_prefix: model.memory.file_prefix.clone(),
+        },
+        main_core: usize::from(model.main_core.0),
+        mbufs: model.memory.mbufs,
+        mbuf_cache: 256,
+        ports,
+    }
+}
+
+fn nic_port(port: &model::Port) -> nic::PortConfig {
+    let cores: Vec<usize> = port.cores.iter().map(|core| usize::from(core.0)).collect();
+    nic::PortConfig {
+        rx_descriptors: port.rx_descriptors,
+        tx_descriptors: port.tx_descriptors,
+        mtu: port.mtu,
+        promiscuous: port.promiscuous,
+        multicast: true,
+        ..nic::PortConfig::new(&port.name, &port.device.to_string(), &cores)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_have_as_many_leading_ones_as_the_prefix_says() {
+        assert_eq!(mask(32, model::Family::V4), 0xFFFF_FFFF);
+        assert_eq!(mask(24, model::Family::V4), 0xFFFF_FF00);
+        assert_eq!(mask(0, model::Family::V4), 0);
+        assert_eq!(mask(128, model::Family::V6), u128::MAX);
+        assert_eq!(mask(64, model::Family::V6), u128::MAX << 64);
+        assert_eq!(mask(0, model::Family::V6), 0);
+    }
+}

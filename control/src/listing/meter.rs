@@ -1,0 +1,184 @@
+//! Counters since they were set to zero, and their averages per second.
+//!
+//! The averages are those of IPVS's estimator: every two seconds the change since the last
+//! time is taken as a rate, and the average moves a quarter of the way towards it, in fixed
+//! point. So a burst of 100 connections shows as 12, then 9, then 7 a second, and an average
+//! that has almost died down shows as 1.
+
+use std::collections::HashMap;
+
+use dataplane::ids::ServiceId;
+use dataplane::load::{Load, LoadBoard};
+use dataplane::snapshot::{Real, Snapshot};
+use dataplane::wire::Addr;
+
+use super::row::{Stats, Traffic};
+
+/// Bits behind the point: ten for connections and packets, five for bytes.
+const SCALE: [u32; 5] = [10, 10, 10, 5, 5];
+
+/// A real server as meters know it. Its id may be given to another one, these may not.
+type RealKey = (ServiceId, Addr, u16);
+
+/// The meters of all services and real servers. Control owns them.
+#[derive(Clone, Debug, Default)]
+pub struct Meters {
+    services: HashMap<ServiceId, Meter>,
+    reals: HashMap<RealKey, RealMeter>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Meter {
+    total: [u64; 5],
+    average: [i64; 5],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RealMeter {
+    /// The cores' counters as they were when the meter was last moved.
+    seen: [u64; 5],
+    meter: Meter,
+}
+
+impl Meters {
+    /// Seconds between two calls of [`Self::tick`].
+    pub const PERIOD_S: u32 = 2;
+
+    /// Moves all meters to the counters as they are; to be called every [`Self::PERIOD_S`].
+    /// What is in the snapshot no longer is forgotten.
+    pub fn tick(&mut self, snapshot: &Snapshot, loads: &LoadBoard) {
+        let mut reals = HashMap::with_capacity(self.reals.len());
+        let mut changes: HashMap<ServiceId, [u64; 5]> = HashMap::new();
+        for real in snapshot.reals.iter().flatten() {
+            let now = columns(&loads.sum(real.id));
+            let mut entry = self.reals.get(&key(real)).copied().unwrap_or_default();
+            let change = grown(entry.seen, now);
+            entry.meter.advance(change);
+            entry.seen = now;
+            reals.insert(key(real), entry);
+            let of_service = changes.entry(real.service).or_default();
+            *of_service = sum(*of_service, change);
+        }
+        let mut services = HashMap::with_capacity(self.services.len());
+        for service in snapshot.services.iter().flatten() {
+            let mut meter = self.services.get(&service.id).copied().unwrap_or_default();
+            meter.advance(changes.get(&service.id).copied().unwrap_or_default());
+            services.insert(service.id, meter);
+        }
+        *self = Self { services, reals };
+    }
+
+    /// Sets counters and averages to zero (`ipvsadm -Z`): of one service with its real
+    /// servers, or of all.
+    pub fn zero(&mut self, snapshot: &Snapshot, loads: &LoadBoard, only: Option<ServiceId>) {
+        let chosen = |service| only.is_none_or(|only| only == service);
+        for real in snapshot.reals.iter().flatten().filter(|real| chosen(real.service)) {
+            let seen = columns(&loads.sum(real.id));
+            self.reals.insert(key(real), RealMeter { seen, meter: Meter::default() });
+        }
+        for service in snapshot.services.iter().flatten().filter(|service| chosen(service.id)) {
+            self.services.insert(service.id, Meter::default());
+        }
+    }
+
+    /// The statistics of a real server whose counters stand at `load`.
+    pub(super) fn real(&self, real: &Real, load: &Load) -> Stats {
+        let entry = self.reals.get(&key(real)).copied().unwrap_or_default();
+        entry.meter.stats(grown(entry.seen, columns(load)))
+    }
+
+    /// The statistics of a service, from all real servers that it has or had.
+    pub(super) fn service(&self, id: ServiceId, snapshot: &Snapshot, loads: &LoadBoard) -> Stats {
+        let reals = snapshot.reals.iter().flatten().filter(|real| real.service == id);
+        let pending = reals.fold([0; 5], |pending, real| {
+            let seen = self.reals.get(&key(real)).copied().unwrap_or_default().seen;
+            sum(pending, grown(seen, columns(&loads.sum(real.id))))
+        });
+        self.services.get(&id).copied().unwrap_or_default().stats(pending)
+    }
+}
+
+impl Meter {
+    fn advance(&mut self, change: [u64; 5]) {
+        self.total = sum(self.total, change);
+        for ((average, change), scale) in self.average.iter_mut().zip(change).zip(SCALE) {
+            let limit = i64::MAX as u64 >> (scale + 1);
+            // Half of the change, as a period is two seconds.
+            let rate = (change.min(limit) << (scale - 1)).cast_signed();
+            *average += (rate - *average) >> 2;
+        }
+    }
+
+    fn stats(&self, pending: [u64; 5]) -> Stats {
+        let mut rates = [0; 5];
+        for ((rate, average), scale) in rates.iter_mut().zip(self.average).zip(SCALE) {
+            let rounding = (1 << (scale - 1)) - 1;
+            *rate = (average + rounding).max(0).unsigned_abs() >> scale;
+        }
+        Stats {
+            total: Traffic::from_columns(sum(self.total, pending)),
+            per_second: Traffic::from_columns(rates),
+        }
+    }
+}
+
+fn key(real: &Real) -> RealKey {
+    (real.service, real.address, real.port)
+}
+
+fn columns(load: &Load) -> [u64; 5] {
+    [load.connections, load.in_packets, load.out_packets, load.in_bytes, load.out_bytes]
+}
+
+fn sum(left: [u64; 5], right: [u64; 5]) -> [u64; 5] {
+    std::array::from_fn(|n| left[n].wrapping_add(right[n]))
+}
+
+/// How much was counted since. Counters below what was seen began anew with a new id.
+fn grown(seen: [u64; 5], now: [u64; 5]) -> [u64; 5] {
+    let began_anew = seen.iter().zip(now).any(|(seen, now)| now < *seen);
+    if began_anew { now } else { std::array::from_fn(|n| now[n] - seen[n]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_fades_in_the_steps_that_ipvs_shows() {
+        let mut meter = Meter::default();
+        meter.advance([100, 100, 0, 4000, 0]);
+        let mut shown = Vec::new();
+        for _ in 0..4 {
+            let Traffic { conns, in_bytes, .. } = meter.stats([0; 5]).per_second;
+            shown.push((conns, in_bytes));
+            meter.advance([0; 5]);
+        }
+        assert_eq!(shown, [(12, 500), (9, 375), (7, 281), (5, 211)]);
+        for _ in 0..200 {
+            meter.advance([0; 5]);
+        }
+        assert_eq!(meter.stats([0; 5]).per_second, Traffic::default());
+        assert_eq!(meter.stats([0; 5]).total.conns, 100);
+    }
+
+    #[test]
+    fn a_steady_flow_shows_its_rate_and_the_greatest_numbers_do_not_overflow() {
+        let mut steady = Meter::default();
+        let mut flood = Meter::default();
+        for _ in 0..60 {
+            steady.advance([20, 2_000, 0, 3_000_000_000_000, 0]);
+            flood.advance([u64::MAX; 5]);
+        }
+        let rates = steady.stats([0; 5]).per_second;
+        assert_eq!((rates.conns, rates.in_packets), (10, 1000));
+        assert_eq!(rates.in_bytes, 1_500_000_000_000);
+        assert!(flood.stats([0; 5]).per_second.conns > 1 << 50);
+    }
+
+    #[test]
+    fn counters_that_begin_anew_are_counted_from_zero() {
+        assert_eq!(grown([5, 9, 0, 90, 0], [7, 9, 0, 90, 0]), [2, 0, 0, 0, 0]);
+        assert_eq!(grown([5, 9, 0, 90, 0], [1, 2, 0, 80, 0]), [1, 2, 0, 80, 0]);
+    }
+}

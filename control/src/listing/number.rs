@@ -1,0 +1,44 @@
+//! Counters in columns.
+
+/// A counter in nine columns: as it is up to 99,999,999, then in whole thousands, millions,
+/// thousand millions or million millions. With `exact` all digits, and wider if it must be.
+pub(super) fn column(value: u64, exact: bool) -> String {
+    const TEN: u64 = 10;
+    if exact {
+        let digits = value.to_string();
+        let width = 9.max(digits.len() + 1);
+        return format!("{digits:>width$}");
+    }
+    let (unit, letter) = match value {
+        ..100_000_000 => return format!("{value:>9}"),
+        ..1_000_000_000 => (TEN.pow(3), 'K'),
+        ..100_000_000_000 => (TEN.pow(6), 'M'),
+        ..100_000_000_000_000 => (TEN.pow(9), 'G'),
+        _ => (TEN.pow(12), 'T'),
+    };
+    format!("{:>8}{letter}", value / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_cut_where_ipvsadm_cuts_them() {
+        for (value, short, exact) in [
+            (0, "        0", "        0"),
+            (99_999_999, " 99999999", " 99999999"),
+            (100_000_000, "  100000K", " 100000000"),
+            (999_999_999, "  999999K", " 999999999"),
+            (1_000_000_000, "    1000M", " 1000000000"),
+            (99_999_999_999, "   99999M", " 99999999999"),
+            (100_000_000_000, "     100G", " 100000000000"),
+            (99_999_999_999_999, "   99999G", " 99999999999999"),
+            (100_000_000_000_000, "     100T", " 100000000000000"),
+            (u64::MAX, "18446744T", " 18446744073709551615"),
+        ] {
+            assert_eq!(column(value, false), short);
+            assert_eq!(column(value, true), exact);
+        }
+    }
+}

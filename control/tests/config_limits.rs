@@ -1,0 +1,227 @@
+//! Whatever bytes are given as a configuration, the answer is a model or a problem: no
+//! panic, no endless work, no memory beyond 128 MB.
+//!
+//! This is a program with one test, so that the high-water mark of its memory is that
+//! of the files below.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use control::config::{self, Code};
+
+const MIB: usize = 1 << 20;
+
+/// The most memory this process ever had, in MiB.
+fn high_water_mib() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
+
+const PORT: &str = "ports: [{ name: lan0, device: net_null0, addresses: [\"2001:db8::1/32\"] }]\n";
+
+const SERVICE: &str = "ports: [{ name: lan0, device: net_null0, addresses: [\"2001:db8::1/32\"] }]
+services:
+- { vip: \"2001:db9::1\", protocol: tcp, vip_port: 80 }
+- vip: \"2001:db9::2\"
+  protocol: tcp
+  vip_port: 80
+  real_servers:
+";
+
+/// An input that a careless reader takes minutes or gigabytes for.
+struct Bomb {
+    name: &'static str,
+    head: &'static str,
+    /// Repeated up to 8 MiB; `#` becomes a number in hex with a colon in it.
+    unit: String,
+    tail: &'static str,
+    /// The only problem, if there is just one.
+    code: Option<Code>,
+}
+
+impl Bomb {
+    fn text(&self) -> String {
+        let room = 8 * MIB - self.tail.len();
+        let mut text = String::with_capacity(8 * MIB);
+        text += self.head;
+        let mut number = 0u32;
+        loop {
+            let unit = self.unit.replace('#', &format!("{:x}:{:x}", number >> 16, number & 0xffff));
+            if text.len() + unit.len() > room {
+                break;
+            }
+            text += &unit;
+            number += 1;
+        }
+        text + self.tail
+    }
+}
+
+fn bombs() -> Vec<Bomb> {
+    let bomb =
+        |name, head, unit: &str, tail, code| Bomb { name, head, unit: unit.to_owned(), tail, code };
+    let one = |name, head, unit: &str, tail, code| bomb(name, head, unit, tail, Some(code));
+    let any = |name, head, unit: &str, tail| bomb(name, head, unit, tail, None);
+    vec![
+        one("opening brackets", "", "[", "", Code::TooDeep),
+        one("opening brackets on lines", "", "[\n ", "", Code::TooDeep),
+        one("opening braces", "", "{a: \n ", "", Code::TooDeep),
+        one("dashes", "", "- ", "", Code::TooDeep),
+        one("question marks", "", "? ", "", Code::TooDeep),
+        one("aliases", "a: &a [x]\n", "- *a\n", "", Code::Alias),
+        one("anchors", "", "- &a x\n", "", Code::Alias),
+        any("one scalar", "a: ", "x", ""),
+        any("one scalar on many lines", "a:\n", " x\n", ""),
+        any("one quoted scalar", "a: \"", "x\n ", "\""),
+        any("one literal scalar", "a: |\n", " x\n", ""),
+        any("escapes", "a: \"", "\\x41\\\n ", "\""),
+        any("blank lines", "a:", "\n", ""),
+        any("comments", "", "#\n", ""),
+        one("commas", "[", "a,\n ", "]", Code::TooManyValues),
+        one("commas on one line", "[", "a,", "]", Code::TooManyValues),
+        one("pairs on one line", "{", "a,", "}", Code::TooManyValues),
+        one("list items", "", "- a\n", "", Code::TooManyValues),
+        any("unknown keys", "", "#: 1\n", ""),
+        any("one key again and again", "", "log: 1\n", ""),
+        any("empty services", SERVICE, "- {}\n", ""),
+        any("empty real servers", SERVICE, "  - {}\n", ""),
+        any("real servers", SERVICE, "  - {address: \"2001:db8:1::#\"}\n", ""),
+        any("the same real server", SERVICE, "  - {address: \"2001:db8::5\"}\n", ""),
+        any("wrong words", SERVICE, "  - {address: 1, forwarding: x}\n", ""),
+        any("services", SERVICE, "- {vip: \"2001:db9:1::#\", protocol: udp, vip_port: 9}\n", ""),
+        any("nulls", "services:\n", "-\n", ""),
+        any("documents", "", "---\n", ""),
+        one("tags", "", "- !a b\n", "", Code::Tag),
+        one("quotes", "", "- \"\n", "", Code::Syntax),
+        one("zeros", "", "\0", "", Code::ControlCharacter),
+    ]
+}
+
+/// Every port range starts later and ends later than the one before: all overlap.
+fn overlapping_ranges() -> String {
+    let mut text = format!("{PORT}services:\n- mark: 1\n  selectors:\n");
+    for first in 1..=30_000 {
+        text += &format!(
+            "  - {{ vip: \"2001:db9::1\", protocol: any, vip_port: {first}-{} }}\n",
+            first + 30_000
+        );
+    }
+    text
+}
+
+/// 10,000 services with 8 real servers each, as an operator's generator writes them.
+fn large() -> String {
+    let mut text = "ports: [{ name: lan0, device: net_null0, addresses: [198.18.0.1/16] }]\n\
+                    services:\n"
+        .to_owned();
+    for number in 0..10_000 {
+        text += &format!(
+            "  - name: service-{number}\n    vip: 198.19.{}.{}\n    protocol: tcp\n    \
+             vip_port: 443\n    scheduler: wlc\n    persistence: {{ timeout: 360 }}\n    \
+             real_servers:\n",
+            number / 250,
+            number % 250 + 1
+        );
+        for real in 1..=8 {
+            text +=
+                &format!("      - {{ address: 198.18.10.{real}, weight: 1, forwarding: route }}\n");
+        }
+    }
+    text
+}
+
+fn good_files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["../conf", "../conf/examples", "tests/fixtures/config/good"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .collect()
+}
+
+fn large_inputs_stay_within_memory() {
+    for bomb in bombs() {
+        let (name, text) = (bomb.name, bomb.text());
+        assert!(text.len() <= 8 * MIB, "{name} is {} bytes", text.len());
+        let started = std::time::Instant::now();
+        let result = config::parse(&text, name);
+        println!("{name}: {:?}, {} MiB so far", started.elapsed(), high_water_mib());
+        if let Some(code) = bomb.code {
+            let problems = result.as_ref().unwrap_err();
+            assert_eq!(problems.iter().next().unwrap().code, code, "{name}");
+            assert_eq!(problems.len(), 1, "{name}");
+        }
+        assert!(high_water_mib() < 128, "{name} took {} MiB", high_water_mib());
+    }
+    let overlapping = overlapping_ranges();
+    assert_eq!(config::parse(&overlapping, "overlapping").unwrap_err().len(), 1_000);
+    let text = large();
+    let started = std::time::Instant::now();
+    let model = config::parse(&text, "large").unwrap_or_else(|problems| panic!("{problems}"));
+    println!("{} bytes: {:?}, {} MiB so far", text.len(), started.elapsed(), high_water_mib());
+    assert_eq!(model.services.len(), 10_000);
+    assert!(high_water_mib() < 128, "a large file took {} MiB", high_water_mib());
+}
+
+fn a_file_cut_at_any_byte_gives_a_model_or_a_problem() {
+    let mut cuts = 0;
+    for path in good_files() {
+        let bytes = fs::read(&path).unwrap();
+        for end in 0..bytes.len() {
+            if let Err(problems) = config::parse(&bytes[..end], "cut") {
+                assert!(!problems.is_empty(), "{} cut at {end}", path.display());
+                assert!(!problems.to_string().is_empty());
+            }
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 10_000, "only {cuts} cuts");
+}
+
+fn a_file_with_wrong_bytes_gives_a_model_or_a_problem() {
+    // A fixed sequence, so that a failure can be seen again.
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let marks = b"[]{},:-?&*!|>'\"%@`#\n\t ~0a\xc3\xbc";
+    let mut refused = 0;
+    for path in good_files() {
+        let original = fs::read(&path).unwrap();
+        for _ in 0..500 {
+            let mut bytes = original.clone();
+            for _ in 0..=next(4) {
+                let at = next(bytes.len());
+                match next(3) {
+                    0 => bytes[at] = marks[next(marks.len())],
+                    1 => bytes.insert(at, marks[next(marks.len())]),
+                    _ => {
+                        let end = (at + next(20)).min(bytes.len());
+                        drop(bytes.drain(at..end));
+                    }
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            if let Err(problems) = config::parse(&bytes, "mutated") {
+                refused += usize::from(!problems.to_string().is_empty());
+            }
+        }
+    }
+    assert!(refused > 1_000, "only {refused} of the changed files were refused");
+}
+
+#[test]
+fn any_input_is_answered_within_bounds() {
+    large_inputs_stay_within_memory();
+    a_file_cut_at_any_byte_gives_a_model_or_a_problem();
+    a_file_with_wrong_bytes_gives_a_model_or_a_problem();
+}
