@@ -20,7 +20,7 @@ use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Service, Snapshot, Tracking};
-use crate::table::Handle;
+use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
@@ -56,6 +56,7 @@ pub struct Bindings {
     v4: Table<FlowV4>,
     v6: Table<FlowV6>,
     schedulers: Vec<sched::State>,
+    flush_at: Cursor,
 }
 
 /// A real server that was chosen for a new connection.
@@ -84,6 +85,7 @@ impl Bindings {
             seat,
             shared,
             schedulers: Vec::new(),
+            flush_at: Cursor::default(),
         }
     }
 
@@ -121,12 +123,16 @@ impl Bindings {
 
     /// The connection of a packet, if it has one that has not expired.
     pub(crate) fn find(&self, flow: &Flow, now: Tick) -> Option<Slot> {
-        let slot = match flow.client.family() {
-            Family::V4 => self.v4.find(flow),
-            Family::V6 => self.v6.find(flow),
-        }?;
+        let slot = self.slot(flow)?;
         let conn = self.conn(flow.client.family(), slot)?;
         (!self.is_over(conn, now)).then_some(slot)
+    }
+
+    fn slot(&self, flow: &Flow) -> Option<Slot> {
+        match flow.client.family() {
+            Family::V4 => self.v4.find(flow),
+            Family::V6 => self.v6.find(flow),
+        }
     }
 
     pub(crate) fn conn(&self, family: Family, slot: Slot) -> Option<&Conn> {
@@ -143,8 +149,12 @@ impl Bindings {
         }
     }
 
+    fn end_of(&self, conn: &Conn) -> Tick {
+        timer::fires(self.shared.rule, conn.expires, conn.timeout)
+    }
+
     fn is_over(&self, conn: &Conn, now: Tick) -> bool {
-        timer::fires(self.shared.rule, conn.expires, conn.timeout).has_come(now)
+        self.end_of(conn).has_come(now)
     }
 
     /// Decides about a packet from a client, and remembers the decision.
@@ -165,36 +175,40 @@ impl Bindings {
             return self.bind_client(packet, hit, service, snapshot, now);
         }
         let mut shadowed = None;
-        if let Some(slot) = self.find(&flow, now)
+        if let Some(slot) = self.slot(&flow)
             && let Some(conn) = self.conn(family, slot)
         {
             let compat = service.map_or(&snapshot.compat, |service| &service.compat);
-            if opens(packet) && is_reused(conn, snapshot, compat) {
+            if self.is_over(conn, now) {
+                // Not swept yet. It must go: a flow has one entry.
+                self.end(family, slot, snapshot, now);
+            } else if opens(packet) && is_reused(conn, snapshot, compat) {
                 // The old entry still counts while the new real server is chosen.
                 shadowed = Some(slot);
             } else if snapshot.available(conn.real).is_some() {
                 return self.established(packet, slot, snapshot, now);
+            } else if !snapshot.serves(family) {
+                return Outcome::NotOurs;
             } else if !compat.expire_nodest_conn {
                 return Outcome::Drop(DropReason::RealServerGone);
             } else {
                 self.remove(family, slot, snapshot, now);
             }
         }
-        let (Some(hit), Some(service)) = (hit, service) else {
-            return Outcome::NotOurs;
-        };
-        if !may_open(packet, &service.compat) || packet.src_port == FTP_DATA_PORT {
-            return Outcome::NotOurs;
+        let taker = hit.zip(service).filter(|(_, service)| {
+            may_open(packet, &service.compat) && packet.src_port != FTP_DATA_PORT
+        });
+        let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
+        if let Some(slot) = shadowed {
+            self.remove(family, slot, snapshot, now);
         }
-        match self.choose(packet, &hit, service, snapshot, now) {
-            Ok(choice) => {
-                if let Some(slot) = shadowed {
-                    self.remove(family, slot, snapshot, now);
-                }
+        match taker.zip(choice) {
+            None => Outcome::NotOurs,
+            Some(((hit, service), Ok(choice))) => {
                 self.open(packet, &flow, &hit, service, choice, snapshot, now)
             }
-            Err(NoChoice::Nobody) if hit.ftp_data => Outcome::NotOurs,
-            Err(NoChoice::Nobody) => Outcome::Refuse,
+            Some(((hit, _), Err(NoChoice::Nobody))) if hit.ftp_data => Outcome::NotOurs,
+            Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
         }
     }
 

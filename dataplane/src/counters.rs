@@ -113,6 +113,8 @@ core_counters! {
     untracked,
     /// Connections in the table (a gauge).
     connections,
+    /// Bytes that the connection tables take (a gauge).
+    connection_bytes,
     /// Turns of the poll loop.
     turns,
     /// Turns that received something.

@@ -122,13 +122,16 @@ impl Path {
     fn handle(&mut self, snapshot: &Snapshot, frame: &mut impl Frame, at: Arrival) -> Verdict {
         let Some(port) = snapshot.port(at.port) else { return Verdict::Drop(DropReason::NotForUs) };
         if port.kernel_facing {
-            return self.from_kernel(port);
+            return Self::kernel_sends(port);
         }
-        match parse(frame.bytes()) {
+        let parsed = parse(frame.bytes());
+        if !matches!(parsed, Parsed::Malformed(_))
+            && let Some(reason) = self.not_ours(frame.bytes(), at.port)
+        {
+            return Verdict::Drop(reason);
+        }
+        match parsed {
             Parsed::Packet(packet) => {
-                if let Some(reason) = self.not_ours(frame.bytes(), at.port) {
-                    return Verdict::Drop(reason);
-                }
                 if packet.vlan.id() != port.vlan.id() {
                     return Verdict::Drop(DropReason::OtherVlan);
                 }
@@ -163,6 +166,10 @@ impl Path {
     ) -> Verdict {
         if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6) {
             return self.icmp(snapshot, frame, packet, at);
+        }
+        // IPVS balances only what was sent to this station alone.
+        if ethernet::destination(frame.bytes()).is_some_and(Mac::is_multicast) {
+            return self.to_kernel(snapshot, at.port, DropReason::NotForUs);
         }
         match self.bindings.bind(packet, snapshot, at.now) {
             Outcome::Forward { real, forwarding } => {
@@ -433,7 +440,7 @@ impl Path {
     }
 
     /// What the kernel sends leaves on the NIC port that it stands behind, as it is.
-    fn from_kernel(&self, port: &PortFacts) -> Verdict {
+    fn kernel_sends(port: &PortFacts) -> Verdict {
         match port.peer {
             Some(nic) => Verdict::Forward(nic),
             None => Verdict::Drop(DropReason::NotForUs),

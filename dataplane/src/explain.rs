@@ -71,6 +71,13 @@ pub struct Explanation {
     pub fate: Fate,
 }
 
+impl Explanation {
+    /// Whether the core that answers has the packet's connection.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self.fate, Fate::Real { because: Because::Connection { .. }, .. })
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "generation  {}", self.generation)?;

@@ -13,7 +13,7 @@ use crate::conn::Timeouts;
 use crate::forward::Forwarding;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::Routes;
-use crate::sched::{Scheduler, SchedulerFlags, Tables, wrr};
+use crate::sched::{Scheduler, SchedulerFlags, Tables, rr, wrr};
 use crate::table::ServiceReal;
 use crate::wire::{Addr, Family, Protocol, Vlan};
 
@@ -140,6 +140,8 @@ pub struct Service {
     pub list_epoch: u64,
     /// Hash tables of the scheduler.
     pub tables: Tables,
+    /// What was taken out of the list, for rr.
+    pub rr_removals: rr::Removals,
     /// What the list went through, for wrr.
     pub wrr_history: wrr::History,
     /// The switches for this service.
@@ -311,9 +313,23 @@ pub struct Snapshot {
     pub template_timeouts_s: Vec<u32>,
     /// The switches for what is of no service.
     pub compat: Compat,
+    /// Whether entries of removed real servers are to be looked for and ended
+    /// (`expire_nodest_conn`).
+    pub flushes_removed: bool,
 }
 
 impl Snapshot {
+    /// The switches for what belongs to this service, which may have been removed.
+    #[inline]
+    pub fn compat_of(&self, service: ServiceId) -> &Compat {
+        self.service(service).map_or(&self.compat, |service| &service.compat)
+    }
+
+    /// Whether there is any service for this family. Without one, IPVS is not asked at all.
+    pub fn serves(&self, family: Family) -> bool {
+        self.services.iter().flatten().any(|service| service.identity.family() == family)
+    }
+
     /// The service of that id.
     #[inline]
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::counters::CoreCounters;
 use crate::director::Director;
 use crate::ids::{NeighbourId, PortIndex};
-use crate::mailbox::{Answer, Mailbox, Query};
+use crate::mailbox::{Answer, Query};
 use crate::port::{Burst, Frame, Port};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -71,10 +71,6 @@ impl<P: Port> Worker<P> {
         self.shared.counters.get(self.core).map(|padded| &**padded)
     }
 
-    fn mailbox(&self) -> Option<&Mailbox> {
-        self.shared.mailboxes.get(self.core)
-    }
-
     /// The director inside, for tests and explanations.
     pub fn director(&self) -> &Director {
         &self.director
@@ -88,12 +84,13 @@ impl<P: Port> Worker<P> {
     /// One turn. Answers whether anything was received.
     pub fn turn(&mut self, now: Tick) -> bool {
         self.news(now);
+        // First what has waited, so that no later frame of a flow overtakes it.
+        if !self.held.is_empty() {
+            self.release(now);
+        }
         let mut received = 0;
         for index in 0..self.ports.len() {
             received += self.receive(index, now);
-        }
-        if !self.held.is_empty() {
-            self.release(now);
         }
         self.flush();
         self.clean(now);
@@ -286,6 +283,7 @@ impl<P: Port> Worker<P> {
             self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
             if let Some(counters) = self.counters() {
                 counters.connections.set(self.director.bindings().connections() as u64);
+                counters.connection_bytes.set(self.director.bindings().bytes() as u64);
             }
         }
         if self.sweep_credit > 0 {

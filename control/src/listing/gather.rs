@@ -127,20 +127,14 @@ pub fn template(
     now: Tick,
 ) -> Option<ConnectionRow> {
     let real = snapshot.real(view.real)?;
-    let (protocol, vip, vip_port) = match *scope {
-        Scope::Port { protocol, vip, vip_port } => (Some(protocol), vip, vip_port),
-        Scope::Mark { family, mark } => (None, address::of_mark(family, mark.0.get()), 0),
-    };
-    let real_port = if vip_port == 0 { 0 } else { real.port };
-    let (vip_port, real_port) =
-        if view.invalid { (INVALID_PORT, INVALID_PORT) } else { (vip_port, real_port) };
-    Some(bound_client(
-        protocol,
-        key.client,
-        Endpoint { address: vip, port: vip_port },
-        Endpoint { address: real.address, port: real_port },
-        (seconds_until(view.expires, now), view.assured),
-    ))
+    let mut side = VirtualSide::of_scope(scope);
+    let mut real = Endpoint { address: real.address, port: side.real_port(real) };
+    if view.invalid {
+        side.endpoint.port = INVALID_PORT;
+        real.port = INVALID_PORT;
+    }
+    let expires_s = seconds_until(view.expires, now);
+    Some(bound_client(key.client, &side, real, expires_s, view.assured))
 }
 
 /// The row of a client under `tracking: client`, of which the last packet came `idle_s`
@@ -155,33 +149,59 @@ pub fn client(
 ) -> Option<ConnectionRow> {
     let real = snapshot.real(snapshot.client_real(service, number)?)?;
     let service = snapshot.service(service)?;
-    let (protocol, vip, vip_port) = match service.identity {
-        Identity::Address { protocol, vip, vip_port } => (Some(protocol), vip, vip_port),
-        Identity::Mark { family, mark } => (None, address::of_mark(family, mark.0.get()), 0),
-    };
+    let side = VirtualSide::of_scope(&match service.identity {
+        Identity::Address { protocol, vip, vip_port } => Scope::Port { protocol, vip, vip_port },
+        Identity::Ports { protocol, vip, first, last } => {
+            Scope::Ports { protocol, vip, first, last }
+        }
+        Identity::Mark { family, mark } => Scope::Mark { family, mark },
+    });
+    let real = Endpoint { address: real.address, port: side.real_port(real) };
     let timeout_s = service.persistence.map_or(0, |persistence| persistence.timeout_s);
-    Some(bound_client(
-        protocol,
-        client,
-        Endpoint { address: vip, port: vip_port },
-        Endpoint { address: real.address, port: if vip_port == 0 { 0 } else { real.port } },
-        (timeout_s.saturating_sub(idle_s), false),
-    ))
+    Some(bound_client(client, &side, real, timeout_s.saturating_sub(idle_s), false))
+}
+
+/// What a template's key says of the virtual service, as IPVS lists it.
+struct VirtualSide {
+    protocol: Option<Protocol>,
+    endpoint: Endpoint,
+    one_port: bool,
+}
+
+impl VirtualSide {
+    fn of_scope(scope: &Scope) -> Self {
+        let (protocol, address, port, one_port) = match *scope {
+            Scope::Port { protocol, vip, vip_port } => {
+                (Some(protocol), vip, vip_port, vip_port != 0)
+            }
+            // IPVS has no such thing; the first port tells ranges apart.
+            Scope::Ports { protocol, vip, first, .. } => (protocol, vip, first, false),
+            Scope::Mark { family, mark } => {
+                (None, address::of_mark(family, mark.0.get()), 0, false)
+            }
+        };
+        Self { protocol, endpoint: Endpoint { address, port }, one_port }
+    }
+
+    /// The real server's port, where the template is for one port.
+    fn real_port(&self, real: &Real) -> u16 {
+        if self.one_port { real.port } else { 0 }
+    }
 }
 
 fn bound_client(
-    protocol: Option<Protocol>,
     client: ClientKey,
-    virtual_side: Endpoint,
+    side: &VirtualSide,
     real: Endpoint,
-    (expires_s, assured): (u32, bool),
+    expires_s: u32,
+    assured: bool,
 ) -> ConnectionRow {
     ConnectionRow {
-        protocol,
+        protocol: side.protocol,
         expires_s,
         state: if assured { "ASSURED" } else { "NONE" },
         client: Endpoint { address: Addr::from(client.address()), port: 0 },
-        virtual_side,
+        virtual_side: side.endpoint,
         real,
         engine: None,
         template: true,

@@ -311,11 +311,8 @@ impl Neighbour {
     fn reach(&mut self, mac: Mac, settings: &Settings, now: u64) {
         self.state = State::Reachable { mac };
         self.open_until = 0;
-        let fresh_ms = if self.watched {
-            self.refresh_ms(settings)
-        } else {
-            u64::from(settings.reachable_ms)
-        };
+        let fresh_ms =
+            if self.watched { self.refresh_ms(settings) } else { u64::from(settings.reachable_ms) };
         self.due = now.saturating_add(fresh_ms.max(1));
     }
 
@@ -332,20 +329,30 @@ impl Neighbour {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { reachable_ms: 30_000, retransmit_ms: 1_000, retries: 3, entries: 16, announcements: 2 };
+    const SETTINGS: Settings = Settings {
+        reachable_ms: 30_000,
+        retransmit_ms: 1_000,
+        retries: 3,
+        entries: 16,
+        announcements: 2,
+    };
     const MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
     const OTHER: Mac = Mac([2, 0, 0, 0, 1, 2]);
 
     fn watched() -> Neighbour {
-        let mut neighbour =
-            Neighbour::new(NeighbourId(7), PortIndex(0), Addr::v4(0xC612_0A0B), 0);
+        let mut neighbour = Neighbour::new(NeighbourId(7), PortIndex(0), Addr::v4(0xC612_0A0B), 0);
         neighbour.watch(None, &SETTINGS, 0);
         neighbour
     }
 
     fn reply(mac: Mac) -> Heard {
-        Heard { port: PortIndex(0), address: Addr::v4(0xC612_0A0B), mac, reply: true, unicast: true }
+        Heard {
+            port: PortIndex(0),
+            address: Addr::v4(0xC612_0A0B),
+            mac,
+            reply: true,
+            unicast: true,
+        }
     }
 
     #[test]

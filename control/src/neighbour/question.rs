@@ -94,8 +94,7 @@ mod tests {
     fn a_solicitation_is_valid_by_rfc_4861_both_ways() {
         let target = Ipv6Addr::new(0x2001, 0xDB8, 0x10, 0, 0, 0, 0xAB, 0xCDEF);
         let group = ndp::solicited_node(target);
-        let ways =
-            [(None, group, ndp::group_mac(group)), (Some(STATION), target, STATION)];
+        let ways = [(None, group, ndp::group_mac(group)), (Some(STATION), target, STATION)];
         for (to, dst, mac) in ways {
             let frame = question(&face(Vlan::tagged(10)), target.into(), to).unwrap();
             let Parsed::Packet(packet) = parse(&frame) else { panic!("{frame:?}") };

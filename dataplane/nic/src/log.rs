@@ -15,12 +15,27 @@ const FOREIGN: [&str; 3] = ["EAL:", "libbpf:", "libxdp:"];
 /// Lines kept.
 const KEPT: usize = 256;
 
+/// How lines begin that never say what went wrong.
+const CHATTER: [&str; 8] = [
+    "EAL: Detected",
+    "EAL: Static memory",
+    "EAL: Multi-process",
+    "EAL: Physical addresses",
+    "EAL: Selected IOVA",
+    "EAL: VFIO support",
+    "EAL: No free",
+    "EAL: Bus (",
+];
+
 struct Log {
     lines: VecDeque<String>,
+    /// The lines since the current step began.
+    step: Vec<String>,
     partial: String,
 }
 
-static LOG: Mutex<Log> = Mutex::new(Log { lines: VecDeque::new(), partial: String::new() });
+static LOG: Mutex<Log> =
+    Mutex::new(Log { lines: VecDeque::new(), step: Vec::new(), partial: String::new() });
 
 fn log() -> MutexGuard<'static, Log> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,14 +63,22 @@ pub(crate) fn capture() -> Result<(), NicError> {
     Err(NicError::Eal { detail: Detail("no stream for its log".to_owned()) })
 }
 
-/// The last line, for the end of an error's sentence.
-pub(crate) fn last_line() -> Detail {
-    Detail(log().lines.back().cloned().unwrap_or_default())
+/// What is logged from here on belongs to another step than what was logged before.
+pub(crate) fn begin_step() {
+    log().step.clear();
 }
 
-/// Whether a line contains this text.
+/// The step's line that says most: drivers give the cause first, what called them follows.
+pub(crate) fn cause() -> Detail {
+    let log = log();
+    let chatter = |line: &str| CHATTER.iter().any(|begin| line.starts_with(begin));
+    let line = log.step.iter().find(|line| !chatter(line)).or(log.step.last());
+    Detail(line.cloned().unwrap_or_default())
+}
+
+/// Whether a line of the step contains this text.
 pub(crate) fn mentions(text: &str) -> bool {
-    log().lines.iter().any(|line| line.contains(text))
+    log().step.iter().any(|line| line.contains(text))
 }
 
 unsafe extern "C" fn sink(text: *const c_char, length: usize) {
@@ -79,6 +102,9 @@ fn append(text: &str) {
                 log.lines.pop_front();
             }
             log.lines.push_back(line.clone());
+            if log.step.len() < KEPT {
+                log.step.push(line.clone());
+            }
             complete.push(line);
         }
     }
@@ -146,15 +172,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_become_lines_and_only_the_last_are_kept() {
-        append("EAL: half ");
-        append("a line\nEAL: and another\n\n");
-        assert_eq!(last_line(), Detail("EAL: and another".to_owned()));
+    fn pieces_become_lines_and_a_step_has_one_cause() {
+        append("EAL: Selected half ");
+        append("a line\ndriver: the cause\nvdev: the consequence\n\n");
+        assert_eq!(cause(), Detail("driver: the cause".to_owned()));
         assert!(mentions("half a line"));
+        begin_step();
+        assert_eq!(cause(), Detail::default());
+        assert!(!mentions("half a line"));
+        append("EAL: Detected CPU lcores: 2\n");
+        assert_eq!(cause(), Detail("EAL: Detected CPU lcores: 2".to_owned()));
         for n in 0..2 * KEPT {
             append(&format!("line {n}\n"));
         }
         assert_eq!(dpdk_log().len(), KEPT);
-        assert!(!mentions("half a line"));
     }
 }

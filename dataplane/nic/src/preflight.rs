@@ -46,7 +46,7 @@ pub(crate) fn check(config: &NicConfig) -> Result<(), NicError> {
     cores(config)?;
     mbufs(config)?;
     memory(config)?;
-    runtime_directory()?;
+    runtime_is_writable()?;
     config.ports.iter().try_for_each(device)
 }
 
@@ -232,16 +232,21 @@ fn free_hugepages() -> u64 {
     sizes.flatten().filter_map(free).sum()
 }
 
-/// Where DPDK keeps its lock, by DPDK's own rules; must be writable.
-fn runtime_directory() -> Result<(), NicError> {
+/// The directory of this user's runtime files, by DPDK's own rules.
+pub(crate) fn runtime_directory() -> PathBuf {
     // SAFETY: only reads the process's user.
     let root = unsafe { libc::getuid() } == 0;
-    let base = match (env::var_os("RUNTIME_DIRECTORY"), env::var_os("XDG_RUNTIME_DIR")) {
+    match (env::var_os("RUNTIME_DIRECTORY"), env::var_os("XDG_RUNTIME_DIR")) {
         (Some(folder), _) => PathBuf::from(folder),
         (None, _) if root => PathBuf::from("/var/run"),
         (None, Some(folder)) => PathBuf::from(folder),
         (None, None) => PathBuf::from("/tmp"),
-    };
+    }
+}
+
+/// DPDK keeps its lock there, so it must be writable.
+fn runtime_is_writable() -> Result<(), NicError> {
+    let base = runtime_directory();
     let dpdk = base.join("dpdk");
     let directory = if dpdk.exists() { dpdk } else { base };
     if accessible(&directory, libc::W_OK | libc::X_OK) {

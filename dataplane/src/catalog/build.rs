@@ -7,7 +7,7 @@ use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::Routes;
-use crate::sched::{Tables, wrr};
+use crate::sched::{Tables, rr, wrr};
 use crate::snapshot::{
     HostAddress, Hosts, Identity, NextHop, PortFacts, Real, Scope, Service, Snapshot,
 };
@@ -34,6 +34,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         scheduler_epoch: 0,
         list_epoch: 0,
         tables: Tables::None,
+        rr_removals: rr::Removals::default(),
         wrr_history: wrr::History::default(),
         compat: spec.compat,
     }
@@ -56,6 +57,7 @@ impl ServiceEntry {
             scheduler_epoch: self.scheduler_epoch,
             list_epoch: self.list_epoch,
             tables: Tables::build(self.spec.scheduler, &weights),
+            rr_removals: self.rr_removals.clone(),
             wrr_history: self.wrr_history.clone(),
             ..empty_service(id, &self.spec)
         });
@@ -194,7 +196,14 @@ impl Catalog {
             client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
+            flushes_removed: self.flushes_removed(),
         })
+    }
+
+    fn flushes_removed(&self) -> bool {
+        let services = self.services.iter().flatten().map(|entry| &entry.spec.compat);
+        let told = services.chain([&self.compat]).any(|compat| compat.expire_nodest_conn);
+        told && self.reals.iter().flatten().any(|entry| !entry.real.available)
     }
 
     fn rules(&self) -> Vec<Rule> {

@@ -22,7 +22,7 @@ use spec::{RealSpec, Selector, ServiceSpec, Site};
 use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
 use crate::ids::{Generation, RealId, ScopeId, ServiceId};
-use crate::sched::wrr;
+use crate::sched::{rr, wrr};
 use crate::shared::Shared;
 use crate::snapshot::{Identity, Member, Real, Scope, Service};
 use crate::wire::Addr;
@@ -65,6 +65,7 @@ struct ServiceEntry {
     members: Vec<Member>,
     scheduler_epoch: u64,
     list_epoch: u64,
+    rr_removals: rr::Removals,
     wrr_history: wrr::History,
     timeout_index: u8,
     built: Arc<Service>,
@@ -192,6 +193,7 @@ impl Catalog {
             members: Vec::new(),
             scheduler_epoch: epoch,
             list_epoch: epoch,
+            rr_removals: rr::Removals::default(),
             wrr_history: wrr::History::default(),
             timeout_index,
         };
@@ -307,6 +309,9 @@ impl Catalog {
     ) -> Result<(), Refused> {
         let (service, id) = self.find_real(identity, address, port)?;
         let (_, entry) = self.entry_mut(identity)?;
+        if let Some(gone) = entry.members.iter().find(|member| member.real == id).copied() {
+            entry.rr_removals.record(entry.list_epoch, &entry.members, gone);
+        }
         entry.members.retain(|member| member.real != id);
         self.retire(id);
         self.rebuild(service, true);

@@ -13,7 +13,7 @@ mod fo;
 mod lc;
 mod nq;
 mod ovf;
-mod rr;
+pub mod rr;
 mod sed;
 mod sh;
 mod wlc;
@@ -238,7 +238,7 @@ impl State {
             self.scheduler_epoch = service.scheduler_epoch;
         } else if self.list_epoch != service.list_epoch {
             match &mut self.cursor {
-                Cursor::Rr(cursor) => cursor.follow(&service.members),
+                Cursor::Rr(cursor) => cursor.follow(&service.rr_removals, self.list_epoch),
                 Cursor::Wrr(cursor) => cursor.follow(service.wrr_history.since(self.list_epoch)),
                 Cursor::None => {}
             }

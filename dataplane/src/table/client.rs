@@ -151,7 +151,7 @@ pub struct ClientTable {
 
 impl ClientTable {
     /// A table and one seat for each of its cores. `key` must be secret and random. An IPv4
-    /// client takes 14 bytes, an IPv6 one 48.
+    /// client takes 16 bytes, an IPv6 one 64.
     pub fn new(sizes: Sizes, key: [u64; 2]) -> (Arc<Self>, Vec<ClientSeat>) {
         let shards = sizes.shards.clamp(1, Value::MAX_CORES) as usize;
         let table = Self {
@@ -355,8 +355,8 @@ mod tests {
             assert_eq!(table.lookup(&other, 9), None);
 
             let hit = table.lookup(&probe, 20).unwrap();
-            assert_eq!(table.rebind(&probe, hit, two).map(|hit| hit.real), Some(two));
-            assert_eq!(table.rebind(&probe, hit, one).map(|hit| hit.real), Some(two));
+            assert_eq!(table.rebind(&probe, hit, two).map(|rebound| rebound.hit.real), Some(two));
+            assert_eq!(table.rebind(&probe, hit, one).map(|rebound| rebound.hit.real), Some(two));
 
             let mut freed = Vec::new();
             let mut turn = |age| {

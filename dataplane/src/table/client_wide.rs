@@ -95,7 +95,7 @@ impl<'a> WideWindow<'a> {
 impl Window for WideWindow<'_> {
     type Bound = Hit;
     const WAYS: usize = V6::WAYS;
-    const FIRST_FIT: bool = true;
+    const FIRST_IF_FREE: usize = 2;
 
     fn slots(&self) -> usize {
         self.places.buckets() * V6::WAYS
@@ -109,7 +109,7 @@ impl Window for WideWindow<'_> {
             (Whose::Free | Whose::Other, _) => Seen::Other,
             (Whose::This, _) if word.load(Ordering::Acquire) == 0 => Seen::Tentative,
             // Never empty again, so no hit means dead.
-            (Whose::This, _) => hit(word, slot, self.age_now).map_or(Seen::Other, Seen::Bound),
+            (Whose::This, _) => hit(word, slot, self.age_now).map_or(Seen::Dead, Seen::Bound),
         }
     }
 

@@ -15,6 +15,8 @@ mod counters;
 mod grace;
 mod hash;
 mod key;
+#[cfg(all(test, not(loom)))]
+mod laws;
 mod life;
 mod seat;
 mod segments;
