@@ -58,6 +58,9 @@ pub struct Check {
     /// The configuration.
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub file: PathBuf,
+    /// The same, as `director run` takes it.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
 }
 
 /// How to reach the running director.

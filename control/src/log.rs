@@ -3,7 +3,10 @@
 use std::io;
 
 use tracing::Level;
-use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::model::{Log, LogFormat, LogLevel};
 
@@ -17,14 +20,14 @@ pub fn start(log: &Log, verbose: bool) {
         LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_timer(SystemTime);
-    // Started once; a second start (in tests) keeps the first.
-    let _ = match log.format {
-        LogFormat::Text => lines.with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
+    // The steps by which DPDK comes up are of interest only when something is wrong.
+    let quiet = if level > Level::INFO { level } else { Level::WARN };
+    let filter = Targets::new().with_default(level).with_target("capsule", quiet);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = match log.format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
+    // Started once; a second start (in tests) keeps the first.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
 }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
                 error.exit_code()
             }
         },
-        Command::Check(args) => match run::check(&args.file) {
+        Command::Check(args) => match run::check(args.config.as_deref().unwrap_or(&args.file)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problems) => {
                 complain(&problems.to_string());

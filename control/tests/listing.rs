@@ -264,6 +264,7 @@ fn one_service_is_listed_without_the_line_of_the_version() {
 
 #[test]
 fn services_and_real_servers_are_sorted_as_recorded() {
+    // Where no addresses stand in a circle, the order does not depend on where they stood.
     for (name, text) in of_kind("ln") {
         let expected = read_listing(&text, Style::Default);
         let mut listing = expected.clone();

@@ -132,10 +132,12 @@ fn holes(key: fn(u32) -> TemplateKey, opening: u32, joins: bool) {
     let mut owner = seats.remove(0);
     assert_eq!(sweep(&table, &mut owner, LATE).len(), 1);
     sweep(&table, &mut owner, LATE);
+    table.quiescent(&mut owner);
     seats.iter_mut().for_each(|seat| table.quiescent(seat));
     let sweeper = Arc::clone(&table);
     let sweeps = thread::spawn(move || {
-        sweep(&sweeper, &mut owner, LATE);
+        // Reclaims first; one bucket of walking is enough.
+        sweeper.sweep(&mut owner, LATE, 1, |_| {});
         joins.then(|| insert_real(&sweeper, key(SLOTS), 3, LATE))
     });
     all_agree(&table, key(SLOTS), LATE, seats, move || sweeps.join().unwrap());
@@ -143,23 +145,24 @@ fn holes(key: fn(u32) -> TemplateKey, opening: u32, joins: bool) {
 
 #[test]
 fn two_cores_that_find_different_holes_agree() {
-    // The second hole may come before the first in window order or after it.
-    for opening in 0..7 {
-        check(3, move || holes(v4, opening, false));
-    }
+    check(2, || holes(v4, 0, false));
+}
+
+#[test]
+fn two_cores_that_find_different_holes_in_the_other_order_agree() {
+    check(2, || holes(v4, 6, false));
 }
 
 #[test]
 fn two_cores_that_find_different_ipv6_holes_agree() {
-    for opening in [0, 3, 6] {
-        check(2, move || holes(|number| v6(u128::from(number) << 3), opening, false));
-    }
+    check(1, || holes(|number| v6(u128::from(number) << 3), 0, false));
+    check(1, || holes(|number| v6(u128::from(number) << 3), 6, false));
 }
 
 #[test]
 fn three_cores_that_find_different_holes_agree() {
-    for opening in 0..7 {
-        check(2, move || holes(v4, opening, true));
+    for opening in [0, 6] {
+        check(1, move || holes(v4, opening, true));
     }
 }
 

@@ -135,6 +135,9 @@ mod tests {
         assert_eq!(sorted(&circle), ["10.0.0.1", "100.0.0.1", "200.0.0.1"]);
         let other = ["200.0.0.1", "100.0.0.1", "10.0.0.1"];
         assert_eq!(sorted(&other), ["200.0.0.1", "10.0.0.1", "100.0.0.1"]);
+        // Recorded: this is the kernel's list, head first, and ipvsadm prints it so.
+        let recorded = ["10.255.255.1", "127.0.0.1", "172.16.0.11"];
+        assert_eq!(sorted(&recorded), recorded);
     }
 
     #[test]

@@ -34,8 +34,7 @@ struct Log {
     partial: String,
 }
 
-static LOG: Mutex<Log> =
-    Mutex::new(Log { lines: VecDeque::new(), step: Vec::new(), partial: String::new() });
+static LOG: Mutex<Log> = Mutex::new(Log::new());
 
 fn log() -> MutexGuard<'static, Log> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,46 +67,59 @@ pub(crate) fn begin_step() {
     log().step.clear();
 }
 
-/// The step's line that says most: drivers give the cause first, what called them follows.
+/// The step's line that says most, for the end of an error's sentence.
 pub(crate) fn cause() -> Detail {
-    let log = log();
-    let chatter = |line: &str| CHATTER.iter().any(|begin| line.starts_with(begin));
-    let line = log.step.iter().find(|line| !chatter(line)).or(log.step.last());
-    Detail(line.cloned().unwrap_or_default())
+    log().cause()
 }
 
 /// Whether a line of the step contains this text.
 pub(crate) fn mentions(text: &str) -> bool {
-    log().step.iter().any(|line| line.contains(text))
+    log().mentions(text)
+}
+
+impl Log {
+    const fn new() -> Self {
+        Self { lines: VecDeque::new(), step: Vec::new(), partial: String::new() }
+    }
+
+    /// Takes a piece of text and answers with the lines that it completes.
+    fn append(&mut self, text: &str) -> Vec<String> {
+        let mut complete = Vec::new();
+        self.partial.push_str(text);
+        while let Some(end) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=end).collect();
+            let line = line.trim().to_owned();
+            if line.is_empty() {
+                continue;
+            }
+            if self.lines.len() == KEPT {
+                self.lines.pop_front();
+            }
+            self.lines.push_back(line.clone());
+            if self.step.len() < KEPT {
+                self.step.push(line.clone());
+            }
+            complete.push(line);
+        }
+        complete
+    }
+
+    /// Drivers give the cause first; what those say that called them follows.
+    fn cause(&self) -> Detail {
+        let chatter = |line: &str| CHATTER.iter().any(|begin| line.starts_with(begin));
+        let line = self.step.iter().find(|line| !chatter(line)).or(self.step.last());
+        Detail(line.cloned().unwrap_or_default())
+    }
+
+    fn mentions(&self, text: &str) -> bool {
+        self.step.iter().any(|line| line.contains(text))
+    }
 }
 
 unsafe extern "C" fn sink(text: *const c_char, length: usize) {
     // SAFETY: the C library hands over `length` readable bytes.
     let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
-    append(&String::from_utf8_lossy(bytes));
-}
-
-fn append(text: &str) {
-    let mut complete = Vec::new();
-    {
-        let mut log = log();
-        log.partial.push_str(text);
-        while let Some(end) = log.partial.find('\n') {
-            let line: String = log.partial.drain(..=end).collect();
-            let line = line.trim().to_owned();
-            if line.is_empty() {
-                continue;
-            }
-            if log.lines.len() == KEPT {
-                log.lines.pop_front();
-            }
-            log.lines.push_back(line.clone());
-            if log.step.len() < KEPT {
-                log.step.push(line.clone());
-            }
-            complete.push(line);
-        }
-    }
+    let complete = log().append(&String::from_utf8_lossy(bytes));
     for line in complete {
         tracing::debug!(target: "dpdk", "{line}");
     }
@@ -173,18 +185,20 @@ mod tests {
 
     #[test]
     fn pieces_become_lines_and_a_step_has_one_cause() {
-        append("EAL: Selected half ");
-        append("a line\ndriver: the cause\nvdev: the consequence\n\n");
-        assert_eq!(cause(), Detail("driver: the cause".to_owned()));
-        assert!(mentions("half a line"));
-        begin_step();
-        assert_eq!(cause(), Detail::default());
-        assert!(!mentions("half a line"));
-        append("EAL: Detected CPU lcores: 2\n");
-        assert_eq!(cause(), Detail("EAL: Detected CPU lcores: 2".to_owned()));
+        let mut log = Log::new();
+        assert!(log.append("EAL: Selected IOVA half ").is_empty());
+        let complete = log.append("a line\ndriver: the cause\nvdev: the consequence\n\n");
+        assert_eq!(complete.len(), 3);
+        assert_eq!(log.cause(), Detail("driver: the cause".to_owned()));
+        assert!(log.mentions("half a line"));
+        log.step.clear();
+        assert_eq!(log.cause(), Detail::default());
+        assert!(!log.mentions("half a line"));
+        log.append("EAL: Detected CPU lcores: 2\n");
+        assert_eq!(log.cause(), Detail("EAL: Detected CPU lcores: 2".to_owned()));
         for n in 0..2 * KEPT {
-            append(&format!("line {n}\n"));
+            log.append(&format!("line {n}\n"));
         }
-        assert_eq!(dpdk_log().len(), KEPT);
+        assert_eq!((log.lines.len(), log.step.len()), (KEPT, KEPT));
     }
 }

@@ -208,7 +208,13 @@ fn memory(config: &NicConfig) -> Result<(), NicError> {
         if have_mib < need_mib {
             return Err(NicError::TooLittleMemory { mbufs, need_mib, have_mib });
         }
-        return Ok(());
+        return match available_mib() {
+            Some(most) if most < have_mib => {
+                let allowed = format!("at most the {most} MiB that this machine has left");
+                Err(out_of_range("memory.mib", have_mib.to_string(), &allowed))
+            }
+            _ => Ok(()),
+        };
     }
     let need_mib = need_mib.max(u64::from(config.memory.mib));
     let free_mib = free_hugepages() / MIB;
@@ -218,6 +224,13 @@ fn memory(config: &NicConfig) -> Result<(), NicError> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mounted = mounts.lines().any(|l| l.split_whitespace().nth(2) == Some("hugetlbfs"));
     if mounted { Ok(()) } else { Err(NicError::NoHugetlbfs) }
+}
+
+/// MiB that the kernel could hand out now; `None` where it does not tell.
+fn available_mib() -> Option<u64> {
+    let memory = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
 /// Bytes of free hugepages of all sizes.

@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dataplane::catalog::Catalog;
-use dataplane::compat::{Compat, TtlPolicy};
+use dataplane::compat::Compat;
 use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
 use dataplane::ids::PortIndex;
@@ -44,8 +44,8 @@ use dataplane::timer::TimerRule;
 use dataplane::worker::Worker;
 
 use super::packet::{self, Builder};
-pub use command::Command;
-pub use place::{KERNEL_PORT, Layout, client_address, real_mac, socket};
+pub use command::{Command, identity};
+pub use place::{KERNEL_PORT, Layout, client_address, core_of, real_address, real_mac, socket};
 pub use seen::Seen;
 
 /// How a laboratory is built.
@@ -95,6 +95,8 @@ pub struct Lab {
     pub stuck: Vec<usize>,
     /// Whether retired snapshots are taken back after every step.
     pub collects_retired: bool,
+    /// Real servers whose MAC addresses nobody knows yet.
+    pub unknown: Vec<u16>,
     /// Switches for services to come.
     pub compat: Compat,
     next_port: u16,
@@ -198,6 +200,7 @@ impl Lab {
             now: Tick::from_secs(1),
             stuck: Vec::new(),
             collects_retired: true,
+            unknown: Vec::new(),
             compat: Compat::default(),
             next_port: 10_000,
             fed: 0,
@@ -272,10 +275,17 @@ impl Lab {
     /// Tells the cores the MAC addresses of all stations that the layout has.
     pub fn resolve_known(&mut self) {
         for (_, address, id) in self.shared.neighbours.list() {
-            if self.shared.neighbours.mac(id).is_none() {
-                self.shared.neighbours.set(id, self.setup.layout.mac_of(address));
+            let Some(number) = place::number_at(address) else { continue };
+            if !self.unknown.contains(&number) && self.shared.neighbours.mac(id).is_none() {
+                self.shared.neighbours.set(id, Some(real_mac(number)));
             }
         }
+    }
+
+    /// The MAC address of a real server becomes known.
+    pub fn learn(&mut self, number: u16) {
+        self.unknown.retain(|unknown| *unknown != number);
+        self.resolve_known();
     }
 
     /// Client number so-and-so.
@@ -341,6 +351,12 @@ impl Lab {
         let sent = self.collect(core);
         self.check();
         sent
+    }
+
+    /// One turn on the first core for so many frames that a test put on its wires itself.
+    pub fn feed_nothing(&mut self, waiting: u64) -> Vec<(PortIndex, Vec<u8>)> {
+        self.fed += waiting;
+        self.feed(0, PortIndex(0), &[])
     }
 
     /// One turn on every core; answers what left.
@@ -438,11 +454,6 @@ impl Lab {
         states.sort_unstable();
         states
     }
-}
-
-/// Ends connections' wait for their time: TTL policy for tests of direct routing.
-pub fn keep_ttl(compat: &mut Compat) {
-    compat.ttl = TtlPolicy::Keep;
 }
 
 /// Picks in one line, as the golden vectors are written.

@@ -63,7 +63,18 @@ impl Scheduler {
     pub fn flags(&self) -> HashFlags {
         match self {
             Scheduler::Sh(flags) | Scheduler::Mh(flags) => *flags,
-            _ => HashFlags::default(),
+            Scheduler::Rr
+            | Scheduler::Wrr
+            | Scheduler::Lc
+            | Scheduler::Wlc
+            | Scheduler::Lblc
+            | Scheduler::Lblcr
+            | Scheduler::Dh
+            | Scheduler::Sed
+            | Scheduler::Nq
+            | Scheduler::Fo
+            | Scheduler::Ovf
+            | Scheduler::Twos => HashFlags::default(),
         }
     }
 }

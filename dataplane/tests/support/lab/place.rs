@@ -8,7 +8,7 @@ use dataplane::route::Route;
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Vlan};
 
-use crate::support::packet::{CLIENT_MAC, DIRECTOR_MAC, describe, transport_of};
+use crate::support::packet::{DIRECTOR_MAC, transport_of};
 
 /// The port that faces the kernel, in [`Layout::KernelFacing`].
 pub const KERNEL_PORT: PortIndex = PortIndex(1);
@@ -85,13 +85,6 @@ impl Layout {
         Site { ports, routes }
     }
 
-    /// The MAC address of the station with this address; `None` where there is none.
-    pub fn mac_of(self, address: Addr) -> Option<Mac> {
-        let number = (1..=999).find(|n| {
-            real_address(*n, !address.is_v4()) == Some(address)
-        })?;
-        Some(real_mac(number))
-    }
 }
 
 fn addr(text: &str) -> Addr {
@@ -118,6 +111,11 @@ pub fn real_address(number: u16, v6: bool) -> Option<Addr> {
             Some(IpAddr::V4(Ipv4Addr::new(198, 18, 10, low)).into())
         }
     }
+}
+
+/// The number of the real server with this address.
+pub fn number_at(address: Addr) -> Option<u16> {
+    (1..=999).find(|number| real_address(*number, !address.is_v4()) == Some(address))
 }
 
 /// A real server's MAC address.

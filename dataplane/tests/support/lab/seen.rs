@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use dataplane::compat::TtlPolicy;
 use dataplane::counters::CoreTotals;
 use dataplane::ids::PortIndex;
 use dataplane::verdict::DropReason;
 
 use super::place::{KERNEL_PORT, Layout, number_of};
-use super::{Lab, TtlPolicy};
-use crate::support::packet::{self, CLIENT_MAC, DIRECTOR_MAC, describe, transport_of};
+use super::Lab;
+use crate::support::packet::{self, DIRECTOR_MAC, describe, transport_of};
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
