@@ -117,7 +117,9 @@ pub struct Call {
 #[derive(Debug, Error)]
 pub enum SocketError {
     /// Another director listens there.
-    #[error("a director is running already with the socket {0}; stop it, or give this one another --socket")]
+    #[error(
+        "a director is running already with the socket {0}; stop it, or give this one another --socket"
+    )]
     Taken(PathBuf),
     /// The folder or the socket could not be made.
     #[error("cannot listen on {path}: {error}; give a path in a folder that you may write to")]
@@ -128,7 +130,9 @@ pub enum SocketError {
         error: io::Error,
     },
     /// Nobody listens.
-    #[error("no director answers on {path} ({error}); is it running? Another socket is named with --socket")]
+    #[error(
+        "no director answers on {path} ({error}); is it running? Another socket is named with --socket"
+    )]
     Unreachable {
         /// The path.
         path: PathBuf,

@@ -32,6 +32,29 @@ pub struct Plan {
     pub compat: Compat,
 }
 
+/// What the configuration may say and this version cannot do yet, each in a sentence. Not
+/// to be taken over: a service would behave otherwise than its file says.
+pub fn unsupported(model: &Model) -> Vec<String> {
+    let mut said = Vec::new();
+    for service in &model.services {
+        let name = service.scheduler.name();
+        if Scheduler::by_name(name).is_none() {
+            said.push(format!("services.{}: scheduler {name} is not built into this version", service.name));
+        }
+        for real in &service.real_servers {
+            if !matches!(real.forwarding, model::Forwarding::Route | model::Forwarding::Local) {
+                said.push(format!(
+                    "services.{}: {}: forwarding {} is not built into this version; use route",
+                    service.name,
+                    real.address,
+                    real.forwarding.name()
+                ));
+            }
+        }
+    }
+    said
+}
+
 /// The plan of a configuration.
 pub fn plan(model: &Model) -> Plan {
     let compat = compat(model);
@@ -105,7 +128,9 @@ fn identity(service: &model::Service) -> Identity {
         (Some(protocol), VipPorts::One(_) | VipPorts::All) => {
             Identity::Address { protocol, vip, vip_port: selector.vip_ports.single() }
         }
-        (protocol, _) => Identity::Ports { protocol, vip, first: *ports.start(), last: *ports.end() },
+        (protocol, _) => {
+            Identity::Ports { protocol, vip, first: *ports.start(), last: *ports.end() }
+        }
     }
 }
 
@@ -177,10 +202,14 @@ fn real(real: &model::RealServer) -> RealSpec {
 /// each followed at the end by the kernel-facing ports in the same order.
 pub fn site(model: &Model) -> Site {
     let nics = model.ports.len();
-    let with_kernel: Vec<usize> =
-        (0..nics).filter(|nic| model.ports.get(*nic).is_some_and(|p| p.kernel_port.is_some())).collect();
+    let with_kernel: Vec<usize> = (0..nics)
+        .filter(|nic| model.ports.get(*nic).is_some_and(|p| p.kernel_port.is_some()))
+        .collect();
     let kernel_index = |nic: usize| {
-        with_kernel.iter().position(|other| *other == nic).map(|place| PortIndex((nics + place) as u8))
+        with_kernel
+            .iter()
+            .position(|other| *other == nic)
+            .map(|place| PortIndex((nics + place) as u8))
     };
     let mut site = Site::default();
     for (index, port) in model.ports.iter().enumerate() {

@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_an_example() {
-        let problem = |flow: &str, flags: &str| FlowText::parse(flow, flags).unwrap_err().to_string();
+        let problem =
+            |flow: &str, flags: &str| FlowText::parse(flow, flags).unwrap_err().to_string();
         assert!(problem("hello", "S").contains("write 'tcp"));
         assert!(problem("tcp a b -> 198.18.0.1:1", "S").contains("is no packet"));
         assert!(problem("icmp 198.18.0.5:1 -> 198.18.0.1:1", "S").contains("tcp, udp or sctp"));

@@ -40,11 +40,16 @@ pub enum RunError {
     /// The control socket could not be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
+    /// The configuration asks for what this version cannot do.
+    #[error("{0}")]
+    Unsupported(String),
     /// The services do not fit.
     #[error("the configuration cannot be taken over: {0}")]
     Refused(#[from] Refused),
     /// A core of the configuration is not there.
-    #[error("core {core} does not exist: this machine has cores {have}; change ports.cores or main_core")]
+    #[error(
+        "core {core} does not exist: this machine has cores {have}; change ports.cores or main_core"
+    )]
     NoSuchCore {
         /// The core.
         core: usize,
@@ -65,7 +70,7 @@ impl RunError {
     /// 1: the configuration was refused; 2: the director could not start.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(1),
+            Self::Config(_) | Self::Unsupported(_) => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }
@@ -76,12 +81,19 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let model = config::load(&args.config)?;
     crate::log::start(&model.log, args.verbose);
     check_cores(&model)?;
+    let unsupported = compile::unsupported(&model);
+    if !unsupported.is_empty() {
+        return Err(RunError::Unsupported(unsupported.join("\n")));
+    }
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
     let mut nic = nic::open(&compile::nic_config(&model))?;
     pin(usize::from(model.main_core.0));
     for port in nic.ports() {
-        info!("port {} is {} ({}), MAC {}, {} queue(s)", port.name, port.device, port.driver, port.mac, port.rx_queues);
+        info!(
+            "port {} is {} ({}), MAC {}, {} queue(s)",
+            port.name, port.device, port.driver, port.mac, port.rx_queues
+        );
         if !port.link_up {
             warn!("port {} has no link; packets flow as soon as it is up", port.name);
         }
@@ -154,8 +166,10 @@ fn pin(core: usize) {
 
 fn signals() -> Result<Signals, RunError> {
     let signals = Signals::default();
-    let failed =
-        |error: std::io::Error| RunError::System { what: "a signal handler", error: error.to_string() };
+    let failed = |error: std::io::Error| RunError::System {
+        what: "a signal handler",
+        error: error.to_string(),
+    };
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&signals.stop)).map_err(failed)?;
     }
@@ -198,8 +212,7 @@ fn workers(
         let surroundings =
             Surroundings { macs: macs.clone(), answers_per_second: ANSWERS_PER_SECOND };
         let index = seat.templates.core() as usize;
-        let director =
-            Director::new(Arc::clone(shared), Arc::clone(snapshot), seat, surroundings);
+        let director = Director::new(Arc::clone(shared), Arc::clone(snapshot), seat, surroundings);
         let mut worker = Worker::new(index, director, queues, held);
         let stop = Arc::clone(stop);
         turns.push((
@@ -240,13 +253,19 @@ fn print_totals(totals: &CoreTotals, nic: &nic::Totals) {
         }
     }
     for port in &nic.stats.ports {
-        println!("port {}: received {}, sent {}, missed {}", port.name, port.ipackets, port.opackets, port.imissed);
+        println!(
+            "port {}: received {}, sent {}, missed {}",
+            port.name, port.ipackets, port.opackets, port.imissed
+        );
     }
 }
 
 /// `director check`.
-pub fn check(file: &Path) -> Result<(), Problems> {
+pub fn check(file: &Path) -> Result<(), RunError> {
     let model = config::load(file)?;
+    for sentence in compile::unsupported(&model) {
+        eprintln!("{}: warning: {sentence}; director run will refuse the file", file.display());
+    }
     let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
     println!(
         "{}: no problem; {} port(s), {} service(s), {reals} real server(s)",

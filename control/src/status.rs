@@ -173,10 +173,7 @@ impl Report {
                 problems: last_apply.problems.clone(),
             },
             cores: cores(shared, ports),
-            ports: ports
-                .iter()
-                .map(|port| port_line(port, nic))
-                .collect(),
+            ports: ports.iter().map(|port| port_line(port, nic)).collect(),
             memory: Memory {
                 resident_bytes: resident_bytes(),
                 tables_bytes: tables.iter().map(|table| table.bytes).sum(),
@@ -188,7 +185,10 @@ impl Report {
                 .iter()
                 .map(|listed| Neighbour {
                     address: listed.address.to_string(),
-                    port: snapshot.port(listed.port).map(|p| p.name.to_string()).unwrap_or_default(),
+                    port: snapshot
+                        .port(listed.port)
+                        .map(|p| p.name.to_string())
+                        .unwrap_or_default(),
                     mac: listed.mac.map(|mac| mac.to_string()),
                     state: listed.condition.to_string(),
                 })
@@ -309,7 +309,11 @@ fn mib(bytes: u64) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "director {} on {}, pid {}, up {} s", self.version, self.dpdk, self.pid, self.uptime_s)?;
+        writeln!(
+            f,
+            "director {} on {}, pid {}, up {} s",
+            self.version, self.dpdk, self.pid, self.uptime_s
+        )?;
         writeln!(
             f,
             "generation {} on every core (newest {}), {} services, {} real servers",
@@ -329,7 +333,10 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_cores(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\ncore  cpu  generation      received     forwarded       dropped  connections   busy")?;
+        writeln!(
+            f,
+            "\ncore  cpu  generation      received     forwarded       dropped  connections   busy"
+        )?;
         for core in &self.cores {
             let cpu = core.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string());
             writeln!(
@@ -349,7 +356,10 @@ impl Report {
     }
 
     fn write_ports(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\nport        link  driver          mac                queues  rss      received          sent    missed  errors")?;
+        writeln!(
+            f,
+            "\nport        link  driver          mac                queues  rss      received          sent    missed  errors"
+        )?;
         for port in &self.ports {
             writeln!(
                 f,
@@ -397,7 +407,10 @@ impl Report {
         if self.neighbours.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\nneighbour                                port        mac                state")?;
+        writeln!(
+            f,
+            "\nneighbour                                port        mac                state"
+        )?;
         for neighbour in &self.neighbours {
             let mac = neighbour.mac.as_deref().unwrap_or("-");
             writeln!(
@@ -440,7 +453,11 @@ impl Report {
             )?;
         }
         for dropped in &self.drops {
-            writeln!(f, "dropped {:>10}  {:<20} {}", dropped.frames, dropped.reason, dropped.sentence)?;
+            writeln!(
+                f,
+                "dropped {:>10}  {:<20} {}",
+                dropped.frames, dropped.reason, dropped.sentence
+            )?;
         }
         Ok(())
     }

@@ -123,6 +123,11 @@ impl Bindings {
 
     /// The connection of a packet, if it has one that has not expired.
     pub(crate) fn find(&self, flow: &Flow, now: Tick) -> Option<Slot> {
+        // IPVS never finds a connection whose client port is 0: such entries are templates to
+        // it. A client that really sends from port 0 is scheduled anew by every SYN.
+        if flow.client_port == 0 {
+            return None;
+        }
         let slot = self.slot(flow)?;
         let conn = self.conn(flow.client.family(), slot)?;
         (!self.is_over(conn, now)).then_some(slot)
@@ -223,9 +228,8 @@ impl Bindings {
         let Some(conn) = self.conn(packet.family, slot).copied() else {
             return Outcome::NotOurs;
         };
-        let compat = snapshot
-            .service(conn.service)
-            .map_or(&snapshot.compat, |service| &service.compat);
+        let compat =
+            snapshot.service(conn.service).map_or(&snapshot.compat, |service| &service.compat);
         let next = next_state(conn.state, packet, conn.direction_in(), compat);
         let moved = self.moved(conn, next, &snapshot.timeouts, now);
         if let Some(place) = self.conn_mut(packet.family, slot) {
@@ -303,7 +307,10 @@ impl Bindings {
     }
 
     /// Makes a connection's entry and lets its first packet pass.
-    #[expect(clippy::too_many_arguments, reason = "one call, from bind; a struct would only rename them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, from bind; a struct would only rename them"
+    )]
     fn open(
         &mut self,
         packet: &Packet,

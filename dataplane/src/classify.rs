@@ -264,9 +264,17 @@ mod tests {
             rule("198.18.255.1", 32, 400..=500, Rank::RANGE, 3),
             rule("198.18.255.2", 32, 65_535..=65_535, Rank::PORT, 4),
         ]);
-        for (port, expected) in
-            [(443, 1), (442, 3), (444, 3), (400, 3), (500, 3), (399, 2), (501, 2), (0, 2), (65_535, 2)]
-        {
+        for (port, expected) in [
+            (443, 1),
+            (442, 3),
+            (444, 3),
+            (400, 3),
+            (500, 3),
+            (399, 2),
+            (501, 2),
+            (0, 2),
+            (65_535, 2),
+        ] {
             assert_eq!(service(&built, "198.18.255.1", port), Some(expected), "port {port}");
         }
         assert_eq!(service(&built, "198.18.255.2", 65_535), Some(4));
@@ -298,7 +306,10 @@ mod tests {
     fn ten_thousand_services_are_all_found() {
         let vip = |i: u32| Addr::v4(0xC612_0000 + i / 100);
         let rules = (0..10_000u32)
-            .map(|i| Rule { vip: vip(i), ..rule("0.0.0.0", 32, (i % 100) as u16..=(i % 100) as u16, Rank::PORT, i) })
+            .map(|i| Rule {
+                vip: vip(i),
+                ..rule("0.0.0.0", 32, (i % 100) as u16..=(i % 100) as u16, Rank::PORT, i)
+            })
             .collect();
         let built = Classifier::build(rules);
         for i in 0..10_000u32 {

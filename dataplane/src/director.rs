@@ -100,7 +100,14 @@ impl Director {
 
     /// What would happen to a frame, and why; nothing is sent or remembered.
     pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
-        crate::explain::explain(&self.snapshot, &self.path.shared, &self.path.bindings, frame, port, now)
+        crate::explain::explain(
+            &self.snapshot,
+            &self.path.shared,
+            &self.path.bindings,
+            frame,
+            port,
+            now,
+        )
     }
 
     /// Tells the shared tables that nothing is held from before. Once a turn.
@@ -204,9 +211,9 @@ impl Path {
             Forwarding::Route => real.next_hop,
         };
         let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
-        let ttl = snapshot.service(real.service).map_or(snapshot.compat.ttl, |service| {
-            service.compat.ttl
-        });
+        let ttl = snapshot
+            .service(real.service)
+            .map_or(snapshot.compat.ttl, |service| service.compat.ttl);
         let egress =
             Egress { macs: &self.surroundings.macs, neighbours: &self.shared.neighbours, ttl };
         match route(frame, packet, &next, &egress) {
@@ -215,13 +222,9 @@ impl Path {
                 self.want(neighbour);
                 Verdict::Hold(neighbour, port)
             }
-            Rewrite::TtlExceeded => self.error_or(
-                icmp::Error::TimeExceeded,
-                DropReason::TtlExceeded,
-                frame,
-                packet,
-                at,
-            ),
+            Rewrite::TtlExceeded => {
+                self.error_or(icmp::Error::TimeExceeded, DropReason::TtlExceeded, frame, packet, at)
+            }
             Rewrite::TooBig { mtu } => self.error_or(
                 icmp::Error::PacketTooBig { mtu },
                 DropReason::TooBig,
@@ -319,7 +322,13 @@ impl Path {
         }
     }
 
-    fn arp(&mut self, snapshot: &Snapshot, frame: &mut impl Frame, arp: &Arp, ingress: PortIndex) -> Verdict {
+    fn arp(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        arp: &Arp,
+        ingress: PortIndex,
+    ) -> Verdict {
         let own = self.mac(ingress);
         let unicast = ethernet::destination(frame.bytes()) == Some(own);
         let reply = arp.operation == arp::Operation::Reply;

@@ -103,7 +103,10 @@ impl fmt::Display for Explanation {
                         "why         the client is bound ({expires_s} s left, {connections} connections)"
                     )?,
                     Because::Scheduler(name) => {
-                        writeln!(f, "why         the client is new, and {name} picks this server now")?;
+                        writeln!(
+                            f,
+                            "why         the client is new, and {name} picks this server now"
+                        )?;
                     }
                 }
                 writeln!(f, "real server {address}")?;
@@ -134,7 +137,9 @@ pub fn explain(
         generation: snapshot.generation.0,
         service: None,
         host: None,
-        fate: Fate::Not("the frame is no IP packet; it goes to the kernel-facing port if there is one"),
+        fate: Fate::Not(
+            "the frame is no IP packet; it goes to the kernel-facing port if there is one",
+        ),
     };
     let packet = match parse(frame) {
         Parsed::Packet(packet) => packet,
@@ -188,7 +193,9 @@ impl Teller<'_> {
             return fate;
         }
         if !bindings::may_open(self.packet, &service.compat) && service.tracking == Tracking::Full {
-            return Fate::Not("the packet opens no connection and belongs to none: answered as a host would");
+            return Fate::Not(
+                "the packet opens no connection and belongs to none: answered as a host would",
+            );
         }
         if let Some(persistence) = &service.persistence {
             match service.tracking {
@@ -206,7 +213,9 @@ impl Teller<'_> {
                     }
                 }
                 Tracking::Client => {
-                    if let Some(real) = self.bindings.client(service, self.packet.src, self.snapshot) {
+                    if let Some(real) =
+                        self.bindings.client(service, self.packet.src, self.snapshot)
+                    {
                         let because = Because::Template { expires_s: 0, connections: 0 };
                         return self.to(real, because).unwrap_or(NOBODY);
                     }
@@ -250,7 +259,9 @@ fn as_host(
         (None, _) => "the director has no such address: dropped",
         (Some(_), Protocol::Tcp) => "no service takes it: answered with a TCP reset",
         (Some(_), Protocol::Udp) => "no service takes it: answered with ICMP port unreachable",
-        (Some(_), Protocol::Icmp | Protocol::Icmpv6) => "an echo request is answered, the rest dropped",
+        (Some(_), Protocol::Icmp | Protocol::Icmpv6) => {
+            "an echo request is answered, the rest dropped"
+        }
         (Some(_), _) => "no service takes it: dropped",
     }
 }

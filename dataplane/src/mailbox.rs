@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::conn::table::Flow;
 use crate::conn::Conn;
+use crate::conn::table::Flow;
 use crate::explain::Explanation;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::snapshot::Snapshot;

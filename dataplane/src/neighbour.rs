@@ -87,9 +87,9 @@ impl NeighbourTable {
 
     /// Notes that a packet waits for this next hop; `true` for the first one to say so.
     pub fn want(&self, id: NeighbourId) -> bool {
-        self.entries.get(id.0 as usize).is_some_and(|entry| {
-            !entry.wanted.load(Relaxed) && !entry.wanted.swap(true, Relaxed)
-        })
+        self.entries
+            .get(id.0 as usize)
+            .is_some_and(|entry| !entry.wanted.load(Relaxed) && !entry.wanted.swap(true, Relaxed))
     }
 }
 

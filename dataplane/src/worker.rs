@@ -37,6 +37,8 @@ pub struct Worker<P: Port> {
     ports: Vec<P>,
     tx: Vec<Burst<P::Frame>>,
     rx: Burst<P::Frame>,
+    /// What is to be freed, all at once.
+    spent: Burst<P::Frame>,
     held: VecDeque<Held<P::Frame>>,
     held_limit: usize,
     parting: Option<Arc<Snapshot>>,
@@ -54,6 +56,7 @@ impl<P: Port> Worker<P> {
             tx: ports.iter().map(|_| Burst::new()).collect(),
             ports,
             rx: Burst::new(),
+            spent: Burst::new(),
             held: VecDeque::with_capacity(held_limit),
             held_limit,
             parting: None,
@@ -74,6 +77,11 @@ impl<P: Port> Worker<P> {
     /// The director inside, for tests and explanations.
     pub fn director(&self) -> &Director {
         &self.director
+    }
+
+    /// The director inside, for simulations that sweep its tables at moments of their own.
+    pub fn director_mut(&mut self) -> &mut Director {
+        &mut self.director
     }
 
     /// The queues, for tests.
@@ -116,6 +124,12 @@ impl<P: Port> Worker<P> {
     }
 
     fn news(&mut self, now: Tick) {
+        self.take_snapshot();
+        self.send_outgoing();
+        self.answer_query(now);
+    }
+
+    fn take_snapshot(&mut self) {
         let Some(mailbox) = self.shared.mailboxes.get(self.core) else { return };
         // The old snapshot must go back to control, so that no core frees it; until there is
         // room for it, no newer one is taken.
@@ -133,8 +147,6 @@ impl<P: Port> Worker<P> {
                 counters.generation.set(generation.0);
             }
         }
-        self.send_outgoing();
-        self.answer_query(now);
     }
 
     fn send_outgoing(&mut self) {
@@ -189,11 +201,18 @@ impl<P: Port> Worker<P> {
                     if let Some(counters) = self.counters() {
                         counters.punted.add(1);
                     }
+                    self.spent.push(frame);
                 }
-                Verdict::Drop(reason) => self.count_drop(reason),
+                Verdict::Drop(reason) => {
+                    self.count_drop(reason);
+                    self.spent.push(frame);
+                }
             }
         }
         self.rx = rx;
+        if let Some(port) = self.ports.get_mut(index) {
+            port.discard(&mut self.spent);
+        }
         received
     }
 

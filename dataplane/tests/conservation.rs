@@ -17,16 +17,8 @@ const VIP6: &str = "[2001:db8:0:ffff::1]:80";
 
 /// Reasons that belong to code which a laboratory without a NIC or a control thread cannot
 /// reach, or to features that have no code path yet.
-const NO_PATH: [DropReason; 8] = [
-    NoPort,
-    PuntQueueFull,
-    RealServerDown,
-    FrameMemory,
-    FragmentTable,
-    DropRate,
-    NoCallId,
-    Loop,
-];
+const NO_PATH: [DropReason; 8] =
+    [NoPort, PuntQueueFull, RealServerDown, FrameMemory, FragmentTable, DropRate, NoCallId, Loop];
 
 fn with(setup: Setup, lines: &str) -> Lab {
     let mut lab = Lab::with(setup);
@@ -133,8 +125,7 @@ fn provoked() -> Vec<(DropReason, Provoke)> {
             assert_eq!(lab.send(&packet::tcp(CLIENT, VIP).flags("S").ttl(1)), Dropped(reason));
         }),
         (TooBig, |reason| {
-            let setup =
-                Setup { answers_per_second: 0, layout: Layout::Narrow, ..Setup::default() };
+            let setup = Setup { answers_per_second: 0, layout: Layout::Narrow, ..Setup::default() };
             let mut lab = with(setup, "-A -t V:80\n -a -t V:80 -r R1");
             let long = packet::tcp(CLIENT, VIP).flags("S").dont_fragment().payload(&[0; 1200]);
             assert_eq!(lab.send(&long), Dropped(reason));

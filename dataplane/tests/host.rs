@@ -115,9 +115,8 @@ fn answers_have_a_rate_limit_and_balanced_packets_have_none() {
     let setup = Setup { answers_per_second: 10, ..Setup::default() };
     let mut lab = Lab::with(setup);
     lab.restore("-A -t V:80 -s rr\n -a -t V:80 -r R1");
-    let resets = |lab: &mut Lab| {
-        (0..30).filter(|_| lab.client(1).opens("V:81").got == Reset).count()
-    };
+    let resets =
+        |lab: &mut Lab| (0..30).filter(|_| lab.client(1).opens("V:81").got == Reset).count();
     assert_eq!(resets(&mut lab), 10);
     assert_eq!(resets(&mut lab), 0);
     assert_eq!(lab.totals().dropped_for(DropReason::AnswerLimited), 50);

@@ -33,9 +33,8 @@ fn frames_wait_and_leave_in_order_when_the_next_hop_is_known() {
     let mut lab = lab(8);
     let conn = lab.client(1).opens("V:80");
     assert_eq!(conn.got, Held);
-    let segments = [b"one", b"two"].map(|body| {
-        packet::tcp(&conn.from, &conn.to).flags("PA").payload(body).build()
-    });
+    let segments = [b"one", b"two"]
+        .map(|body| packet::tcp(&conn.from, &conn.to).flags("PA").payload(body).build());
     for segment in &segments {
         assert_eq!(lab.frame(segment), Held);
     }

@@ -49,7 +49,7 @@ fn the_same_farms_in_another_order_change_nothing() {
         assert_eq!(lab.establishes(conn), conn.got);
     }
     assert_eq!(lab.client(3).opens("V:80").got, Real(1), "the round goes on");
-    assert_eq!(lab.clients("V:81", [1, 1, 1]), "4 5 4");
+    assert_eq!(lab.clients("V:81", [1, 1, 1]), "5 4 4");
 }
 
 #[test]
@@ -60,10 +60,8 @@ fn live_connections_and_templates_survive_every_kind_of_change() {
     let mut farms = lab.catalog.farms();
     let farm = farms.iter_mut().find(|f| f.service.identity == identity("-t V:80")).unwrap();
     farm.service.scheduler = Some(dataplane::sched::Scheduler::Wlc);
-    farm.service.persistence = Some(dataplane::snapshot::Persistence {
-        timeout_s: 60,
-        mask: u128::MAX,
-    });
+    farm.service.persistence =
+        Some(dataplane::snapshot::Persistence { timeout_s: 60, mask: u128::MAX });
     for real in &mut farm.reals {
         real.weight = 7;
     }
@@ -138,8 +136,7 @@ fn a_core_that_takes_no_turns_gets_the_newest_snapshot_when_it_comes_back() {
     lab.stuck.clear();
     lab.turn();
     assert_eq!(generation(&lab, 1), newest);
-    let picked: std::collections::HashSet<String> =
-        (0..64).map(|_| lab.picks("V:80", 1)).collect();
+    let picked: std::collections::HashSet<String> = (0..64).map(|_| lab.picks("V:80", 1)).collect();
     assert_eq!(picked.len(), 6);
 }
 

@@ -223,10 +223,7 @@ fn sh_falls_back_to_another_server_only_when_told_to() {
     );
     let mut lab = hash_service("-s sh", &[1, 2, 3]);
     lab.ipvsadm("-e -t 10.9.0.100:80 -r R2 -w 0");
-    assert_eq!(
-        hosts(&mut lab, "10.1.0", 1..=20),
-        "1 3 X 3 X 3 X 3 X 3 3 3 3 3 3 1 3 1 3 1"
-    );
+    assert_eq!(hosts(&mut lab, "10.1.0", 1..=20), "1 3 X 3 X 3 X 3 X 3 3 3 3 3 3 1 3 1 3 1");
 }
 
 #[test]
@@ -240,7 +237,9 @@ fn sh_has_no_stability_when_a_server_is_removed() {
 
 #[test]
 fn a_service_without_a_usable_server_answers_port_unreachable_also_for_tcp() {
-    for (scheduler, weights) in [("none", &[1, 1][..]), ("wlc", &[]), ("rr", &[0, 0]), ("wrr", &[0])] {
+    for (scheduler, weights) in
+        [("none", &[1, 1][..]), ("wlc", &[]), ("rr", &[0, 0]), ("wrr", &[0])]
+    {
         let mut lab = service(scheduler, weights);
         assert_eq!(lab.picks("V:80", 2), "X X", "{scheduler} {weights:?}");
     }

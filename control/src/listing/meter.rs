@@ -87,14 +87,23 @@ impl Meters {
         entry.meter.stats(grown(entry.seen, columns(load)))
     }
 
-    /// The statistics of a service, from all real servers that it has or had.
-    pub(super) fn service(&self, id: ServiceId, snapshot: &Snapshot, loads: &LoadBoard) -> Stats {
-        let reals = snapshot.reals.iter().flatten().filter(|real| real.service == id);
-        let pending = reals.fold([0; 5], |pending, real| {
+    /// The statistics of all services, each from all real servers that it has or had.
+    pub(super) fn services(
+        &self,
+        snapshot: &Snapshot,
+        loads: &LoadBoard,
+    ) -> HashMap<ServiceId, Stats> {
+        let mut pending: HashMap<ServiceId, [u64; 5]> = HashMap::new();
+        for real in snapshot.reals.iter().flatten() {
             let seen = self.reals.get(&key(real)).copied().unwrap_or_default().seen;
-            sum(pending, grown(seen, columns(&loads.sum(real.id))))
-        });
-        self.services.get(&id).copied().unwrap_or_default().stats(pending)
+            let of_service = pending.entry(real.service).or_default();
+            *of_service = sum(*of_service, grown(seen, columns(&loads.sum(real.id))));
+        }
+        let stats = |id: ServiceId| {
+            let pending = pending.get(&id).copied().unwrap_or_default();
+            (id, self.services.get(&id).copied().unwrap_or_default().stats(pending))
+        };
+        snapshot.services.iter().flatten().map(|service| stats(service.id)).collect()
     }
 }
 
@@ -166,7 +175,7 @@ mod tests {
     fn a_steady_flow_shows_its_rate_and_the_greatest_numbers_do_not_overflow() {
         let mut steady = Meter::default();
         let mut flood = Meter::default();
-        for _ in 0..60 {
+        for _ in 0..300 {
             steady.advance([20, 2_000, 0, 3_000_000_000_000, 0]);
             flood.advance([u64::MAX; 5]);
         }

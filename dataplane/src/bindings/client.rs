@@ -5,7 +5,9 @@ use crate::classify::Hit;
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
 use crate::snapshot::{RealState, Service, Snapshot};
-use crate::table::{Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal};
+use crate::table::{
+    Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal,
+};
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
 
@@ -126,8 +128,7 @@ impl Bindings {
             }
             None => {
                 let persistence = service.persistence.as_ref().ok_or(NoChoice::Nobody)?;
-                let choice =
-                    self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;
+                let choice = self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;
                 Ok(choice.real)
             }
         }
@@ -164,7 +165,12 @@ impl Bindings {
     }
 
     /// The real server that a client is bound to, for `explain` and ICMP errors.
-    pub(crate) fn client(&self, service: &Service, client: Addr, snapshot: &Snapshot) -> Option<RealId> {
+    pub(crate) fn client(
+        &self,
+        service: &Service,
+        client: Addr,
+        snapshot: &Snapshot,
+    ) -> Option<RealId> {
         let probe = self.client_probe(service, client)?;
         let found = self.shared.clients.lookup(&probe, self.ages.now())?;
         self.usable_client(&found, service, snapshot)

@@ -78,7 +78,10 @@ impl Bindings {
 
     /// How many entries a full round of the core's tables has.
     pub fn round(&self) -> usize {
-        self.v4.round().max(self.v6.round()).max(self.shared.templates.stats().slots / self.shared.cores())
+        self.v4
+            .round()
+            .max(self.v6.round())
+            .max(self.shared.templates.stats().slots / self.shared.cores())
     }
 
     /// Takes a connection whose time has come out of its table. Its template hears of it as of

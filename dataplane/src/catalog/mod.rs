@@ -163,7 +163,10 @@ impl Catalog {
         Some((id, self.services.get(id.0 as usize)?.as_ref()?))
     }
 
-    fn entry_mut(&mut self, identity: &Identity) -> Result<(ServiceId, &mut ServiceEntry), Refused> {
+    fn entry_mut(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<(ServiceId, &mut ServiceEntry), Refused> {
         let id = *self.service_ids.get(identity).ok_or(Refused::NoSuchService)?;
         let entry = self.services.get_mut(id.0 as usize).and_then(Option::as_mut);
         Ok((id, entry.ok_or(Refused::NoSuchService)?))
@@ -409,7 +412,12 @@ impl Catalog {
         for entry in self.reals.iter().flatten() {
             let gone = entry.removed_in.is_some_and(|removed| removed <= adopted);
             if gone && self.shared.loads.sum(entry.real.id).is_idle() {
-                freed.push((entry.real.id, entry.real.service, entry.real.address, entry.real.port));
+                freed.push((
+                    entry.real.id,
+                    entry.real.service,
+                    entry.real.address,
+                    entry.real.port,
+                ));
             }
         }
         for (id, service, address, port) in freed {

@@ -1,12 +1,12 @@
 //! Direct routing: twelve MAC bytes, the TTL with its checksum, and nothing else.
 
+use super::vlan;
 use crate::compat::TtlPolicy;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
 use crate::snapshot::NextHop;
 use crate::wire::ethernet::{self, Mac};
-use super::vlan;
 use crate::wire::{Family, Packet, ipv4, ipv6};
 
 /// What became of a frame that was to be sent to a next hop.

@@ -7,7 +7,12 @@ use crate::wire::Packet;
 
 /// Bucket i gets the list's real servers in turn.
 pub(super) fn buckets(members: &[(RealId, u32)]) -> Box<[RealId]> {
-    members.iter().map(|(real, _)| *real).cycle().take(if members.is_empty() { 0 } else { BUCKETS }).collect()
+    members
+        .iter()
+        .map(|(real, _)| *real)
+        .cycle()
+        .take(if members.is_empty() { 0 } else { BUCKETS })
+        .collect()
 }
 
 pub(super) fn pick(pool: &Pool<'_>, buckets: &[RealId], packet: &Packet) -> Option<RealId> {

@@ -144,7 +144,9 @@ impl Pool<'_> {
             let (cost, weight) = (cost(real), self.weight(real));
             let better = match best {
                 // Cross-multiplied, so that no division rounds a difference away.
-                Some((_, c, w)) => u128::from(c) * u128::from(weight) > u128::from(cost) * u128::from(w),
+                Some((_, c, w)) => {
+                    u128::from(c) * u128::from(weight) > u128::from(cost) * u128::from(w)
+                }
                 None => true,
             };
             if better {

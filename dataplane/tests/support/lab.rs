@@ -45,7 +45,9 @@ use dataplane::worker::Worker;
 
 use super::packet::{self, Builder};
 pub use command::{Command, identity};
-pub use place::{KERNEL_PORT, Layout, client_address, core_of, real_address, real_mac, socket};
+pub use place::{
+    KERNEL_PORT, Layout, client_address, core_of, number_of, real_address, real_mac, socket,
+};
 pub use seen::Seen;
 
 /// How a laboratory is built.
@@ -184,12 +186,8 @@ impl Lab {
         let surroundings =
             Surroundings { macs: macs.clone(), answers_per_second: setup.answers_per_second };
         let workers = seats.into_iter().enumerate().map(|(core, seat)| {
-            let director = Director::new(
-                Arc::clone(&shared),
-                Arc::clone(&first),
-                seat,
-                surroundings.clone(),
-            );
+            let director =
+                Director::new(Arc::clone(&shared), Arc::clone(&first), seat, surroundings.clone());
             let ports = macs.iter().map(|mac| MemoryPort::new(*mac)).collect();
             Worker::new(core, director, ports, setup.held_limit)
         });
@@ -232,10 +230,8 @@ impl Lab {
         change(&mut self.compat);
         self.catalog.compat = self.compat;
         for farm in self.catalog.farms() {
-            let spec = dataplane::catalog::spec::ServiceSpec {
-                compat: self.compat,
-                ..farm.service
-            };
+            let spec =
+                dataplane::catalog::spec::ServiceSpec { compat: self.compat, ..farm.service };
             self.catalog.edit_service(spec).unwrap();
         }
         self.publish();

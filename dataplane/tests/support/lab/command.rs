@@ -73,10 +73,11 @@ impl<'a> Command<'a> {
             let family = if self.has("-6") { Family::V6 } else { Family::V4 };
             return Identity::Mark { family, mark: Mark(mark.parse().unwrap()) };
         }
-        let (protocol, words) = [("-t", Protocol::Tcp), ("-u", Protocol::Udp), ("-s6", Protocol::Sctp)]
-            .into_iter()
-            .find_map(|(option, protocol)| Some((protocol, self.after(option)?)))
-            .expect("a service");
+        let (protocol, words) =
+            [("-t", Protocol::Tcp), ("-u", Protocol::Udp), ("-s6", Protocol::Sctp)]
+                .into_iter()
+                .find_map(|(option, protocol)| Some((protocol, self.after(option)?)))
+                .expect("a service");
         let address = socket(words);
         Identity::Address { protocol, vip: address.ip().into(), vip_port: address.port() }
     }
@@ -153,7 +154,8 @@ impl<'a> Command<'a> {
         };
         let address = socket(words);
         let vip = Addr::from(address.ip());
-        let ports = if address.port() == 0 { 0..=u16::MAX } else { address.port()..=address.port() };
+        let ports =
+            if address.port() == 0 { 0..=u16::MAX } else { address.port()..=address.port() };
         let mark = Mark(self.after("-f").expect("a mark").parse().unwrap());
         Selector { vip, length: vip.family().bits(), protocol, ports, mark, rank: Rank::FIREWALL }
     }

@@ -70,12 +70,8 @@ impl Layout {
             Self::TwoArms | Self::TwoVlans => PortIndex(1),
             _ => PortIndex(0),
         };
-        let route = |network: &str, length, port| Route {
-            network: addr(network),
-            length,
-            port,
-            via: None,
-        };
+        let route =
+            |network: &str, length, port| Route { network: addr(network), length, port, via: None };
         let routes = vec![
             route("198.18.0.0", 24, PortIndex(0)),
             route("198.18.10.0", 24, inner),
@@ -84,7 +80,6 @@ impl Layout {
         ];
         Site { ports, routes }
     }
-
 }
 
 fn addr(text: &str) -> Addr {

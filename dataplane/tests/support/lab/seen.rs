@@ -7,8 +7,8 @@ use dataplane::counters::CoreTotals;
 use dataplane::ids::PortIndex;
 use dataplane::verdict::DropReason;
 
-use super::place::{KERNEL_PORT, Layout, number_of};
 use super::Lab;
+use super::place::{KERNEL_PORT, Layout, number_of};
 use crate::support::packet::{self, DIRECTOR_MAC, describe, transport_of};
 
 /// What became of a frame.
@@ -77,7 +77,10 @@ pub fn of(
                 assert_eq!(out, frame, "what the kernel sends leaves as it was");
                 return Seen::FromKernel;
             }
-            if let Some(number) = number_of(&out[..6]) {
+            // A real server that asks gets an answer.
+            if let Some(number) = number_of(&out[..6])
+                && out[..6] != frame[6..12]
+            {
                 check_direct_routing(lab, frame, out);
                 return Seen::Real(number);
             }
@@ -146,9 +149,13 @@ fn l3_of(frame: &[u8]) -> usize {
     at + 2
 }
 
+/// The Ethernet address of all IPv6 nodes, who are told in answer to a probe (RFC 4861, 7.2.4).
+const ALL_NODES: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+
 /// An answer goes back to who asked, from where it was sent to.
 fn answer(question: &[u8], out: &[u8]) -> Seen {
-    assert_eq!(out[..6], question[6..12], "an answer goes to who asked: {}", describe(out));
+    let to_asker = out[..6] == question[6..12] || out[..6] == ALL_NODES;
+    assert!(to_asker, "an answer goes to who asked: {}", describe(out));
     let ethertype = &out[l3_of(out) - 2..l3_of(out)];
     if ethertype == [0x08, 0x06] {
         return Seen::Told;
@@ -156,7 +163,6 @@ fn answer(question: &[u8], out: &[u8]) -> Seen {
     packet::assert_checksums(out);
     let (_, to, protocol, transport) = transport_of(out);
     let (asker, ..) = transport_of(question);
-    // An advertisement in answer to a probe goes to all nodes.
     if (protocol, transport[0]) == (58, 136) {
         return Seen::Told;
     }
