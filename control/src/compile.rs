@@ -39,7 +39,10 @@ pub fn unsupported(model: &Model) -> Vec<String> {
     for service in &model.services {
         let name = service.scheduler.name();
         if Scheduler::by_name(name).is_none() {
-            said.push(format!("services.{}: scheduler {name} is not built into this version", service.name));
+            said.push(format!(
+                "services.{}: scheduler {name} is not built into this version",
+                service.name
+            ));
         }
         for real in &service.real_servers {
             if !matches!(real.forwarding, model::Forwarding::Route | model::Forwarding::Local) {
@@ -141,6 +144,7 @@ fn selectors(service: &model::Service) -> impl Iterator<Item = Selector> + '_ {
             Selector {
                 vip,
                 length: vip.family().bits(),
+                source: None,
                 protocol: protocol(selector.protocol),
                 ports: selector.vip_ports.numbers(),
                 mark: Mark(mark.0),

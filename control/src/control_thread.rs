@@ -15,10 +15,10 @@ use dataplane::catalog::Catalog;
 use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
 use dataplane::explain::Explanation;
-use dataplane::ids::{PortIndex, ScopeId};
+use dataplane::ids::{NeighbourId, PortIndex, ScopeId};
 use dataplane::mailbox::{Answer, Query};
 use dataplane::shared::Shared;
-use dataplane::snapshot::{Scope, Snapshot};
+use dataplane::snapshot::{HostAddress, Scope, Snapshot};
 use dataplane::tick::Tick;
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Vlan};
@@ -214,63 +214,68 @@ impl ControlThread {
     }
 
     fn faces(&self) -> Vec<PortFace> {
-        let vips: Vec<_> = self
+        let vips: Vec<Addr> = self
             .snapshot
             .hosts
             .iter()
-            .filter(|(_, kind)| *kind == dataplane::snapshot::HostAddress::Vip)
+            .filter(|(_, kind)| *kind == HostAddress::Vip)
             .map(|(address, _)| address)
             .collect();
-        self.snapshot
-            .ports
-            .iter()
-            .enumerate()
-            .map(|(index, facts)| {
-                let configured = self.model.ports.get(index);
-                PortFace {
-                    name: Arc::clone(&facts.name),
-                    mac: self.ports.get(index).map_or(Mac::ZERO, |port| port.mac),
-                    vlan: facts.vlan,
-                    addresses: configured.map_or_else(Vec::new, |port| {
-                        port.addresses.iter().map(|c| (c.address().into(), c.prefix())).collect()
-                    }),
-                    vips: if facts.kernel_facing { Vec::new() } else { vips.clone() },
-                }
-            })
-            .collect()
+        let faces = self.snapshot.ports.iter().enumerate().map(|(index, facts)| {
+            let configured = self.model.ports.get(index);
+            let addresses: Vec<(Addr, u8)> = configured.map_or_else(Vec::new, |port| {
+                port.addresses.iter().map(|c| (c.address().into(), c.prefix())).collect()
+            });
+            PortFace {
+                name: Arc::clone(&facts.name),
+                mac: self.ports.get(index).map_or(Mac::ZERO, |port| port.mac),
+                vlan: facts.vlan,
+                vips: vips.iter().copied().filter(|vip| self.announces(index, *vip)).collect(),
+                addresses,
+            }
+        });
+        faces.collect()
     }
 
-    fn hops(&self) -> Vec<Watched> {
-        let mut pinned: HashMap<Addr, Mac> = HashMap::new();
-        for real in self.model.services.iter().flat_map(|service| &service.real_servers) {
-            if let Some(mac) = real.mac {
-                pinned.insert(real.address.into(), Mac(mac.bytes()));
-            }
+    /// A VIP is announced on the port whose connected network holds it; one that is in
+    /// no connected network, on every port with a gateway, where its router may be.
+    fn announces(&self, index: usize, vip: Addr) -> bool {
+        let route = self.snapshot.routes.iter().find(|route| {
+            route.network.family() == vip.family() && vip.masked(route.length) == route.network
+        });
+        match route {
+            Some(route) if route.via.is_none() => usize::from(route.port.0) == index,
+            _ => self.snapshot.routes.iter().any(|route| {
+                route.length == 0
+                    && usize::from(route.port.0) == index
+                    && route.network.family() == vip.family()
+            }),
         }
-        let named: Vec<_> = self
-            .snapshot
-            .reals
-            .iter()
-            .flatten()
-            .filter_map(|real| real.next_hop)
-            .map(|hop| hop.neighbour)
-            .collect();
-        let mut hops = Vec::new();
-        for (port, address, id) in self.shared.neighbours.list() {
-            if named.contains(&id) {
-                hops.push(Watched { id, port, address, pinned: pinned.get(&address).copied() });
+    }
+
+    /// Every next hop that a real server of the snapshot has, removed ones among them as
+    /// long as connections go there, and every gateway.
+    fn hops(&self) -> Vec<Watched> {
+        let mut pins: HashMap<NeighbourId, Option<Mac>> = HashMap::new();
+        for real in self.snapshot.reals.iter().flatten() {
+            if let Some(hop) = real.next_hop {
+                let pin = pins.entry(hop.neighbour).or_default();
+                *pin = pin.or(real.mac);
             }
         }
         for route in self.snapshot.routes.iter() {
             if let Some(via) = route.via
                 && let Some(id) = self.shared.neighbours.intern(route.port, via)
-                && !hops.iter().any(|hop| hop.id == id)
             {
-                let pinned = pinned.get(&via).copied();
-                hops.push(Watched { id, port: route.port, address: via, pinned });
+                pins.entry(id).or_default();
             }
         }
-        hops
+        let listed = self.shared.neighbours.list().into_iter();
+        listed
+            .filter_map(|(port, address, id)| {
+                pins.get(&id).map(|pinned| Watched { id, port, address, pinned: *pinned })
+            })
+            .collect()
     }
 
     /// What the cores have to tell, and what the neighbours want sent.

@@ -3,6 +3,12 @@
 //!
 //! `fixtures/listing/KIND.SCENARIO.txt` holds what the option KIND printed.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a recording that cannot be read fails its test"
+)]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;

@@ -19,7 +19,7 @@ use crate::forward::Forwarding;
 use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{Service, Snapshot, Tracking};
+use crate::snapshot::{Identity, Service, Snapshot, Tracking};
 use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
@@ -172,7 +172,12 @@ impl Bindings {
         }
         let flow = Flow::of(packet);
         let family = packet.family;
-        let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port);
+        let hit = snapshot.classifier.for_client(
+            packet.src,
+            packet.dst,
+            packet.protocol,
+            packet.dst_port,
+        );
         let service = hit.and_then(|hit| snapshot.service(hit.service));
         if let (Some(hit), Some(service)) = (&hit, service)
             && service.tracking == Tracking::Client
@@ -275,9 +280,11 @@ impl Bindings {
     ) -> Result<Choice, NoChoice> {
         match &service.persistence {
             Some(persistence) => self.follow(packet, hit, service, persistence, snapshot, now),
-            // A packet for another port than the service's own comes here only by FTP's
-            // rule, and without persistence there is nobody for it.
-            None if !hit.own_port && service.identity.vip_port() != 0 => Err(NoChoice::Nobody),
+            // A packet for another port than the service's own comes here by FTP's rule or
+            // by port 0, and without persistence IPVS has nobody for it.
+            None if !hit.own_port && matches!(service.identity, Identity::Address { .. }) => {
+                Err(NoChoice::Nobody)
+            }
             None => {
                 let real = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
                 Ok(Choice { real, template: None })
@@ -309,7 +316,7 @@ impl Bindings {
     /// Makes a connection's entry and lets its first packet pass.
     #[expect(
         clippy::too_many_arguments,
-        reason = "one call, from bind; a struct would only rename them"
+        reason = "two calls, both with all of it at hand; a struct would only rename them"
     )]
     fn open(
         &mut self,
@@ -325,7 +332,7 @@ impl Bindings {
         let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding };
         self.count_scheduled(real.id, choice.template.is_some());
         self.count_incoming(real.id, packet);
-        if service.one_packet && packet.protocol == Protocol::Udp {
+        if service.one_packet && flow.protocol == Protocol::Udp {
             if let Some(handle) = choice.template {
                 self.shared.templates.release(handle, now, &mut self.seat.templates);
             }
@@ -340,15 +347,20 @@ impl Bindings {
             service: service.id,
             expires: now.plus(Timeouts::NEW),
             timeout: Timeouts::NEW,
-            real_port: if fixed_port && real.port != 0 { real.port } else { packet.dst_port },
-            state: first_state(packet.protocol),
+            real_port: if fixed_port && real.port != 0 { real.port } else { flow.vip_port },
+            state: first_state(flow.protocol),
             flags,
             forwarding: real.forwarding,
             in_packets: 0,
         };
         self.shift_load(real, 0, 1);
-        let next = next_state(conn.state, packet, conn.direction_in(), &service.compat);
-        let conn = self.moved(conn, next, &snapshot.timeouts, now);
+        // An ICMP error can open the connection that it is about, but says nothing of its state.
+        let conn = if packet.protocol == flow.protocol {
+            let next = next_state(conn.state, packet, conn.direction_in(), &service.compat);
+            self.moved(conn, next, &snapshot.timeouts, now)
+        } else {
+            conn
+        };
         let inserted = match packet.family {
             Family::V4 => self.v4.insert(flow, conn),
             Family::V6 => self.v6.insert(flow, conn),
@@ -383,18 +395,34 @@ impl Bindings {
             vip_port: quoted.src_port,
             protocol: quoted.protocol,
         };
-        let hit = snapshot.classifier.lookup(flow.vip, flow.protocol, flow.vip_port);
+        let hit =
+            snapshot.classifier.for_client(flow.client, flow.vip, flow.protocol, flow.vip_port);
         if let Some(hit) = &hit
             && let Some(service) = snapshot.service(hit.service)
             && service.tracking == Tracking::Client
         {
-            return self.related_client(flow.client, service, snapshot);
+            return self.related_client(error, flow.client, service, snapshot);
         }
-        let slot = self.find(&flow, now)?;
-        let conn = self.conn(flow.client.family(), slot).copied()?;
-        snapshot.available(conn.real)?;
-        self.count_incoming(conn.real, error);
-        Some((conn.real, conn.forwarding))
+        if let Some(slot) = self.find(&flow, now) {
+            let conn = self.conn(flow.client.family(), slot).copied()?;
+            snapshot.available(conn.real)?;
+            self.count_incoming(conn.real, error);
+            return Some((conn.real, conn.forwarding));
+        }
+        let service =
+            snapshot.service(hit?.service).filter(|service| service.compat.schedule_icmp)?;
+        let first = Packet {
+            src: flow.client,
+            dst: flow.vip,
+            src_port: flow.client_port,
+            dst_port: flow.vip_port,
+            ..*quoted
+        };
+        let choice = self.choose(&first, &hit?, service, snapshot, now).ok()?;
+        match self.open(error, &flow, &hit?, service, choice, snapshot, now) {
+            Outcome::Forward { real, forwarding } => Some((real, forwarding)),
+            _ => None,
+        }
     }
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.

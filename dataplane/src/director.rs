@@ -207,7 +207,8 @@ impl Path {
         at: Arrival,
     ) -> Verdict {
         let next = match forwarding {
-            Forwarding::Local => return self.to_kernel(snapshot, at.port, DropReason::NotForUs),
+            Forwarding::Local => return self.host(snapshot, frame, packet, at),
+            Forwarding::Route if real.local => return self.host(snapshot, frame, packet, at),
             Forwarding::Route => real.next_hop,
         };
         let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
@@ -252,16 +253,16 @@ impl Path {
     }
 
     fn want(&self, neighbour: crate::ids::NeighbourId) {
-        if self.shared.neighbours.want(neighbour) {
-            self.tell(Event::Wanted(neighbour));
+        if self.shared.neighbours.want(neighbour) && !self.tell(Event::Wanted(neighbour)) {
+            // Nobody heard it: the next packet asks again.
+            self.shared.neighbours.unwant(neighbour);
         }
     }
 
-    fn tell(&self, event: Event) {
-        if let Some(mailbox) = self.shared.mailboxes.get(self.bindings.core()) {
-            // A full queue loses the event; the next packet says the same again.
-            let _ = mailbox.events.push(event);
-        }
+    /// Tells control; `false` where its queue is full.
+    fn tell(&self, event: Event) -> bool {
+        let mailbox = self.shared.mailboxes.get(self.bindings.core());
+        mailbox.is_some_and(|mailbox| mailbox.events.push(event).is_ok())
     }
 
     /// ICMP: errors about a balanced flow follow it; echo and neighbour discovery are
@@ -302,7 +303,9 @@ impl Path {
         match *message {
             Ndp::Solicitation { target, source_mac: source } => {
                 if let Some(mac) = source {
-                    self.hear(snapshot, ingress, packet.src, mac, false, false);
+                    let address = packet.src;
+                    let heard = Heard { port: ingress, address, mac, reply: false, unicast: false };
+                    self.hear(snapshot, heard);
                 }
                 if snapshot.hosts.get(target.into()).is_none() {
                     return self.to_kernel(snapshot, ingress, DropReason::NotForUs);
@@ -315,7 +318,9 @@ impl Path {
             Ndp::Advertisement { target, target_mac: mac, solicited, .. } => {
                 // Without the option the sender of the frame is the one that has the address.
                 if let Some(mac) = mac.or_else(|| ethernet::source(frame.bytes())) {
-                    self.hear(snapshot, ingress, target.into(), mac, solicited, solicited);
+                    let address = target.into();
+                    let (reply, unicast) = (solicited, solicited);
+                    self.hear(snapshot, Heard { port: ingress, address, mac, reply, unicast });
                 }
                 self.to_kernel_or_punt(snapshot, ingress)
             }
@@ -332,10 +337,14 @@ impl Path {
         let own = self.mac(ingress);
         let unicast = ethernet::destination(frame.bytes()) == Some(own);
         let reply = arp.operation == arp::Operation::Reply;
-        if arp.sender_mac != own {
-            self.claim(snapshot, arp, ingress);
-            self.hear(snapshot, ingress, arp.sender.into(), arp.sender_mac, reply, unicast);
-        }
+        let heard = Heard {
+            port: ingress,
+            address: arp.sender.into(),
+            mac: arp.sender_mac,
+            reply,
+            unicast,
+        };
+        self.hear(snapshot, heard);
         if reply {
             return self.to_kernel_or_punt(snapshot, ingress);
         }
@@ -348,36 +357,22 @@ impl Path {
         self.to_kernel(snapshot, ingress, DropReason::NotForUs)
     }
 
-    /// Counts and reports a station that says it has one of the VIPs: a real server that
-    /// does not hide it, the classic mistake with direct routing.
-    fn claim(&self, snapshot: &Snapshot, arp: &Arp, ingress: PortIndex) {
-        if snapshot.hosts.get(arp.sender.into()) == Some(HostAddress::Vip) {
-            if let Some(counters) = self.counters() {
-                counters.vip_claims.add(1);
+    /// Passes on what a station says of an address. One that says it has a VIP is counted: a
+    /// real server that does not hide it, the classic mistake with direct routing.
+    fn hear(&self, snapshot: &Snapshot, heard: Heard) {
+        if heard.mac == self.mac(heard.port) {
+            return;
+        }
+        // What is lost here is said again: questions are repeated, claims too.
+        let _ = match snapshot.hosts.get(heard.address) {
+            Some(HostAddress::Vip) => {
+                if let Some(counters) = self.counters() {
+                    counters.vip_claims.add(1);
+                }
+                self.tell(Event::VipClaimed(heard))
             }
-            self.tell(Event::VipClaimed(Heard {
-                port: ingress,
-                address: arp.sender.into(),
-                mac: arp.sender_mac,
-                reply: arp.operation == arp::Operation::Reply,
-                unicast: false,
-            }));
-        }
-    }
-
-    fn hear(
-        &self,
-        snapshot: &Snapshot,
-        port: PortIndex,
-        address: crate::wire::Addr,
-        mac: Mac,
-        reply: bool,
-        unicast: bool,
-    ) {
-        // Our own addresses are nobody else's; control is not asked to learn them.
-        if snapshot.hosts.get(address).is_none() {
-            self.tell(Event::Heard(Heard { port, address, mac, reply, unicast }));
-        }
+            Some(HostAddress::Own(_)) | None => self.tell(Event::Heard(heard)),
+        };
     }
 
     /// What no service takes.

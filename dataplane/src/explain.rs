@@ -151,7 +151,8 @@ pub fn explain(
     };
     story.host = snapshot.hosts.get(packet.dst);
     let teller = Teller { snapshot, shared, bindings, packet: &packet, now };
-    let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port);
+    let hit =
+        snapshot.classifier.for_client(packet.src, packet.dst, packet.protocol, packet.dst_port);
     let service = hit.and_then(|hit| snapshot.service(hit.service));
     story.service = service.map(|service| (Arc::clone(&service.name), service.identity));
     story.fate = match (hit, service) {

@@ -15,6 +15,7 @@ use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, Serv
 use crate::route::Routes;
 use crate::sched::{Scheduler, SchedulerFlags, Tables, rr, wrr};
 use crate::table::ServiceReal;
+use crate::wire::ethernet::Mac;
 use crate::wire::{Addr, Family, Protocol, Vlan};
 
 /// What a virtual service is known by.
@@ -198,8 +199,13 @@ pub struct Real {
     pub lower_threshold: u32,
     /// Where its frames leave; `None` where no route leads to it.
     pub next_hop: Option<NextHop>,
+    /// Whether RIP is an address of the director itself: its packets stay here, as IPVS's
+    /// route to such a server leads to the local stack.
+    pub local: bool,
     /// Its number within the service, for the client table; 0 for none.
     pub number: u16,
+    /// Its MAC address, where the configuration pins it.
+    pub mac: Option<Mac>,
     /// Whose threshold rules are followed.
     pub kernel: Kernel,
     /// Whether it is in its service's list. A removed real server keeps its id as long as

@@ -5,7 +5,7 @@
 //! many steps it takes in all.
 
 // Clippy knows the functions that tests call only as production code.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod model;
 mod support;
@@ -35,7 +35,7 @@ use model::pick;
 use model::{Flow, Known, Model, Packet, Settings, Switches, V6, Weights};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
-use support::lab::{Lab, Layout, Seen, Setup, number_of, real_address, real_mac};
+use support::lab::{Layout, Setup, number_of, real_address, real_mac};
 use support::packet::{self, CLIENT_MAC, DIRECTOR_MAC, transport_of};
 
 const CORES: usize = 2;
@@ -89,11 +89,10 @@ enum Op {
 #[derive(Clone, Copy, Debug)]
 struct Case {
     expire_nodest_conn: bool,
-    /// Thresholds, and then neither wrr nor one-packet scheduling: how a refused round of wrr
-    /// ends is not described.
-    limits: bool,
 }
 
+/// With thresholds (`limits`) there is neither wrr nor one-packet scheduling: how a refused
+/// round of wrr ends is not described.
 fn settings(limits: bool) -> impl Strategy<Value = Settings> {
     use pick::Scheduler::{Fo, Lc, None, Nq, Ovf, Rr, Sed, Wlc, Wrr};
     let scheduler = prop_oneof![
@@ -130,7 +129,12 @@ fn op(limits: bool) -> impl Strategy<Value = Op> {
     let packet = (0u8..4, client_port, prop::bool::weighted(0.25), 0u8..3, 0..PORTS.len())
         .prop_flat_map(|(client, client_port, udp, vip, port)| {
             (0..FLAGS.len()).prop_map(move |flags| Op::Packet {
-                client, client_port, udp, vip, port, flags
+                client,
+                client_port,
+                udp,
+                vip,
+                port,
+                flags,
             })
         });
     prop_oneof![
@@ -151,7 +155,7 @@ fn op(limits: bool) -> impl Strategy<Value = Op> {
 
 /// What the client sees of its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen2 {
+enum Fate {
     Real(u16),
     Reset,
     Unreachable,
@@ -199,15 +203,7 @@ impl Both {
             expire_nodest_conn: case.expire_nodest_conn,
             ..Switches::default()
         };
-        Self {
-            model,
-            shared,
-            catalog,
-            directors,
-            ids: HashMap::new(),
-            recent: Vec::new(),
-            compat,
-        }
+        Self { model, shared, catalog, directors, ids: HashMap::new(), recent: Vec::new(), compat }
     }
 
     fn now(&self) -> Tick {
@@ -363,28 +359,28 @@ impl Both {
 
     fn packet(&mut self, flow: Flow, flags: usize) {
         let flags = FLAGS[flags];
-        let core = (usize::from(flow.client) * 7 + usize::from(flow.client_port)
-            + usize::from(flow.port) + usize::from(flow.udp))
+        let core = (usize::from(flow.client) * 7
+            + usize::from(flow.client_port)
+            + usize::from(flow.port)
+            + usize::from(flow.udp))
             % CORES;
         let expected = match self.model.packet(core, &Packet { flow, flags }) {
-            model::Verdict::Real(number) => Seen2::Real(number.into()),
-            model::Verdict::Silence => Seen2::Dropped(DropReason::RealServerGone),
-            model::Verdict::Refused => Seen2::Unreachable,
-            model::Verdict::Host if flow.udp => Seen2::Unreachable,
-            model::Verdict::Host if flags.contains('R') => {
-                Seen2::Dropped(DropReason::Unanswerable)
-            }
-            model::Verdict::Host => Seen2::Reset,
+            model::Verdict::Real(number) => Fate::Real(number.into()),
+            model::Verdict::Silence => Fate::Dropped(DropReason::RealServerGone),
+            model::Verdict::Refused => Fate::Unreachable,
+            model::Verdict::Host if flow.udp => Fate::Unreachable,
+            model::Verdict::Host if flags.contains('R') => Fate::Dropped(DropReason::Unanswerable),
+            model::Verdict::Host => Fate::Reset,
         };
         let now = self.now();
         let mut frame = MemoryFrame::new(&frame_of(&flow, flags));
         let verdict = self.directors[core].handle(&mut frame, PortIndex(0), now);
         let seen = match verdict {
             Verdict::Forward(_) => match number_of(&frame.bytes()[..6]) {
-                Some(number) => Seen2::Real(number),
+                Some(number) => Fate::Real(number),
                 None => answer(frame.bytes()),
             },
-            Verdict::Drop(reason) => Seen2::Dropped(reason),
+            Verdict::Drop(reason) => Fate::Dropped(reason),
             other => panic!("{other:?} for {flow:?} {flags}"),
         };
         assert_eq!(seen, expected, "{flow:?} {flags:?} on core {core} at {now:?}");
@@ -402,7 +398,10 @@ impl Both {
                 expected.conns,
                 expected.in_packets,
             );
-            assert_eq!(found, expected_counts, "active, inactive, bound, conns, packets of {key:?}");
+            assert_eq!(
+                found, expected_counts,
+                "active, inactive, bound, conns, packets of {key:?}"
+            );
             if expected.settings.upper != 0 {
                 let overloaded = self.shared.loads.is_overloaded(id);
                 assert_eq!(overloaded, expected.overloaded, "OVERLOAD of {key:?}");
@@ -416,15 +415,11 @@ impl Both {
     }
 }
 
-/// All ports need persistence in IPVS; one-packet scheduling is for UDP and marks.
+/// One-packet scheduling is for UDP and marks. All ports without persistence is allowed here,
+/// though `ipvsadm` does not: nobody is scheduled then.
 fn sane(index: usize, settings: Settings) -> Settings {
-    let all_ports = matches!(known()[index], Known::Port { port: 0, .. });
     let tcp = matches!(known()[index], Known::Port { udp: false, .. });
-    Settings {
-        persistence: settings.persistence.or(all_ports.then_some((60, true))),
-        one_packet: settings.one_packet && !tcp,
-        ..settings
-    }
+    Settings { one_packet: settings.one_packet && !tcp, ..settings }
 }
 
 fn identity(known: Known) -> Identity {
@@ -446,6 +441,7 @@ fn selector((udp, number, port): (bool, u8, u16)) -> Selector {
     Selector {
         vip: vip(number),
         length: 32,
+        source: None,
         protocol: Some(if udp { Protocol::Udp } else { Protocol::Tcp }),
         ports: port..=port,
         mark: mark(),
@@ -499,12 +495,12 @@ fn frame_of(flow: &Flow, flags: &str) -> Vec<u8> {
     }
 }
 
-fn answer(frame: &[u8]) -> Seen2 {
+fn answer(frame: &[u8]) -> Fate {
     assert_eq!(frame[..6], CLIENT_MAC);
     let (_, _, protocol, transport) = transport_of(frame);
     match (protocol, transport[0], transport[1]) {
-        (6, ..) if transport[13] & 4 != 0 => Seen2::Reset,
-        (1, 3, 3) | (58, 1, 4) => Seen2::Unreachable,
+        (6, ..) if transport[13] & 4 != 0 => Fate::Reset,
+        (1, 3, 3) | (58, 1, 4) => Fate::Unreachable,
         _ => panic!("{}", packet::describe(frame)),
     }
 }
@@ -524,7 +520,7 @@ fn run(case: Case, start: &[Settings], ops: &[Op]) {
 
 fn cases() -> impl Strategy<Value = (Case, Vec<Settings>, Vec<Op>)> {
     (any::<bool>(), any::<bool>()).prop_flat_map(|(expire_nodest_conn, limits)| {
-        let case = Case { expire_nodest_conn, limits };
+        let case = Case { expire_nodest_conn };
         let start = prop::collection::vec(settings(limits), known().len());
         let ops = prop::collection::vec(op(limits), 1..2 * STEPS_PER_CASE);
         (Just(case), start, ops)

@@ -1,5 +1,8 @@
 //! Connections of one client come in on many cores and get one real server.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use std::collections::HashMap;

@@ -1,5 +1,8 @@
 //! Frames that wait for a next hop's MAC address, and what the cores tell control.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use dataplane::catalog::spec::RealSpec;

@@ -1,5 +1,8 @@
 //! One client, one real server: by port, by client and by mark, and for how long.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use dataplane::verdict::DropReason;

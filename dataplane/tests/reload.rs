@@ -1,9 +1,13 @@
 //! Changes of the configuration under live traffic.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use dataplane::catalog::spec::Farm;
-use dataplane::ids::Generation;
+use dataplane::ids::{Generation, PortIndex};
+use dataplane::mailbox::Outgoing;
 use dataplane::verdict::DropReason;
 use support::lab::Seen::{self, Dropped, Real};
 use support::lab::{Connection, Lab, identity};
@@ -155,6 +159,10 @@ fn a_core_whose_retired_snapshots_nobody_takes_goes_on_with_what_it_has() {
     assert!(matches!(conn.got, Real(_)), "traffic flows all the same");
     lab.after_secs(5);
     assert_eq!(lab.totals().generation, stands_at);
+    let question = support::packet::arp_request([2; 6], "198.18.0.254", "198.18.10.2");
+    let outgoing = Outgoing { port: PortIndex(0), frame: question.clone().into() };
+    lab.shared.mailboxes[0].outgoing.push(outgoing).unwrap();
+    assert_eq!(lab.turn(), [(PortIndex(0), question)], "control's frames are sent all the same");
     assert_eq!(lab.establishes(&conn), conn.got);
     lab.collects_retired = true;
     lab.turn();

@@ -1,5 +1,8 @@
 //! TCP as direct routing sees it: states, reuse of ports, and segments without a connection.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use dataplane::verdict::DropReason;

@@ -1,5 +1,8 @@
 //! Upper and lower thresholds: when a real server stops taking clients, and when it starts again.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use dataplane::compat::Kernel;

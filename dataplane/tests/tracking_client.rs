@@ -1,5 +1,8 @@
 //! `tracking: client`: the binding and nothing else.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use dataplane::verdict::DropReason;

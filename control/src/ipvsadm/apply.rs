@@ -14,7 +14,7 @@ use super::command::{
     Command, DaemonOptions, DaemonRole, Forward, ListOptions, ServerOptions, ServiceOptions, Show,
 };
 use super::name::Names;
-use super::{Reply, Usage, order, parse};
+use super::{Reply, Usage, parse};
 use crate::listing::{self, ConnectionRow, Listing, Meters, SyncDaemon, SyncRole, gather};
 
 const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
@@ -287,8 +287,6 @@ impl Target<'_> {
             gather::services(&snapshot, self.loads, self.meters, self.table_size);
         if sorted {
             listing.sort();
-        } else {
-            order::as_in_kernel(&mut listing);
         }
         listing
     }

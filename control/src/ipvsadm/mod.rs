@@ -10,7 +10,6 @@ mod apply;
 mod command;
 mod name;
 mod option;
-pub(crate) mod order;
 mod parse;
 mod scan;
 mod specify;

@@ -184,6 +184,9 @@ impl VirtualSide {
                 (Some(protocol), vip, vip_port, vip_port != 0)
             }
             // IPVS has no such thing; the first port tells ranges apart.
+            Scope::Ports { protocol, vip, first: 0 | 1, last: u16::MAX } => {
+                (protocol, vip, 0, false)
+            }
             Scope::Ports { protocol, vip, first, .. } => (protocol, vip, first, false),
             Scope::Mark { family, mark } => {
                 (None, address::of_mark(family, mark.0.get()), 0, false)
@@ -327,7 +330,18 @@ mod tests {
         let v6 = bench.add(mark(Family::V6), 100, &[("fd00:16::13", 0)])[0];
         let vip = |vip, vip_port| Scope::Port { protocol: Protocol::Tcp, vip: addr(vip), vip_port };
         let of_mark = |family| Scope::Mark { family, mark: Mark(10.try_into().unwrap()) };
+        let range = |first, last| {
+            let vip = addr("192.0.2.30");
+            (
+                Identity::Ports { protocol: None, vip, first, last },
+                Scope::Ports { protocol: None, vip, first, last },
+            )
+        };
+        let some = bench.add(range(8000, 8099).0, 100, &[("172.16.0.14", 0)])[0];
+        let every = bench.add(range(0, u16::MAX).0, 100, &[("172.16.0.15", 0)])[0];
         let now = Tick::from_secs(1000);
+        bench.bind(range(8000, 8099).1, "10.1.0.1", some, now);
+        bench.bind(range(0, u16::MAX).1, "10.1.0.1", every, now);
         let proven = bench.bind(vip("192.0.2.10", 80), "10.1.0.1", port, now);
         bench.shared.templates.assure(proven.handle);
         bench.bind(vip("192.0.2.20", 0), "10.1.0.1", all, now);
@@ -337,6 +351,8 @@ mod tests {
             bench.list_templates(now.plus(10)),
             [
                 "IP  01:39  NONE        10.1.0.1:0         0.0.0.10:0         172.16.0.13:0",
+                "IP  01:39  NONE        10.1.0.1:0         192.0.2.30:0       172.16.0.15:0",
+                "IP  01:39  NONE        10.1.0.1:0         192.0.2.30:8000    172.16.0.14:0",
                 "IP  01:39  NONE        [2001:db8:2::1]:0  [0:a::]:0          [fd00:16::13]:0",
                 "TCP 01:39  ASSURED     10.1.0.1:0         192.0.2.10:80      172.16.0.11:80",
                 "TCP 01:39  NONE        10.1.0.1:0         192.0.2.20:0       172.16.0.12:0",

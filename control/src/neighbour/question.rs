@@ -99,10 +99,10 @@ mod tests {
             let frame = question(&face(Vlan::tagged(10)), target.into(), to).unwrap();
             let Parsed::Packet(packet) = parse(&frame) else { panic!("{frame:?}") };
             let asked = ndp::parse(&frame, &packet).unwrap();
-            assert!(
-                matches!(asked, Ndp::Solicitation { target: asked, source_mac: Some(OWN) } if asked == target),
-                "{asked:?}"
-            );
+            let Ndp::Solicitation { target: about, source_mac } = asked else {
+                panic!("{asked:?}")
+            };
+            assert_eq!((about, source_mac), (target, Some(OWN)));
             assert_eq!((packet.src, packet.dst), (addr("2001:db8:10::1"), dst.into()));
             assert_eq!((packet.ttl, packet.vlan), (255, Vlan::tagged(10)));
             assert_eq!(ethernet::destination(&frame), Some(mac));

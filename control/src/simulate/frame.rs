@@ -12,6 +12,8 @@ const DEFAULT_SEQ: u32 = 1000;
 const WINDOW: u16 = 8192;
 /// Bytes of a quoted IPv4 packet behind its header (RFC 792).
 const QUOTED: usize = 8;
+/// Bytes of an SCTP chunk behind its header, as an INIT has them.
+const CHUNK_BODY: usize = 16;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const FRAGMENT_HEADER: u8 = 44;
@@ -152,6 +154,7 @@ fn transport(spec: &PacketSpec, protocol: Protocol) -> Result<Vec<u8>, String> {
             bytes.extend([chunk(spec.chunk.as_deref().unwrap_or("init"))?, 0]);
             bytes.extend(u16::try_from(4 + payload.len()).map_err(|_| TOO_LONG)?.to_be_bytes());
             bytes.extend(payload);
+            // A chunk fills whole words, and its length does not count what fills them.
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             sctp_checksum(&mut bytes);
             bytes
@@ -184,7 +187,13 @@ fn checksum_place(protocol: Protocol) -> Option<usize> {
 fn payload(spec: &PacketSpec) -> Result<Vec<u8>, String> {
     match &spec.data {
         Some(hex) => unhex(hex).ok_or_else(|| format!("{hex:?} is not hexadecimal")),
-        None => Ok(PATTERN.iter().copied().cycle().take(spec.plen).collect()),
+        None => {
+            let len = match spec.chunk {
+                Some(_) if spec.plen == 0 => CHUNK_BODY,
+                _ => spec.plen,
+            };
+            Ok(PATTERN.iter().copied().cycle().take(len).collect())
+        }
     }
 }
 

@@ -59,9 +59,6 @@ impl MarkRule {
                 other => return Err(format!("{other} {value} is not simulated")),
             }
         }
-        if rule.source.is_some() {
-            return Err("marks by source address are not simulated".into());
-        }
         if marked { Ok(rule) } else { Err("the rule sets no mark".into()) }
     }
 
@@ -75,6 +72,7 @@ impl MarkRule {
                 selectors.push(Selector {
                     vip: rule.destination.0,
                     length: rule.destination.1,
+                    source: rule.source,
                     protocol: rule.protocol,
                     ports: ports.clone(),
                     mark: rule.mark,

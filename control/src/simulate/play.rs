@@ -104,7 +104,7 @@ impl Play<'_> {
             stderr: setup.stderr.clone(),
             rc: setup.rc,
         };
-        self.compare_reply(&name, &expected, ran);
+        self.compare_reply(&name, &setup.cmd, &expected, ran);
     }
 
     fn step(&mut self, step: &Step) {
@@ -116,7 +116,7 @@ impl Play<'_> {
                 let name = format!("step {} at {} s: {}", step.i, step.at, first_line(cmd));
                 let ran = shell::run(&mut self.world, cmd, stdin.as_deref());
                 let expected = Reply { stdout: stdout.clone(), stderr: stderr.clone(), rc: *rc };
-                self.compare_reply(&name, &expected, ran);
+                self.compare_reply(&name, cmd, &expected, ran);
                 self.world.take_sent();
             }
             What::Snap { outputs } => {
@@ -127,7 +127,13 @@ impl Play<'_> {
         }
     }
 
-    fn compare_reply(&mut self, name: &str, expected: &Reply, ran: Result<Reply, String>) {
+    fn compare_reply(
+        &mut self,
+        name: &str,
+        command: &str,
+        expected: &Reply,
+        ran: Result<Reply, String>,
+    ) {
         let got = match ran {
             Ok(got) => got,
             Err(error) => {
@@ -146,7 +152,8 @@ impl Play<'_> {
             ("stdout", &expected.stdout, &got.stdout),
             ("stderr", &expected.stderr, &got.stderr),
         ] {
-            if let Some((expected, got)) = text::difference(expected, got) {
+            let order = text::Services::of(command);
+            if let Some((expected, got)) = text::difference(expected, got, order) {
                 self.differ(name, part, format!("{expected:?}"), format!("{got:?}"));
             }
         }
@@ -159,7 +166,9 @@ impl Play<'_> {
         let name = format!("step {} at {} s: {}", step.i, step.at, output.cmd);
         match shell::run(&mut self.world, &output.cmd, None) {
             Ok(got) => {
-                if let Some((expected, got)) = text::difference(&output.stdout, &got.stdout) {
+                let order = text::Services::of(&output.cmd);
+                let differing = text::difference(&output.stdout, &got.stdout, order);
+                if let Some((expected, got)) = differing {
                     self.differ(&name, key, format!("{expected:?}"), format!("{got:?}"));
                 }
             }

@@ -7,7 +7,6 @@ use dataplane::tick::TICKS_PER_SECOND;
 use dataplane::wire::{Addr, Family};
 
 use super::world::{TABLE_SIZE, World};
-use crate::ipvsadm::order;
 use crate::listing::{ConnectionRow, Endpoint, ServiceRow, gather};
 
 /// An address as /proc has it: hexadecimal, IPv6 in full and, with a port, in brackets.
@@ -25,9 +24,8 @@ fn address(address: Addr, brackets: bool) -> String {
 
 /// `/proc/net/ip_vs`.
 pub(super) fn services(world: &World) -> String {
-    let mut listing =
+    let listing =
         gather::services(world.snapshot(), &world.shared.loads, &world.meters, TABLE_SIZE);
-    order::as_in_kernel(&mut listing);
     let mut text = format!(
         "IP Virtual Server version 1.2.1 (size={TABLE_SIZE})\n\
          Prot LocalAddress:Port Scheduler Flags\n\
@@ -55,7 +53,8 @@ fn service(row: &ServiceRow) -> String {
     let ops = if row.one_packet { "ops " } else { "" };
     let head = match row.identity {
         Identity::Address { protocol, vip, vip_port } => {
-            format!("{protocol}  {}:{vip_port:04X} {scheduler} {ops}", address(vip, true))
+            let space = if vip.is_v4() { " " } else { "" };
+            format!("{protocol}  {}:{vip_port:04X} {scheduler} {ops}{space}", address(vip, true))
         }
         Identity::Ports { vip, first, .. } => {
             format!("ANY  {}:{first:04X} {scheduler} {ops}", address(vip, true))

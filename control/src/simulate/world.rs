@@ -44,6 +44,9 @@ const SIZES: TableSizes = TableSizes {
     clients_v6: 64,
     age_unit_s: 6,
 };
+/// Sweeps until nothing depends on another sweep: connections, then their templates, of both
+/// families.
+const ROUNDS: usize = 3;
 /// The director's own life for an extended template, as in the template table.
 const EXTENSION_S: u32 = 60;
 
@@ -64,6 +67,9 @@ pub(super) struct World {
     snapshot: Arc<Snapshot>,
     now: Tick,
     next_meter: Tick,
+    /// When entries of removed real servers end, where a setting says that they do: a tick
+    /// after the removal.
+    flush_at: Option<Tick>,
     stations: HashMap<(PortIndex, Mac), String>,
     real_servers: HashMap<String, Mac>,
     macs: [Mac; 2],
@@ -141,7 +147,7 @@ impl World {
         let ports = macs.map(|mac| MemoryPort::new(mac).with_mtu(topology.mtu)).into();
         let mut world = Self {
             catalog,
-            meters: Meters::default(),
+            meters: Meters::as_in_kernel(),
             daemons: Vec::new(),
             names: Names::offline(),
             site,
@@ -152,6 +158,7 @@ impl World {
             snapshot,
             now: Tick(0),
             next_meter: Tick::from_secs(Meters::PERIOD_S),
+            flush_at: None,
             stations: HashMap::new(),
             real_servers: HashMap::new(),
             macs,
@@ -189,6 +196,9 @@ impl World {
             while mailbox.retired.pop().is_some() {}
             while mailbox.events.pop().is_some() {}
         }
+        if self.snapshot.flushes_removed {
+            self.flush_at = Some(self.now.plus(1));
+        }
     }
 
     /// Lets time pass until so many seconds after the start; every timer on the way ends at
@@ -199,6 +209,7 @@ impl World {
         while let Some(due) = self.next_due().filter(|due| due.has_come(to)) {
             self.now = if due.has_come(self.now) { self.now.plus(1) } else { due };
             self.sweep();
+            self.flush_at = self.flush_at.filter(|flush| !flush.has_come(self.now));
             if self.next_meter.has_come(self.now) {
                 self.meters.tick(&self.snapshot, &self.shared.loads);
                 self.next_meter = self.next_meter.plus_secs(Meters::PERIOD_S);
@@ -207,16 +218,21 @@ impl World {
         self.now = to;
     }
 
+    /// Looks at every entry of every table, more than once because the end of one entry can
+    /// be the end of another.
     fn sweep(&mut self) {
         let round = self.worker.director().bindings().round() + 1;
-        self.worker.director_mut().sweep(self.now, round);
-        self.worker.director_mut().quiescent();
+        for _ in 0..ROUNDS {
+            self.worker.director_mut().sweep(self.now, round);
+            self.worker.director_mut().quiescent();
+        }
     }
 
     /// The earliest moment at which something ends or is read.
     fn next_due(&self) -> Option<Tick> {
         let rule = self.shared.rule;
         let mut due = vec![self.next_meter];
+        due.extend(self.flush_at);
         for (_, conn) in self.worker.director().bindings().iter() {
             due.push(timer::fires(rule, conn.expires, conn.timeout));
         }

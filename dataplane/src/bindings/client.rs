@@ -36,11 +36,6 @@ impl AgeClock {
         self.age
     }
 
-    /// The age as of the last packet or sweep.
-    pub(super) fn now(&self) -> u8 {
-        self.age
-    }
-
     fn ages(&self, seconds: u32) -> u8 {
         let unit_s = (self.unit_ticks / TICKS_PER_SECOND).max(1);
         seconds.div_ceil(unit_s).min(u32::from(MAX_TIMEOUT_AGES)) as u8
@@ -172,17 +167,19 @@ impl Bindings {
         snapshot: &Snapshot,
     ) -> Option<RealId> {
         let probe = self.client_probe(service, client)?;
-        let found = self.shared.clients.lookup(&probe, self.ages.now())?;
+        let found = self.shared.clients.peek(&probe)?;
         self.usable_client(&found, service, snapshot)
     }
 
     pub(super) fn related_client(
-        &mut self,
+        &self,
+        error: &Packet,
         client: Addr,
         service: &Service,
         snapshot: &Snapshot,
     ) -> Option<(RealId, Forwarding)> {
         let real = snapshot.available(self.client(service, client, snapshot)?)?;
+        self.count_incoming(real.id, error);
         Some((real.id, real.forwarding))
     }
 

@@ -94,10 +94,18 @@ impl Catalog {
             upper_threshold: spec.upper_threshold,
             lower_threshold: spec.lower_threshold,
             next_hop: self.next_hop(spec),
+            local: self.is_own(spec.address),
+            mac: spec.mac,
             number: self.number_of(service, id),
             kernel: self.compat.kernel,
             available: true,
         }
+    }
+
+    /// Whether packets for this address stay here, whatever the forwarding method.
+    fn is_own(&self, address: Addr) -> bool {
+        address.is_loopback()
+            || self.site.ports.iter().any(|port| port.addresses.contains(&address))
     }
 
     fn number_of(&self, service: ServiceId, id: RealId) -> u16 {
@@ -221,6 +229,7 @@ impl Catalog {
                     rules.extend(transports(protocol).map(|protocol| Rule {
                         vip,
                         length: vip.family().bits(),
+                        source: None,
                         protocol,
                         ports: first..=last,
                         hit,
@@ -241,6 +250,7 @@ impl Catalog {
                 rules.push(Rule {
                     vip: selector.vip,
                     length: selector.length,
+                    source: selector.source,
                     protocol,
                     ports: selector.ports.clone(),
                     hit,
@@ -266,6 +276,7 @@ impl Catalog {
         let rule = |ports, hit, rank| Rule {
             vip,
             length: vip.family().bits(),
+            source: None,
             protocol,
             ports,
             hit,
@@ -296,7 +307,8 @@ impl Catalog {
         for selector in &self.selectors {
             if selector.length == selector.vip.family().bits() {
                 hosts.add(selector.vip, HostAddress::Vip);
-            } else {
+            } else if selector.length > 0 {
+                // A mark for every destination makes none of them ours.
                 hosts.add_prefix(selector.vip, selector.length);
             }
         }

@@ -49,15 +49,15 @@ pub fn route(
     if egress.ttl == TtlPolicy::Decrement && packet.ttl <= 1 {
         return Rewrite::TtlExceeded;
     }
-    if packet.total_len > next.mtu {
-        return Rewrite::TooBig { mtu: next.mtu };
-    }
     if egress.ttl == TtlPolicy::Decrement {
         // Cannot fail: the TTL is above one, and the parser has seen the header.
         let _ = match packet.family {
             Family::V4 => ipv4::decrement_ttl(frame.bytes_mut(), packet),
             Family::V6 => ipv6::decrement_hop_limit(frame.bytes_mut(), packet),
         };
+    }
+    if packet.total_len > next.mtu {
+        return Rewrite::TooBig { mtu: next.mtu };
     }
     if packet.vlan.id() != next.vlan.id() && !vlan::retag(frame, next.vlan) {
         return Rewrite::NoRoom;

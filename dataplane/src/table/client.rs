@@ -204,6 +204,14 @@ impl ClientTable {
         }
     }
 
+    /// The client's real server; leaves its age as it is.
+    pub fn peek(&self, probe: &Probe) -> Option<Hit> {
+        match probe.key.client {
+            ClientKey::V4(_) => self.peek_dense(probe),
+            ClientKey::V6(_) => self.peek_wide(probe),
+        }
+    }
+
     /// The client's real server, `real` if it has none. However many cores ask at once, exactly
     /// one gets [`Bound::Inserted`] and all get the same real server.
     pub fn get_or_insert(

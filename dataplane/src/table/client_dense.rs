@@ -262,6 +262,19 @@ impl DenseSweeper {
 impl ClientTable {
     #[inline]
     pub(super) fn lookup_dense(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
+        self.find_dense(probe, |row, place, word| row.hit(place, word, age_now))
+    }
+
+    pub(super) fn peek_dense(&self, probe: &Probe) -> Option<Hit> {
+        self.find_dense(probe, |_, _, word| word.real())
+    }
+
+    #[inline(always)]
+    fn find_dense(
+        &self,
+        probe: &Probe,
+        hit: impl Fn(&Dense, usize, Word) -> Option<ServiceReal>,
+    ) -> Option<Hit> {
         let name = name_of(probe);
         for segment in (0..self.v4.announced()).rev() {
             let Some(row) = self.v4.row(segment) else { continue };
@@ -271,7 +284,7 @@ impl ClientTable {
                     if !word.is_of(name) {
                         continue;
                     }
-                    if let Some(real) = row.hit(place, word, age_now) {
+                    if let Some(real) = hit(row, place, word) {
                         return Some(Hit { real, slot: Dense::handle(segment, place) });
                     }
                 }

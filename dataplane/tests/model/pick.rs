@@ -105,11 +105,7 @@ fn first_least(list: &[u8], better: impl Fn(u8, u8) -> bool) -> Option<u8> {
     list.iter().copied().reduce(|best, next| if better(best, next) { next } else { best })
 }
 
-fn sed(
-    usable: &[u8],
-    active: &dyn Fn(u8) -> u64,
-    weight: &dyn Fn(u8) -> u64,
-) -> Option<u8> {
+fn sed(usable: &[u8], active: &dyn Fn(u8) -> u64, weight: &dyn Fn(u8) -> u64) -> Option<u8> {
     first_least(usable, |a, b| (active(a) + 1) * weight(b) > (active(b) + 1) * weight(a))
 }
 

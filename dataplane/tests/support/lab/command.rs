@@ -157,7 +157,15 @@ impl<'a> Command<'a> {
         let ports =
             if address.port() == 0 { 0..=u16::MAX } else { address.port()..=address.port() };
         let mark = Mark(self.after("-f").expect("a mark").parse().unwrap());
-        Selector { vip, length: vip.family().bits(), protocol, ports, mark, rank: Rank::FIREWALL }
+        Selector {
+            vip,
+            length: vip.family().bits(),
+            source: None,
+            protocol,
+            ports,
+            mark,
+            rank: Rank::FIREWALL,
+        }
     }
 }
 
