@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use dataplane::bindings::service_of;
 use dataplane::catalog::Catalog;
 use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
@@ -19,6 +20,7 @@ use dataplane::ids::{NeighbourId, PortIndex, ScopeId};
 use dataplane::mailbox::{Answer, Query};
 use dataplane::shared::Shared;
 use dataplane::snapshot::{HostAddress, Scope, Snapshot};
+use dataplane::table::Cursor;
 use dataplane::tick::Tick;
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Vlan};
@@ -369,7 +371,26 @@ impl ControlThread {
         let shards = self.shared.cores() as u32;
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, shards, &scopes, &self.snapshot, now));
+        rows.extend(self.clients());
         if json { to_json(&rows) } else { Reply::done(listing::connections(&rows, false)) }
+    }
+
+    /// The clients of services under `tracking: client`.
+    fn clients(&self) -> Vec<ConnectionRow> {
+        let mut rows = Vec::new();
+        for (shard, counters) in self.shared.counters.iter().enumerate() {
+            let age_now = counters.client_age.get() as u8;
+            let mut from = Some(Cursor::default());
+            while let Some(at) = from {
+                let each = |scope, client, number, age| {
+                    let idle_s = u32::from(age_now.wrapping_sub(age)) * self.shared.age_unit_s;
+                    let service = service_of(scope);
+                    rows.extend(gather::client(service, client, number, idle_s, &self.snapshot));
+                };
+                from = self.shared.clients.iterate(shard as u32, at, PAGE, each);
+            }
+        }
+        rows
     }
 
     fn connections_of(&self, core: usize, v6: bool, now: &mut Tick) -> Option<Vec<(Flow, Conn)>> {

@@ -432,6 +432,7 @@ impl Bindings {
     }
 }
 
+pub use client::service_of;
 pub(crate) use persistent::is_usable;
 
 /// What the schedulers may look at.

@@ -115,6 +115,8 @@ core_counters! {
     connections,
     /// Bytes that the connection tables take (a gauge).
     connection_bytes,
+    /// The age that clients of `tracking: client` get now, modulo 256 (a gauge).
+    client_age,
     /// Turns of the poll loop.
     turns,
     /// Turns that received something.

@@ -302,6 +302,7 @@ impl<P: Port> Worker<P> {
             self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
             if let Some(counters) = self.counters() {
                 counters.connections.set(self.director.bindings().connections() as u64);
+                counters.client_age.set(u64::from(self.director.bindings().client_age()));
                 counters.connection_bytes.set(self.director.bindings().bytes() as u64);
             }
         }

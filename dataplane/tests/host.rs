@@ -9,7 +9,7 @@ use dataplane::ids::PortIndex;
 use dataplane::port::Port;
 use dataplane::verdict::DropReason;
 use support::lab::Seen::{
-    self, Dropped, FromKernel, Kernel, Pong, Punted, Real, Reset, Told, Unreachable,
+    self, Dropped, FromKernel, Kernel, NoProtocol, Pong, Punted, Real, Reset, Told, Unreachable,
 };
 use support::lab::{KERNEL_PORT, Lab, Layout, Setup};
 use support::packet::{self, CLIENT_MAC, DIRECTOR_MAC};
@@ -91,12 +91,14 @@ fn tcp_that_no_service_takes_is_reset_and_resets_are_swallowed() {
 }
 
 #[test]
-fn udp_that_no_service_takes_is_unreachable_and_other_protocols_are_silent() {
+fn what_no_service_takes_is_unreachable_or_for_unknown_protocols_silent() {
     let mut lab = lab(Layout::OneArm);
     assert_eq!(lab.client(1).sends_udp("V:80").got, Unreachable);
     assert_eq!(lab.client(1).sends_udp("[V]:80").got, Unreachable);
     assert_eq!(lab.send(&packet::raw("198.18.32.1", "198.18.255.1", 50)), SILENCE);
-    assert_eq!(lab.send(&packet::sctp(CLIENT, "198.18.255.1:80", &[(1, 16)])), SILENCE);
+    assert_eq!(lab.send(&packet::sctp(CLIENT, "198.18.255.1:80", &[(1, 16)])), NoProtocol);
+    let packet = packet::sctp(CLIENT6, "[2001:db8:0:ffff::1]:80", &[(1, 16)]);
+    assert_eq!(lab.send(&packet), NoProtocol);
 }
 
 #[test]
@@ -161,8 +163,8 @@ fn what_the_kernel_sends_leaves_on_the_nic_port_as_it_is() {
 }
 
 #[test]
-fn a_local_real_server_is_the_kernel_or_nobody() {
-    for (layout, expected) in [(Layout::KernelFacing, Kernel), (Layout::OneArm, SILENCE)] {
+fn a_local_real_server_is_the_kernel_or_else_the_director_as_a_host() {
+    for (layout, expected) in [(Layout::KernelFacing, Kernel), (Layout::OneArm, Reset)] {
         let mut lab = Lab::with(Setup { layout, ..Setup::default() });
         lab.restore("-A -t V:80 -s rr\n -a -t V:80 -r R1 --local");
         assert_eq!(lab.client(1).opens("V:80").got, expected);

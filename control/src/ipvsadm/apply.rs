@@ -104,7 +104,8 @@ const OUT_OF_RANGE: &str = "Numerical result out of range";
 const NO_MEMORY: &str = "Memory allocation problem";
 const INVALID: &str =
     "Invalid operation.  Possibly wrong module version, address not unicast, ...";
-const UNSUPPORTED: &str = "Operation not supported with specified address family";
+/// Not the kernel's: it forwards by every method.
+const NOT_BUILT: &str = "Director does not forward by this method yet; use -g";
 
 type Done = Result<(), &'static str>;
 
@@ -206,7 +207,7 @@ fn real_spec(options: &ServerOptions) -> Result<RealSpec, &'static str> {
 fn forwarding(forward: Forward) -> Result<Forwarding, &'static str> {
     match forward {
         Forward::Route => Ok(Forwarding::Route),
-        Forward::Masq | Forward::Tunnel(_) => Err(UNSUPPORTED),
+        Forward::Masq | Forward::Tunnel(_) => Err(NOT_BUILT),
     }
 }
 

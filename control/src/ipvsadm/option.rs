@@ -28,8 +28,6 @@ macro_rules! words {
         pub(super) enum $kind { $($name,)* }
 
         impl $kind {
-            pub(super) const ALL: &'static [Self] = &[$(Self::$name,)*];
-
             /// The name in messages.
             pub(super) const fn word(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }

@@ -43,6 +43,11 @@ impl AgeClock {
 }
 
 impl Bindings {
+    /// The age that the core gives to clients at present.
+    pub fn client_age(&self) -> u8 {
+        self.ages.age
+    }
+
     /// Decides about a packet of a service that keeps no connections.
     pub(super) fn bind_client(
         &mut self,
@@ -187,12 +192,12 @@ impl Bindings {
         let age = self.ages.at(now);
         let (shared, core, ages) = (&self.shared, self.core, self.ages);
         let timeout = |scope: ClientScope| {
-            let id = ServiceId(u32::from(scope.number()) - 1);
+            let id = service_of(scope);
             let persistence = snapshot.service(id).and_then(|service| service.persistence);
             persistence.map_or(u8::MAX / 4, |persistence| ages.ages(persistence.timeout_s))
         };
         let freed = |freed: Freed| {
-            let id = ServiceId(u32::from(freed.scope.number()) - 1);
+            let id = service_of(freed.scope);
             if let Some(real) = snapshot.client_real(id, freed.real)
                 && let Some(load) = shared.loads.of_core(core, real)
             {
@@ -201,6 +206,11 @@ impl Bindings {
         };
         shared.clients.sweep(&mut self.seat.clients, age, budget, timeout, freed);
     }
+}
+
+/// The service whose clients are kept under this number.
+pub fn service_of(scope: ClientScope) -> ServiceId {
+    ServiceId(u32::from(scope.number()) - 1)
 }
 
 /// The number that a service's clients are kept under.

@@ -88,10 +88,26 @@ impl Bindings {
     /// the moment when it ended, however late that is noticed: whether the template controlled
     /// connections when its own timer fired decides about another sixty seconds.
     pub(super) fn end(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
-        if let Some(ended) = self.conn(family, slot).map(|conn| self.end_of(conn)) {
-            let ended = if ended.has_come(now) { ended } else { now };
+        if let Some(conn) = self.conn(family, slot) {
+            let ended = self.end_of(conn);
+            let before = Tick(ended.0.wrapping_sub(1));
+            let ended = match ended.has_come(now) {
+                true if self.ends_before_template(conn, before) => before,
+                true => ended,
+                false => now,
+            };
             self.remove(family, slot, snapshot, ended);
         }
+    }
+
+    /// Whether a connection and its template end at one moment, the connection first.
+    fn ends_before_template(&self, conn: &Conn, now: Tick) -> bool {
+        let timer = conn.template.and_then(|template| self.shared.templates.timer(template, now));
+        timer.is_some_and(|(expires, timeout)| {
+            let rule = self.shared.rule;
+            timer::fires(rule, expires, timeout) == self.end_of(conn)
+                && timer::ends_first(rule, (conn.expires, conn.timeout), (expires, timeout))
+        })
     }
 
     /// Takes a connection out of its table.

@@ -110,7 +110,7 @@ impl TemplateTable {
     }
 
     /// What the template's timer is armed with, in seconds.
-    fn period_s(&self, value: Value, timeout: u8) -> u32 {
+    pub(super) fn period_s(&self, value: Value, timeout: u8) -> u32 {
         if value.extended() {
             return EXTENSION_S;
         }

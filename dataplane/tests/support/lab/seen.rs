@@ -22,6 +22,8 @@ pub enum Seen {
     Reset,
     /// The client got ICMP port unreachable.
     Unreachable,
+    /// The client got ICMP protocol unreachable.
+    NoProtocol,
     /// The client got ICMP time exceeded.
     TimeExceeded,
     /// The client was told this MTU.
@@ -170,6 +172,7 @@ fn answer(question: &[u8], out: &[u8]) -> Seen {
     match (protocol, transport[0], transport.get(1)) {
         (6, ..) if transport[13] & 4 != 0 => Seen::Reset,
         (1, 3, Some(3)) | (58, 1, Some(4)) => Seen::Unreachable,
+        (1, 3, Some(2)) | (58, 4, Some(1)) => Seen::NoProtocol,
         (1, 11, Some(0)) | (58, 3, Some(0)) => Seen::TimeExceeded,
         (1, 3, Some(4)) | (58, 2, Some(0)) => {
             Seen::TooBig(u16::from_be_bytes([transport[6], transport[7]]))
