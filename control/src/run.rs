@@ -1,5 +1,7 @@
 //! `director run`: from a configuration to turning cores, and back.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -236,9 +238,10 @@ fn tick(started: Instant) -> Tick {
     Tick((started.elapsed().as_millis() / ms_per_tick) as u32)
 }
 
+/// The totals, on standard output. Whoever does not read them any more misses nothing else.
 fn print_totals(totals: &CoreTotals, nic: &nic::Totals) {
-    println!(
-        "received {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}",
+    let mut text = format!(
+        "received {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}\n",
         totals.received,
         totals.forwarded,
         totals.punted,
@@ -249,15 +252,22 @@ fn print_totals(totals: &CoreTotals, nic: &nic::Totals) {
     for reason in DropReason::ALL {
         let frames = totals.dropped_for(*reason);
         if frames > 0 {
-            println!("dropped {frames} {}: {}", reason.label(), reason.sentence());
+            let _ = writeln!(text, "dropped {frames} {}: {}", reason.label(), reason.sentence());
         }
     }
     for port in &nic.stats.ports {
-        println!(
+        let _ = writeln!(
+            text,
             "port {}: received {}, sent {}, missed {}",
             port.name, port.ipackets, port.opackets, port.imissed
         );
     }
+    print(&text);
+}
+
+/// Prints what may be printed to a pipe that nobody reads any more.
+fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// `director check`.
@@ -267,11 +277,11 @@ pub fn check(file: &Path) -> Result<(), RunError> {
         eprintln!("{}: warning: {sentence}; director run will refuse the file", file.display());
     }
     let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
-    println!(
-        "{}: no problem; {} port(s), {} service(s), {reals} real server(s)",
+    print(&format!(
+        "{}: no problem; {} port(s), {} service(s), {reals} real server(s)\n",
         file.display(),
         model.ports.len(),
         model.services.len()
-    );
+    ));
     Ok(())
 }

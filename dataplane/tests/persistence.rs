@@ -309,6 +309,8 @@ fn a_bound_client_that_reuses_a_port_stays() {
         lab.establishes(&conn);
         lab.sends(&conn, ending);
         assert_eq!(lab.sends(&conn, "S"), Real(2), "after {ending}");
+        let load = lab.shared.loads.sum(lab.real_id("-t V:80", 2));
+        assert_eq!(load.connections, 1, "the same connection after {ending}");
     }
 }
 

@@ -102,8 +102,7 @@ const NO_SERVER: &str = "No such destination";
 const NO_SCHEDULER: &str = "Scheduler or persistence engine not found";
 const OUT_OF_RANGE: &str = "Numerical result out of range";
 const NO_MEMORY: &str = "Memory allocation problem";
-const INVALID: &str =
-    "Invalid operation.  Possibly wrong module version, address not unicast, ...";
+const INVALID: &str = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
 /// Not the kernel's: it forwards by every method.
 const NOT_BUILT: &str = "Director does not forward by this method yet; use -g";
 
@@ -284,8 +283,7 @@ fn sync_role(role: DaemonRole) -> SyncRole {
 impl Target<'_> {
     fn listing(&mut self, sorted: bool) -> Listing {
         let snapshot = self.catalog.snapshot();
-        let mut listing =
-            gather::services(&snapshot, self.loads, self.meters, self.table_size);
+        let mut listing = gather::services(&snapshot, self.loads, self.meters, self.table_size);
         if sorted {
             listing.sort();
         }
@@ -296,12 +294,10 @@ impl Target<'_> {
 fn list(target: &mut Target<'_>, options: &ListOptions) -> Reply {
     Reply::output(match options.show {
         Show::Services(style) => listing::services(&target.listing(options.sorted), style),
-        Show::Service(identity, style) => {
-            match target.listing(options.sorted).find(&identity) {
-                Some(row) => listing::service(row, style),
-                None => return Reply::refusal(NO_SERVICE, NOT_LISTED),
-            }
-        }
+        Show::Service(identity, style) => match target.listing(options.sorted).find(&identity) {
+            Some(row) => listing::service(row, style),
+            None => return Reply::refusal(NO_SERVICE, NOT_LISTED),
+        },
         Show::Connections { engine_data } => {
             listing::connections(&(target.connections)(), engine_data)
         }

@@ -21,13 +21,60 @@ pub(super) enum Rule {
     Alternative,
 }
 
-macro_rules! words {
-    ($(#[$doc:meta])* $kind:ident: $($name:ident, $word:literal;)*) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) enum $kind { $($name,)* }
+/// What the first option has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    AddService,
+    EditService,
+    DeleteService,
+    Flush,
+    List,
+    AddServer,
+    DeleteServer,
+    EditServer,
+    Set,
+    StartDaemon,
+    StopDaemon,
+    Restore,
+    Save,
+    Zero,
+    Help,
+    Version,
+}
 
-        impl $kind {
+impl Verb {
+    /// The name in messages.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::AddService => "add-service",
+            Self::EditService => "edit-service",
+            Self::DeleteService => "delete-service",
+            Self::Flush => "flush",
+            Self::List => "list",
+            Self::AddServer => "add-server",
+            Self::DeleteServer => "delete-server",
+            Self::EditServer => "edit-server",
+            Self::Set => "set",
+            Self::StartDaemon => "start-daemon",
+            Self::StopDaemon => "stop-daemon",
+            Self::Restore => "restore",
+            Self::Save => "save",
+            Self::Zero => "zero",
+            Self::Help => "help",
+            Self::Version => "version",
+        }
+    }
+}
+
+macro_rules! names {
+    ($($name:ident, $word:literal;)*) => {
+        /// Options, in the order in which ipvsadm checks them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Name { $($name,)* }
+
+        impl Name {
+            const ALL: &'static [Self] = &[$(Self::$name,)*];
+
             /// The name in messages.
             pub(super) const fn word(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
@@ -36,30 +83,7 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// What the first option has to be.
-    Verb:
-    AddService, "add-service";
-    EditService, "edit-service";
-    DeleteService, "delete-service";
-    Flush, "flush";
-    List, "list";
-    AddServer, "add-server";
-    DeleteServer, "delete-server";
-    EditServer, "edit-server";
-    Set, "set";
-    StartDaemon, "start-daemon";
-    StopDaemon, "stop-daemon";
-    Restore, "restore";
-    Save, "save";
-    Zero, "zero";
-    Help, "help";
-    Version, "version";
-}
-
-words! {
-    /// Options, in the order in which ipvsadm checks them.
-    Name:
+names! {
     Numeric, "numeric";
     Connection, "connection";
     Service, "service-address";

@@ -209,8 +209,7 @@ fn take_plain(
                 _ => Protocol::Tcp,
             };
             let typed = address::endpoint(text, protocol, names);
-            gathered.server =
-                Some(typed.ok_or_else(|| illegal("real server address[:port]"))?);
+            gathered.server = Some(typed.ok_or_else(|| illegal("real server address[:port]"))?);
         }
         Name::Weight => gathered.weight = Some(count(text).ok_or_else(|| illegal("weight"))?),
         Name::Upper => gathered.upper = Some(count(text).ok_or_else(|| illegal("u_threshold"))?),

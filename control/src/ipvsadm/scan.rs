@@ -79,9 +79,8 @@ impl<'a> Scanner<'a> {
             Some((letter, rest)) => (Some(*letter), rest.to_vec()),
             None => (None, Vec::new()),
         };
-        let spelling = SPELLINGS.iter().find(|spelling| {
-            letter.is_some() && spelling.short == letter
-        });
+        let spelling =
+            SPELLINGS.iter().find(|spelling| letter.is_some() && spelling.short == letter);
         let spelling = spelling.ok_or_else(|| Bad::Unknown(word.clone()))?;
         if rest.is_empty() {
             return self.finish(spelling, None, word);

@@ -78,9 +78,7 @@ pub(super) fn server(gathered: &Gathered) -> Result<ServerOptions, Usage> {
     };
     let tunnelled = matches!(forward, Forward::Tunnel(_));
     if typed.address.family() != service.family() && !tunnelled {
-        return Err(Usage::new(
-            "Different address family is allowed only for tunneling servers",
-        ));
+        return Err(Usage::new("Different address family is allowed only for tunneling servers"));
     }
     let of_mark = matches!(service, Identity::Mark { .. });
     // Packets that are not masqueraded keep their port, whatever was typed.

@@ -12,6 +12,7 @@ mod observe;
 mod play;
 mod proc;
 mod programs;
+mod settings;
 mod shell;
 mod text;
 mod vector;

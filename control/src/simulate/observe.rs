@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use dataplane::port::memory::MemoryFrame;
 use dataplane::port::Frame;
+use dataplane::port::memory::MemoryFrame;
 use dataplane::wire::ethernet::{self, TYPE_IPV4, TYPE_IPV6};
 use dataplane::wire::{Addr, Protocol, checksum};
 use serde_json::{Map, Value, json};
@@ -150,7 +150,10 @@ fn ipv6<'a>(bytes: &'a [u8], seen: &mut Map<String, Value>) -> Option<Ip<'a>> {
         protocol = *bytes.get(at)?;
         let word = word(bytes, at + 2)?;
         let (offset, more) = (word & 0xFFF8, word & 1 != 0);
-        seen.insert("frag".into(), json!({ "off": offset, "mf": more, "id": long(bytes, at + 4)? }));
+        seen.insert(
+            "frag".into(),
+            json!({ "off": offset, "mf": more, "id": long(bytes, at + 4)? }),
+        );
         fragment = Some(offset);
         at += 8;
     }
@@ -233,10 +236,7 @@ fn checksum_holds(ip: &Ip<'_>) -> bool {
 /// Takes out what is random by nature: the identification of IPv6 fragments and tunnels.
 pub(super) fn without_random(mut seen: Value) -> Value {
     let v6 = seen.get("src").and_then(Value::as_str).is_some_and(|src| src.contains(':'));
-    let tunnel = matches!(
-        seen.get("proto").and_then(Value::as_str),
-        Some("ipip" | "ipv6" | "gre")
-    );
+    let tunnel = matches!(seen.get("proto").and_then(Value::as_str), Some("ipip" | "ipv6" | "gre"));
     if (v6 || tunnel)
         && let Some(fragment) = seen.get_mut("frag").and_then(Value::as_object_mut)
     {

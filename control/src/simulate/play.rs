@@ -99,11 +99,8 @@ impl Play<'_> {
     fn setup(&mut self, setup: &Setup) {
         let name = format!("setup: {}", first_line(&setup.cmd));
         let ran = shell::run(&mut self.world, &setup.cmd, setup.stdin.as_deref());
-        let expected = Reply {
-            stdout: setup.stdout.clone(),
-            stderr: setup.stderr.clone(),
-            rc: setup.rc,
-        };
+        let expected =
+            Reply { stdout: setup.stdout.clone(), stderr: setup.stderr.clone(), rc: setup.rc };
         self.compare_reply(&name, &setup.cmd, &expected, ran);
     }
 
@@ -148,10 +145,9 @@ impl Play<'_> {
         if !self.text {
             return;
         }
-        for (part, expected, got) in [
-            ("stdout", &expected.stdout, &got.stdout),
-            ("stderr", &expected.stderr, &got.stderr),
-        ] {
+        for (part, expected, got) in
+            [("stdout", &expected.stdout, &got.stdout), ("stderr", &expected.stderr, &got.stderr)]
+        {
             let order = text::Services::of(command);
             if let Some((expected, got)) = text::difference(expected, got, order) {
                 self.differ(name, part, format!("{expected:?}"), format!("{got:?}"));
@@ -185,14 +181,7 @@ impl Play<'_> {
         }
     }
 
-    fn packet(
-        &mut self,
-        step: &Step,
-        from: &str,
-        spec: &PacketSpec,
-        verdict: &str,
-        obs: &[Value],
-    ) {
+    fn packet(&mut self, step: &Step, from: &str, spec: &PacketSpec, verdict: &str, obs: &[Value]) {
         self.packets += 1;
         let name = format!("step {} at {} s: {}", step.i, step.at, said(from, spec, step));
         let built = self.world.way(from).and_then(|(port, source, destination)| {
@@ -235,7 +224,10 @@ fn said(from: &str, spec: &PacketSpec, step: &Step) -> String {
     let proto = spec.proto.as_str().map_or_else(|| spec.proto.to_string(), str::to_owned);
     let flags = spec.flags.as_deref().map(|flags| format!(" {flags}")).unwrap_or_default();
     let note = step.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
-    format!("{proto}{flags} {}:{} > {}:{} from {from}{note}", spec.src, spec.sport, spec.dst, spec.dport)
+    format!(
+        "{proto}{flags} {}:{} > {}:{} from {from}{note}",
+        spec.src, spec.sport, spec.dst, spec.dport
+    )
 }
 
 /// Where frames went: `rsN`, `client`, or `none`; several are joined.

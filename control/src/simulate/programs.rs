@@ -1,13 +1,12 @@
 //! The programs that the recordings run in the director.
 
 use dataplane::catalog::spec::ServiceSpec;
-use dataplane::compat::Compat;
 use dataplane::sched::Scheduler;
 use dataplane::snapshot::{Identity, Tracking};
 use dataplane::wire::{Addr, Family, Protocol};
 
 use super::marks::MarkRule;
-use super::proc;
+use super::{proc, settings};
 use super::world::{TABLE_SIZE, World, network};
 use crate::ipvsadm::{self, Reply, Target};
 
@@ -29,7 +28,7 @@ pub(super) fn run(world: &mut World, words: &[String], stdin: &str) -> Result<Re
         }
         "iptables" => firewall(world, args, Family::V4),
         "ip6tables" => firewall(world, args, Family::V6),
-        "sysctl" => sysctl(world, args),
+        "sysctl" => settings::sysctl(world, args),
         "ip" => ip(world, args),
         "python3" => python(world, stdin),
         "cat" => cat(world, args, stdin),
@@ -109,65 +108,6 @@ fn rule_of(words: &[&str], family: Family) -> Result<MarkRule, String> {
     MarkRule::read(&words, family)
 }
 
-const IPVS_SETTING: &str = "net.ipv4.vs.";
-const FIRST_UNPRIVILEGED: &str = "net.ipv4.ip_unprivileged_port_start";
-
-fn sysctl(world: &mut World, args: &[String]) -> Result<Reply, String> {
-    let mut reply = Reply::default();
-    let quiet = args.iter().any(|arg| arg.starts_with("-q") || arg == "-qw");
-    for word in args.iter().filter(|arg| !arg.starts_with('-')) {
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
-        let name = name.replace('/', ".");
-        if value.is_empty() {
-            let value = world.settings.get(&name).cloned().unwrap_or_else(|| "0".into());
-            reply.stdout.push_str(&format!("{name} = {value}\n"));
-            continue;
-        }
-        set(world, &name, value)?;
-        world.settings.insert(name.clone(), value.to_owned());
-        if !quiet {
-            reply.stdout.push_str(&format!("{name} = {value}\n"));
-        }
-    }
-    world.publish();
-    Ok(reply)
-}
-
-fn set(world: &mut World, name: &str, value: &str) -> Result<(), String> {
-    let wrong = || format!("{name} cannot be {value:?}");
-    let number = || value.parse::<u32>().map_err(|_| wrong());
-    if name == FIRST_UNPRIVILEGED {
-        world.catalog.first_unprivileged_port = u16::try_from(number()?).map_err(|_| wrong())?;
-        return Ok(());
-    }
-    let Some(setting) = name.strip_prefix(IPVS_SETTING) else { return Ok(()) };
-    let mut compat = world.catalog.compat;
-    match setting {
-        "sloppy_tcp" => compat.sloppy_tcp = number()? != 0,
-        "sloppy_sctp" => compat.sloppy_sctp = number()? != 0,
-        "conn_reuse_mode" => {
-            compat.conn_reuse_mode = u8::try_from(number()?).map_err(|_| wrong())?;
-        }
-        "expire_nodest_conn" => compat.expire_nodest_conn = number()? != 0,
-        "expire_quiescent_template" => compat.expire_quiescent_template = number()? != 0,
-        "schedule_icmp" => compat.schedule_icmp = number()? != 0,
-        // 1 waits for memory to run short, which never happens here.
-        "secure_tcp" => compat.secure_tcp = number()? >= 2,
-        other => return Err(format!("the setting {other} is not simulated")),
-    }
-    set_compat(world, compat)
-}
-
-/// IPVS's settings hold for all services.
-fn set_compat(world: &mut World, compat: Compat) -> Result<(), String> {
-    world.catalog.compat = compat;
-    for farm in world.catalog.farms() {
-        let spec = ServiceSpec { compat, ..farm.service };
-        world.catalog.edit_service(spec).map_err(|refused| refused.to_string())?;
-    }
-    Ok(())
-}
-
 fn ip(world: &mut World, args: &[String]) -> Result<Reply, String> {
     let words: Vec<&str> = args.iter().map(String::as_str).filter(|word| *word != "-6").collect();
     match words.as_slice() {
@@ -181,9 +121,7 @@ fn ip(world: &mut World, args: &[String]) -> Result<Reply, String> {
         ["addr" | "address", "add", address, "dev", device] => {
             let (address, _) = network(address)?;
             let port = world.site.ports.iter_mut().find(|port| &*port.name == *device);
-            port.ok_or_else(|| format!("there is no interface {device}"))?
-                .addresses
-                .push(address);
+            port.ok_or_else(|| format!("there is no interface {device}"))?.addresses.push(address);
         }
         ["addr" | "address", "del", address, "dev", _] => {
             let (address, _) = network(address)?;

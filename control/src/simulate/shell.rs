@@ -65,8 +65,7 @@ fn run_pipeline(
             flowing = text.cloned().ok_or_else(|| format!("there is no file {file}"))?;
         }
         let rc = last_rc.to_string();
-        let words: Vec<String> =
-            simple.words.iter().map(|word| word.replace("$?", &rc)).collect();
+        let words: Vec<String> = simple.words.iter().map(|word| word.replace("$?", &rc)).collect();
         let mut reply = programs::run(world, &words, &flowing)?;
         if simple.errors_to_output {
             reply.stdout.push_str(&std::mem::take(&mut reply.stderr));
@@ -120,8 +119,7 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
         rest = rest.get(next.len_utf8()..).unwrap_or_default();
         match next {
             '\'' | '"' => {
-                let (quoted, after) =
-                    rest.split_once(next).ok_or("a quotation does not end")?;
+                let (quoted, after) = rest.split_once(next).ok_or("a quotation does not end")?;
                 word.get_or_insert_default().push_str(quoted);
                 rest = after;
             }

@@ -94,12 +94,7 @@ pub(super) struct Step {
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(super) enum What {
     /// A frame comes in.
-    Pkt {
-        from: String,
-        pkt: PacketSpec,
-        verdict: String,
-        obs: Vec<Value>,
-    },
+    Pkt { from: String, pkt: PacketSpec, verdict: String, obs: Vec<Value> },
     /// A command is run in the director.
     Cmd {
         cmd: String,

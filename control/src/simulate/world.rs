@@ -114,7 +114,8 @@ fn site(topology: &Topology) -> Result<Site, String> {
             kernel_facing: false,
         });
     }
-    let gateways = [(&topology.client_gateway.ip, Addr::v4(0)), (&topology.client_gateway.ip6, Addr::v6(0))];
+    let gateways =
+        [(&topology.client_gateway.ip, Addr::v4(0)), (&topology.client_gateway.ip6, Addr::v6(0))];
     for (gateway, network) in gateways {
         if let Some(text) = gateway {
             let via = Some(self::network(text)?.0);
@@ -135,12 +136,9 @@ impl World {
         let site = site(topology)?;
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
         let snapshot = catalog.snapshot();
-        let macs = [
-            mac(&topology.director.client_side.mac)?,
-            mac(&topology.director.lan_side.mac)?,
-        ];
-        let surroundings =
-            Surroundings { macs: macs.to_vec(), answers_per_second: u32::MAX };
+        let macs =
+            [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];
+        let surroundings = Surroundings { macs: macs.to_vec(), answers_per_second: u32::MAX };
         let seat = seats.into_iter().next().ok_or("the tables have no seat for a core")?;
         let director =
             Director::new(Arc::clone(&shared), Arc::clone(&snapshot), seat, surroundings);
@@ -240,7 +238,8 @@ impl World {
         while let Some(from) = cursor {
             let templates = &self.shared.templates;
             cursor = templates.iterate(0, from, self.now, usize::MAX / 2, |_, view| {
-                let timeout = self.snapshot.template_timeouts_s.get(usize::from(view.timeout_index));
+                let timeout =
+                    self.snapshot.template_timeouts_s.get(usize::from(view.timeout_index));
                 let seconds = match (view.extended, timeout) {
                     (false, Some(seconds)) => *seconds,
                     _ => EXTENSION_S,

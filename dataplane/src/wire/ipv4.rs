@@ -201,6 +201,7 @@ mod tests {
         let mut frame = vec![0; 14 + 20 + 40];
         frame[12..14].copy_from_slice(&[8, 0]);
         let header = Header {
+            identification: None,
             src: Addr::v4(0xC612_0005),
             dst: Addr::v4(0xC612_FF01),
             protocol: Protocol::of(protocol, Family::V4),
