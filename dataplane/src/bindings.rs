@@ -185,7 +185,9 @@ impl Bindings {
             return self.bind_client(packet, hit, service, snapshot, now);
         }
         let mut shadowed = None;
-        if let Some(slot) = self.slot(&flow)
+        // In IPVS, connections from port 0 look like templates to a packet and are never found.
+        let known = if packet.src_port == 0 { None } else { self.slot(&flow) };
+        if let Some(slot) = known
             && let Some(conn) = self.conn(family, slot)
         {
             let compat = service.map_or(&snapshot.compat, |service| &service.compat);
