@@ -261,19 +261,25 @@ impl Bindings {
             // rule, and without persistence there is nobody for it.
             None if !hit.own_port && service.identity.vip_port() != 0 => Err(NoChoice::Nobody),
             None => {
-                let real = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+                let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
                 Ok(Choice { real, template: None })
             }
         }
     }
 
     /// Asks the service's scheduler.
-    fn pick(&mut self, packet: &Packet, service: &Service, snapshot: &Snapshot) -> Option<RealId> {
+    fn pick(
+        &mut self,
+        packet: &Packet,
+        service: &Service,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<RealId> {
         let index = service.id.0 as usize;
         if index >= self.schedulers.len() {
             self.schedulers.resize_with(index + 1, sched::State::default);
         }
-        let pool = pool(&self.shared, service, snapshot);
+        let pool = pool(&self.shared, service, snapshot, now);
         sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
     }
 
@@ -283,9 +289,10 @@ impl Bindings {
         packet: &Packet,
         service: &Service,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Option<RealId> {
         let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot), packet)
+        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -390,6 +397,7 @@ pub(crate) fn pool<'a>(
     shared: &'a Shared,
     service: &'a Service,
     snapshot: &'a Snapshot,
+    now: Tick,
 ) -> Pool<'a> {
     Pool {
         members: &service.members,
@@ -398,6 +406,9 @@ pub(crate) fn pool<'a>(
         kernel: service.compat.kernel,
         flags: service.flags,
         tracking: service.tracking,
+        seed: service.seed,
+        secret: shared.key.0,
+        now,
     }
 }
 

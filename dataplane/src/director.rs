@@ -122,7 +122,7 @@ impl Path {
     fn handle(&mut self, snapshot: &Snapshot, frame: &mut impl Frame, at: Arrival) -> Verdict {
         let Some(port) = snapshot.port(at.port) else { return Verdict::Drop(DropReason::NotForUs) };
         if port.kernel_facing {
-            return self.from_kernel(port);
+            return self.sent_by_kernel(port);
         }
         match parse(frame.bytes()) {
             Parsed::Packet(packet) => {
@@ -433,7 +433,7 @@ impl Path {
     }
 
     /// What the kernel sends leaves on the NIC port that it stands behind, as it is.
-    fn from_kernel(&self, port: &PortFacts) -> Verdict {
+    fn sent_by_kernel(&self, port: &PortFacts) -> Verdict {
         match port.peer {
             Some(nic) => Verdict::Forward(nic),
             None => Verdict::Drop(DropReason::NotForUs),

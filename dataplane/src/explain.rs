@@ -206,7 +206,7 @@ impl Teller<'_> {
                 }
             }
         }
-        let picked = self.bindings.would_pick(self.packet, service, self.snapshot);
+        let picked = self.bindings.would_pick(self.packet, service, self.snapshot, self.now);
         let because = Because::Scheduler(service.scheduler.map_or("none", |s| s.name()));
         picked.and_then(|real| self.to(real, because)).unwrap_or(NOBODY)
     }

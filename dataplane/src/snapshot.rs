@@ -124,6 +124,9 @@ pub struct Service {
     pub scheduler: Option<Scheduler>,
     /// The scheduler's flags.
     pub flags: SchedulerFlags,
+    /// What mh's keys and twos's draws are made from: several directors with one seed agree
+    /// for the same client. `None`: mh uses IPVS's fixed keys, twos draws at random.
+    pub seed: Option<u64>,
     /// Persistence, if clients are bound.
     pub persistence: Option<Persistence>,
     /// The place of the persistence timeout in [`Snapshot::template_timeouts_s`].

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::counters::CoreCounters;
 use crate::director::Director;
 use crate::ids::{NeighbourId, PortIndex};
-use crate::mailbox::{Answer, Mailbox, Query};
+use crate::mailbox::{Answer, Query};
 use crate::port::{Burst, Frame, Port};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -69,10 +69,6 @@ impl<P: Port> Worker<P> {
 
     fn counters(&self) -> Option<&CoreCounters> {
         self.shared.counters.get(self.core).map(|padded| &**padded)
-    }
-
-    fn mailbox(&self) -> Option<&Mailbox> {
-        self.shared.mailboxes.get(self.core)
     }
 
     /// The director inside, for tests and explanations.

@@ -63,12 +63,12 @@ impl Bindings {
         let real = match bound {
             Some(found) => match self.usable_client(&found, service, snapshot) {
                 Some(real) => Ok(real),
-                None => self.move_client(&probe, found, packet, service, snapshot),
+                None => self.move_client(&probe, found, packet, service, snapshot, now),
             },
             // Without connections nobody can tell a stray segment from a client that was
             // bound before a restart: all but resets are taken.
             None if is_reset(packet) => return Outcome::NotOurs,
-            None => self.bind_new(&probe, age, packet, hit, service, snapshot),
+            None => self.bind_new(&probe, packet, hit, service, snapshot, now),
         };
         match real {
             Ok(real) => {
@@ -103,13 +103,14 @@ impl Bindings {
     fn bind_new(
         &mut self,
         probe: &Probe,
-        age: u8,
         packet: &Packet,
         hit: &Hit,
         service: &Service,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Result<RealId, NoChoice> {
-        let picked = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+        let age = self.ages.now();
+        let picked = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
         let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
         let bound =
             number.and_then(|number| self.shared.clients.get_or_insert(probe, number, age).ok());
@@ -141,8 +142,9 @@ impl Bindings {
         packet: &Packet,
         service: &Service,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Result<RealId, NoChoice> {
-        let picked = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+        let picked = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
         let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
         let Some(number) = number else { return Ok(picked) };
         let Some(moved) = self.shared.clients.rebind(probe, found, number) else {

@@ -50,7 +50,7 @@ impl Bindings {
                     continue;
                 }
                 None => {
-                    let Some(real) = self.pick(packet, service, snapshot) else {
+                    let Some(real) = self.pick(packet, service, snapshot, now) else {
                         return Err(NoChoice::Nobody);
                     };
                     match self.make(&probe, real, service, snapshot, now) {

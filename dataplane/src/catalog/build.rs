@@ -7,9 +7,9 @@ use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::Routes;
-use crate::sched::{Tables, wrr};
+use crate::sched::{Listed, Tables, wrr};
 use crate::snapshot::{
-    HostAddress, Hosts, Identity, NextHop, PortFacts, Real, Scope, Service, Snapshot,
+    HostAddress, Hosts, Identity, NextHop, PortFacts, Real, RealState, Scope, Service, Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 
@@ -26,6 +26,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         identity: spec.identity,
         scheduler: spec.scheduler,
         flags: spec.flags,
+        seed: spec.seed,
         persistence: spec.persistence,
         timeout_index: 0,
         tracking: spec.tracking,
@@ -42,20 +43,33 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
 impl ServiceEntry {
     /// Makes the service anew from its parts.
     pub(super) fn rebuild(&mut self, id: ServiceId, reals: &[Option<RealEntry>]) {
-        let weights: Vec<(RealId, u32)> = self
+        let listed: Vec<Listed> = self
             .members
             .iter()
             .filter_map(|member| reals.get(member.real.0 as usize)?.as_ref())
-            .map(|entry| (entry.real.id, entry.real.effective_weight()))
+            .map(|entry| Listed {
+                real: entry.real.id,
+                weight: entry.real.effective_weight(),
+                last_weight: entry.real.last_weight,
+                address: entry.real.address,
+                port: entry.real.port,
+            })
             .collect();
-        let levels = wrr::Levels::of(weights.iter().map(|(_, weight)| u64::from(*weight)));
+        let levels = wrr::Levels::of(listed.iter().map(|member| u64::from(member.weight)));
         self.wrr_history.record(self.list_epoch, levels);
+        // A server that is down is left out, as a health checker would remove it: clients
+        // that hash to it go elsewhere instead of being refused.
+        let is_up = |member: &&Listed| {
+            let entry = reals.get(member.real.0 as usize).and_then(Option::as_ref);
+            entry.is_some_and(|entry| entry.real.state != RealState::Down)
+        };
+        let hashed: Vec<Listed> = listed.iter().filter(is_up).copied().collect();
         self.built = Arc::new(Service {
             timeout_index: self.timeout_index,
             members: self.members.clone().into(),
             scheduler_epoch: self.scheduler_epoch,
             list_epoch: self.list_epoch,
-            tables: Tables::build(self.spec.scheduler, &weights),
+            tables: Tables::build(self.spec.scheduler, self.spec.seed, &hashed),
             wrr_history: self.wrr_history.clone(),
             ..empty_service(id, &self.spec)
         });

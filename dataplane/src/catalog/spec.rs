@@ -24,6 +24,10 @@ pub struct ServiceSpec {
     pub scheduler: Option<Scheduler>,
     /// The scheduler's flags.
     pub flags: SchedulerFlags,
+    /// What mh's keys and twos's draws are made from; see [`Service::seed`].
+    ///
+    /// [`Service::seed`]: crate::snapshot::Service::seed
+    pub seed: Option<u64>,
     /// Persistence.
     pub persistence: Option<Persistence>,
     /// What is remembered of clients.

@@ -355,8 +355,8 @@ mod tests {
             assert_eq!(table.lookup(&other, 9), None);
 
             let hit = table.lookup(&probe, 20).unwrap();
-            assert_eq!(table.rebind(&probe, hit, two).map(|hit| hit.real), Some(two));
-            assert_eq!(table.rebind(&probe, hit, one).map(|hit| hit.real), Some(two));
+            assert_eq!(table.rebind(&probe, hit, two).map(|rebound| rebound.hit.real), Some(two));
+            assert_eq!(table.rebind(&probe, hit, one).map(|rebound| rebound.hit.real), Some(two));
 
             let mut freed = Vec::new();
             let mut turn = |age| {

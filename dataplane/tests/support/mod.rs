@@ -1,3 +1,4 @@
 //! What the tests of the packet path share.
 
 pub mod packet;
+pub mod scene;
