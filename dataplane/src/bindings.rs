@@ -7,15 +7,17 @@ mod client;
 mod count;
 mod expiry;
 mod persistent;
+mod reply;
 
 use std::sync::Arc;
 
 use crate::classify::Hit;
 use crate::compat::Compat;
 use crate::conn::table::{Flow, FlowV4, FlowV6, Slot, Table};
-use crate::conn::{Conn, ConnFlags, Direction, State, Timeouts, sctp, tcp};
+use crate::conn::{Conn, ConnFlags, Signal, State, Timeouts, sctp};
 use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
+use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
@@ -38,6 +40,14 @@ pub enum Outcome {
         real: RealId,
         /// The method of its connection.
         forwarding: Forwarding,
+        /// The port on it (masquerading).
+        real_port: u16,
+    },
+    /// It comes from a real server and goes to its client.
+    Reply {
+        /// What it is to come from: the VIP and its port, in place of the real server's.
+        /// `None` where it comes from there already.
+        from: Option<Endpoint>,
     },
     /// No service takes it: the director is a host for it.
     NotOurs,
@@ -56,6 +66,17 @@ pub struct Bindings {
     v4: Table<FlowV4>,
     v6: Table<FlowV6>,
     schedulers: Vec<sched::State>,
+}
+
+/// Where an ICMP error about a flow goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// The flow's real server.
+    pub real: RealId,
+    /// The method of its connection.
+    pub forwarding: Forwarding,
+    /// Its port there.
+    pub real_port: u16,
 }
 
 /// A real server that was chosen for a new connection.
@@ -136,6 +157,13 @@ impl Bindings {
         }
     }
 
+    pub(crate) fn flow(&self, family: Family, slot: Slot) -> Option<Flow> {
+        match family {
+            Family::V4 => self.v4.flow(slot),
+            Family::V6 => self.v6.flow(slot),
+        }
+    }
+
     fn conn_mut(&mut self, family: Family, slot: Slot) -> Option<&mut Conn> {
         match family {
             Family::V4 => self.v4.get_mut(slot),
@@ -180,6 +208,11 @@ impl Bindings {
                 self.remove(family, slot, snapshot, now);
             }
         }
+        if shadowed.is_none()
+            && let Some(reply) = self.reply(packet, snapshot, now)
+        {
+            return reply;
+        }
         let (Some(hit), Some(service)) = (hit, service) else {
             return Outcome::NotOurs;
         };
@@ -212,13 +245,15 @@ impl Bindings {
         let compat = snapshot
             .service(conn.service)
             .map_or(&snapshot.compat, |service| &service.compat);
-        let next = next_state(conn.state, packet, conn.direction_in(), compat);
-        let moved = self.moved(conn, next, &snapshot.timeouts, now);
+        let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
+        let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
+        moved.in_packets = moved.in_packets.saturating_add(1);
         if let Some(place) = self.conn_mut(packet.family, slot) {
             *place = moved;
         }
         self.count_incoming(conn.real, packet);
-        Outcome::Forward { real: conn.real, forwarding: conn.forwarding }
+        let Conn { real, forwarding, real_port, .. } = conn;
+        Outcome::Forward { real, forwarding, real_port }
     }
 
     /// The connection after a packet that leads to this state: counters follow, the timer
@@ -228,7 +263,6 @@ impl Bindings {
         moved.state = next;
         moved.timeout = timeouts.ticks(next);
         moved.expires = now.plus(moved.timeout);
-        moved.in_packets = moved.in_packets.saturating_add(1);
         let inactive = !next.is_active();
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
@@ -308,7 +342,9 @@ impl Bindings {
         now: Tick,
     ) -> Outcome {
         let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
-        let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding };
+        let fixed_port = hit.own_port || service.persistence.is_none();
+        let real_port = if fixed_port && real.port != 0 { real.port } else { packet.dst_port };
+        let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
         self.count_scheduled(real.id, choice.template.is_some());
         self.count_incoming(real.id, packet);
         if service.one_packet && packet.protocol == Protocol::Udp {
@@ -317,7 +353,6 @@ impl Bindings {
             }
             return outcome;
         }
-        let fixed_port = hit.own_port || service.persistence.is_none();
         let mut flags = ConnFlags::INACTIVE;
         flags.set(ConnFlags::NO_OUTPUT, !real.forwarding.sees_replies());
         let conn = Conn {
@@ -326,24 +361,29 @@ impl Bindings {
             service: service.id,
             expires: now.plus(Timeouts::NEW),
             timeout: Timeouts::NEW,
-            real_port: if fixed_port && real.port != 0 { real.port } else { packet.dst_port },
+            real_port,
             state: first_state(packet.protocol),
             flags,
             forwarding: real.forwarding,
-            in_packets: 0,
+            in_packets: 1,
         };
         self.shift_load(real, 0, 1);
-        let next = next_state(conn.state, packet, conn.direction_in(), &service.compat);
+        let secure = service.compat.secure_tcp;
+        let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
         let conn = self.moved(conn, next, &snapshot.timeouts, now);
         let inserted = match packet.family {
             Family::V4 => self.v4.insert(flow, conn),
             Family::V6 => self.v6.insert(flow, conn),
         };
-        if inserted.is_err() {
-            self.forget(&conn, snapshot, now);
-            // A persistent client is bound by its template even without an entry.
-            if choice.template.is_none() {
-                return Outcome::Drop(DropReason::TableFull);
+        match inserted {
+            Ok(slot) => self.announce(flow, slot, &conn, snapshot, now),
+            Err(_) => {
+                self.forget(&conn, snapshot, now);
+                // A persistent client is bound by its template even without an entry; only
+                // the way back through masquerading needs one.
+                if choice.template.is_none() || real.forwarding == Forwarding::Masq {
+                    return Outcome::Drop(DropReason::TableFull);
+                }
             }
         }
         outcome
@@ -357,7 +397,7 @@ impl Bindings {
         quoted: &Packet,
         snapshot: &Snapshot,
         now: Tick,
-    ) -> Option<(RealId, Forwarding)> {
+    ) -> Option<Related> {
         if !follows_flow(error) {
             return None;
         }
@@ -380,7 +420,8 @@ impl Bindings {
         let conn = self.conn(flow.client.family(), slot).copied()?;
         snapshot.available(conn.real)?;
         self.count_incoming(conn.real, error);
-        Some((conn.real, conn.forwarding))
+        let Conn { real, forwarding, real_port, .. } = conn;
+        Some(Related { real, forwarding, real_port })
     }
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
@@ -459,19 +500,6 @@ fn first_state(protocol: Protocol) -> State {
     match protocol {
         Protocol::Tcp => State::TcpNone,
         Protocol::Sctp => State::SctpNone,
-        _ => State::Udp,
-    }
-}
-
-pub(crate) fn next_state(
-    state: State,
-    packet: &Packet,
-    direction: Direction,
-    compat: &Compat,
-) -> State {
-    match packet.protocol {
-        Protocol::Tcp => tcp::next(state, packet.tcp_flags, direction, compat.secure_tcp),
-        Protocol::Sctp => sctp::next(state, sctp::Event::of(packet.sctp_chunks), direction),
         _ => State::Udp,
     }
 }

@@ -41,6 +41,9 @@ pub struct Compat {
     pub expire_quiescent_template: bool,
     /// ICMP errors about unknown flows are scheduled like new connections.
     pub schedule_icmp: bool,
+    /// A masqueraded real server's packet that belongs to no connection is answered with
+    /// "port unreachable" instead of being sent on.
+    pub nat_icmp_send: bool,
     /// The second TCP state table, for times of attack.
     pub secure_tcp: bool,
     /// A template that a new connection uses gets the service's timeout back even after it
@@ -59,6 +62,7 @@ impl Default for Compat {
             expire_nodest_conn: false,
             expire_quiescent_template: false,
             schedule_icmp: false,
+            nat_icmp_send: false,
             secure_tcp: false,
             renew_extended_templates: false,
         }

@@ -1,23 +1,25 @@
 //! One frame: parse, classify, bind, rewrite. [`Director::handle`] is one core's share of
 //! the load balancer, and the reference that faster paths are compared with.
 
+mod passing;
+
 use std::sync::Arc;
 
 use crate::answer::{Answer, Budget};
 use crate::bindings::{Bindings, Outcome};
 use crate::counters::CoreCounters;
-use crate::forward::{Egress, Forwarding, Rewrite, route};
 use crate::ids::PortIndex;
 use crate::mailbox::{Event, Heard};
 use crate::port::Frame;
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{HostAddress, PortFacts, Real, Snapshot};
+use crate::snapshot::{HostAddress, PortFacts, Snapshot};
 use crate::tick::Tick;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
 use crate::wire::{Packet, Parsed, Protocol, icmp, parse};
+use passing::Inward;
 
 /// What a director needs to know of its surroundings besides the configuration.
 #[derive(Clone, Debug)]
@@ -103,6 +105,11 @@ impl Director {
         crate::explain::explain(&self.snapshot, &self.path.shared, &self.path.bindings, frame, port, now)
     }
 
+    /// Takes up what other cores saw of this core's connections. Once a turn.
+    pub fn take_notes(&mut self, now: Tick) {
+        self.path.bindings.take_notes(&self.snapshot, now);
+    }
+
     /// Tells the shared tables that nothing is held from before. Once a turn.
     pub fn quiescent(&mut self) {
         self.path.bindings.quiescent();
@@ -165,12 +172,13 @@ impl Path {
             return self.icmp(snapshot, frame, packet, at);
         }
         match self.bindings.bind(packet, snapshot, at.now) {
-            Outcome::Forward { real, forwarding } => {
+            Outcome::Forward { real, forwarding, real_port } => {
                 let Some(real) = snapshot.real(real) else {
                     return Verdict::Drop(DropReason::RealServerGone);
                 };
-                self.forward(snapshot, frame, packet, real, forwarding, at)
+                self.forward(snapshot, frame, Inward { packet, real, forwarding, real_port }, at)
             }
+            Outcome::Reply { from } => self.reply(snapshot, frame, packet, from, at),
             Outcome::NotOurs => self.host(snapshot, frame, packet, at),
             Outcome::Refuse => {
                 let refusal = Answer::Icmp(icmp::Error::PortUnreachable);
@@ -180,64 +188,6 @@ impl Path {
                 }
             }
             Outcome::Drop(reason) => Verdict::Drop(reason),
-        }
-    }
-
-    fn forward(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        real: &Real,
-        forwarding: Forwarding,
-        at: Arrival,
-    ) -> Verdict {
-        let next = match forwarding {
-            Forwarding::Local => return self.to_kernel(snapshot, at.port, DropReason::NotForUs),
-            Forwarding::Route => real.next_hop,
-        };
-        let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
-        let ttl = snapshot.service(real.service).map_or(snapshot.compat.ttl, |service| {
-            service.compat.ttl
-        });
-        let egress =
-            Egress { macs: &self.surroundings.macs, neighbours: &self.shared.neighbours, ttl };
-        match route(frame, packet, &next, &egress) {
-            Rewrite::Sent(port) => Verdict::Forward(port),
-            Rewrite::Unresolved(neighbour, port) => {
-                self.want(neighbour);
-                Verdict::Hold(neighbour, port)
-            }
-            Rewrite::TtlExceeded => self.error_or(
-                icmp::Error::TimeExceeded,
-                DropReason::TtlExceeded,
-                frame,
-                packet,
-                at,
-            ),
-            Rewrite::TooBig { mtu } => self.error_or(
-                icmp::Error::PacketTooBig { mtu },
-                DropReason::TooBig,
-                frame,
-                packet,
-                at,
-            ),
-            Rewrite::NoRoom => Verdict::Drop(DropReason::FrameMemory),
-        }
-    }
-
-    /// Answers with an ICMP error where that is allowed, else drops for the given reason.
-    fn error_or(
-        &mut self,
-        error: icmp::Error,
-        reason: DropReason,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        at: Arrival,
-    ) -> Verdict {
-        match self.answer(Answer::Icmp(error), frame, packet, at) {
-            Verdict::Drop(_) => Verdict::Drop(reason),
-            answered => answered,
         }
     }
 
@@ -264,11 +214,9 @@ impl Path {
         at: Arrival,
     ) -> Verdict {
         if let Some(quoted) = icmp::quoted(frame.bytes(), packet)
-            && let Some((real, forwarding)) =
-                self.bindings.related(packet, &quoted, snapshot, at.now)
-            && let Some(real) = snapshot.real(real)
+            && let Some(verdict) = self.follow(snapshot, frame, packet, &quoted, at)
         {
-            return self.forward(snapshot, frame, packet, real, forwarding, at);
+            return verdict;
         }
         if packet.protocol == Protocol::Icmpv6
             && let Ok(message) = ndp::parse(frame.bytes(), packet)
@@ -278,7 +226,7 @@ impl Path {
         if icmp::is_echo_request(packet) && snapshot.hosts.get(packet.dst).is_some() {
             return self.answer(Answer::Echo, frame, packet, at);
         }
-        self.to_kernel(snapshot, at.port, DropReason::NotForUs)
+        self.host(snapshot, frame, packet, at)
     }
 
     fn neighbour_discovery(
@@ -372,6 +320,11 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
+        if snapshot.masqueraded.has_address(packet.src)
+            && snapshot.hosts.get(packet.dst).is_none()
+        {
+            return self.unknown_reply(snapshot, frame, packet, at);
+        }
         if let Some(kernel) = self.kernel_port(snapshot, at.port) {
             return self.hand_to_kernel(kernel);
         }

@@ -34,6 +34,7 @@ pub mod neighbour;
 mod pieces;
 pub mod port;
 pub mod prefetch;
+pub mod reply;
 pub mod route;
 pub mod sched;
 pub mod shared;

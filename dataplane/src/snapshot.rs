@@ -12,7 +12,7 @@ use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
 use crate::forward::Forwarding;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
-use crate::route::Routes;
+use crate::route::{Exits, Routes};
 use crate::sched::{Scheduler, SchedulerFlags, Tables, wrr};
 use crate::table::ServiceReal;
 use crate::wire::{Addr, Family, Protocol, Vlan};
@@ -199,6 +199,9 @@ pub struct Real {
     pub lower_threshold: u32,
     /// Where its frames leave; `None` where no route leads to it.
     pub next_hop: Option<NextHop>,
+    /// Whether its address is the director's own (or a loopback one): its packets are the
+    /// host's, whatever the method.
+    pub local: bool,
     /// Its number within the service, for the client table; 0 for none.
     pub number: u16,
     /// Whose threshold rules are followed.
@@ -239,6 +242,46 @@ pub struct PortFacts {
     pub peer: Option<PortIndex>,
     /// Whether this is the kernel-facing port of `peer`.
     pub kernel_facing: bool,
+    /// The director's own IPv4 address on it, for what it sends as a router.
+    pub own_v4: Option<Addr>,
+    /// The director's own IPv6 address on it.
+    pub own_v6: Option<Addr>,
+}
+
+impl PortFacts {
+    /// The director's own address of this family on the port.
+    pub fn own(&self, family: Family) -> Option<Addr> {
+        match family {
+            Family::V4 => self.own_v4,
+            Family::V6 => self.own_v6,
+        }
+    }
+}
+
+/// The masqueraded real servers: whose packets to the world pass the director.
+#[derive(Clone, Debug, Default)]
+pub struct Masqueraded {
+    addresses: std::collections::HashSet<Addr>,
+    ports: std::collections::HashSet<(Option<Protocol>, Addr, u16)>,
+}
+
+impl Masqueraded {
+    /// Adds a real server; `protocol` is `None` for a mark's.
+    pub fn add(&mut self, protocol: Option<Protocol>, address: Addr, port: u16) {
+        self.addresses.insert(address);
+        self.ports.insert((protocol, address, port));
+    }
+
+    /// Whether this is one's address.
+    pub fn has_address(&self, address: Addr) -> bool {
+        self.addresses.contains(&address)
+    }
+
+    /// Whether one serves this protocol on this port.
+    pub fn has_port(&self, protocol: Protocol, address: Addr, port: u16) -> bool {
+        self.ports.contains(&(Some(protocol), address, port))
+            || self.ports.contains(&(None, address, port))
+    }
 }
 
 /// Addresses that the director answers for as a host.
@@ -306,6 +349,10 @@ pub struct Snapshot {
     pub ports: Vec<PortFacts>,
     /// Where packets to clients and to tunnels' ends leave.
     pub routes: Routes,
+    /// The same with gateways and MTUs, for the packet path.
+    pub exits: Exits,
+    /// The masqueraded real servers.
+    pub masqueraded: Masqueraded,
     /// Connection timeouts.
     pub timeouts: Timeouts,
     /// By service: the real server of each number that the client table keeps.

@@ -15,16 +15,26 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet;
+use crate::forward::fragment;
+use crate::wire::{Addr, ethernet};
 
 /// Table entries looked at in one turn at the most.
 const SWEEP_PER_TURN: usize = 64;
 /// How long a frame waits for its next hop's MAC address.
 const HOLD: u32 = 3 * TICKS_PER_SECOND;
 
+/// The next hop that a frame waits for.
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// Its MAC address.
+    Mac(NeighbourId),
+    /// First its id.
+    Id(Addr),
+}
+
 struct Held<F> {
     frame: F,
-    neighbour: NeighbourId,
+    awaited: Awaited,
     port: PortIndex,
     until: Tick,
 }
@@ -132,6 +142,7 @@ impl<P: Port> Worker<P> {
                 counters.generation.set(generation.0);
             }
         }
+        self.director.take_notes(now);
         self.send_outgoing();
         self.answer_query(now);
     }
@@ -183,7 +194,13 @@ impl<P: Port> Worker<P> {
         for mut frame in rx.drain(..) {
             match self.director.handle(&mut frame, PortIndex(index as u8), now) {
                 Verdict::Forward(port) => self.send(frame, port),
-                Verdict::Hold(neighbour, port) => self.hold(frame, neighbour, port, now),
+                Verdict::Hold(neighbour, port) => {
+                    self.hold(frame, Awaited::Mac(neighbour), port, now);
+                }
+                Verdict::Seek(address, port) => {
+                    self.hold(frame, Awaited::Id(address), port, now);
+                }
+                Verdict::Fragment(port) => self.split(frame, port),
                 Verdict::Punt => {
                     if let Some(counters) = self.counters() {
                         counters.punted.add(1);
@@ -213,12 +230,50 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    fn hold(&mut self, frame: P::Frame, neighbour: NeighbourId, port: PortIndex, now: Tick) {
+    /// Sends a frame whose packet may be longer than the port takes, in pieces if so. The
+    /// frame counts as one; further pieces count as originated.
+    fn split(&mut self, frame: P::Frame, port: PortIndex) {
+        let index = usize::from(port.0);
+        let Some(mtu) = self.ports.get(index).map(Port::mtu) else {
+            return self.count_drop(DropReason::NotForUs);
+        };
+        let mut cut = match fragment::Cut::of(frame, mtu) {
+            Ok(cut) => cut,
+            Err(frame) => return self.send(frame, port),
+        };
+        while cut.has_more() {
+            let len = cut.next_len();
+            let Some(mut piece) = self.ports.get_mut(index).and_then(|port| port.alloc(len)) else {
+                // A datagram with a hole is of no use to anybody.
+                return self.count_drop(DropReason::FrameMemory);
+            };
+            cut.fill(&mut piece);
+            self.send_own(piece, port);
+        }
+        self.send(cut.into_last(), port);
+    }
+
+    /// Sends a piece at once, behind what is ready already.
+    fn send_own(&mut self, piece: P::Frame, port: PortIndex) {
+        let index = usize::from(port.0);
+        self.flush_port(index);
+        let Some(port) = self.ports.get_mut(index) else { return };
+        let mut burst = Burst::new();
+        burst.push(piece);
+        port.tx(&mut burst);
+        if burst.is_empty()
+            && let Some(counters) = self.counters()
+        {
+            counters.originated.add(1);
+        }
+    }
+
+    fn hold(&mut self, frame: P::Frame, awaited: Awaited, port: PortIndex, now: Tick) {
         if self.held.len() >= self.held_limit {
             self.count_drop(DropReason::HoldQueueFull);
             return;
         }
-        self.held.push_back(Held { frame, neighbour, port, until: now.plus(HOLD) });
+        self.held.push_back(Held { frame, awaited, port, until: now.plus(HOLD) });
         if let Some(counters) = self.counters() {
             counters.held.add(1);
         }
@@ -235,11 +290,21 @@ impl<P: Port> Worker<P> {
     fn release(&mut self, now: Tick) {
         for _ in 0..self.held.len() {
             let Some(mut held) = self.held.pop_front() else { break };
-            if let Some(mac) = self.shared.neighbours.mac(held.neighbour) {
+            let neighbours = &self.shared.neighbours;
+            if let Awaited::Id(address) = held.awaited
+                && let Some(neighbour) = neighbours.find(held.port, address)
+            {
+                held.awaited = Awaited::Mac(neighbour);
+            }
+            let mac = match held.awaited {
+                Awaited::Mac(neighbour) => neighbours.mac(neighbour),
+                Awaited::Id(_) => None,
+            };
+            if let Some(mac) = mac {
                 let own = ethernet::source(held.frame.bytes()).unwrap_or_default();
                 ethernet::set_macs(held.frame.bytes_mut(), mac, own);
                 self.unhold();
-                self.send(held.frame, held.port);
+                self.split(held.frame, held.port);
             } else if held.until.has_come(now) {
                 self.unhold();
                 self.count_drop(DropReason::NoNeighbour);

@@ -1,6 +1,6 @@
 //! `tracking: client`: the binding alone, one lookup a packet, no connections.
 
-use super::{Bindings, NoChoice, Outcome};
+use super::{Bindings, NoChoice, Outcome, Related};
 use crate::classify::Hit;
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
@@ -74,7 +74,12 @@ impl Bindings {
             Ok(real) => {
                 self.count_incoming(real, packet);
                 let forwarding = snapshot.real(real).map_or(Forwarding::Route, |r| r.forwarding);
-                Outcome::Forward { real, forwarding }
+                if forwarding == Forwarding::Masq {
+                    // Nothing would lead its replies back. The configuration check refuses
+                    // this mixture.
+                    return Outcome::Refuse;
+                }
+                Outcome::Forward { real, forwarding, real_port: packet.dst_port }
             }
             Err(NoChoice::Nobody) => Outcome::Refuse,
         }
@@ -177,9 +182,9 @@ impl Bindings {
         client: Addr,
         service: &Service,
         snapshot: &Snapshot,
-    ) -> Option<(RealId, Forwarding)> {
+    ) -> Option<Related> {
         let real = snapshot.available(self.client(service, client, snapshot)?)?;
-        Some((real.id, real.forwarding))
+        Some(Related { real: real.id, forwarding: real.forwarding, real_port: real.port })
     }
 
     pub(super) fn sweep_clients(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {

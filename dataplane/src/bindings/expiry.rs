@@ -54,6 +54,9 @@ impl Bindings {
 
     /// Takes a connection out of its table.
     pub(super) fn remove(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
+        if let (Some(flow), Some(conn)) = (self.flow(family, slot), self.conn(family, slot)) {
+            self.withdraw(&flow, slot, conn, snapshot);
+        }
         let removed = match family {
             Family::V4 => self.v4.remove(slot),
             Family::V6 => self.v6.remove(slot),

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::spec::{RealSpec, ServiceSpec};
+use super::spec::{PortSpec, RealSpec, ServiceSpec};
 use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
-use crate::route::Routes;
+use crate::forward::Forwarding;
+use crate::route::{Exit, Exits, Route, Routes};
 use crate::sched::{Listed, Tables, wrr};
 use crate::snapshot::{
-    HostAddress, Hosts, Identity, NextHop, PortFacts, Real, RealState, Scope, Service, Snapshot,
+    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service, Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 
@@ -106,6 +107,7 @@ impl Catalog {
             upper_threshold: spec.upper_threshold,
             lower_threshold: spec.lower_threshold,
             next_hop: self.next_hop(spec),
+            local: self.is_own(spec.address),
             number: self.number_of(service, id),
             kernel: self.compat.kernel,
             available: true,
@@ -116,6 +118,11 @@ impl Catalog {
         let numbers = self.numbers.get(service.0 as usize);
         let number = numbers.and_then(|n| n.iter().position(|entry| *entry == Some(id)));
         number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
+    }
+
+    fn is_own(&self, address: Addr) -> bool {
+        let own = |port: &PortSpec| port.addresses.contains(&address);
+        address.is_loopback() || self.site.ports.iter().any(own)
     }
 
     fn next_hop(&self, spec: &RealSpec) -> Option<NextHop> {
@@ -201,14 +208,55 @@ impl Catalog {
                     vlan: port.vlan,
                     peer: port.peer,
                     kernel_facing: port.kernel_facing,
+                    own_v4: port.addresses.iter().copied().find(|address| address.is_v4()),
+                    own_v6: port.addresses.iter().copied().find(|address| !address.is_v4()),
                 })
                 .collect(),
             routes: Routes::new(self.site.routes.clone()),
+            exits: self.exits(),
+            masqueraded: self.masqueraded(),
             timeouts: self.timeouts,
             client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
         })
+    }
+
+    fn exits(&self) -> Exits {
+        let exit = |route: &Route| {
+            let port = self.site.ports.get(usize::from(route.port.0))?;
+            let gateway = match route.via {
+                Some(via) => Some(self.shared.neighbours.intern(route.port, via)?),
+                None => None,
+            };
+            Some(Exit {
+                network: route.network,
+                length: route.length,
+                port: route.port,
+                vlan: port.vlan,
+                mtu: port.mtu,
+                gateway,
+            })
+        };
+        Exits(Routes::new(self.site.routes.clone()).iter().filter_map(exit).collect())
+    }
+
+    /// Also opens the reply table, as soon as there is anybody to be found in it.
+    fn masqueraded(&self) -> Masqueraded {
+        let mut masqueraded = Masqueraded::default();
+        for entry in self.services.iter().flatten() {
+            let protocol = match entry.spec.identity {
+                Identity::Address { protocol, .. } => Some(protocol),
+                Identity::Ports { protocol, .. } => protocol,
+                Identity::Mark { .. } => None,
+            };
+            let specs = entry.members.iter().filter_map(|member| self.spec_of(member.real));
+            for spec in specs.filter(|spec| spec.forwarding == Forwarding::Masq) {
+                self.shared.replies.open();
+                masqueraded.add(protocol, spec.address, spec.port);
+            }
+        }
+        masqueraded
     }
 
     fn rules(&self) -> Vec<Rule> {

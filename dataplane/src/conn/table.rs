@@ -165,6 +165,18 @@ impl Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
+impl Slot {
+    /// The entry's number, for tables that point to it.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The entry of that number.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Entry<K> {
     Free(Option<u32>),

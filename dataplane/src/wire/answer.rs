@@ -67,6 +67,8 @@ fn names_one_host(addr: Addr) -> bool {
 /// The IP header of an answer, as far as it is not the packet's turned around.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reply {
+    /// The address that it comes from.
+    pub from: Addr,
     pub protocol: Protocol,
     /// Type of service or traffic class.
     pub tos: u8,
@@ -110,8 +112,8 @@ fn turn_around(
     payload_len: u16,
 ) -> Option<()> {
     let l3 = usize::from(packet.l3_offset);
-    let Reply { protocol, tos, hop_limit } = reply;
-    let (src, dst) = (packet.dst, packet.src);
+    let Reply { from: src, protocol, tos, hop_limit } = reply;
+    let dst = packet.src;
     match packet.family {
         Family::V4 => {
             let header = ipv4::Header { src, dst, protocol, tos, ttl: hop_limit, payload_len };

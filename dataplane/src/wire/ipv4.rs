@@ -9,6 +9,8 @@ use super::packet::{Fragment, Malformed, NO_CHUNK, Packet, Protocol, TcpFlags, V
 pub const HEADER_LEN: usize = 20;
 /// Offset of the total length.
 pub const TOTAL_LEN: usize = 2;
+/// Offset of the word with flags and fragment offset.
+pub const FLAGS: usize = 6;
 /// Offset of the time to live; the protocol is the byte behind it.
 pub const TTL: usize = 8;
 /// Offset of the header checksum.
