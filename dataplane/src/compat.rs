@@ -44,6 +44,9 @@ pub struct Compat {
     /// A masqueraded real server's packet that belongs to no connection is answered with
     /// "port unreachable" instead of being sent on.
     pub nat_icmp_send: bool,
+    /// A tunnel's outer packet may be fragmented only where the inner one may, and packets
+    /// that are too long are answered. Off: all outer packets may be fragmented.
+    pub pmtu_disc: bool,
     /// The second TCP state table, for times of attack.
     pub secure_tcp: bool,
     /// A template that a new connection uses gets the service's timeout back even after it
@@ -63,6 +66,7 @@ impl Default for Compat {
             expire_quiescent_template: false,
             schedule_icmp: false,
             nat_icmp_send: false,
+            pmtu_disc: true,
             secure_tcp: false,
             renew_extended_templates: false,
         }

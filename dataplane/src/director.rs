@@ -2,6 +2,7 @@
 //! the load balancer, and the reference that faster paths are compared with.
 
 mod passing;
+mod relay;
 
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ struct Path {
     bindings: Bindings,
     surroundings: Surroundings,
     answers: Budget,
+    /// Tunnelled packets so far, for their identifications.
+    packets_made: u64,
 }
 
 /// Where and when a frame came in.
@@ -66,6 +69,7 @@ impl Director {
             answers: Budget::new(surroundings.answers_per_second),
             shared,
             surroundings,
+            packets_made: 0,
         };
         Self { snapshot, path }
     }

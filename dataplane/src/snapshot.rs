@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::classify::Classifier;
 use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
-use crate::forward::Forwarding;
+use crate::forward::{Forwarding, Tunnel};
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::{Exits, Routes};
 use crate::sched::{Scheduler, SchedulerFlags, Tables, wrr};
@@ -193,6 +193,10 @@ pub struct Real {
     pub state: RealState,
     /// How packets reach it.
     pub forwarding: Forwarding,
+    /// The outer headers of its tunnel, if packets reach it through one.
+    pub tunnel: Tunnel,
+    /// The director's own address towards it, as the outer source.
+    pub tunnel_source: Option<Addr>,
     /// Connections at which it takes no new clients; 0 = no limit.
     pub upper_threshold: u32,
     /// Connections below which it takes clients again; 0 = three quarters of the upper one.

@@ -104,6 +104,8 @@ impl Catalog {
             last_weight: if spec.weight > 0 { spec.weight } else { last_weight },
             state: spec.state,
             forwarding: spec.forwarding,
+            tunnel: spec.tunnel,
+            tunnel_source: self.own_towards(spec.address),
             upper_threshold: spec.upper_threshold,
             lower_threshold: spec.lower_threshold,
             next_hop: self.next_hop(spec),
@@ -123,6 +125,23 @@ impl Catalog {
     fn is_own(&self, address: Addr) -> bool {
         let own = |port: &PortSpec| port.addresses.contains(&address);
         address.is_loopback() || self.site.ports.iter().any(own)
+    }
+
+    /// The director's own address of this one's family on the port that leads there; one
+    /// in the next hop's network if there are several.
+    fn own_towards(&self, address: Addr) -> Option<Addr> {
+        let routes = Routes::new(self.site.routes.clone());
+        let hop = routes.lookup(address)?;
+        let port = self.site.ports.get(usize::from(hop.port.0))?;
+        let own = || port.addresses.iter().copied().filter(|a| a.family() == address.family());
+        let connected = routes.iter().find(|route| {
+            route.via.is_none()
+                && route.port == hop.port
+                && hop.neighbour.family() == route.network.family()
+                && hop.neighbour.masked(route.length) == route.network
+        });
+        let near = connected.and_then(|r| own().find(|a| a.masked(r.length) == r.network));
+        near.or_else(|| own().next())
     }
 
     fn next_hop(&self, spec: &RealSpec) -> Option<NextHop> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::classify::Rank;
 use crate::compat::Compat;
-use crate::forward::Forwarding;
+use crate::forward::{Forwarding, Tunnel};
 use crate::ids::{Mark, PortIndex};
 use crate::route::Route;
 use crate::sched::{Scheduler, SchedulerFlags};
@@ -49,6 +49,8 @@ pub struct RealSpec {
     pub weight: u32,
     /// How packets reach it.
     pub forwarding: Forwarding,
+    /// The outer headers under [`Forwarding::Tunnel`].
+    pub tunnel: Tunnel,
     /// Connections at which it takes no new clients; 0 = no limit.
     pub upper_threshold: u32,
     /// Connections below which it takes clients again; 0 = three quarters of the upper one.
@@ -67,6 +69,7 @@ impl RealSpec {
             port,
             weight: 1,
             forwarding: Forwarding::Route,
+            tunnel: Tunnel::Ipip,
             upper_threshold: 0,
             lower_threshold: 0,
             state: RealState::Up,

@@ -3,14 +3,15 @@
 use super::{Arrival, Path};
 use crate::answer::Answer;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
-use crate::forward::{Egress, Forwarding, Rewrite, admit, route, send};
+use crate::compat::TtlPolicy;
+use crate::forward::{Egress, Forwarding, Outer, Rewrite, admit, route, send};
 use crate::ids::NeighbourId;
 use crate::mailbox::Event;
 use crate::port::Frame;
 use crate::route::Exit;
 use crate::snapshot::{HostAddress, NextHop, Real, Snapshot};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Addr, Packet, Protocol, TcpFlags, icmp};
+use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags, icmp};
 
 /// A packet on its way to a real server.
 #[derive(Clone, Copy)]
@@ -28,7 +29,7 @@ impl Inward<'_> {
 }
 
 impl Path {
-    fn egress<'a>(&'a self, snapshot: &Snapshot, real: Option<&Real>) -> Egress<'a> {
+    pub(super) fn egress<'a>(&'a self, snapshot: &Snapshot, real: Option<&Real>) -> Egress<'a> {
         let compat = real
             .and_then(|real| snapshot.service(real.service))
             .map_or(&snapshot.compat, |service| &service.compat);
@@ -56,9 +57,14 @@ impl Path {
             return self.host(snapshot, frame, packet, at);
         }
         let Some(next) = real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
+        if forwarding == Forwarding::Tunnel {
+            return self.wrap(snapshot, frame, to, &next, at);
+        }
         let egress = self.egress(snapshot, Some(real));
         let rewrite = match forwarding {
-            Forwarding::Route | Forwarding::Local => route(frame, packet, &next, &egress),
+            Forwarding::Route | Forwarding::Local | Forwarding::Tunnel => {
+                route(frame, packet, &next, &egress)
+            }
             Forwarding::Masq => match admit(frame, packet, next.mtu, egress.ttl) {
                 Err(refused) => refused,
                 Ok(()) => {
@@ -70,7 +76,63 @@ impl Path {
                 }
             },
         };
-        self.sent(rewrite, frame, packet, next.mtu, None, at)
+        self.sent(rewrite, frame, packet, packet.total_len <= next.mtu, None, at)
+    }
+
+    /// Sends a packet on through its real server's tunnel.
+    fn wrap(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        next: &NextHop,
+        at: Arrival,
+    ) -> Verdict {
+        let Inward { packet, real, .. } = to;
+        let (tunnel, family) = (real.tunnel, real.address.family());
+        let Some(room) = tunnel.room(family, next.mtu) else {
+            return Verdict::Drop(DropReason::TooBig);
+        };
+        let compat = snapshot.service(real.service).map_or(snapshot.compat, |s| s.compat);
+        let Some(src) = real.tunnel_source else { return Verdict::Drop(DropReason::NoNeighbour) };
+        // Only IPv4 routers, and only over IPv4, may cut the outer packet.
+        let may_cut = family == Family::V4 && !(packet.dont_fragment && compat.pmtu_disc);
+        let limit = if may_cut && packet.family == Family::V4 { u16::MAX } else { room };
+        let admitted = match admit(frame, packet, limit, compat.ttl) {
+            Ok(()) if !may_cut && packet.total_len > room => Err(Rewrite::TooBig { mtu: room }),
+            admitted => admitted,
+        };
+        if let Err(refused) = admitted {
+            return self.sent(refused, frame, packet, true, None, at);
+        }
+        let taken = u8::from(compat.ttl == TtlPolicy::Decrement);
+        let outer = Outer {
+            src,
+            dst: real.address,
+            ttl: packet.ttl.saturating_sub(taken),
+            dont_fragment: packet.family == Family::V4 && packet.dont_fragment && compat.pmtu_disc,
+            id: self.next_id(),
+            flow: self.flow_hash(packet),
+        };
+        if !tunnel.wrap(frame, packet, &outer) {
+            return Verdict::Drop(DropReason::FrameMemory);
+        }
+        let rewrite = send(frame, packet.vlan, next, &self.egress(snapshot, Some(real)));
+        self.sent(rewrite, frame, packet, packet.total_len <= room, None, at)
+    }
+
+    /// Identifications of the director's own IPv4 packets: hard to guess, and seldom twice
+    /// in a row of 2^16 (RFC 6864, 4.3).
+    fn next_id(&mut self) -> u16 {
+        self.packets_made = self.packets_made.wrapping_add(1);
+        let core = self.bindings.core() as u64;
+        (hash([self.packets_made, core, 0, 0], self.shared.key.0) as u16).max(1)
+    }
+
+    fn flow_hash(&self, packet: &Packet) -> u64 {
+        let ([a, b], [c, d]) = (packet.src.words(), packet.dst.words());
+        let ports = u64::from(packet.src_port) << 16 | u64::from(packet.dst_port);
+        hash([a ^ ports, b, c, d], self.shared.key.0)
     }
 
     /// Sends a real server's packet on to its client, as coming from the VIP.
@@ -104,7 +166,7 @@ impl Path {
         let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
         let egress = self.egress(snapshot, None);
         if let Err(refused) = admit(frame, packet, exit.mtu, egress.ttl) {
-            return self.sent(refused, frame, packet, exit.mtu, own, at);
+            return self.sent(refused, frame, packet, true, own, at);
         }
         if let Err(why) = change(frame.bytes_mut()) {
             return unwritable(why);
@@ -113,10 +175,10 @@ impl Path {
             return self.seek(frame, packet, &exit);
         };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
-        self.sent(rewrite, frame, packet, exit.mtu, own, at)
+        self.sent(rewrite, frame, packet, packet.total_len <= exit.mtu, own, at)
     }
 
-    fn next_hop(&self, exit: &Exit, to: Addr) -> Option<NextHop> {
+    pub(super) fn next_hop(&self, exit: &Exit, to: Addr) -> Option<NextHop> {
         let neighbour = match exit.gateway {
             Some(gateway) => Some(gateway),
             None => self.shared.neighbours.find(exit.port, to),
@@ -136,7 +198,7 @@ impl Path {
         let egress = Egress {
             macs: &self.surroundings.macs,
             neighbours: &self.shared.neighbours,
-            ttl: crate::compat::TtlPolicy::Keep,
+            ttl: TtlPolicy::Keep,
         };
         match send(frame, packet.vlan, &unknown, &egress) {
             Rewrite::NoRoom => Verdict::Drop(DropReason::FrameMemory),
@@ -147,21 +209,21 @@ impl Path {
         }
     }
 
-    /// From what became of a frame to what is to be done with it. Errors come from `own`,
-    /// or from the address that the packet was sent to.
-    fn sent(
+    /// From what became of a frame to what is to be done with it: split, where it does not
+    /// fit. Errors come from `own`, or from the address that the packet was sent to.
+    pub(super) fn sent(
         &mut self,
         rewrite: Rewrite,
         frame: &mut impl Frame,
         packet: &Packet,
-        mtu: u16,
+        fits: bool,
         own: Option<Addr>,
         at: Arrival,
     ) -> Verdict {
         let from = own.unwrap_or(packet.dst);
         match rewrite {
-            Rewrite::Sent(port) if packet.total_len > mtu => Verdict::Fragment(port),
-            Rewrite::Sent(port) => Verdict::Forward(port),
+            Rewrite::Sent(port) if fits => Verdict::Forward(port),
+            Rewrite::Sent(port) => Verdict::Fragment(port),
             Rewrite::Unresolved(neighbour, port) => {
                 self.want(neighbour);
                 Verdict::Hold(neighbour, port)
@@ -216,7 +278,9 @@ impl Path {
             }
             return Some(self.forward(snapshot, frame, to, at));
         }
-        let from = self.bindings.related_reply(error, quoted)?;
+        let Some(from) = self.bindings.related_reply(error, quoted) else {
+            return self.relay(snapshot, frame, error, quoted, at);
+        };
         Some(self.outward(snapshot, frame, error, at, |frame| {
             masq::rewrite_error(frame, error, quoted, End::Source, from)
         }))
@@ -244,7 +308,7 @@ impl Path {
                 send(frame, to.packet.vlan, &next, &egress)
             }
         };
-        self.sent(rewrite, frame, to.packet, next.mtu, None, at)
+        self.sent(rewrite, frame, to.packet, to.packet.total_len <= next.mtu, None, at)
     }
 
     /// A masqueraded real server's packet that belongs to no connection: its own traffic
@@ -281,6 +345,13 @@ impl Path {
         }
         self.outward(snapshot, frame, packet, at, |_| Ok(()))
     }
+}
+
+fn hash(words: [u64; 4], [first, second]: [u64; 2]) -> u64 {
+    words.iter().fold(first, |hash, word| {
+        let product = u128::from(hash ^ word ^ 0x9E37_79B9_7F4A_7C15) * u128::from(second | 1);
+        (product >> 64) as u64 ^ product as u64
+    })
 }
 
 fn unwritable(why: Unwritable) -> Verdict {

@@ -3,9 +3,11 @@
 pub mod fragment;
 mod hop;
 pub mod masq;
+mod tunnel;
 mod vlan;
 
 pub use hop::{Egress, Rewrite, admit, route, send};
+pub use tunnel::{Outer, Tunnel};
 
 /// The forwarding methods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,6 +18,8 @@ pub enum Forwarding {
     /// Masquerading (`ipvsadm -m`): the real server's address and port are written over the
     /// VIP's, and the other way round on the way back.
     Masq,
+    /// Tunnelling (`ipvsadm -i`): the whole packet inside of another one.
+    Tunnel,
     /// Delivered to the host itself, through the kernel-facing port.
     Local,
 }
@@ -26,6 +30,7 @@ impl Forwarding {
         match self {
             Self::Route => "Route",
             Self::Masq => "Masq",
+            Self::Tunnel => "Tunnel",
             Self::Local => "Local",
         }
     }
@@ -34,7 +39,7 @@ impl Forwarding {
     pub const fn sees_replies(self) -> bool {
         match self {
             Self::Masq => true,
-            Self::Route | Self::Local => false,
+            Self::Route | Self::Tunnel | Self::Local => false,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::answer::{self, Reply, Unanswerable, ip_header_len};
 use super::checksum;
 use super::ethernet::Mac;
 use super::field::put;
-use super::packet::{Fragment, Packet, Protocol, TcpFlags};
+use super::packet::{Fragment, Packet, Protocol, TcpFlags, Vlan};
 use super::{ipv4, ipv6};
 use crate::port::Frame;
 
@@ -143,11 +143,18 @@ pub fn quoted(frame: &[u8], packet: &Packet) -> Option<Packet> {
     if !is_error(packet) || packet.is_later_fragment() {
         return None;
     }
-    let frame = frame.get(..packet.end())?;
     let l3 = usize::from(packet.l4_offset) + HEADER_LEN;
-    let read = match packet.family {
-        Family::V4 => ipv4::read(frame, l3, packet.vlan, false),
-        Family::V6 => ipv6::read(frame, l3, packet.vlan, false),
+    let inner = packet_at(frame, l3, packet.end(), packet.family)?;
+    Some(Packet { vlan: packet.vlan, ..inner })
+}
+
+/// A quoted packet that begins at `l3` and of which the frame has what lies before `end`;
+/// otherwise as [`quoted`].
+pub fn packet_at(frame: &[u8], l3: usize, end: usize, family: Family) -> Option<Packet> {
+    let frame = frame.get(..end)?;
+    let read = match family {
+        Family::V4 => ipv4::read(frame, l3, Vlan::UNTAGGED, false),
+        Family::V6 => ipv6::read(frame, l3, Vlan::UNTAGGED, false),
     };
     let mut inner = read.ok().filter(|inner| !inner.is_later_fragment())?;
     let transport = frame.get(usize::from(inner.l4_offset)..)?;
@@ -268,8 +275,10 @@ pub fn error_from(
     };
     let l3 = usize::from(packet.l3_offset);
     let head = ip_header_len(packet.family) + HEADER_LEN;
-    let quote = usize::from(packet.total_len).min(max.saturating_sub(head));
-    if frame.bytes().len() < l3 + quote || !frame.set_len(l3 + head + quote) {
+    // Of a packet that was itself only quoted, the frame has less than its header says.
+    let here = frame.bytes().len().saturating_sub(l3).min(usize::from(packet.total_len));
+    let quote = here.min(max.saturating_sub(head));
+    if !frame.set_len(l3 + head + quote) {
         return Err(Unanswerable::NoRoom);
     }
     frame.bytes_mut().copy_within(l3..l3 + quote, l3 + head);

@@ -137,7 +137,7 @@ pub fn checksum_holds(frame: &[u8], packet: &Packet) -> bool {
 
 /// What a header of the director's own says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub src: Addr,
     pub dst: Addr,
     pub protocol: Protocol,
@@ -149,7 +149,7 @@ pub(super) struct Header {
 
 /// Writes a header without options at `l3`: not a fragment and never to become one, so its
 /// identification may be 0 (RFC 6864, 4.1).
-pub(super) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
+pub(crate) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
     let total_len = header.payload_len.checked_add(HEADER_LEN as u16)?;
     let [len0, len1] = total_len.to_be_bytes();
     let [df0, df1] = DONT_FRAGMENT.to_be_bytes();
