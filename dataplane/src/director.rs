@@ -2,6 +2,7 @@
 //! the load balancer, and the reference that faster paths are compared with.
 
 mod passing;
+mod pieces;
 mod relay;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use crate::answer::{Answer, Budget};
 use crate::bindings::{Bindings, Outcome};
 use crate::counters::CoreCounters;
+use crate::fragments::Fragments;
 use crate::ids::PortIndex;
 use crate::mailbox::{Event, Heard};
 use crate::port::Frame;
@@ -19,7 +21,7 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
-use crate::wire::{Packet, Parsed, Protocol, icmp, parse};
+use crate::wire::{Fragment, Packet, Parsed, Protocol, icmp, parse};
 use passing::Inward;
 
 /// What a director needs to know of its surroundings besides the configuration.
@@ -45,6 +47,7 @@ struct Path {
     bindings: Bindings,
     surroundings: Surroundings,
     answers: Budget,
+    fragments: Fragments,
     /// Tunnelled packets so far, for their identifications.
     packets_made: u64,
 }
@@ -67,6 +70,7 @@ impl Director {
         let path = Path {
             bindings: Bindings::new(Arc::clone(&shared), seat),
             answers: Budget::new(surroundings.answers_per_second),
+            fragments: Fragments::new(shared.key.0),
             shared,
             surroundings,
             packets_made: 0,
@@ -107,6 +111,12 @@ impl Director {
     /// What would happen to a frame, and why; nothing is sent or remembered.
     pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
         crate::explain::explain(&self.snapshot, &self.path.shared, &self.path.bindings, frame, port, now)
+    }
+
+    /// How many first fragments were remembered: when this changes, frames that were
+    /// [`Verdict::Early`] are to be handed in again.
+    pub fn fragments_remembered(&self) -> u64 {
+        self.path.fragments.remembered()
     }
 
     /// Takes up what other cores saw of this core's connections. Once a turn.
@@ -172,10 +182,34 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6) {
+        if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)
+            && !packet.is_later_fragment()
+        {
+            if packet.fragment != Fragment::Whole {
+                self.fragments.remember(packet, Outcome::NotOurs, at.now);
+            }
             return self.icmp(snapshot, frame, packet, at);
         }
-        match self.bindings.bind(packet, snapshot, at.now) {
+        match packet.fragment {
+            Fragment::Whole => {
+                let outcome = self.bindings.bind(packet, snapshot, at.now);
+                self.carry_out(outcome, snapshot, frame, packet, at)
+            }
+            Fragment::First { .. } => self.first_fragment(snapshot, frame, packet, at),
+            Fragment::Later { .. } => self.later_fragment(snapshot, frame, packet, at),
+        }
+    }
+
+    /// Does to a frame what was decided about its packet.
+    fn carry_out(
+        &mut self,
+        outcome: Outcome,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        match outcome {
             Outcome::Forward { real, forwarding, real_port } => {
                 let Some(real) = snapshot.real(real) else {
                     return Verdict::Drop(DropReason::RealServerGone);

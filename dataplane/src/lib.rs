@@ -27,6 +27,7 @@ pub mod counters;
 pub mod director;
 pub mod explain;
 pub mod forward;
+pub mod fragments;
 pub mod ids;
 pub mod load;
 pub mod mailbox;

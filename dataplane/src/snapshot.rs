@@ -11,6 +11,7 @@ use crate::classify::Classifier;
 use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
 use crate::forward::{Forwarding, Tunnel};
+use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::{Exits, Routes};
 use crate::sched::{Scheduler, SchedulerFlags, Tables, wrr};
@@ -359,6 +360,8 @@ pub struct Snapshot {
     pub masqueraded: Masqueraded,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// How fragments are treated.
+    pub fragments: FragmentLimits,
     /// By service: the real server of each number that the client table keeps.
     pub client_reals: Vec<Arc<[Option<RealId>]>>,
     /// Every persistence timeout in use or in a live template, in seconds.

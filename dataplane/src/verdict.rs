@@ -17,6 +17,9 @@ pub enum Verdict {
     Seek(Addr, PortIndex),
     /// Split its IPv4 packet into fragments that the port takes, and send those.
     Fragment(PortIndex),
+    /// A fragment that came before its first one: keep it, as it is, and hand it in again
+    /// when a first fragment was remembered; drop it when it waited too long.
+    Early,
     /// Free it.
     Drop(DropReason),
 }

@@ -16,6 +16,7 @@ use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, Verdict};
 use crate::forward::fragment;
+use crate::fragments::FragmentLimits;
 use crate::wire::{Addr, ethernet};
 
 /// Table entries looked at in one turn at the most.
@@ -39,6 +40,13 @@ struct Held<F> {
     until: Tick,
 }
 
+/// A fragment that waits for its datagram's first one.
+struct Early<F> {
+    frame: F,
+    ingress: PortIndex,
+    until: Tick,
+}
+
 /// One core: its ports' queues, its director and its mailbox.
 pub struct Worker<P: Port> {
     core: usize,
@@ -49,6 +57,8 @@ pub struct Worker<P: Port> {
     rx: Burst<P::Frame>,
     held: VecDeque<Held<P::Frame>>,
     held_limit: usize,
+    early: VecDeque<Early<P::Frame>>,
+    fragments_remembered: u64,
     parting: Option<Arc<Snapshot>>,
     swept_at: Tick,
     sweep_credit: usize,
@@ -66,6 +76,8 @@ impl<P: Port> Worker<P> {
             rx: Burst::new(),
             held: VecDeque::with_capacity(held_limit),
             held_limit,
+            early: VecDeque::with_capacity(FragmentLimits::default().early),
+            fragments_remembered: 0,
             parting: None,
             swept_at: Tick::default(),
             sweep_credit: 0,
@@ -101,6 +113,9 @@ impl<P: Port> Worker<P> {
         if !self.held.is_empty() {
             self.release(now);
         }
+        if !self.early.is_empty() {
+            self.drop_early(now);
+        }
         self.flush();
         self.clean(now);
         self.director.quiescent();
@@ -119,6 +134,10 @@ impl<P: Port> Worker<P> {
         while let Some(held) = self.held.pop_front() {
             self.unhold();
             drop(held);
+            self.count_drop(DropReason::Stopping);
+        }
+        while self.early.pop_front().is_some() {
+            self.unhold();
             self.count_drop(DropReason::Stopping);
         }
         self.flush();
@@ -191,26 +210,68 @@ impl<P: Port> Worker<P> {
             port.rx(&mut rx);
         }
         let received = rx.len();
-        for mut frame in rx.drain(..) {
-            match self.director.handle(&mut frame, PortIndex(index as u8), now) {
-                Verdict::Forward(port) => self.send(frame, port),
-                Verdict::Hold(neighbour, port) => {
-                    self.hold(frame, Awaited::Mac(neighbour), port, now);
-                }
-                Verdict::Seek(address, port) => {
-                    self.hold(frame, Awaited::Id(address), port, now);
-                }
-                Verdict::Fragment(port) => self.split(frame, port),
-                Verdict::Punt => {
-                    if let Some(counters) = self.counters() {
-                        counters.punted.add(1);
-                    }
-                }
-                Verdict::Drop(reason) => self.count_drop(reason),
+        for frame in rx.drain(..) {
+            let ingress = PortIndex(index as u8);
+            if let Some(frame) = self.handle(frame, ingress, now) {
+                self.wait_for_first(frame, ingress, now);
+            }
+            if self.director.fragments_remembered() != self.fragments_remembered {
+                self.fragments_remembered = self.director.fragments_remembered();
+                self.retry_early(now);
             }
         }
         self.rx = rx;
         received
+    }
+
+    /// Decides about a frame and does what was decided; gives back a fragment that came
+    /// before its first one.
+    fn handle(&mut self, mut frame: P::Frame, ingress: PortIndex, now: Tick) -> Option<P::Frame> {
+        match self.director.handle(&mut frame, ingress, now) {
+            Verdict::Forward(port) => self.send(frame, port),
+            Verdict::Hold(neighbour, port) => self.hold(frame, Awaited::Mac(neighbour), port, now),
+            Verdict::Seek(address, port) => self.hold(frame, Awaited::Id(address), port, now),
+            Verdict::Fragment(port) => self.split(frame, port),
+            Verdict::Punt => {
+                if let Some(counters) = self.counters() {
+                    counters.punted.add(1);
+                }
+            }
+            Verdict::Early => return Some(frame),
+            Verdict::Drop(reason) => self.count_drop(reason),
+        }
+        None
+    }
+
+    fn wait_for_first(&mut self, frame: P::Frame, ingress: PortIndex, now: Tick) {
+        let limits = self.director.snapshot().fragments;
+        if self.early.len() >= limits.early {
+            return self.count_drop(DropReason::FragmentTable);
+        }
+        self.early.push_back(Early { frame, ingress, until: now.plus(limits.early_wait) });
+        if let Some(counters) = self.counters() {
+            counters.held.add(1);
+        }
+    }
+
+    /// Hands early fragments in again; those whose first one is still to come keep their
+    /// place and their time.
+    fn retry_early(&mut self, now: Tick) {
+        for _ in 0..self.early.len() {
+            let Some(early) = self.early.pop_front() else { break };
+            match self.handle(early.frame, early.ingress, now) {
+                Some(frame) => self.early.push_back(Early { frame, ..early }),
+                None => self.unhold(),
+            }
+        }
+    }
+
+    fn drop_early(&mut self, now: Tick) {
+        while self.early.front().is_some_and(|early| early.until.has_come(now)) {
+            self.early.pop_front();
+            self.unhold();
+            self.count_drop(DropReason::FragmentEarly);
+        }
     }
 
     fn count_drop(&self, reason: DropReason) {

@@ -235,6 +235,7 @@ impl Catalog {
             exits: self.exits(),
             masqueraded: self.masqueraded(),
             timeouts: self.timeouts,
+            fragments: self.fragments,
             client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
