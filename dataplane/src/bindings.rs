@@ -5,6 +5,7 @@
 
 mod client;
 mod count;
+mod defence;
 mod expiry;
 mod persistent;
 mod reply;
@@ -21,7 +22,7 @@ use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{Service, Snapshot, Tracking};
+use crate::snapshot::{OnDown, Real, Service, Snapshot, Tracking};
 use crate::table::Handle;
 use crate::tick::Tick;
 use crate::timer;
@@ -66,6 +67,7 @@ pub struct Bindings {
     v4: Table<FlowV4>,
     v6: Table<FlowV6>,
     schedulers: Vec<sched::State>,
+    defences: defence::Defences,
 }
 
 /// Where an ICMP error about a flow goes.
@@ -84,6 +86,8 @@ pub struct Related {
 struct Choice {
     real: RealId,
     template: Option<Handle>,
+    /// An ICMP error was what told of the flow.
+    by_error: bool,
 }
 
 /// Why there is none.
@@ -91,6 +95,8 @@ struct Choice {
 enum NoChoice {
     /// No usable real server.
     Nobody,
+    /// The client's real server is down, and the client is to wait for it.
+    Down,
 }
 
 impl Bindings {
@@ -105,6 +111,7 @@ impl Bindings {
             seat,
             shared,
             schedulers: Vec::new(),
+            defences: defence::Defences::default(),
         }
     }
 
@@ -200,8 +207,15 @@ impl Bindings {
             if opens(packet) && is_reused(conn, snapshot, compat) {
                 // The old entry still counts while the new real server is chosen.
                 shadowed = Some(slot);
-            } else if snapshot.available(conn.real).is_some() {
-                return self.established(packet, slot, snapshot, now);
+            } else if let Some(real) = snapshot.available(conn.real) {
+                match on_down(real, snapshot, now) {
+                    None | Some(OnDown::Keep) => {
+                        return self.established(packet, slot, snapshot, now);
+                    }
+                    Some(OnDown::Drop) => return Outcome::Drop(DropReason::RealServerDown),
+                    // As if there were no connection: UDP moves, TCP is reset.
+                    Some(OnDown::Rebind) => self.remove(family, slot, snapshot, now),
+                }
             } else if !compat.expire_nodest_conn {
                 return Outcome::Drop(DropReason::RealServerGone);
             } else {
@@ -219,6 +233,9 @@ impl Bindings {
         if !may_open(packet, &service.compat) || packet.src_port == FTP_DATA_PORT {
             return Outcome::NotOurs;
         }
+        if self.drops_packet(&service.compat, family) {
+            return Outcome::Drop(DropReason::DropRate);
+        }
         match self.choose(packet, &hit, service, snapshot, now) {
             Ok(choice) => {
                 if let Some(slot) = shadowed {
@@ -228,7 +245,49 @@ impl Bindings {
             }
             Err(NoChoice::Nobody) if hit.ftp_data => Outcome::NotOurs,
             Err(NoChoice::Nobody) => Outcome::Refuse,
+            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
         }
+    }
+
+    /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
+    /// the connection is made, and no packet has moved it. `None` where that is off or no
+    /// service takes the flow.
+    pub fn bind_by_error(
+        &mut self,
+        error: &Packet,
+        quoted: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
+        // What is quoted went from the VIP to the client.
+        let packet = Packet {
+            src: quoted.dst,
+            dst: quoted.src,
+            src_port: quoted.dst_port,
+            dst_port: quoted.src_port,
+            total_len: error.total_len,
+            ..*quoted
+        };
+        let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
+        let service = snapshot.service(hit.service)?;
+        let bars = service.tracking == Tracking::Client
+            || packet.src_port == FTP_DATA_PORT
+            || self.find(&Flow::of(&packet), now).is_some();
+        if !service.compat.schedule_icmp || !follows_flow(error) || bars {
+            return None;
+        }
+        if self.drops_packet(&service.compat, packet.family) {
+            return Some(Outcome::Drop(DropReason::DropRate));
+        }
+        Some(match self.choose(&packet, &hit, service, snapshot, now) {
+            Ok(choice) => {
+                let choice = Choice { by_error: true, ..choice };
+                self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
+            }
+            // An error is never answered.
+            Err(NoChoice::Nobody) => Outcome::Drop(DropReason::NoRealServer),
+            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
+        })
     }
 
     /// A packet of a known connection: count, state, timer.
@@ -296,7 +355,7 @@ impl Bindings {
             None if !hit.own_port && service.identity.vip_port() != 0 => Err(NoChoice::Nobody),
             None => {
                 let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
-                Ok(Choice { real, template: None })
+                Ok(Choice { real, template: None, by_error: false })
             }
         }
     }
@@ -369,8 +428,12 @@ impl Bindings {
         };
         self.shift_load(real, 0, 1);
         let secure = service.compat.secure_tcp;
-        let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
-        let conn = self.moved(conn, next, &snapshot.timeouts, now);
+        let conn = if choice.by_error {
+            conn
+        } else {
+            let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
+            self.moved(conn, next, &snapshot.timeouts, now)
+        };
         let inserted = match packet.family {
             Family::V4 => self.v4.insert(flow, conn),
             Family::V6 => self.v6.insert(flow, conn),
@@ -414,7 +477,7 @@ impl Bindings {
             && let Some(service) = snapshot.service(hit.service)
             && service.tracking == Tracking::Client
         {
-            return self.related_client(flow.client, service, snapshot);
+            return self.related_client(flow.client, service, snapshot, now);
         }
         let slot = self.find(&flow, now)?;
         let conn = self.conn(flow.client.family(), slot).copied()?;
@@ -431,7 +494,7 @@ impl Bindings {
     }
 }
 
-pub(crate) use persistent::is_usable;
+pub(crate) use persistent::{Standing, standing};
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
@@ -451,6 +514,13 @@ pub(crate) fn pool<'a>(
         secret: shared.key.0,
         now,
     }
+}
+
+/// What a real server's service does about it being down; `None` while it is not.
+fn on_down(real: &Real, snapshot: &Snapshot, now: Tick) -> Option<OnDown> {
+    real.is_down(now).then(|| {
+        snapshot.service(real.service).map_or(OnDown::default(), |service| service.policy.on_down)
+    })
 }
 
 /// Whether the packet begins a connection: TCP with SYN (also SYN+ACK), SCTP with INIT.

@@ -189,7 +189,8 @@ impl Teller<'_> {
                     let (_, view) =
                         self.bindings.template(hit, persistence, self.packet.src, self.now);
                     if let Some(view) = view
-                        && bindings::is_usable(&view, service, self.snapshot)
+                        && bindings::standing(view.real, service, self.snapshot, self.now)
+                            == bindings::Standing::Usable
                     {
                         let because = Because::Template {
                             expires_s: seconds_left(self.now, view.expires),
@@ -199,7 +200,7 @@ impl Teller<'_> {
                     }
                 }
                 Tracking::Client => {
-                    if let Some(real) = self.bindings.client(service, self.packet.src, self.snapshot) {
+                    if let Some(real) = self.bindings.client(service, self.packet.src, self.snapshot, self.now) {
                         let because = Because::Template { expires_s: 0, connections: 0 };
                         return self.to(real, because).unwrap_or(NOBODY);
                     }

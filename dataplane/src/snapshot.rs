@@ -16,6 +16,7 @@ use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, Serv
 use crate::route::{Exits, Routes};
 use crate::sched::{Scheduler, SchedulerFlags, Tables, wrr};
 use crate::table::ServiceReal;
+use crate::tick::Tick;
 use crate::wire::{Addr, Family, Protocol, Vlan};
 
 /// What a virtual service is known by.
@@ -148,6 +149,8 @@ pub struct Service {
     pub wrr_history: wrr::History,
     /// The switches for this service.
     pub compat: Compat,
+    /// What it does about servers that are in drain or down.
+    pub policy: Policy,
 }
 
 /// Whether a real server takes clients.
@@ -160,6 +163,39 @@ pub enum RealState {
     Drain,
     /// Takes nobody.
     Down,
+}
+
+/// What happens to a bound client's new connections while its server is in drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnDrain {
+    /// They stay with the server, as a quiesced server keeps its clients in IPVS.
+    #[default]
+    Keep,
+    /// They go to another server; the connections that are there stay. (Under `tracking:
+    /// client` new and old connections cannot be told apart, and the client stays.)
+    NewElsewhere,
+}
+
+/// What happens to the clients of a server that is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnDown {
+    /// They are given another server at once: UDP flows move, TCP connections end with a
+    /// reset, and the clients' next connections go elsewhere.
+    #[default]
+    Rebind,
+    /// They stay, as in IPVS, where nothing but an edit moves a client.
+    Keep,
+    /// They stay bound, and their packets are dropped until the server is back.
+    Drop,
+}
+
+/// What a service does about servers that are in drain or down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// About bound clients of a server in drain.
+    pub on_drain: OnDrain,
+    /// About clients of a server that is down.
+    pub on_down: OnDown,
 }
 
 /// Where frames for an address leave.
@@ -192,6 +228,8 @@ pub struct Real {
     pub last_weight: u32,
     /// Up, drain or down.
     pub state: RealState,
+    /// When a drain ends and the server counts as down.
+    pub drain_until: Option<Tick>,
     /// How packets reach it.
     pub forwarding: Forwarding,
     /// The outer headers of its tunnel, if packets reach it through one.
@@ -222,6 +260,15 @@ impl Real {
         match self.state {
             RealState::Up => self.weight,
             RealState::Drain | RealState::Down => 0,
+        }
+    }
+
+    /// Whether it takes nobody: down, or in drain for as long as it was to be.
+    pub fn is_down(&self, now: Tick) -> bool {
+        match self.state {
+            RealState::Up => false,
+            RealState::Drain => self.drain_until.is_some_and(|until| until.has_come(now)),
+            RealState::Down => true,
         }
     }
 

@@ -4,10 +4,14 @@ use super::{Bindings, NoChoice, Outcome, Related};
 use crate::classify::Hit;
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
-use crate::snapshot::{RealState, Service, Snapshot};
+use crate::snapshot::{OnDown, Service, Snapshot};
 use crate::table::{Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal};
 use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::verdict::DropReason;
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
+
+/// The client's real server is down, and the client waits for it.
+struct Waiting;
 
 /// The coarse clock of the client table: a counter that all cores move at the same ticks.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +65,10 @@ impl Bindings {
         };
         let bound = self.shared.clients.lookup(&probe, age);
         let real = match bound {
-            Some(found) => match self.usable_client(&found, service, snapshot) {
-                Some(real) => Ok(real),
-                None => self.move_client(&probe, found, packet, service, snapshot, now),
+            Some(found) => match self.usable_client(&found, service, snapshot, now) {
+                Ok(Some(real)) => Ok(real),
+                Err(Waiting) => Err(NoChoice::Down),
+                Ok(None) => self.move_client(&probe, found, packet, service, snapshot, now),
             },
             // Without connections nobody can tell a stray segment from a client that was
             // bound before a restart: all but resets are taken.
@@ -82,6 +87,7 @@ impl Bindings {
                 Outcome::Forward { real, forwarding, real_port: packet.dst_port }
             }
             Err(NoChoice::Nobody) => Outcome::Refuse,
+            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
         }
     }
 
@@ -99,10 +105,19 @@ impl Bindings {
         found: &ClientHit,
         service: &Service,
         snapshot: &Snapshot,
-    ) -> Option<RealId> {
-        let real = snapshot.available(snapshot.client_real(service.id, found.real)?)?;
+        now: Tick,
+    ) -> Result<Option<RealId>, Waiting> {
+        let named = snapshot.client_real(service.id, found.real);
+        let Some(real) = named.and_then(|id| snapshot.available(id)) else { return Ok(None) };
+        if real.is_down(now) {
+            return match service.policy.on_down {
+                OnDown::Rebind => Ok(None),
+                OnDown::Keep => Ok(Some(real.id)),
+                OnDown::Drop => Err(Waiting),
+            };
+        }
         let quiescent = service.compat.expire_quiescent_template && real.weight == 0;
-        (!quiescent && real.state != RealState::Down).then_some(real.id)
+        Ok((!quiescent).then_some(real.id))
     }
 
     fn bind_new(
@@ -128,7 +143,10 @@ impl Bindings {
                 Ok(picked)
             }
             Some(Bound::Found(found)) => {
-                self.usable_client(&found, service, snapshot).ok_or(NoChoice::Nobody)
+                match self.usable_client(&found, service, snapshot, now) {
+                    Ok(real) => real.ok_or(NoChoice::Nobody),
+                    Err(Waiting) => Err(NoChoice::Down),
+                }
             }
             None => {
                 let persistence = service.persistence.as_ref().ok_or(NoChoice::Nobody)?;
@@ -171,10 +189,16 @@ impl Bindings {
     }
 
     /// The real server that a client is bound to, for `explain` and ICMP errors.
-    pub(crate) fn client(&self, service: &Service, client: Addr, snapshot: &Snapshot) -> Option<RealId> {
+    pub(crate) fn client(
+        &self,
+        service: &Service,
+        client: Addr,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<RealId> {
         let probe = self.client_probe(service, client)?;
         let found = self.shared.clients.lookup(&probe, self.ages.now())?;
-        self.usable_client(&found, service, snapshot)
+        self.usable_client(&found, service, snapshot, now).ok().flatten()
     }
 
     pub(super) fn related_client(
@@ -182,8 +206,9 @@ impl Bindings {
         client: Addr,
         service: &Service,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Option<Related> {
-        let real = snapshot.available(self.client(service, client, snapshot)?)?;
+        let real = snapshot.available(self.client(service, client, snapshot, now)?)?;
         Some(Related { real: real.id, forwarding: real.forwarding, real_port: real.port })
     }
 

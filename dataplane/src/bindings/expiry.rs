@@ -14,7 +14,7 @@ impl Bindings {
     pub fn sweep(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
         for family in [Family::V4, Family::V6] {
             let mut left = budget;
-            while let Some(slot) = self.next_over(family, now, &mut left) {
+            while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
                 self.remove(family, slot, snapshot, now);
             }
         }
@@ -22,9 +22,21 @@ impl Bindings {
         self.sweep_clients(snapshot, now, budget);
     }
 
-    fn next_over(&mut self, family: Family, now: Tick, left: &mut usize) -> Option<Slot> {
+    fn next_over(
+        &mut self,
+        family: Family,
+        snapshot: &Snapshot,
+        now: Tick,
+        left: &mut usize,
+    ) -> Option<Slot> {
         let rule = self.shared.rule;
-        let over = |conn: &Conn| timer::fires(rule, conn.expires, conn.timeout).has_come(now);
+        let up = snapshot.compat.drop_entry;
+        let defending = self.is_up(up, snapshot.compat.amemthresh, family);
+        let defences = &mut self.defences;
+        let over = |conn: &Conn| {
+            timer::fires(rule, conn.expires, conn.timeout).has_come(now)
+                || (defending && defences.takes(conn, now))
+        };
         match family {
             Family::V4 => self.v4.sweep(left, over),
             Family::V6 => self.v6.sweep(left, over),

@@ -38,6 +38,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         tables: Tables::None,
         wrr_history: wrr::History::default(),
         compat: spec.compat,
+        policy: spec.policy,
     }
 }
 
@@ -103,6 +104,7 @@ impl Catalog {
             weight: spec.weight,
             last_weight: if spec.weight > 0 { spec.weight } else { last_weight },
             state: spec.state,
+            drain_until: spec.drain_until,
             forwarding: spec.forwarding,
             tunnel: spec.tunnel,
             tunnel_source: self.own_towards(spec.address),

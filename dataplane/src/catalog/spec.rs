@@ -9,7 +9,8 @@ use crate::forward::{Forwarding, Tunnel};
 use crate::ids::{Mark, PortIndex};
 use crate::route::Route;
 use crate::sched::{Scheduler, SchedulerFlags};
-use crate::snapshot::{Identity, Persistence, RealState, Tracking};
+use crate::snapshot::{Identity, Persistence, Policy, RealState, Tracking};
+use crate::tick::Tick;
 use crate::wire::ethernet::Mac;
 use crate::wire::{Addr, Protocol, Vlan};
 
@@ -36,6 +37,8 @@ pub struct ServiceSpec {
     pub one_packet: bool,
     /// Switches.
     pub compat: Compat,
+    /// What is done about real servers that are in drain or down.
+    pub policy: Policy,
 }
 
 /// A real server of a service.
@@ -57,6 +60,8 @@ pub struct RealSpec {
     pub lower_threshold: u32,
     /// Up, drain or down.
     pub state: RealState,
+    /// When a drain ends and the server counts as down; `None` for never.
+    pub drain_until: Option<Tick>,
     /// Its MAC address, where it is not to be resolved.
     pub mac: Option<Mac>,
 }
@@ -73,6 +78,7 @@ impl RealSpec {
             upper_threshold: 0,
             lower_threshold: 0,
             state: RealState::Up,
+            drain_until: None,
             mac: None,
         }
     }

@@ -380,7 +380,11 @@ impl<K: Key> Table<K> {
 
     /// Looks at up to `budget` entries after those of the last call, round and round, and
     /// answers the first one that is `due`. `None` when the budget is used up.
-    pub fn sweep(&mut self, budget: &mut usize, due: impl Fn(&Conn) -> bool) -> Option<Slot> {
+    pub fn sweep(
+        &mut self,
+        budget: &mut usize,
+        mut due: impl FnMut(&Conn) -> bool,
+    ) -> Option<Slot> {
         while *budget > 0 && !self.entries.is_empty() {
             *budget -= 1;
             if self.sweep_at >= self.entries.len() {

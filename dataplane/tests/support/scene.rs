@@ -23,7 +23,7 @@ use dataplane::port::memory::{MemoryFrame, MemoryPort};
 use dataplane::route::Route;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::{HashKey, Shared, TableSizes};
-use dataplane::snapshot::{Identity, Tracking};
+use dataplane::snapshot::{Identity, Policy, Tracking};
 use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
 use dataplane::verdict::DropReason;
@@ -83,6 +83,7 @@ pub fn service(protocol: Protocol, vip: &str, vip_port: u16, scheduler: &str) ->
         tracking: Tracking::Full,
         one_packet: false,
         compat: Compat::default(),
+        policy: Policy::default(),
     }
 }
 
