@@ -6,12 +6,12 @@ use dataplane::catalog::spec::{Farm, PortSpec, RealSpec, Selector, ServiceSpec, 
 use dataplane::classify::Rank;
 use dataplane::compat::{Compat, Kernel, TtlPolicy};
 use dataplane::conn::Timeouts;
-use dataplane::forward::Forwarding;
+use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::ids::{Mark, PortIndex};
 use dataplane::route::Route;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::TableSizes;
-use dataplane::snapshot::{Identity, Persistence, RealState, Tracking};
+use dataplane::snapshot::{Identity, Persistence, Policy, RealState, Tracking};
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Family, Protocol, Vlan};
 
@@ -30,6 +30,22 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// Switches.
     pub compat: Compat,
+}
+
+/// What the configuration may say and this version cannot do yet, each in a sentence. Not
+/// to be taken over: a service would behave otherwise than its file says.
+pub fn unsupported(model: &Model) -> Vec<String> {
+    let mut said = Vec::new();
+    for service in &model.services {
+        let name = service.scheduler.name();
+        if Scheduler::by_name(name).is_none() {
+            said.push(format!(
+                "services.{}: scheduler {name} is not built into this version",
+                service.name
+            ));
+        }
+    }
+    said
 }
 
 /// The plan of a configuration.
@@ -73,6 +89,7 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
         identity: identity(service),
         scheduler: Scheduler::by_name(service.scheduler.name()),
         flags: flags(service.scheduler.flags()),
+        seed: None,
         persistence: service.persistence.as_ref().map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             mask: mask(persistence.prefix, service.family()),
@@ -83,6 +100,7 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
         },
         one_packet: service.one_packet,
         compat,
+        policy: Policy::default(),
     };
     Farm { service: spec, reals: service.real_servers.iter().map(real).collect() }
 }
@@ -105,7 +123,9 @@ fn identity(service: &model::Service) -> Identity {
         (Some(protocol), VipPorts::One(_) | VipPorts::All) => {
             Identity::Address { protocol, vip, vip_port: selector.vip_ports.single() }
         }
-        (protocol, _) => Identity::Ports { protocol, vip, first: *ports.start(), last: *ports.end() },
+        (protocol, _) => {
+            Identity::Ports { protocol, vip, first: *ports.start(), last: *ports.end() }
+        }
     }
 }
 
@@ -116,6 +136,7 @@ fn selectors(service: &model::Service) -> impl Iterator<Item = Selector> + '_ {
             Selector {
                 vip,
                 length: vip.family().bits(),
+                source: None,
                 protocol: protocol(selector.protocol),
                 ports: selector.vip_ports.numbers(),
                 mark: Mark(mark.0),
@@ -162,14 +183,34 @@ fn real(real: &model::RealServer) -> RealSpec {
         weight: u32::from(real.weight),
         forwarding: match real.forwarding {
             model::Forwarding::Local => Forwarding::Local,
-            model::Forwarding::Route | model::Forwarding::Masq | model::Forwarding::Tunnel(_) => {
-                Forwarding::Route
-            }
+            model::Forwarding::Route => Forwarding::Route,
+            model::Forwarding::Masq => Forwarding::Masq,
+            model::Forwarding::Tunnel(_) => Forwarding::Tunnel,
+        },
+        tunnel: match real.forwarding {
+            model::Forwarding::Tunnel(tunnel) => self::tunnel(tunnel),
+            _ => Tunnel::Ipip,
         },
         upper_threshold: real.thresholds.upper,
         lower_threshold: real.thresholds.lower,
         state: RealState::Up,
+        drain_until: None,
         mac: real.mac.map(|mac| Mac(mac.bytes())),
+    }
+}
+
+fn tunnel(tunnel: model::Tunnel) -> Tunnel {
+    match tunnel {
+        model::Tunnel::Ipip => Tunnel::Ipip,
+        model::Tunnel::Gre { checksum } => Tunnel::Gre { checksum },
+        model::Tunnel::Gue { port, checksum } => Tunnel::Gue {
+            port: port.get(),
+            checksum: match checksum {
+                model::GueChecksum::None => GueChecksum::None,
+                model::GueChecksum::Full => GueChecksum::Full,
+                model::GueChecksum::Remote => GueChecksum::Remote,
+            },
+        },
     }
 }
 
@@ -177,10 +218,14 @@ fn real(real: &model::RealServer) -> RealSpec {
 /// each followed at the end by the kernel-facing ports in the same order.
 pub fn site(model: &Model) -> Site {
     let nics = model.ports.len();
-    let with_kernel: Vec<usize> =
-        (0..nics).filter(|nic| model.ports.get(*nic).is_some_and(|p| p.kernel_port.is_some())).collect();
+    let with_kernel: Vec<usize> = (0..nics)
+        .filter(|nic| model.ports.get(*nic).is_some_and(|p| p.kernel_port.is_some()))
+        .collect();
     let kernel_index = |nic: usize| {
-        with_kernel.iter().position(|other| *other == nic).map(|place| PortIndex((nics + place) as u8))
+        with_kernel
+            .iter()
+            .position(|other| *other == nic)
+            .map(|place| PortIndex((nics + place) as u8))
     };
     let mut site = Site::default();
     for (index, port) in model.ports.iter().enumerate() {

@@ -1,4 +1,25 @@
 //! The parts of the program `director` that tests and benches use, too.
+//!
+//! ```text
+//! file, signal, socket -> config (YAML -> Model) -> compile (Model -> plan)
+//!     -> catalog (ids, order) -> Snapshot -> publish -> one mailbox per core
+//! cores -> events -> neighbour (ARP, ND)        cores -> counters, tables -> listing, status
+//! ```
+//!
+//! Reading order: `main`, [`run`], [`control_thread`], [`compile`].
 
+pub mod api;
+pub mod cli;
+pub mod compile;
 pub mod config;
+pub mod control_thread;
+pub mod flow;
+pub mod ipvsadm;
 pub mod listing;
+pub mod log;
+pub mod neighbour;
+pub mod publish;
+pub mod run;
+pub mod simulate;
+pub mod status;
+pub mod watch;

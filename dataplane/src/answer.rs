@@ -25,6 +25,7 @@ impl Answer {
         match packet.protocol {
             Protocol::Tcp => Some(Self::Reset),
             Protocol::Udp => Some(Self::Icmp(icmp::Error::PortUnreachable)),
+            Protocol::Sctp => Some(Self::Icmp(icmp::Error::ProtocolUnreachable)),
             _ => None,
         }
     }

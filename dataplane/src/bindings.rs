@@ -22,8 +22,8 @@ use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{OnDown, Real, Service, Snapshot, Tracking};
-use crate::table::Handle;
+use crate::snapshot::{Identity, OnDown, Real, Service, Snapshot, Tracking};
+use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
@@ -67,6 +67,7 @@ pub struct Bindings {
     v4: Table<FlowV4>,
     v6: Table<FlowV6>,
     schedulers: Vec<sched::State>,
+    flush_at: Cursor,
     defences: defence::Defences,
 }
 
@@ -86,8 +87,6 @@ pub struct Related {
 struct Choice {
     real: RealId,
     template: Option<Handle>,
-    /// An ICMP error was what told of the flow.
-    by_error: bool,
 }
 
 /// Why there is none.
@@ -111,6 +110,7 @@ impl Bindings {
             seat,
             shared,
             schedulers: Vec::new(),
+            flush_at: Cursor::default(),
             defences: defence::Defences::default(),
         }
     }
@@ -149,12 +149,21 @@ impl Bindings {
 
     /// The connection of a packet, if it has one that has not expired.
     pub(crate) fn find(&self, flow: &Flow, now: Tick) -> Option<Slot> {
-        let slot = match flow.client.family() {
-            Family::V4 => self.v4.find(flow),
-            Family::V6 => self.v6.find(flow),
-        }?;
+        // IPVS never finds a connection whose client port is 0: such entries are templates to
+        // it. A client that really sends from port 0 is scheduled anew by every SYN.
+        if flow.client_port == 0 {
+            return None;
+        }
+        let slot = self.slot(flow)?;
         let conn = self.conn(flow.client.family(), slot)?;
         (!self.is_over(conn, now)).then_some(slot)
+    }
+
+    fn slot(&self, flow: &Flow) -> Option<Slot> {
+        match flow.client.family() {
+            Family::V4 => self.v4.find(flow),
+            Family::V6 => self.v6.find(flow),
+        }
     }
 
     pub(crate) fn conn(&self, family: Family, slot: Slot) -> Option<&Conn> {
@@ -178,8 +187,12 @@ impl Bindings {
         }
     }
 
+    fn end_of(&self, conn: &Conn) -> Tick {
+        timer::fires(self.shared.rule, conn.expires, conn.timeout)
+    }
+
     fn is_over(&self, conn: &Conn, now: Tick) -> bool {
-        timer::fires(self.shared.rule, conn.expires, conn.timeout).has_come(now)
+        self.end_of(conn).has_come(now)
     }
 
     /// Decides about a packet from a client, and remembers the decision.
@@ -192,7 +205,12 @@ impl Bindings {
         }
         let flow = Flow::of(packet);
         let family = packet.family;
-        let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port);
+        let hit = snapshot.classifier.for_client(
+            packet.src,
+            packet.dst,
+            packet.protocol,
+            packet.dst_port,
+        );
         let service = hit.and_then(|hit| snapshot.service(hit.service));
         if let (Some(hit), Some(service)) = (&hit, service)
             && service.tracking == Tracking::Client
@@ -200,11 +218,14 @@ impl Bindings {
             return self.bind_client(packet, hit, service, snapshot, now);
         }
         let mut shadowed = None;
-        if let Some(slot) = self.find(&flow, now)
+        if let Some(slot) = self.slot(&flow)
             && let Some(conn) = self.conn(family, slot)
         {
             let compat = service.map_or(&snapshot.compat, |service| &service.compat);
-            if opens(packet) && is_reused(conn, snapshot, compat) {
+            if self.is_over(conn, now) {
+                // Not swept yet. It must go: a flow has one entry.
+                self.end(family, slot, snapshot, now);
+            } else if opens(packet) && is_reused(conn, snapshot, compat) {
                 // The old entry still counts while the new real server is chosen.
                 shadowed = Some(slot);
             } else if let Some(real) = snapshot.available(conn.real) {
@@ -216,6 +237,8 @@ impl Bindings {
                     // As if there were no connection: UDP moves, TCP is reset.
                     Some(OnDown::Rebind) => self.remove(family, slot, snapshot, now),
                 }
+            } else if !snapshot.serves(family) {
+                return Outcome::NotOurs;
             } else if !compat.expire_nodest_conn {
                 return Outcome::Drop(DropReason::RealServerGone);
             } else {
@@ -227,67 +250,27 @@ impl Bindings {
         {
             return reply;
         }
-        let (Some(hit), Some(service)) = (hit, service) else {
-            return Outcome::NotOurs;
-        };
-        if !may_open(packet, &service.compat) || packet.src_port == FTP_DATA_PORT {
-            return Outcome::NotOurs;
-        }
-        if self.drops_packet(&service.compat, family) {
+        let taker = hit.zip(service).filter(|(_, service)| {
+            may_open(packet, &service.compat) && packet.src_port != FTP_DATA_PORT
+        });
+        if let Some((_, service)) = taker
+            && self.drops_packet(&service.compat, family)
+        {
             return Outcome::Drop(DropReason::DropRate);
         }
-        match self.choose(packet, &hit, service, snapshot, now) {
-            Ok(choice) => {
-                if let Some(slot) = shadowed {
-                    self.remove(family, slot, snapshot, now);
-                }
+        let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
+        if let Some(slot) = shadowed {
+            self.remove(family, slot, snapshot, now);
+        }
+        match taker.zip(choice) {
+            None => Outcome::NotOurs,
+            Some(((hit, service), Ok(choice))) => {
                 self.open(packet, &flow, &hit, service, choice, snapshot, now)
             }
-            Err(NoChoice::Nobody) if hit.ftp_data => Outcome::NotOurs,
-            Err(NoChoice::Nobody) => Outcome::Refuse,
-            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
+            Some(((hit, _), Err(NoChoice::Nobody))) if hit.ftp_data => Outcome::NotOurs,
+            Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
+            Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
         }
-    }
-
-    /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
-    /// the connection is made, and no packet has moved it. `None` where that is off or no
-    /// service takes the flow.
-    pub fn bind_by_error(
-        &mut self,
-        error: &Packet,
-        quoted: &Packet,
-        snapshot: &Snapshot,
-        now: Tick,
-    ) -> Option<Outcome> {
-        // What is quoted went from the VIP to the client.
-        let packet = Packet {
-            src: quoted.dst,
-            dst: quoted.src,
-            src_port: quoted.dst_port,
-            dst_port: quoted.src_port,
-            total_len: error.total_len,
-            ..*quoted
-        };
-        let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
-        let service = snapshot.service(hit.service)?;
-        let bars = service.tracking == Tracking::Client
-            || packet.src_port == FTP_DATA_PORT
-            || self.find(&Flow::of(&packet), now).is_some();
-        if !service.compat.schedule_icmp || !follows_flow(error) || bars {
-            return None;
-        }
-        if self.drops_packet(&service.compat, packet.family) {
-            return Some(Outcome::Drop(DropReason::DropRate));
-        }
-        Some(match self.choose(&packet, &hit, service, snapshot, now) {
-            Ok(choice) => {
-                let choice = Choice { by_error: true, ..choice };
-                self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
-            }
-            // An error is never answered.
-            Err(NoChoice::Nobody) => Outcome::Drop(DropReason::NoRealServer),
-            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
-        })
     }
 
     /// A packet of a known connection: count, state, timer.
@@ -301,9 +284,8 @@ impl Bindings {
         let Some(conn) = self.conn(packet.family, slot).copied() else {
             return Outcome::NotOurs;
         };
-        let compat = snapshot
-            .service(conn.service)
-            .map_or(&snapshot.compat, |service| &service.compat);
+        let compat =
+            snapshot.service(conn.service).map_or(&snapshot.compat, |service| &service.compat);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.in_packets = moved.in_packets.saturating_add(1);
@@ -350,12 +332,14 @@ impl Bindings {
     ) -> Result<Choice, NoChoice> {
         match &service.persistence {
             Some(persistence) => self.follow(packet, hit, service, persistence, snapshot, now),
-            // A packet for another port than the service's own comes here only by FTP's
-            // rule, and without persistence there is nobody for it.
-            None if !hit.own_port && service.identity.vip_port() != 0 => Err(NoChoice::Nobody),
+            // A packet for another port than the service's own comes here by FTP's rule or
+            // by port 0, and without persistence IPVS has nobody for it.
+            None if !hit.own_port && matches!(service.identity, Identity::Address { .. }) => {
+                Err(NoChoice::Nobody)
+            }
             None => {
                 let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
-                Ok(Choice { real, template: None, by_error: false })
+                Ok(Choice { real, template: None })
             }
         }
     }
@@ -389,7 +373,10 @@ impl Bindings {
     }
 
     /// Makes a connection's entry and lets its first packet pass.
-    #[expect(clippy::too_many_arguments, reason = "one call, from bind; a struct would only rename them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two calls, both with all of it at hand; a struct would only rename them"
+    )]
     fn open(
         &mut self,
         packet: &Packet,
@@ -402,11 +389,11 @@ impl Bindings {
     ) -> Outcome {
         let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
         let fixed_port = hit.own_port || service.persistence.is_none();
-        let real_port = if fixed_port && real.port != 0 { real.port } else { packet.dst_port };
+        let real_port = if fixed_port && real.port != 0 { real.port } else { flow.vip_port };
         let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
         self.count_scheduled(real.id, choice.template.is_some());
         self.count_incoming(real.id, packet);
-        if service.one_packet && packet.protocol == Protocol::Udp {
+        if service.one_packet && flow.protocol == Protocol::Udp {
             if let Some(handle) = choice.template {
                 self.shared.templates.release(handle, now, &mut self.seat.templates);
             }
@@ -421,18 +408,19 @@ impl Bindings {
             expires: now.plus(Timeouts::NEW),
             timeout: Timeouts::NEW,
             real_port,
-            state: first_state(packet.protocol),
+            state: first_state(flow.protocol),
             flags,
             forwarding: real.forwarding,
             in_packets: 1,
         };
         self.shift_load(real, 0, 1);
-        let secure = service.compat.secure_tcp;
-        let conn = if choice.by_error {
-            conn
-        } else {
+        // An ICMP error can open the connection that it is about, but says nothing of its state.
+        let conn = if packet.protocol == flow.protocol {
+            let secure = service.compat.secure_tcp;
             let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
             self.moved(conn, next, &snapshot.timeouts, now)
+        } else {
+            conn
         };
         let inserted = match packet.family {
             Family::V4 => self.v4.insert(flow, conn),
@@ -472,19 +460,37 @@ impl Bindings {
             vip_port: quoted.src_port,
             protocol: quoted.protocol,
         };
-        let hit = snapshot.classifier.lookup(flow.vip, flow.protocol, flow.vip_port);
+        let hit =
+            snapshot.classifier.for_client(flow.client, flow.vip, flow.protocol, flow.vip_port);
         if let Some(hit) = &hit
             && let Some(service) = snapshot.service(hit.service)
             && service.tracking == Tracking::Client
         {
-            return self.related_client(flow.client, service, snapshot, now);
+            return self.related_client(error, flow.client, service, snapshot, now);
         }
-        let slot = self.find(&flow, now)?;
-        let conn = self.conn(flow.client.family(), slot).copied()?;
-        snapshot.available(conn.real)?;
-        self.count_incoming(conn.real, error);
-        let Conn { real, forwarding, real_port, .. } = conn;
-        Some(Related { real, forwarding, real_port })
+        if let Some(slot) = self.find(&flow, now) {
+            let conn = self.conn(flow.client.family(), slot).copied()?;
+            snapshot.available(conn.real)?;
+            self.count_incoming(conn.real, error);
+            let Conn { real, forwarding, real_port, .. } = conn;
+            return Some(Related { real, forwarding, real_port });
+        }
+        let service =
+            snapshot.service(hit?.service).filter(|service| service.compat.schedule_icmp)?;
+        let first = Packet {
+            src: flow.client,
+            dst: flow.vip,
+            src_port: flow.client_port,
+            dst_port: flow.vip_port,
+            ..*quoted
+        };
+        let choice = self.choose(&first, &hit?, service, snapshot, now).ok()?;
+        match self.open(error, &flow, &hit?, service, choice, snapshot, now) {
+            Outcome::Forward { real, forwarding, real_port } => {
+                Some(Related { real, forwarding, real_port })
+            }
+            _ => None,
+        }
     }
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
@@ -494,6 +500,7 @@ impl Bindings {
     }
 }
 
+pub use client::service_of;
 pub(crate) use persistent::{Standing, standing};
 
 /// What the schedulers may look at.

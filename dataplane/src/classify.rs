@@ -50,6 +50,8 @@ pub struct Rule {
     pub vip: Addr,
     /// How many bits of it count; the family's full width for one VIP.
     pub length: u8,
+    /// The network whose clients it is for; `None` for everybody.
+    pub source: Option<(Addr, u8)>,
     /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// The ports.
@@ -91,11 +93,37 @@ pub struct Classifier {
     intervals: Vec<Interval>,
     /// Networks of VIPs, longest first; asked only where no single VIP matches.
     prefixes: Vec<Prefix>,
+    /// What clients of some networks find instead, longest first.
+    sources: Vec<(Addr, u8, Classifier)>,
 }
 
 impl Classifier {
     /// Paints the rules.
-    pub fn build(mut rules: Vec<Rule>) -> Self {
+    pub fn build(rules: Vec<Rule>) -> Self {
+        let mut networks: Vec<(Addr, u8)> =
+            rules.iter().filter_map(|rule| rule.source).map(|(a, n)| (a.masked(n), n)).collect();
+        networks.sort();
+        networks.dedup();
+        networks.sort_by_key(|(_, length)| std::cmp::Reverse(*length));
+        let of = |network: Option<(Addr, u8)>| {
+            let rules = rules.iter().filter(|rule| match (rule.source, network) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some((source, wide)), Some((network, length))) => {
+                    wide <= length
+                        && source.family() == network.family()
+                        && source.masked(wide) == network.masked(wide)
+                }
+            });
+            Self::build_for_all(rules.cloned().collect())
+        };
+        let sources =
+            networks.iter().map(|(network, n)| (*network, *n, of(Some((*network, *n))))).collect();
+        Self { sources, ..of(None) }
+    }
+
+    /// Paints rules that do not look at the client.
+    fn build_for_all(mut rules: Vec<Rule>) -> Self {
         // Stable, so that of two rules with one rank the later one is painted over.
         rules.sort_by_key(|rule| rule.rank);
         let mut single: HashMap<(Addr, Protocol), Vec<&Rule>> = HashMap::new();
@@ -181,7 +209,27 @@ impl Classifier {
         }
     }
 
-    /// The service of a packet to this address, protocol and port.
+    /// The service of a packet from this client to this address, protocol and port.
+    #[inline]
+    pub fn for_client(
+        &self,
+        client: Addr,
+        vip: Addr,
+        protocol: Protocol,
+        vip_port: u16,
+    ) -> Option<Hit> {
+        if self.sources.is_empty() {
+            return self.lookup(vip, protocol, vip_port);
+        }
+        let mut networks = self.sources.iter();
+        let own = networks.find(|(network, length, _)| {
+            network.family() == client.family() && client.masked(*length) == *network
+        });
+        own.map_or(self, |(_, _, classifier)| classifier).lookup(vip, protocol, vip_port)
+    }
+
+    /// The service of a packet to this address, protocol and port from a client that no rule
+    /// names.
     #[inline]
     pub fn lookup(&self, vip: Addr, protocol: Protocol, vip_port: u16) -> Option<Hit> {
         let mask = self.places.len().wrapping_sub(1);
@@ -240,6 +288,7 @@ mod tests {
         Rule {
             vip: addr(vip),
             length,
+            source: None,
             protocol: Protocol::Tcp,
             ports,
             hit: Hit {
@@ -264,9 +313,17 @@ mod tests {
             rule("198.18.255.1", 32, 400..=500, Rank::RANGE, 3),
             rule("198.18.255.2", 32, 65_535..=65_535, Rank::PORT, 4),
         ]);
-        for (port, expected) in
-            [(443, 1), (442, 3), (444, 3), (400, 3), (500, 3), (399, 2), (501, 2), (0, 2), (65_535, 2)]
-        {
+        for (port, expected) in [
+            (443, 1),
+            (442, 3),
+            (444, 3),
+            (400, 3),
+            (500, 3),
+            (399, 2),
+            (501, 2),
+            (0, 2),
+            (65_535, 2),
+        ] {
             assert_eq!(service(&built, "198.18.255.1", port), Some(expected), "port {port}");
         }
         assert_eq!(service(&built, "198.18.255.2", 65_535), Some(4));
@@ -289,6 +346,31 @@ mod tests {
     }
 
     #[test]
+    fn clients_of_a_named_network_find_what_is_for_them_and_what_is_for_all() {
+        let source = |text, length| Some((addr(text), length));
+        let built = Classifier::build(vec![
+            rule("198.18.255.1", 32, 80..=80, Rank::PORT, 1),
+            rule("198.18.255.1", 32, 443..=443, Rank::PORT, 2),
+            Rule { source: source("10.9.1.2", 16), ..rule("0.0.0.0", 0, 80..=80, Rank(1000), 3) },
+            Rule { source: source("10.9.7.0", 24), ..rule("0.0.0.0", 0, 443..=443, Rank(1001), 4) },
+        ]);
+        let found = |client, port| {
+            let vip = addr("198.18.255.1");
+            built.for_client(addr(client), vip, Protocol::Tcp, port).map(|hit| hit.service.0)
+        };
+        for (client, port, expected) in [
+            ("10.1.0.1", 80, 1),
+            ("10.1.0.1", 443, 2),
+            ("10.9.0.1", 80, 3),
+            ("10.9.0.1", 443, 2),
+            ("10.9.7.1", 80, 3),
+            ("10.9.7.1", 443, 4),
+        ] {
+            assert_eq!(found(client, port), Some(expected), "{client} to port {port}");
+        }
+    }
+
+    #[test]
     fn an_empty_classifier_knows_nothing() {
         assert_eq!(service(&Classifier::default(), "198.18.0.1", 80), None);
         assert_eq!(service(&Classifier::build(vec![]), "198.18.0.1", 80), None);
@@ -298,7 +380,10 @@ mod tests {
     fn ten_thousand_services_are_all_found() {
         let vip = |i: u32| Addr::v4(0xC612_0000 + i / 100);
         let rules = (0..10_000u32)
-            .map(|i| Rule { vip: vip(i), ..rule("0.0.0.0", 32, (i % 100) as u16..=(i % 100) as u16, Rank::PORT, i) })
+            .map(|i| Rule {
+                vip: vip(i),
+                ..rule("0.0.0.0", 32, (i % 100) as u16..=(i % 100) as u16, Rank::PORT, i)
+            })
             .collect();
         let built = Classifier::build(rules);
         for i in 0..10_000u32 {

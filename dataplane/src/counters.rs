@@ -113,6 +113,10 @@ core_counters! {
     untracked,
     /// Connections in the table (a gauge).
     connections,
+    /// Bytes that the connection tables take (a gauge).
+    connection_bytes,
+    /// The age that clients of `tracking: client` get now, modulo 256 (a gauge).
+    client_age,
     /// Turns of the poll loop.
     turns,
     /// Turns that received something.

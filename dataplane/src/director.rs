@@ -110,7 +110,14 @@ impl Director {
 
     /// What would happen to a frame, and why; nothing is sent or remembered.
     pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
-        crate::explain::explain(&self.snapshot, &self.path.shared, &self.path.bindings, frame, port, now)
+        crate::explain::explain(
+            &self.snapshot,
+            &self.path.shared,
+            &self.path.bindings,
+            frame,
+            port,
+            now,
+        )
     }
 
     /// How many first fragments were remembered: when this changes, frames that were
@@ -143,13 +150,16 @@ impl Path {
     fn handle(&mut self, snapshot: &Snapshot, frame: &mut impl Frame, at: Arrival) -> Verdict {
         let Some(port) = snapshot.port(at.port) else { return Verdict::Drop(DropReason::NotForUs) };
         if port.kernel_facing {
-            return self.sent_by_kernel(port);
+            return Self::kernel_sends(port);
         }
-        match parse(frame.bytes()) {
+        let parsed = parse(frame.bytes());
+        if !matches!(parsed, Parsed::Malformed(_))
+            && let Some(reason) = self.not_ours(frame.bytes(), at.port)
+        {
+            return Verdict::Drop(reason);
+        }
+        match parsed {
             Parsed::Packet(packet) => {
-                if let Some(reason) = self.not_ours(frame.bytes(), at.port) {
-                    return Verdict::Drop(reason);
-                }
                 if packet.vlan.id() != port.vlan.id() {
                     return Verdict::Drop(DropReason::OtherVlan);
                 }
@@ -189,6 +199,10 @@ impl Path {
                 self.fragments.remember(packet, Outcome::NotOurs, at.now);
             }
             return self.icmp(snapshot, frame, packet, at);
+        }
+        // IPVS balances only what was sent to this station alone.
+        if ethernet::destination(frame.bytes()).is_some_and(Mac::is_multicast) {
+            return self.to_kernel(snapshot, at.port, DropReason::NotForUs);
         }
         match packet.fragment {
             Fragment::Whole => {
@@ -230,16 +244,16 @@ impl Path {
     }
 
     fn want(&self, neighbour: crate::ids::NeighbourId) {
-        if self.shared.neighbours.want(neighbour) {
-            self.tell(Event::Wanted(neighbour));
+        if self.shared.neighbours.want(neighbour) && !self.tell(Event::Wanted(neighbour)) {
+            // Nobody heard it: the next packet asks again.
+            self.shared.neighbours.unwant(neighbour);
         }
     }
 
-    fn tell(&self, event: Event) {
-        if let Some(mailbox) = self.shared.mailboxes.get(self.bindings.core()) {
-            // A full queue loses the event; the next packet says the same again.
-            let _ = mailbox.events.push(event);
-        }
+    /// Tells control; `false` where its queue is full.
+    fn tell(&self, event: Event) -> bool {
+        let mailbox = self.shared.mailboxes.get(self.bindings.core());
+        mailbox.is_some_and(|mailbox| mailbox.events.push(event).is_ok())
     }
 
     /// ICMP: errors about a balanced flow follow it; echo and neighbour discovery are
@@ -278,7 +292,9 @@ impl Path {
         match *message {
             Ndp::Solicitation { target, source_mac: source } => {
                 if let Some(mac) = source {
-                    self.hear(snapshot, ingress, packet.src, mac, false, false);
+                    let address = packet.src;
+                    let heard = Heard { port: ingress, address, mac, reply: false, unicast: false };
+                    self.hear(snapshot, heard);
                 }
                 if snapshot.hosts.get(target.into()).is_none() {
                     return self.to_kernel(snapshot, ingress, DropReason::NotForUs);
@@ -291,21 +307,33 @@ impl Path {
             Ndp::Advertisement { target, target_mac: mac, solicited, .. } => {
                 // Without the option the sender of the frame is the one that has the address.
                 if let Some(mac) = mac.or_else(|| ethernet::source(frame.bytes())) {
-                    self.hear(snapshot, ingress, target.into(), mac, solicited, solicited);
+                    let address = target.into();
+                    let (reply, unicast) = (solicited, solicited);
+                    self.hear(snapshot, Heard { port: ingress, address, mac, reply, unicast });
                 }
                 self.to_kernel_or_punt(snapshot, ingress)
             }
         }
     }
 
-    fn arp(&mut self, snapshot: &Snapshot, frame: &mut impl Frame, arp: &Arp, ingress: PortIndex) -> Verdict {
+    fn arp(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        arp: &Arp,
+        ingress: PortIndex,
+    ) -> Verdict {
         let own = self.mac(ingress);
         let unicast = ethernet::destination(frame.bytes()) == Some(own);
         let reply = arp.operation == arp::Operation::Reply;
-        if arp.sender_mac != own {
-            self.claim(snapshot, arp, ingress);
-            self.hear(snapshot, ingress, arp.sender.into(), arp.sender_mac, reply, unicast);
-        }
+        let heard = Heard {
+            port: ingress,
+            address: arp.sender.into(),
+            mac: arp.sender_mac,
+            reply,
+            unicast,
+        };
+        self.hear(snapshot, heard);
         if reply {
             return self.to_kernel_or_punt(snapshot, ingress);
         }
@@ -318,36 +346,22 @@ impl Path {
         self.to_kernel(snapshot, ingress, DropReason::NotForUs)
     }
 
-    /// Counts and reports a station that says it has one of the VIPs: a real server that
-    /// does not hide it, the classic mistake with direct routing.
-    fn claim(&self, snapshot: &Snapshot, arp: &Arp, ingress: PortIndex) {
-        if snapshot.hosts.get(arp.sender.into()) == Some(HostAddress::Vip) {
-            if let Some(counters) = self.counters() {
-                counters.vip_claims.add(1);
+    /// Passes on what a station says of an address. One that says it has a VIP is counted: a
+    /// real server that does not hide it, the classic mistake with direct routing.
+    fn hear(&self, snapshot: &Snapshot, heard: Heard) {
+        if heard.mac == self.mac(heard.port) {
+            return;
+        }
+        // What is lost here is said again: questions are repeated, claims too.
+        let _ = match snapshot.hosts.get(heard.address) {
+            Some(HostAddress::Vip) => {
+                if let Some(counters) = self.counters() {
+                    counters.vip_claims.add(1);
+                }
+                self.tell(Event::VipClaimed(heard))
             }
-            self.tell(Event::VipClaimed(Heard {
-                port: ingress,
-                address: arp.sender.into(),
-                mac: arp.sender_mac,
-                reply: arp.operation == arp::Operation::Reply,
-                unicast: false,
-            }));
-        }
-    }
-
-    fn hear(
-        &self,
-        snapshot: &Snapshot,
-        port: PortIndex,
-        address: crate::wire::Addr,
-        mac: Mac,
-        reply: bool,
-        unicast: bool,
-    ) {
-        // Our own addresses are nobody else's; control is not asked to learn them.
-        if snapshot.hosts.get(address).is_none() {
-            self.tell(Event::Heard(Heard { port, address, mac, reply, unicast }));
-        }
+            Some(HostAddress::Own(_)) | None => self.tell(Event::Heard(heard)),
+        };
     }
 
     /// What no service takes.
@@ -424,7 +438,7 @@ impl Path {
     }
 
     /// What the kernel sends leaves on the NIC port that it stands behind, as it is.
-    fn sent_by_kernel(&self, port: &PortFacts) -> Verdict {
+    fn kernel_sends(port: &PortFacts) -> Verdict {
         match port.peer {
             Some(nic) => Verdict::Forward(nic),
             None => Verdict::Drop(DropReason::NotForUs),

@@ -71,6 +71,13 @@ pub struct Explanation {
     pub fate: Fate,
 }
 
+impl Explanation {
+    /// Whether the core that answers has the packet's connection.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self.fate, Fate::Real { because: Because::Connection { .. }, .. })
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "generation  {}", self.generation)?;
@@ -96,7 +103,10 @@ impl fmt::Display for Explanation {
                         "why         the client is bound ({expires_s} s left, {connections} connections)"
                     )?,
                     Because::Scheduler(name) => {
-                        writeln!(f, "why         the client is new, and {name} picks this server now")?;
+                        writeln!(
+                            f,
+                            "why         the client is new, and {name} picks this server now"
+                        )?;
                     }
                 }
                 writeln!(f, "real server {address}")?;
@@ -127,7 +137,9 @@ pub fn explain(
         generation: snapshot.generation.0,
         service: None,
         host: None,
-        fate: Fate::Not("the frame is no IP packet; it goes to the kernel-facing port if there is one"),
+        fate: Fate::Not(
+            "the frame is no IP packet; it goes to the kernel-facing port if there is one",
+        ),
     };
     let packet = match parse(frame) {
         Parsed::Packet(packet) => packet,
@@ -139,7 +151,8 @@ pub fn explain(
     };
     story.host = snapshot.hosts.get(packet.dst);
     let teller = Teller { snapshot, shared, bindings, packet: &packet, now };
-    let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port);
+    let hit =
+        snapshot.classifier.for_client(packet.src, packet.dst, packet.protocol, packet.dst_port);
     let service = hit.and_then(|hit| snapshot.service(hit.service));
     story.service = service.map(|service| (Arc::clone(&service.name), service.identity));
     story.fate = match (hit, service) {
@@ -181,7 +194,9 @@ impl Teller<'_> {
             return fate;
         }
         if !bindings::may_open(self.packet, &service.compat) && service.tracking == Tracking::Full {
-            return Fate::Not("the packet opens no connection and belongs to none: answered as a host would");
+            return Fate::Not(
+                "the packet opens no connection and belongs to none: answered as a host would",
+            );
         }
         if let Some(persistence) = &service.persistence {
             match service.tracking {
@@ -200,7 +215,9 @@ impl Teller<'_> {
                     }
                 }
                 Tracking::Client => {
-                    if let Some(real) = self.bindings.client(service, self.packet.src, self.snapshot, self.now) {
+                    if let Some(real) =
+                        self.bindings.client(service, self.packet.src, self.snapshot, self.now)
+                    {
                         let because = Because::Template { expires_s: 0, connections: 0 };
                         return self.to(real, because).unwrap_or(NOBODY);
                     }
@@ -244,7 +261,9 @@ fn as_host(
         (None, _) => "the director has no such address: dropped",
         (Some(_), Protocol::Tcp) => "no service takes it: answered with a TCP reset",
         (Some(_), Protocol::Udp) => "no service takes it: answered with ICMP port unreachable",
-        (Some(_), Protocol::Icmp | Protocol::Icmpv6) => "an echo request is answered, the rest dropped",
+        (Some(_), Protocol::Icmp | Protocol::Icmpv6) => {
+            "an echo request is answered, the rest dropped"
+        }
         (Some(_), _) => "no service takes it: dropped",
     }
 }

@@ -168,8 +168,12 @@ impl LoadBoard {
     /// Templates or clients bound over all cores.
     #[inline]
     pub fn bound(&self, id: RealId) -> u64 {
-        let sum: i64 =
-            self.cores.iter().filter_map(|core| core.get(id.0 as usize)).map(|l| l.bound.load(Relaxed)).sum();
+        let sum: i64 = self
+            .cores
+            .iter()
+            .filter_map(|core| core.get(id.0 as usize))
+            .map(|l| l.bound.load(Relaxed))
+            .sum();
         sum.max(0) as u64
     }
 
@@ -179,8 +183,13 @@ impl LoadBoard {
             for counter in [&line.active, &line.inactive, &line.bound] {
                 counter.store(0, Relaxed);
             }
-            let totals =
-                [&line.connections, &line.in_packets, &line.in_bytes, &line.out_packets, &line.out_bytes];
+            let totals = [
+                &line.connections,
+                &line.in_packets,
+                &line.in_bytes,
+                &line.out_packets,
+                &line.out_bytes,
+            ];
             for counter in totals {
                 counter.store(0, Relaxed);
             }

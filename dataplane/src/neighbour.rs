@@ -148,11 +148,18 @@ impl NeighbourTable {
         entry.wanted.store(false, Relaxed);
     }
 
+    /// Takes back a [`Self::want`] that could not be passed on.
+    pub fn unwant(&self, id: NeighbourId) {
+        if let Some(entry) = self.entries.get(id.0 as usize) {
+            entry.wanted.store(false, Relaxed);
+        }
+    }
+
     /// Notes that a packet waits for this next hop; `true` for the first one to say so.
     pub fn want(&self, id: NeighbourId) -> bool {
-        self.entries.get(id.0 as usize).is_some_and(|entry| {
-            !entry.wanted.load(Relaxed) && !entry.wanted.swap(true, Relaxed)
-        })
+        self.entries
+            .get(id.0 as usize)
+            .is_some_and(|entry| !entry.wanted.load(Relaxed) && !entry.wanted.swap(true, Relaxed))
     }
 }
 

@@ -14,9 +14,10 @@ use crate::forward::{Forwarding, Tunnel};
 use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::{Exits, Routes};
-use crate::sched::{Scheduler, SchedulerFlags, Tables, wrr};
+use crate::sched::{Scheduler, SchedulerFlags, Tables, rr, wrr};
 use crate::table::ServiceReal;
 use crate::tick::Tick;
+use crate::wire::ethernet::Mac;
 use crate::wire::{Addr, Family, Protocol, Vlan};
 
 /// What a virtual service is known by.
@@ -145,6 +146,8 @@ pub struct Service {
     pub list_epoch: u64,
     /// Hash tables of the scheduler.
     pub tables: Tables,
+    /// What was taken out of the list, for rr.
+    pub rr_removals: rr::Removals,
     /// What the list went through, for wrr.
     pub wrr_history: wrr::History,
     /// The switches for this service.
@@ -247,6 +250,8 @@ pub struct Real {
     pub local: bool,
     /// Its number within the service, for the client table; 0 for none.
     pub number: u16,
+    /// Its MAC address, where the configuration pins it.
+    pub mac: Option<Mac>,
     /// Whose threshold rules are followed.
     pub kernel: Kernel,
     /// Whether it is in its service's list. A removed real server keeps its id as long as
@@ -415,9 +420,23 @@ pub struct Snapshot {
     pub template_timeouts_s: Vec<u32>,
     /// The switches for what is of no service.
     pub compat: Compat,
+    /// Whether entries of removed real servers are to be looked for and ended
+    /// (`expire_nodest_conn`).
+    pub flushes_removed: bool,
 }
 
 impl Snapshot {
+    /// The switches for what belongs to this service, which may have been removed.
+    #[inline]
+    pub fn compat_of(&self, service: ServiceId) -> &Compat {
+        self.service(service).map_or(&self.compat, |service| &service.compat)
+    }
+
+    /// Whether there is any service for this family. Without one, IPVS is not asked at all.
+    pub fn serves(&self, family: Family) -> bool {
+        self.services.iter().flatten().any(|service| service.identity.family() == family)
+    }
+
     /// The service of that id.
     #[inline]
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {

@@ -4,6 +4,8 @@
 //! entry lives on after its nominal expiry, by up to one slot, and until then it still binds
 //! clients. The lateness is computable, which makes comparison with a kernel exact.
 
+use std::cmp::Ordering;
+
 use crate::tick::{TICKS_PER_SECOND, Tick};
 
 /// Which clock decides that an entry is over.
@@ -43,6 +45,24 @@ pub fn fires(rule: TimerRule, expires: Tick, timeout_ticks: u32) -> Tick {
 fn level(timeout_ticks: u32) -> u32 {
     let ahead = u64::from(timeout_ticks);
     (0..LAST_LEVEL).find(|level| ahead < LEVEL_SLOTS << (LEVEL_SHIFT * level)).unwrap_or(LAST_LEVEL)
+}
+
+/// Of two timers that end at the same moment, whether the end of `one` is dealt with before that
+/// of `other`. Each is its nominal expiry and the timeout that it was armed for, in ticks. The
+/// kernel empties the coarser level of its wheel first, and of one slot takes the timer that was
+/// armed last.
+pub fn ends_first(rule: TimerRule, one: (Tick, u32), other: (Tick, u32)) -> bool {
+    match rule {
+        TimerRule::Exact => false,
+        TimerRule::KernelWheel => match level(one.1).cmp(&level(other.1)) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => {
+                let armed = |(expires, timeout): (Tick, u32)| Tick(expires.0.wrapping_sub(timeout));
+                armed(other).has_come(armed(one))
+            }
+        },
+    }
 }
 
 /// The first of a row of timers that has not ended by `now`: each is armed for `period_s` at the
@@ -134,6 +154,20 @@ mod tests {
                 "{timeout_s} s armed at {armed_s}: {end} not within {present_s}..{gone_s}"
             );
         }
+    }
+
+    #[test]
+    fn of_timers_that_end_together_the_coarser_one_and_then_the_last_armed_one_is_first() {
+        let timer = |armed: u32, timeout_s: u32| {
+            (Tick(armed).plus_secs(timeout_s), timeout_s * TICKS_PER_SECOND)
+        };
+        let first = |one, other| ends_first(TimerRule::KernelWheel, one, other);
+        assert!(first(timer(100, 60), timer(100, 60)));
+        assert!(first(timer(101, 60), timer(100, 60)));
+        assert!(!first(timer(99, 60), timer(100, 60)));
+        assert!(first(timer(0, 900), timer(5000, 60)));
+        assert!(!first(timer(5000, 10), timer(0, 60)));
+        assert!(!ends_first(TimerRule::Exact, timer(101, 60), timer(100, 60)));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Worker<P: Port> {
     ports: Vec<P>,
     tx: Vec<Burst<P::Frame>>,
     rx: Burst<P::Frame>,
+    /// What is to be freed, all at once.
+    spent: Burst<P::Frame>,
     held: VecDeque<Held<P::Frame>>,
     held_limit: usize,
     early: VecDeque<Early<P::Frame>>,
@@ -74,6 +76,7 @@ impl<P: Port> Worker<P> {
             tx: ports.iter().map(|_| Burst::new()).collect(),
             ports,
             rx: Burst::new(),
+            spent: Burst::new(),
             held: VecDeque::with_capacity(held_limit),
             held_limit,
             early: VecDeque::with_capacity(FragmentLimits::default().early),
@@ -98,6 +101,11 @@ impl<P: Port> Worker<P> {
         &self.director
     }
 
+    /// The director inside, for simulations that sweep its tables at moments of their own.
+    pub fn director_mut(&mut self) -> &mut Director {
+        &mut self.director
+    }
+
     /// The queues, for tests.
     pub fn ports_mut(&mut self) -> &mut [P] {
         &mut self.ports
@@ -106,15 +114,16 @@ impl<P: Port> Worker<P> {
     /// One turn. Answers whether anything was received.
     pub fn turn(&mut self, now: Tick) -> bool {
         self.news(now);
-        let mut received = 0;
-        for index in 0..self.ports.len() {
-            received += self.receive(index, now);
-        }
+        // First what has waited, so that no later frame of a flow overtakes it.
         if !self.held.is_empty() {
             self.release(now);
         }
         if !self.early.is_empty() {
             self.drop_early(now);
+        }
+        let mut received = 0;
+        for index in 0..self.ports.len() {
+            received += self.receive(index, now);
         }
         self.flush();
         self.clean(now);
@@ -144,6 +153,13 @@ impl<P: Port> Worker<P> {
     }
 
     fn news(&mut self, now: Tick) {
+        self.take_snapshot();
+        self.director.take_notes(now);
+        self.send_outgoing();
+        self.answer_query(now);
+    }
+
+    fn take_snapshot(&mut self) {
         let Some(mailbox) = self.shared.mailboxes.get(self.core) else { return };
         // The old snapshot must go back to control, so that no core frees it; until there is
         // room for it, no newer one is taken.
@@ -161,9 +177,6 @@ impl<P: Port> Worker<P> {
                 counters.generation.set(generation.0);
             }
         }
-        self.director.take_notes(now);
-        self.send_outgoing();
-        self.answer_query(now);
     }
 
     fn send_outgoing(&mut self) {
@@ -221,6 +234,9 @@ impl<P: Port> Worker<P> {
             }
         }
         self.rx = rx;
+        if let Some(port) = self.ports.get_mut(index) {
+            port.discard(&mut self.spent);
+        }
         received
     }
 
@@ -236,9 +252,14 @@ impl<P: Port> Worker<P> {
                 if let Some(counters) = self.counters() {
                     counters.punted.add(1);
                 }
+                let _ = self.spent.try_push(frame);
             }
             Verdict::Early => return Some(frame),
-            Verdict::Drop(reason) => self.count_drop(reason),
+            Verdict::Drop(reason) => {
+                self.count_drop(reason);
+                // One that finds no place is freed at once.
+                let _ = self.spent.try_push(frame);
+            }
         }
         None
     }
@@ -408,6 +429,8 @@ impl<P: Port> Worker<P> {
             self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
             if let Some(counters) = self.counters() {
                 counters.connections.set(self.director.bindings().connections() as u64);
+                counters.client_age.set(u64::from(self.director.bindings().client_age()));
+                counters.connection_bytes.set(self.director.bindings().bytes() as u64);
             }
         }
         if self.sweep_credit > 0 {

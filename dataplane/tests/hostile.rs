@@ -85,7 +85,7 @@ fn read_and_rewrite(bytes: &[u8], packet: &Packet) {
     if let Some(inner) = icmp::quoted(bytes, packet) {
         assert!(inner.l3_offset > packet.l4_offset);
         assert!(inner.l4_offset > inner.l3_offset);
-        assert!(usize::from(inner.l4_offset) + 8 <= packet.end(), "{}", describe(bytes));
+        assert!(usize::from(inner.l4_offset) + 4 <= packet.end(), "{}", describe(bytes));
     }
     let _ = ndp::parse(bytes, packet);
     let _ = checksum::transport_holds(bytes, packet);

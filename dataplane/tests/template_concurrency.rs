@@ -1,6 +1,7 @@
 //! Threads that all ask for the same new clients at once, while clients expire, holes open and
 //! windows fill: every thread must get the same real server, and exactly one must have bound it.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};

@@ -6,7 +6,7 @@
 mod support;
 
 use dataplane::catalog::spec::RealSpec;
-use dataplane::forward::{Forwarding, Tunnel};
+use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::shared::TableSizes;
 use dataplane::verdict::DropReason;
 use dataplane::wire::Protocol;
@@ -17,12 +17,13 @@ use support::scene::{
     service, site,
 };
 
-const KINDS: [Tunnel; 5] = [
+const KINDS: [Tunnel; 6] = [
     Tunnel::Ipip,
     Tunnel::Gre { checksum: false },
     Tunnel::Gre { checksum: true },
-    Tunnel::Gue { port: 6080, checksum: false },
-    Tunnel::Gue { port: 6080, checksum: true },
+    Tunnel::Gue { port: 6080, checksum: GueChecksum::None },
+    Tunnel::Gue { port: 6080, checksum: GueChecksum::Full },
+    Tunnel::Gue { port: 6080, checksum: GueChecksum::Remote },
 ];
 
 /// A scene with one tunnelled real server of this family behind both families' VIPs.
@@ -94,6 +95,7 @@ fn unwrap(bytes: &[u8], tunnel: Tunnel, outer_v6: bool, inner_v6: bool) -> Vec<u
             assert_eq!(dataplane::wire::checksum::of(&bytes[at..]), 0);
         }
         Tunnel::Gue { checksum, port } => {
+            let checksum = checksum != GueChecksum::None;
             assert_eq!(bytes[at + 2..at + 4], port.to_be_bytes());
             assert_eq!(bytes[at + 8..at + 12], [0, number, 0, 0]);
             assert_eq!(bytes[at + 6..at + 8] != [0, 0], checksum);
@@ -149,7 +151,7 @@ fn the_outer_header_takes_over_dscp_and_dont_fragment_and_keeps_congestion_insid
 
 #[test]
 fn a_flow_keeps_its_gue_source_port_and_flows_differ() {
-    let mut scene = scene(Tunnel::Gue { port: 6080, checksum: false }, false, 1500);
+    let mut scene = scene(Tunnel::Gue { port: 6080, checksum: GueChecksum::None }, false, 1500);
     let mut port = |from: &str| {
         let got = one(scene.client(&packet::tcp(from, "192.0.2.10:80").flags("S")));
         u16::from_be_bytes([ip(&got.bytes)[20], ip(&got.bytes)[21]])

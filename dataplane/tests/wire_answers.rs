@@ -278,9 +278,11 @@ fn no_error_about_errors_groups_or_unknown_icmp() {
 }
 
 #[test]
-fn quotes_are_read_from_eight_bytes_of_transport_header() {
+fn quotes_are_read_from_four_bytes_of_transport_header() {
     let reply = packet::tcp(VIP, CLIENT).flags("SA").options(&[1; 12]).build();
-    for (len, readable) in [(32 + 7, false), (32 + 8, true), (32 + 13, true), (32 + 20, true)] {
+    for (len, readable) in
+        [(32 + 3, false), (32 + 4, true), (32 + 8, true), (32 + 13, true), (32 + 20, true)]
+    {
         let frame =
             packet::icmp_error("198.18.0.1", "198.18.255.1", 3, 4, &reply, len).vlan(10).build();
         let quoted = icmp::quoted(&frame, &parsed(&frame));

@@ -59,8 +59,8 @@ pub(super) struct Fields<'a, 't> {
 }
 
 impl<'a, 't> Fields<'a, 't> {
-    /// Reports unknown and duplicate keys; `None` if this is no mapping. A null is an
-    /// empty mapping: a section whose keys are all commented out.
+    /// Reports unknown and duplicate keys; `None` if this is no mapping. A null under a key
+    /// is an empty mapping: a section whose keys are all commented out.
     pub(super) fn open(
         node: &'a Node<'t>,
         path: &'a Path<'a>,
@@ -69,7 +69,7 @@ impl<'a, 't> Fields<'a, 't> {
     ) -> Option<Self> {
         let entries: &[Entry<'t>] = match &node.value {
             Value::Map(entries) => entries,
-            _ if node.is_null() => &[],
+            _ if node.is_null() && !matches!(path, Path::Item(..)) => &[],
             _ => {
                 wrong_kind(node, path, "keys and values", findings);
                 return None;
@@ -223,11 +223,16 @@ pub(super) fn wrong_kind(
     findings: &mut Findings<'_>,
 ) {
     let is = match &node.value {
+        _ if node.is_null() => "nothing",
         Value::Plain(_) | Value::Quoted(_) => "a single value",
         Value::List(_) => "a list",
         Value::Map(_) => "a mapping",
     };
-    let what = format!("{wanted} must stand here, not {is}");
+    let what = if is == "nothing" {
+        format!("{wanted} must stand here")
+    } else {
+        format!("{wanted} must stand here, not {is}")
+    };
     let hint = match (wanted, &node.value) {
         ("a list", Value::Plain(_) | Value::Quoted(_)) => "write `[...]` around it",
         ("a list", Value::Map(_)) => "put `- ` before the first key of each item",

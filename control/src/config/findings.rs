@@ -9,15 +9,13 @@ use super::tree::{Node, Place, Value};
 pub(super) struct Findings<'t> {
     text: &'t str,
     root: &'t Node<'t>,
-    /// Byte offset of every line, made at the first problem.
-    lines: Vec<usize>,
     list: Vec<Problem>,
     more: bool,
 }
 
 impl<'t> Findings<'t> {
     pub(super) fn new(text: &'t str, root: &'t Node<'t>) -> Self {
-        Self { text, root, lines: Vec::new(), list: Vec::new(), more: false }
+        Self { text, root, list: Vec::new(), more: false }
     }
 
     /// Whether nothing more is taken, so that whatever would be found can be skipped.
@@ -58,7 +56,6 @@ impl<'t> Findings<'t> {
             self.more = true;
             return;
         }
-        let excerpt = Excerpt::of_line(self.line(place.line), place.column);
         self.list.push(Problem {
             code,
             path: path.to_string(),
@@ -66,7 +63,7 @@ impl<'t> Findings<'t> {
             column: place.column,
             what,
             hint: (!hint.is_empty()).then(|| hint.to_owned()),
-            excerpt,
+            excerpt: Excerpt::default(),
         });
     }
 
@@ -75,20 +72,18 @@ impl<'t> Findings<'t> {
         self.root.nearest(path).place.line
     }
 
-    pub(super) fn finish(self, name: &str) -> Problems {
-        Problems::new(name, self.list, self.more)
-    }
-
-    fn line(&mut self, number: u32) -> &'t str {
-        if self.lines.is_empty() {
-            self.lines.push(0);
-            self.lines.extend(self.text.match_indices('\n').map(|(offset, _)| offset + 1));
+    /// Sorts the problems and shows each its line, in one pass over the text.
+    pub(super) fn finish(mut self, name: &str) -> Problems {
+        self.list.sort_by_key(|problem| problem.line);
+        let mut lines = self.text.lines();
+        let (mut number, mut line) = (0, "");
+        for problem in &mut self.list {
+            while number < problem.line {
+                line = lines.next().unwrap_or_default();
+                number += 1;
+            }
+            problem.excerpt = Excerpt::of_line(line, problem.column);
         }
-        (number as usize)
-            .checked_sub(1)
-            .and_then(|index| self.lines.get(index))
-            .and_then(|start| self.text.get(*start..))
-            .and_then(|rest| rest.lines().next())
-            .unwrap_or_default()
+        Problems::new(name, self.list, self.more)
     }
 }

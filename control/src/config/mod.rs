@@ -10,11 +10,11 @@
 //! mistake and knows positions only in its error; an operator wants every mistake, each
 //! with line and column. So the values are read from a tree that remembers where each
 //! of them stands. It is built from the events of `granit-parser`: maintained, MIT or
-//! Apache-2.0, no `unsafe`, streaming, linear on nested brackets. It reads 8 MiB of
-//! `a,a,a` in 10 MiB of memory, where `serde_yaml` needs 541 MB and `saphyr-parser` 1.4
-//! GB; a file of 10,000 services with 8 real servers each takes `serde_yaml` 107 MB before
-//! the first value is looked at, and any reader of ours has to stay within 128 MB whatever
-//! it is fed.
+//! Apache-2.0, no `unsafe`, linear on nested brackets, and it streams: 8 MiB of `a,a,a`
+//! pass through it in no memory to speak of, where `serde_yaml` needs 541 MB and
+//! `saphyr-parser` 1.4 GB. A file of 10,000 services with 8 real servers each costs
+//! `serde_yaml` 107 MB before the first value is looked at, and a reader has to stay
+//! within 128 MB whatever it is fed.
 //!
 //! `serde_yaml` (its maintained continuation) writes configurations ([`to_yaml`]), and in
 //! the tests it reads every example, too: both parsers must see the same values.
@@ -39,6 +39,7 @@ use std::path::Path;
 pub use code::Code;
 pub use model::Model;
 pub use problem::{Problem, Problems};
+pub use text::MAX_BYTES;
 
 /// Reads and checks a configuration file.
 ///

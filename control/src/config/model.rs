@@ -11,6 +11,8 @@
 
 mod address;
 mod port;
+mod real_server;
+mod scheduler;
 mod service;
 
 use std::fmt;
@@ -22,9 +24,10 @@ use serde::ser::Serializer;
 
 pub use address::{Cidr, Mac};
 pub use port::{CoreId, Device, PciAddress, Port, Route, VlanId};
+pub use real_server::{Forwarding, GueChecksum, RealServer, Thresholds, Tunnel};
+pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
-    Family, Forwarding, GueChecksum, HashFlags, Kind, Mark, Persistence, Protocol, RealServer,
-    Scheduler, Selector, Service, Thresholds, Tracking, Tunnel, VipPorts,
+    Family, Kind, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
 };
 
 /// A configuration that was found to be free of problems.

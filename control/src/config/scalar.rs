@@ -355,7 +355,7 @@ pub(super) fn vdev(text: &str) -> Result<Device, Reject> {
         return bad("a device has no spaces and at most 512 characters");
     }
     let driver = text.split(',').next().unwrap_or_default();
-    let known = ["net_", "virtio_user", "eth_", "crypto_", "pci:", "auxiliary:"];
+    let known = ["net_", "virtio_user", "eth_", "auxiliary:", "dpni."];
     if !known.iter().any(|prefix| driver.starts_with(prefix)) {
         return bad("write a PCI address (0000:3b:00.0) or a vdev (net_af_packet0,iface=eth0)");
     }

@@ -11,7 +11,7 @@ use super::code::Code;
 use super::problem::{Excerpt, Problem};
 
 /// The largest file, 8 MiB: about 15,000 services with 8 real servers each.
-pub(super) const MAX_BYTES: usize = 8 << 20;
+pub const MAX_BYTES: usize = 8 << 20;
 
 /// Reads a file, but no more than it takes to see that it is too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span};
 
 use super::code::Code;
 use super::path::Path;
@@ -18,7 +18,7 @@ use super::text::saturate;
 pub(super) const MAX_DEPTH: usize = 64;
 /// Lists, mappings and scalars, keys not counted; 10,000 services with 8 real servers
 /// each have about 700,000.
-pub(super) const MAX_VALUES: usize = 1_500_000;
+pub(super) const MAX_VALUES: usize = 1_000_000;
 
 /// A line and a column, both from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,8 @@ impl<'t> Builder<'t> {
         let mut options = Options::default();
         // An alias is refused as such, whether or not its anchor is there.
         options.emit_unresolved_aliases = true;
+        options.flow_nesting_limit = MAX_DEPTH;
+        options.block_nesting_limit = MAX_DEPTH;
         let mut parser = Parser::new_from_str_with_options(self.text, options);
         let mut root = None;
         loop {
@@ -108,13 +110,8 @@ impl<'t> Builder<'t> {
                 None => break,
                 Some(Ok(next)) => next,
                 Some(Err(error)) => {
-                    let mark = error.marker();
-                    let place = place(mark.line(), mark.col());
-                    let reason = error.kind().to_string();
-                    let what = format!("this is not well-formed YAML: {reason}");
-                    let mut problem = self.problem(place, Code::Syntax, what);
-                    problem.hint = Some(syntax_hint(&reason).to_owned());
-                    return Err(problem);
+                    let place = place(error.marker().line(), error.marker().col());
+                    return Err(self.malformed(place, error.kind()));
                 }
             };
             if matches!(event, Event::StreamEnd) {
@@ -185,8 +182,7 @@ impl<'t> Builder<'t> {
     ) -> Result<Option<Node<'t>>, Problem> {
         self.admit(place, anchor, tagged)?;
         if self.open.len() >= MAX_DEPTH {
-            let what = format!("lists and mappings are nested more than {MAX_DEPTH} deep");
-            return Err(self.problem(place, Code::TooDeep, what));
+            return Err(self.too_deep(place));
         }
         self.open.push(open);
         Ok(None)
@@ -231,6 +227,22 @@ impl<'t> Builder<'t> {
         Ok(None)
     }
 
+    fn malformed(&self, place: Place, kind: &ErrorKind) -> Problem {
+        if matches!(kind, ErrorKind::RecursionLimitExceeded) {
+            return self.too_deep(place);
+        }
+        let reason = kind.to_string();
+        let what = format!("this is not well-formed YAML: {reason}");
+        let mut problem = self.problem(place, Code::Syntax, what);
+        problem.hint = Some(syntax_hint(&reason).to_owned());
+        problem
+    }
+
+    fn too_deep(&self, place: Place) -> Problem {
+        let what = format!("lists and mappings are nested more than {MAX_DEPTH} deep");
+        self.problem(place, Code::TooDeep, what)
+    }
+
     fn alias(&self, place: Place) -> Problem {
         let what = "YAML anchors (`&name`) and aliases (`*name`) are not accepted";
         let mut problem = self.problem(place, Code::Alias, what.to_owned());
@@ -258,19 +270,19 @@ fn place(line: usize, column: usize) -> Place {
 
 /// What usually helps; the parser's words may change, then the last one is given.
 fn syntax_hint(info: &str) -> &'static str {
-    if info.contains("tab") {
-        "indent with spaces"
-    } else if info.contains("mapping values are not allowed") {
-        "put a value that has a colon in it into quotes"
-    } else if info.contains("quoted scalar") {
-        "close the quote"
-    } else if info.contains("flow") {
-        "check the brackets and commas, and indent what goes on in the next line"
-    } else if info.contains("block") || info.contains("indent") {
-        "indent it like its neighbours"
-    } else {
-        "check the indentation, the quotes and the brackets up to here"
-    }
+    const HINTS: &[(&str, &str)] = &[
+        ("tab", "indent with spaces"),
+        ("mapping values are not allowed", "put a value that has a colon in it into quotes"),
+        ("quote", "close the quote"),
+        ("bracket", "close the bracket"),
+        ("flow", "check the brackets and commas"),
+        ("block", "indent it like its neighbours"),
+        ("indent", "indent it like its neighbours"),
+    ];
+    HINTS
+        .iter()
+        .find(|(word, _)| info.contains(word))
+        .map_or("check the indentation, the quotes and the brackets up to here", |(_, hint)| hint)
 }
 
 #[cfg(test)]

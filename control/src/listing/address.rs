@@ -1,5 +1,6 @@
 //! Addresses, ports and services as ipvsadm writes them with `-n`.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use dataplane::snapshot::Identity;
@@ -13,10 +14,19 @@ pub(super) fn endpoint(endpoint: Endpoint) -> String {
 }
 
 /// The same from its two parts.
-pub(super) fn join(address: Addr, port: u16) -> String {
+pub(super) fn join(address: Addr, port: impl Display) -> String {
     match address.family() {
         Family::V4 => format!("{address}:{port}"),
         Family::V6 => format!("[{}]:{port}", ipv6(address)),
+    }
+}
+
+/// Ports that ipvsadm has no word for: `8000-8099`; all of them are port 0, as in ipvsadm.
+fn range(first: u16, last: u16) -> String {
+    match (first, last) {
+        (0 | 1, u16::MAX) => "0".into(),
+        _ if first == last => first.to_string(),
+        _ => format!("{first}-{last}"),
     }
 }
 
@@ -43,20 +53,27 @@ pub(super) fn of_mark(family: Family, mark: u32) -> Addr {
     }
 }
 
-/// What begins a service's line: `TCP  192.0.2.10:80`, `FWM  10` or `FWM  10 IPv6`.
+/// What begins a service's line: `TCP  192.0.2.10:80`, `FWM  10` or `FWM  10 IPv6`. For what
+/// IPVS does not have, `TCP  192.0.2.10:8000-8099` and `ANY  192.0.2.10:0`.
 pub(super) fn service(identity: &Identity) -> String {
     match *identity {
         Identity::Address { protocol, vip, vip_port } => {
             format!("{protocol:<4} {}", join(vip, vip_port))
+        }
+        Identity::Ports { protocol, vip, first, last } => {
+            let protocol = protocol.map_or_else(|| "ANY".into(), |one| one.to_string());
+            format!("{protocol:<4} {}", join(vip, range(first, last)))
         }
         Identity::Mark { family: Family::V4, mark } => format!("FWM  {}", mark.0),
         Identity::Mark { family: Family::V6, mark } => format!("FWM  {} IPv6", mark.0),
     }
 }
 
-/// How ipvsadm's command line names a service: `-t 192.0.2.10:80`, `-f 10 -6`.
-pub(super) fn service_option(identity: &Identity) -> String {
-    match *identity {
+/// How ipvsadm's command line names a service: `-t 192.0.2.10:80`, `-f 10 -6`. `None` for
+/// ranges of ports and for all protocols, which it cannot name.
+pub(super) fn service_option(identity: &Identity) -> Option<String> {
+    Some(match *identity {
+        Identity::Ports { .. } => return None,
         Identity::Address { protocol, vip, vip_port } => {
             let option = match protocol {
                 Protocol::Udp => "-u",
@@ -67,7 +84,7 @@ pub(super) fn service_option(identity: &Identity) -> String {
         }
         Identity::Mark { family: Family::V4, mark } => format!("-f {}", mark.0),
         Identity::Mark { family: Family::V6, mark } => format!("-f {} -6", mark.0),
-    }
+    })
 }
 
 /// The persistence mask where it is not the whole address: dotted for IPv4, a number of bits

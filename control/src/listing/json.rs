@@ -14,7 +14,9 @@
 //! |---|---|
 //! | `name` | the operator's name |
 //! | `family` | `ipv4` or `ipv6` |
-//! | `protocol`, `vip`, `vip_port` | `tcp`, `udp` or `sctp`; the address; 0 for all ports. Not for marks |
+//! | `protocol`, `vip` | `tcp`, `udp`, `sctp` or `any`; the address. Not for marks |
+//! | `vip_port` | the port; 0 for all. Only for services of one protocol and port |
+//! | `first_vip_port`, `last_vip_port` | the ports. Only for ranges and for protocol `any` |
 //! | `mark` | the mark. Only for marks |
 //! | `scheduler` | ipvsadm's name for it, or null |
 //! | `flags` | ipvsadm's names for the scheduler's flags |
@@ -30,7 +32,8 @@
 //! `weight` (as schedulers see it), `state` (`up`, `drain`, `down`), `active`, `inactive`,
 //! `persistent`, `upper_threshold`, `lower_threshold`, `stats`.
 //!
-//! A connection: `protocol` (`tcp`, `udp`, `sctp`, or `ip` for marks' templates), `expires_s`,
+//! A connection: `protocol` (`tcp`, `udp`, `sctp`, or `ip` for templates of marks and of
+//! all protocols), `expires_s`,
 //! `state`, `template` (whether it is one), `client`, `virtual`, `real` (each `address` and
 //! `port`), `engine` (null, or `name` and `data`).
 //!
@@ -40,11 +43,11 @@ use dataplane::snapshot::{Identity, RealState, Tracking};
 use dataplane::wire::{Family, Protocol};
 use serde::{Serialize, Serializer};
 
+use super::address;
 use super::row::{
     ConnectionRow, Endpoint, EngineData, Listing, RealRow, ServiceRow, Stats, Traffic, Tunnel,
     TunnelChecksum,
 };
-use super::address;
 
 impl Serialize for Listing {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -102,7 +105,7 @@ impl Serialize for ServiceRow {
 }
 
 /// What a service is known by.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Name {
     family: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +114,10 @@ struct Name {
     vip: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vip_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_vip_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_vip_port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mark: Option<u32>,
 }
@@ -127,15 +134,19 @@ impl Name {
                 protocol: Some(lower(protocol)),
                 vip: Some(vip.to_string()),
                 vip_port: Some(vip_port),
-                mark: None,
+                ..Self::default()
             },
-            Identity::Mark { mark, .. } => Self {
+            Identity::Ports { protocol, vip, first, last } => Self {
                 family,
-                protocol: None,
-                vip: None,
-                vip_port: None,
-                mark: Some(mark.0.get()),
+                protocol: Some(protocol.map_or_else(|| "any".into(), lower)),
+                vip: Some(vip.to_string()),
+                first_vip_port: Some(first),
+                last_vip_port: Some(last),
+                ..Self::default()
             },
+            Identity::Mark { mark, .. } => {
+                Self { family, mark: Some(mark.0.get()), ..Self::default() }
+            }
         }
     }
 }

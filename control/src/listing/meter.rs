@@ -25,6 +25,8 @@ type RealKey = (ServiceId, Addr, u16);
 pub struct Meters {
     services: HashMap<ServiceId, Meter>,
     reals: HashMap<RealKey, RealMeter>,
+    /// Whether what was counted since the last tick is left out, as IPVS leaves it out.
+    lagging: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +45,11 @@ struct RealMeter {
 impl Meters {
     /// Seconds between two calls of [`Self::tick`].
     pub const PERIOD_S: u32 = 2;
+
+    /// Meters that show the counters as they were at the last tick: for comparisons with IPVS.
+    pub fn as_in_kernel() -> Self {
+        Self { lagging: true, ..Self::default() }
+    }
 
     /// Moves all meters to the counters as they are; to be called every [`Self::PERIOD_S`].
     /// What is in the snapshot no longer is forgotten.
@@ -65,7 +72,7 @@ impl Meters {
             meter.advance(changes.get(&service.id).copied().unwrap_or_default());
             services.insert(service.id, meter);
         }
-        *self = Self { services, reals };
+        *self = Self { services, reals, lagging: self.lagging };
     }
 
     /// Sets counters and averages to zero (`ipvsadm -Z`): of one service with its real
@@ -73,7 +80,10 @@ impl Meters {
     pub fn zero(&mut self, snapshot: &Snapshot, loads: &LoadBoard, only: Option<ServiceId>) {
         let chosen = |service| only.is_none_or(|only| only == service);
         for real in snapshot.reals.iter().flatten().filter(|real| chosen(real.service)) {
-            let seen = columns(&loads.sum(real.id));
+            let seen = match self.lagging {
+                true => self.reals.get(&key(real)).copied().unwrap_or_default().seen,
+                false => columns(&loads.sum(real.id)),
+            };
             self.reals.insert(key(real), RealMeter { seen, meter: Meter::default() });
         }
         for service in snapshot.services.iter().flatten().filter(|service| chosen(service.id)) {
@@ -84,17 +94,27 @@ impl Meters {
     /// The statistics of a real server whose counters stand at `load`.
     pub(super) fn real(&self, real: &Real, load: &Load) -> Stats {
         let entry = self.reals.get(&key(real)).copied().unwrap_or_default();
-        entry.meter.stats(grown(entry.seen, columns(load)))
+        let pending = grown(entry.seen, columns(load));
+        entry.meter.stats(if self.lagging { [0; 5] } else { pending })
     }
 
-    /// The statistics of a service, from all real servers that it has or had.
-    pub(super) fn service(&self, id: ServiceId, snapshot: &Snapshot, loads: &LoadBoard) -> Stats {
-        let reals = snapshot.reals.iter().flatten().filter(|real| real.service == id);
-        let pending = reals.fold([0; 5], |pending, real| {
+    /// The statistics of all services, each from all real servers that it has or had.
+    pub(super) fn services(
+        &self,
+        snapshot: &Snapshot,
+        loads: &LoadBoard,
+    ) -> HashMap<ServiceId, Stats> {
+        let mut pending: HashMap<ServiceId, [u64; 5]> = HashMap::new();
+        for real in snapshot.reals.iter().flatten() {
             let seen = self.reals.get(&key(real)).copied().unwrap_or_default().seen;
-            sum(pending, grown(seen, columns(&loads.sum(real.id))))
-        });
-        self.services.get(&id).copied().unwrap_or_default().stats(pending)
+            let of_service = pending.entry(real.service).or_default();
+            *of_service = sum(*of_service, grown(seen, columns(&loads.sum(real.id))));
+        }
+        let stats = |id: ServiceId| {
+            let pending = pending.get(&id).copied().filter(|_| !self.lagging).unwrap_or_default();
+            (id, self.services.get(&id).copied().unwrap_or_default().stats(pending))
+        };
+        snapshot.services.iter().flatten().map(|service| stats(service.id)).collect()
     }
 }
 
@@ -131,13 +151,20 @@ fn columns(load: &Load) -> [u64; 5] {
 }
 
 fn sum(left: [u64; 5], right: [u64; 5]) -> [u64; 5] {
-    std::array::from_fn(|n| left[n].wrapping_add(right[n]))
+    zip(left, right, u64::wrapping_add)
 }
 
 /// How much was counted since. Counters below what was seen began anew with a new id.
 fn grown(seen: [u64; 5], now: [u64; 5]) -> [u64; 5] {
     let began_anew = seen.iter().zip(now).any(|(seen, now)| now < *seen);
-    if began_anew { now } else { std::array::from_fn(|n| now[n] - seen[n]) }
+    if began_anew { now } else { zip(now, seen, u64::wrapping_sub) }
+}
+
+fn zip(mut left: [u64; 5], right: [u64; 5], with: impl Fn(u64, u64) -> u64) -> [u64; 5] {
+    for (left, right) in left.iter_mut().zip(right) {
+        *left = with(*left, right);
+    }
+    left
 }
 
 #[cfg(test)]
@@ -166,7 +193,7 @@ mod tests {
     fn a_steady_flow_shows_its_rate_and_the_greatest_numbers_do_not_overflow() {
         let mut steady = Meter::default();
         let mut flood = Meter::default();
-        for _ in 0..60 {
+        for _ in 0..300 {
             steady.advance([20, 2_000, 0, 3_000_000_000_000, 0]);
             flood.advance([u64::MAX; 5]);
         }

@@ -1,21 +1,24 @@
 //! Counters in columns.
 
+const TEN: u64 = 10;
+
+/// Below which number a counter is divided by what, and the letter that says so.
+const STEPS: [(u64, u64, char); 3] =
+    [(TEN.pow(9), TEN.pow(3), 'K'), (TEN.pow(11), TEN.pow(6), 'M'), (TEN.pow(14), TEN.pow(9), 'G')];
+
 /// A counter in nine columns: as it is up to 99,999,999, then in whole thousands, millions,
 /// thousand millions or million millions. With `exact` all digits, and wider if it must be.
 pub(super) fn column(value: u64, exact: bool) -> String {
-    const TEN: u64 = 10;
     if exact {
         let digits = value.to_string();
         let width = 9.max(digits.len() + 1);
         return format!("{digits:>width$}");
     }
-    let (unit, letter) = match value {
-        ..100_000_000 => return format!("{value:>9}"),
-        ..1_000_000_000 => (TEN.pow(3), 'K'),
-        ..100_000_000_000 => (TEN.pow(6), 'M'),
-        ..100_000_000_000_000 => (TEN.pow(9), 'G'),
-        _ => (TEN.pow(12), 'T'),
-    };
+    if value < TEN.pow(8) {
+        return format!("{value:>9}");
+    }
+    let step = STEPS.into_iter().find(|(limit, ..)| value < *limit);
+    let (unit, letter) = step.map_or((TEN.pow(12), 'T'), |(_, unit, letter)| (unit, letter));
     format!("{:>8}{letter}", value / unit)
 }
 

@@ -9,11 +9,12 @@
 use std::cmp::Ordering;
 
 use dataplane::snapshot::Identity;
-use dataplane::wire::{Addr, Family};
+use dataplane::wire::{Addr, Family, Protocol};
 
 use super::row::{RealRow, ServiceRow};
 
-/// By mark (addresses have none and count as 0), family, protocol, address, port.
+/// By mark (addresses have none and count as 0), family, protocol, address, port. All protocols
+/// together, which ipvsadm does not have, come after the single ones.
 pub(super) fn services(rows: &mut Vec<ServiceRow>) {
     merge_sort(rows, |left, right| {
         ServiceKey::of(&left.identity).compare(&ServiceKey::of(&right.identity))
@@ -32,7 +33,7 @@ struct ServiceKey {
     family: Family,
     protocol: u8,
     address: Option<Addr>,
-    port: u16,
+    ports: (u16, u16),
 }
 
 impl ServiceKey {
@@ -43,10 +44,17 @@ impl ServiceKey {
                 family: vip.family(),
                 protocol: protocol.number(),
                 address: Some(vip),
-                port: vip_port,
+                ports: (vip_port, vip_port),
+            },
+            Identity::Ports { protocol, vip, first, last } => Self {
+                mark: 0,
+                family: vip.family(),
+                protocol: protocol.map_or(u8::MAX, Protocol::number),
+                address: Some(vip),
+                ports: (first, last),
             },
             Identity::Mark { family, mark } => {
-                Self { mark: mark.0.get(), family, protocol: 0, address: None, port: 0 }
+                Self { mark: mark.0.get(), family, protocol: 0, address: None, ports: (0, 0) }
             }
         }
     }
@@ -59,7 +67,7 @@ impl ServiceKey {
                 (Some(left), Some(right)) => addresses(left, right),
                 _ => Ordering::Equal,
             })
-            .then(self.port.cmp(&other.port))
+            .then(self.ports.cmp(&other.ports))
     }
 }
 
@@ -127,6 +135,9 @@ mod tests {
         assert_eq!(sorted(&circle), ["10.0.0.1", "100.0.0.1", "200.0.0.1"]);
         let other = ["200.0.0.1", "100.0.0.1", "10.0.0.1"];
         assert_eq!(sorted(&other), ["200.0.0.1", "10.0.0.1", "100.0.0.1"]);
+        // Recorded: this is the kernel's list, head first, and ipvsadm prints it so.
+        let recorded = ["10.255.255.1", "127.0.0.1", "172.16.0.11"];
+        assert_eq!(sorted(&recorded), recorded);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Listing {
 pub struct ServiceRow {
     /// The operator's name for it; in JSON only, as ipvsadm knows none.
     pub name: Arc<str>,
-    /// Protocol, VIP and port, or a mark.
+    /// Protocol, VIP and port or ports, or a mark.
     pub identity: Identity,
     /// The scheduler's name; `None` for a service that gives new clients nothing.
     pub scheduler: Option<&'static str>,
@@ -164,7 +164,7 @@ pub struct Endpoint {
 /// A connection or a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionRow {
-    /// TCP, UDP or SCTP; `None` (listed as `IP`) for a mark's template.
+    /// TCP, UDP or SCTP; `None` (listed as `IP`) for a template of a mark or of all protocols.
     pub protocol: Option<Protocol>,
     /// Seconds until it ends unless a packet comes.
     pub expires_s: u32,
@@ -186,9 +186,9 @@ pub struct ConnectionRow {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct EngineData {
     /// The engine (`sip`).
-    pub name: Arc<str>,
+    pub name: String,
     /// What it found (a SIP Call-ID).
-    pub data: Arc<str>,
+    pub data: String,
 }
 
 /// A running synchronisation daemon.

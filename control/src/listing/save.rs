@@ -4,17 +4,23 @@ use super::address;
 use super::row::{Listing, RealRow, ServiceRow, Tunnel, TunnelChecksum};
 
 /// The listing's services and real servers, one `-A` or `-a` line each. Thresholds, timeouts
-/// and daemons are not in it, as they are not in ipvsadm's.
+/// and daemons are not in it, as they are not in ipvsadm's. Services that ipvsadm cannot name
+/// are named in comments at the end, which `ipvsadm-restore` skips.
 pub fn save(listing: &Listing) -> String {
     let mut text = String::new();
+    let mut comments = String::new();
     for service in &listing.services {
-        let option = address::service_option(&service.identity);
+        let Some(option) = address::service_option(&service.identity) else {
+            let name = address::service(&service.identity);
+            comments += &format!("# ipvsadm has no service like: {name}\n");
+            continue;
+        };
         text += &format!("-A {option} -s {}\n", scheduling(service));
         for real in &service.reals {
             text += &format!("-a {option} -r {}\n", destination(real));
         }
     }
-    text
+    text + &comments
 }
 
 fn scheduling(row: &ServiceRow) -> String {

@@ -52,9 +52,9 @@ fn title(style: Style) -> String {
         format!("{LOCAL:<33}{columns}\n{REMOTE}\n")
     };
     match style {
-        Style::Default => format!(
-            "{LOCAL} Scheduler Flags\n{REMOTE:<33} Forward Weight ActiveConn InActConn\n"
-        ),
+        Style::Default => {
+            format!("{LOCAL} Scheduler Flags\n{REMOTE:<33} Forward Weight ActiveConn InActConn\n")
+        }
         Style::TunnelInfo => format!(
             "{LOCAL} Scheduler Flags\n\
              {REMOTE:<33} Forward TunnelInfo    Weight ActiveConn InActConn\n"
@@ -88,10 +88,9 @@ fn service_line(row: &ServiceRow, style: Style) -> String {
         format!("{name:<33}{columns}")
     };
     match style {
-        Style::Default
-        | Style::Thresholds
-        | Style::PersistentConnections
-        | Style::TunnelInfo => format!("{name} {}", scheduling(row)),
+        Style::Default | Style::Thresholds | Style::PersistentConnections | Style::TunnelInfo => {
+            format!("{name} {}", scheduling(row))
+        }
         Style::Stats { exact } => numbers(row.stats.total.columns(), exact),
         Style::Rate { exact } => numbers(row.stats.per_second.columns(), exact),
     }

@@ -21,7 +21,7 @@ const PROBES: u8 = 3;
 /// The same where somebody else claims the address: a real server that has moved to another
 /// NIC is to be found soon.
 const DISPUTE_PROBES: u8 = 2;
-/// An answer that takes longer belongs to no question, unless the next question comes later.
+/// An answer that takes longer than this is not believed.
 const ANSWER_MS: u64 = 3_000;
 /// First pause after a neighbour was given up; doubles with every question.
 const FIRST_PAUSE_MS: u64 = 1_000;
@@ -124,8 +124,8 @@ pub(super) struct Neighbour {
     wanted: bool,
     /// When it was last asked.
     asked_at: u64,
-    /// Until when an answer is one to a question of ours; 0 while no question is open.
-    open_until: u64,
+    /// Until when an answer is believed; `None` while no question is open.
+    open_until: Option<u64>,
     /// Until when claims of others do not make the director ask again.
     quiet_until: u64,
 }
@@ -142,7 +142,7 @@ impl Neighbour {
             state: State::Asking { asked: 0, last: None },
             wanted: false,
             asked_at: 0,
-            open_until: 0,
+            open_until: None,
             quiet_until: 0,
         }
     }
@@ -179,7 +179,7 @@ impl Neighbour {
         match (pinned, self.state) {
             (Some(mac), _) => {
                 self.state = State::Pinned { mac };
-                self.open_until = 0;
+                self.open_until = None;
                 self.due = NEVER;
             }
             (None, State::Pinned { mac }) => {
@@ -254,7 +254,7 @@ impl Neighbour {
     fn ask(&mut self, pause_ms: u64, now: u64) {
         self.wanted = false;
         self.asked_at = now;
-        self.open_until = now.saturating_add(ANSWER_MS);
+        self.open_until = Some(now.saturating_add(ANSWER_MS));
         self.due = now.saturating_add(pause_ms);
     }
 
@@ -263,7 +263,8 @@ impl Neighbour {
     pub(super) fn hear(&mut self, heard: &Heard, settings: &Settings, now: u64) -> Effect {
         // An answer that we asked for is sent to us alone. (RFC 3927 has broadcast answers,
         // but for link-local IPv4 addresses only.)
-        let answers = heard.reply && heard.unicast && now <= self.open_until;
+        let open = self.open_until.is_some_and(|until| now <= until);
+        let answers = heard.reply && heard.unicast && open;
         match self.state {
             State::Pinned { mac } => self.claim(mac, heard.mac),
             State::Reachable { mac } if mac == heard.mac => Effect::Nothing,
@@ -310,12 +311,9 @@ impl Neighbour {
 
     fn reach(&mut self, mac: Mac, settings: &Settings, now: u64) {
         self.state = State::Reachable { mac };
-        self.open_until = 0;
-        let fresh_ms = if self.watched {
-            self.refresh_ms(settings)
-        } else {
-            u64::from(settings.reachable_ms)
-        };
+        self.open_until = None;
+        let fresh_ms =
+            if self.watched { self.refresh_ms(settings) } else { u64::from(settings.reachable_ms) };
         self.due = now.saturating_add(fresh_ms.max(1));
     }
 
@@ -332,20 +330,30 @@ impl Neighbour {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { reachable_ms: 30_000, retransmit_ms: 1_000, retries: 3, entries: 16, announcements: 2 };
+    const SETTINGS: Settings = Settings {
+        reachable_ms: 30_000,
+        retransmit_ms: 1_000,
+        retries: 3,
+        entries: 16,
+        announcements: 2,
+    };
     const MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
     const OTHER: Mac = Mac([2, 0, 0, 0, 1, 2]);
 
     fn watched() -> Neighbour {
-        let mut neighbour =
-            Neighbour::new(NeighbourId(7), PortIndex(0), Addr::v4(0xC612_0A0B), 0);
+        let mut neighbour = Neighbour::new(NeighbourId(7), PortIndex(0), Addr::v4(0xC612_0A0B), 0);
         neighbour.watch(None, &SETTINGS, 0);
         neighbour
     }
 
     fn reply(mac: Mac) -> Heard {
-        Heard { port: PortIndex(0), address: Addr::v4(0xC612_0A0B), mac, reply: true, unicast: true }
+        Heard {
+            port: PortIndex(0),
+            address: Addr::v4(0xC612_0A0B),
+            mac,
+            reply: true,
+            unicast: true,
+        }
     }
 
     #[test]

@@ -94,16 +94,15 @@ mod tests {
     fn a_solicitation_is_valid_by_rfc_4861_both_ways() {
         let target = Ipv6Addr::new(0x2001, 0xDB8, 0x10, 0, 0, 0, 0xAB, 0xCDEF);
         let group = ndp::solicited_node(target);
-        let ways =
-            [(None, group, ndp::group_mac(group)), (Some(STATION), target, STATION)];
+        let ways = [(None, group, ndp::group_mac(group)), (Some(STATION), target, STATION)];
         for (to, dst, mac) in ways {
             let frame = question(&face(Vlan::tagged(10)), target.into(), to).unwrap();
             let Parsed::Packet(packet) = parse(&frame) else { panic!("{frame:?}") };
             let asked = ndp::parse(&frame, &packet).unwrap();
-            assert!(
-                matches!(asked, Ndp::Solicitation { target: asked, source_mac: Some(OWN) } if asked == target),
-                "{asked:?}"
-            );
+            let Ndp::Solicitation { target: about, source_mac } = asked else {
+                panic!("{asked:?}")
+            };
+            assert_eq!((about, source_mac), (target, Some(OWN)));
             assert_eq!((packet.src, packet.dst), (addr("2001:db8:10::1"), dst.into()));
             assert_eq!((packet.ttl, packet.vlan), (255, Vlan::tagged(10)));
             assert_eq!(ethernet::destination(&frame), Some(mac));

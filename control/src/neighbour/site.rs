@@ -1,6 +1,6 @@
 //! What the director is itself: its ports' MAC addresses, own addresses and VIPs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dataplane::ids::PortIndex;
@@ -50,6 +50,7 @@ pub(super) enum Ours {
 pub(super) struct Site {
     faces: Vec<PortFace>,
     ours: HashMap<Addr, Ours>,
+    shown: HashSet<(PortIndex, Addr)>,
 }
 
 impl Site {
@@ -63,7 +64,9 @@ impl Site {
         for vip in faces.iter().flat_map(|face| &face.vips) {
             ours.entry(*vip).or_insert(Ours::Vip);
         }
-        Self { faces, ours }
+        let mut site = Self { faces, ours, shown: HashSet::new() };
+        site.shown = site.addresses().collect();
+        site
     }
 
     pub(super) fn face(&self, port: PortIndex) -> Option<&PortFace> {
@@ -91,20 +94,24 @@ impl Site {
     pub(super) fn addresses(&self) -> impl Iterator<Item = (PortIndex, Addr)> + '_ {
         (0..=u8::MAX).map(PortIndex).zip(&self.faces).flat_map(|(port, face)| {
             let own = face.addresses.iter().map(|(address, _)| *address);
-            let vips = face.vips.iter().copied().filter(|vip| {
-                !face.addresses.iter().any(|(address, _)| address == vip)
-            });
+            let vips = face
+                .vips
+                .iter()
+                .copied()
+                .filter(|vip| !face.addresses.iter().any(|(address, _)| address == vip));
             own.chain(vips).map(move |address| (port, address))
         })
     }
 
-    /// Whether neighbours know this address as it is now on this port.
+    /// Whether the address is announced on the port.
+    pub(super) fn has(&self, port: PortIndex, address: Addr) -> bool {
+        self.shown.contains(&(port, address))
+    }
+
+    /// Whether the address was announced on the port with this MAC address and VLAN.
     pub(super) fn shows(&self, port: PortIndex, address: Addr, as_on: &PortFace) -> bool {
-        self.face(port).is_some_and(|face| {
-            let has = face.vips.contains(&address)
-                || face.addresses.iter().any(|(own, _)| *own == address);
-            has && (face.mac, face.vlan) == (as_on.mac, as_on.vlan)
-        })
+        self.has(port, address)
+            && self.face(port).is_some_and(|face| (face.mac, face.vlan) == (as_on.mac, as_on.vlan))
     }
 }
 

@@ -143,13 +143,14 @@ impl Device {
         self.values("iface").next().filter(|_| on_one).map(str::to_owned)
     }
 
-    /// Whether this is a virtual device of `driver` (`net_tap` of `net_tap0`).
+    /// Whether this is a virtual device of `driver` (`net_tap` of `net_tap0`). DPDK knows
+    /// some drivers by an older name, too, with `eth_` for `net_`.
     pub fn is(&self, driver: &str) -> bool {
-        !self.pci
-            && self
-                .name
-                .strip_prefix(driver)
-                .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'_'))
+        let plain =
+            |name: &str| name.strip_prefix("net_").or(name.strip_prefix("eth_")).map(str::to_owned);
+        let (Some(name), Some(driver)) = (plain(&self.name), plain(driver)) else { return false };
+        let number = |rest: &str| rest.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+        !self.pci && name.strip_prefix(&driver).is_some_and(number)
     }
 }
 
@@ -171,5 +172,7 @@ mod tests {
         assert!(device.is("net_pcap") && !device.is("net_p") && !device.is("net_tap"));
         assert_eq!(device.values("rx_pcap").collect::<Vec<_>>(), ["a.pcap"]);
         assert_eq!(device.values("iface").count(), 0);
+        let older = Device::parse("eth_af_packet0,iface=eth0");
+        assert_eq!(older.interface().as_deref(), Some("eth0"));
     }
 }

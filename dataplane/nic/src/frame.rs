@@ -118,3 +118,6 @@ impl fmt::Debug for MbufFrame {
         f.debug_struct("MbufFrame").field("len", &self.bytes().len()).finish_non_exhaustive()
     }
 }
+
+const _: () = assert!(size_of::<MbufFrame>() == size_of::<*const u8>());
+const _: () = assert!(size_of::<Option<MbufFrame>>() == size_of::<*const u8>());

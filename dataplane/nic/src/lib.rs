@@ -23,6 +23,7 @@ mod open;
 pub mod port;
 mod preflight;
 pub mod queue;
+pub mod rss;
 pub mod run;
 
 pub use config::{Memory, NicConfig, PortConfig};
@@ -31,6 +32,7 @@ pub use frame::MbufFrame;
 pub use handle::{NicHandle, NicStats, PortStats};
 pub use log::{dpdk_log, dpdk_version};
 pub use open::{Nic, open};
-pub use port::{PortInfo, Rss};
+pub use port::PortInfo;
 pub use queue::Queue;
+pub use rss::Rss;
 pub use run::{Totals, Turn, TurnFn};

@@ -15,12 +15,26 @@ const FOREIGN: [&str; 3] = ["EAL:", "libbpf:", "libxdp:"];
 /// Lines kept.
 const KEPT: usize = 256;
 
+/// How lines begin that never say what went wrong.
+const CHATTER: [&str; 8] = [
+    "EAL: Detected",
+    "EAL: Static memory",
+    "EAL: Multi-process",
+    "EAL: Physical addresses",
+    "EAL: Selected IOVA",
+    "EAL: VFIO support",
+    "EAL: No free",
+    "EAL: Bus (",
+];
+
 struct Log {
     lines: VecDeque<String>,
+    /// The lines since the current step began.
+    step: Vec<String>,
     partial: String,
 }
 
-static LOG: Mutex<Log> = Mutex::new(Log { lines: VecDeque::new(), partial: String::new() });
+static LOG: Mutex<Log> = Mutex::new(Log::new());
 
 fn log() -> MutexGuard<'static, Log> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,40 +62,64 @@ pub(crate) fn capture() -> Result<(), NicError> {
     Err(NicError::Eal { detail: Detail("no stream for its log".to_owned()) })
 }
 
-/// The last line, for the end of an error's sentence.
-pub(crate) fn last_line() -> Detail {
-    Detail(log().lines.back().cloned().unwrap_or_default())
+/// What is logged from here on belongs to another step than what was logged before.
+pub(crate) fn begin_step() {
+    log().step.clear();
 }
 
-/// Whether a line contains this text.
+/// The step's line that says most, for the end of an error's sentence.
+pub(crate) fn cause() -> Detail {
+    log().cause()
+}
+
+/// Whether a line of the step contains this text.
 pub(crate) fn mentions(text: &str) -> bool {
-    log().lines.iter().any(|line| line.contains(text))
+    log().mentions(text)
+}
+
+impl Log {
+    const fn new() -> Self {
+        Self { lines: VecDeque::new(), step: Vec::new(), partial: String::new() }
+    }
+
+    /// Takes a piece of text and answers with the lines that it completes.
+    fn append(&mut self, text: &str) -> Vec<String> {
+        let mut complete = Vec::new();
+        self.partial.push_str(text);
+        while let Some(end) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=end).collect();
+            let line = line.trim().to_owned();
+            if line.is_empty() {
+                continue;
+            }
+            if self.lines.len() == KEPT {
+                self.lines.pop_front();
+            }
+            self.lines.push_back(line.clone());
+            if self.step.len() < KEPT {
+                self.step.push(line.clone());
+            }
+            complete.push(line);
+        }
+        complete
+    }
+
+    /// Drivers give the cause first; what those say that called them follows.
+    fn cause(&self) -> Detail {
+        let chatter = |line: &str| CHATTER.iter().any(|begin| line.starts_with(begin));
+        let line = self.step.iter().find(|line| !chatter(line)).or(self.step.last());
+        Detail(line.cloned().unwrap_or_default())
+    }
+
+    fn mentions(&self, text: &str) -> bool {
+        self.step.iter().any(|line| line.contains(text))
+    }
 }
 
 unsafe extern "C" fn sink(text: *const c_char, length: usize) {
     // SAFETY: the C library hands over `length` readable bytes.
     let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
-    append(&String::from_utf8_lossy(bytes));
-}
-
-fn append(text: &str) {
-    let mut complete = Vec::new();
-    {
-        let mut log = log();
-        log.partial.push_str(text);
-        while let Some(end) = log.partial.find('\n') {
-            let line: String = log.partial.drain(..=end).collect();
-            let line = line.trim().to_owned();
-            if line.is_empty() {
-                continue;
-            }
-            if log.lines.len() == KEPT {
-                log.lines.pop_front();
-            }
-            log.lines.push_back(line.clone());
-            complete.push(line);
-        }
-    }
+    let complete = log().append(&String::from_utf8_lossy(bytes));
     for line in complete {
         tracing::debug!(target: "dpdk", "{line}");
     }
@@ -146,15 +184,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_become_lines_and_only_the_last_are_kept() {
-        append("EAL: half ");
-        append("a line\nEAL: and another\n\n");
-        assert_eq!(last_line(), Detail("EAL: and another".to_owned()));
-        assert!(mentions("half a line"));
+    fn pieces_become_lines_and_a_step_has_one_cause() {
+        let mut log = Log::new();
+        assert!(log.append("EAL: Selected IOVA half ").is_empty());
+        let complete = log.append("a line\ndriver: the cause\nvdev: the consequence\n\n");
+        assert_eq!(complete.len(), 3);
+        assert_eq!(log.cause(), Detail("driver: the cause".to_owned()));
+        assert!(log.mentions("half a line"));
+        log.step.clear();
+        assert_eq!(log.cause(), Detail::default());
+        assert!(!log.mentions("half a line"));
+        log.append("EAL: Detected CPU lcores: 2\n");
+        assert_eq!(log.cause(), Detail("EAL: Detected CPU lcores: 2".to_owned()));
         for n in 0..2 * KEPT {
-            append(&format!("line {n}\n"));
+            log.append(&format!("line {n}\n"));
         }
-        assert_eq!(dpdk_log().len(), KEPT);
-        assert!(!mentions("half a line"));
+        assert_eq!((log.lines.len(), log.step.len()), (KEPT, KEPT));
     }
 }

@@ -1,7 +1,9 @@
 //! From a configuration to running ports, and back to nothing.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +33,7 @@ pub struct Nic {
     queues: BTreeMap<usize, Option<Vec<Queue>>>,
     shared: Arc<Shared>,
     alive: Alive,
+    runtime_files: PathBuf,
 }
 
 /// Starts DPDK and the ports. The calling thread is pinned to the main core.
@@ -46,6 +49,7 @@ pub fn open(config: &NicConfig) -> Result<Nic, NicError> {
         return Err(NicError::AlreadyOpen);
     }
     log::capture()?;
+    log::begin_step();
     preflight::pin(config.main_core)?;
     port::prepare(config);
     let settings = capsule_config(config)?;
@@ -62,6 +66,7 @@ pub fn open(config: &NicConfig) -> Result<Nic, NicError> {
         queues: config.cores().into_iter().map(|core| (core, Some(Vec::new()))).collect(),
         shared: Arc::new(Shared::new(0, Vec::new())),
         alive: Alive::default(),
+        runtime_files: runtime_files(config),
     };
     let cores = config.cores();
     let mut shared = Vec::new();
@@ -175,6 +180,7 @@ impl Nic {
             ffi::keep_memory();
         }
         log::quietly(|| drop(runtime));
+        remove(&self.runtime_files);
     }
 }
 
@@ -194,7 +200,7 @@ impl std::fmt::Debug for Nic {
 fn failed(config: &NicConfig, message: &str) -> NicError {
     let prefix = &config.memory.file_prefix;
     let error = if !ffi::eal_is_ready() {
-        let detail = log::last_line();
+        let detail = log::cause();
         let named = config.ports.iter().find(|p| detail.0.contains(&p.parsed_device().name));
         if log::mentions("another primary process") {
             NicError::AlreadyRunning { file_prefix: prefix.clone() }
@@ -205,13 +211,28 @@ fn failed(config: &NicConfig, message: &str) -> NicError {
             NicError::Eal { detail }
         }
     } else if ffi::pool_failed() {
-        NicError::NoMemory { mbufs: config.mbufs, detail: log::last_line() }
+        NicError::NoMemory { mbufs: config.mbufs, detail: log::cause() }
     } else {
         port::diagnose().unwrap_or_else(|| NicError::Eal { detail: Detail(message.to_owned()) })
     };
     // SAFETY: capsule's threads are parked for good, and nobody has a port.
     unsafe { ffi::rte_eal_cleanup() };
+    if !matches!(error, NicError::AlreadyRunning { .. }) {
+        remove(&runtime_files(config));
+    }
     error
+}
+
+/// Where DPDK keeps its lock and memory maps while this process runs.
+fn runtime_files(config: &NicConfig) -> PathBuf {
+    preflight::runtime_directory().join("dpdk").join(&config.memory.file_prefix)
+}
+
+/// DPDK leaves its files behind; nobody else has this prefix while its lock is held.
+fn remove(runtime_files: &Path) {
+    if let Err(error) = fs::remove_dir_all(runtime_files) {
+        tracing::debug!(%error, "{} stays behind", runtime_files.display());
+    }
 }
 
 /// The same configuration as capsule writes it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::mem;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use crate::handle::SharedPort;
 use crate::interface;
 use crate::log;
 use crate::queue::{Alive, Queue};
+use crate::rss::{self, Rss};
 
 /// What became of a configured port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,22 +54,6 @@ pub struct PortInfo {
     pub numa_node: u32,
     /// As configured.
     pub kernel_facing: bool,
-}
-
-/// How a port spreads frames over its receive queues.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rss {
-    /// What is hashed, as DPDK's `RTE_ETH_RSS_*` bits.
-    pub fields: u64,
-    /// Whether addresses alone are hashed for TCP and UDP (no port numbers).
-    pub addresses_only: bool,
-    /// The key in force; empty where the driver does not tell.
-    pub key: Vec<u8>,
-    /// Bytes of key that the device wants.
-    pub key_len: u8,
-    /// The receive queue of each hash value modulo the table's length; empty where the driver
-    /// does not tell.
-    pub table: Vec<u16>,
 }
 
 /// A port that is set up and started.
@@ -142,13 +128,13 @@ fn on_configure(id: u16, rx_queues: u16, tx_queues: &mut u16, conf: &mut ffi::rt
     }
     if let Some(key) = port.config.rss_key.as_mut().filter(|_| rx_queues > 1) {
         match u8::try_from(key.len()) {
-            Ok(have) if have == key_len(&device) => {
+            Ok(have) if have == rss::key_len(&device) => {
                 // The key lives in the plan, which is not changed while ports are set up.
                 conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
                 conf.rx_adv_conf.rss_conf.rss_key_len = have;
             }
             _ => {
-                let (have, want) = (key.len(), key_len(&device));
+                let (have, want) = (key.len(), rss::key_len(&device));
                 port.problem =
                     Some(NicError::RssKey { port: port.config.name.clone(), have, want });
             }
@@ -180,7 +166,7 @@ pub(crate) fn diagnose() -> Option<NicError> {
         let PortConfig { name, device, cores, .. } = &port.config;
         let (name, device) = (name.clone(), device.clone());
         let Some(id) = id_of(&port.config) else {
-            let detail = log::last_line();
+            let detail = log::cause();
             return Some(if log::mentions("Device or resource busy") {
                 NicError::DeviceBusy { port: name, device, detail }
             } else {
@@ -210,7 +196,7 @@ pub(crate) fn diagnose() -> Option<NicError> {
     }
     let last = plan.ports.iter().rfind(|p| p.configured.is_some()).or(plan.ports.first())?;
     let (port, device) = (last.config.name.clone(), last.config.device.clone());
-    let detail = log::last_line();
+    let detail = log::cause();
     Some(if log::mentions("busy") {
         NicError::DeviceBusy { port, device, detail }
     } else {
@@ -238,6 +224,7 @@ pub(crate) fn finish(
     all_cores: &[usize],
     alive: &Alive,
 ) -> Result<OpenPort, NicError> {
+    log::begin_step();
     let (rx_queues, tx_queues, problem, fields) = {
         let plan = plan();
         let planned = plan.ports.iter().find(|p| p.config.name == config.name);
@@ -247,7 +234,7 @@ pub(crate) fn finish(
     };
     let refusal = |step| {
         let (port, device) = (config.name.clone(), config.device.clone());
-        NicError::PortSetup { port, device, step, detail: log::last_line() }
+        NicError::PortSetup { port, device, step, detail: log::cause() }
     };
     if let Some(problem) = problem {
         return Err(problem);
@@ -262,18 +249,7 @@ pub(crate) fn finish(
     let (mut rxd, mut txd) = (config.rx_descriptors, config.tx_descriptors);
     // SAFETY: two places for the answers; the port exists.
     unsafe { ffi::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rxd, &mut txd) };
-    for queue in rx_queues..tx_queues {
-        // SAFETY: the port is configured for `tx_queues` and not started; defaults are used.
-        let answer =
-            unsafe { ffi::rte_eth_tx_queue_setup(id, queue, txd, node as u32, ptr::null()) };
-        if answer != 0 {
-            return Err(refusal("set up its transmit queues"));
-        }
-    }
-    // SAFETY: the port is set up; capsule starts it again later, which changes nothing.
-    if unsafe { ffi::rte_eth_dev_start(id) } != 0 {
-        return Err(refusal("start"));
-    }
+    start(id, rx_queues..tx_queues, txd, node).map_err(refusal)?;
     let interface = config.parsed_device().interface();
     let (link_up, link_mbps) = link(id, interface.as_deref());
     if !link_up {
@@ -293,7 +269,7 @@ pub(crate) fn finish(
         tx_shared: usize::from(tx_queues) < all_cores.len(),
         rx_descriptors: rxd,
         tx_descriptors: txd,
-        rss: (rx_queues > 1 && fields != 0).then(|| rss(id, fields, config, &device)),
+        rss: (rx_queues > 1 && fields != 0).then(|| rss::read(id, fields, config, &device)),
         numa_node: u32::try_from(node).unwrap_or(0),
         kernel_facing: config.kernel_facing,
     };
@@ -304,6 +280,22 @@ pub(crate) fn finish(
         info,
         queues,
     })
+}
+
+/// Sets up the transmit queues that capsule did not, and starts the port; or what the port
+/// refused to do.
+fn start(id: u16, tx_queues: Range<u16>, descriptors: u16, node: i32) -> Result<(), &'static str> {
+    for queue in tx_queues {
+        // SAFETY: the port is configured for these queues and not started; defaults are used.
+        let answer = unsafe {
+            ffi::rte_eth_tx_queue_setup(id, queue, descriptors, node as u32, ptr::null())
+        };
+        if answer != 0 {
+            return Err("set up its transmit queues");
+        }
+    }
+    // SAFETY: the port is set up; capsule starts it again later, which changes nothing.
+    if unsafe { ffi::rte_eth_dev_start(id) } == 0 { Ok(()) } else { Err("start") }
 }
 
 /// Gives every core its queues. The receiving cores have the first transmit queues, as
@@ -372,67 +364,6 @@ pub(crate) fn link(id: u16, interface: Option<&str>) -> (bool, u32) {
     let speed = if link.link_speed == u32::MAX { 0 } else { link.link_speed };
     let running = interface.and_then(interface::is_running).unwrap_or(true);
     (link.link_status() != 0 && running, speed)
-}
-
-/// Reads how frames are spread. Some drivers take a key when they are configured and forget
-/// it: they are given it once more, and what they answer with is what counts.
-fn rss(id: u16, fields: u64, config: &PortConfig, device: &ffi::rte_eth_dev_info) -> Rss {
-    let (mut in_force, mut key) = rss_conf(id, fields, device);
-    if let Some(wanted) = config.rss_key.as_ref().filter(|wanted| **wanted != key) {
-        let mut bytes = wanted.clone();
-        let mut conf = ffi::rte_eth_rss_conf {
-            rss_key: bytes.as_mut_ptr(),
-            rss_key_len: u8::try_from(bytes.len()).unwrap_or(0),
-            rss_hf: fields,
-        };
-        // SAFETY: the key has the length that `conf` says; the driver copies it.
-        unsafe { ffi::rte_eth_dev_rss_hash_update(id, &mut conf) };
-        (in_force, key) = rss_conf(id, fields, device);
-        if *wanted != key {
-            tracing::warn!(port = config.name, "the driver does not keep the RSS key");
-        }
-    }
-    let ports = (ffi::ETH_RSS_TCP | ffi::ETH_RSS_UDP) & !ffi::ETH_RSS_IP;
-    Rss {
-        fields: in_force,
-        addresses_only: in_force & ports == 0,
-        key,
-        key_len: key_len(device),
-        table: table(id, device.reta_size),
-    }
-}
-
-/// The hashed fields and the key, or the fields asked for and no key.
-fn rss_conf(id: u16, fields: u64, device: &ffi::rte_eth_dev_info) -> (u64, Vec<u8>) {
-    // Not every driver says how long its key is; no driver's is longer than this.
-    let mut key = vec![0u8; usize::from(u8::MAX)];
-    let mut conf = ffi::rte_eth_rss_conf {
-        rss_key: key.as_mut_ptr(),
-        rss_key_len: key_len(device),
-        rss_hf: 0,
-    };
-    // SAFETY: `conf` points to more bytes than the longest key has.
-    if unsafe { ffi::rte_eth_dev_rss_hash_conf_get(id, &mut conf) } != 0 {
-        return (fields, Vec::new());
-    }
-    key.truncate(usize::from(conf.rss_key_len));
-    (if conf.rss_hf == 0 { fields } else { conf.rss_hf }, key)
-}
-
-/// Bytes of the device's RSS key; 40, as most have, where it does not say.
-fn key_len(device: &ffi::rte_eth_dev_info) -> u8 {
-    if device.hash_key_size == 0 { 40 } else { device.hash_key_size }
-}
-
-fn table(id: u16, size: u16) -> Vec<u16> {
-    let group = ffi::RTE_ETH_RETA_GROUP_SIZE as usize;
-    let all = ffi::rte_eth_rss_reta_entry64 { mask: u64::MAX, ..Default::default() };
-    let mut groups = vec![all; usize::from(size).div_ceil(group)];
-    // SAFETY: there are groups for `size` entries.
-    if size == 0 || unsafe { ffi::rte_eth_dev_rss_reta_query(id, groups.as_mut_ptr(), size) } != 0 {
-        return Vec::new();
-    }
-    groups.iter().flat_map(|g| g.reta).take(usize::from(size)).collect()
 }
 
 fn text(pointer: *const std::os::raw::c_char) -> String {

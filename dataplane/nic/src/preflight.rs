@@ -46,7 +46,7 @@ pub(crate) fn check(config: &NicConfig) -> Result<(), NicError> {
     cores(config)?;
     mbufs(config)?;
     memory(config)?;
-    runtime_directory()?;
+    runtime_is_writable()?;
     config.ports.iter().try_for_each(device)
 }
 
@@ -208,7 +208,13 @@ fn memory(config: &NicConfig) -> Result<(), NicError> {
         if have_mib < need_mib {
             return Err(NicError::TooLittleMemory { mbufs, need_mib, have_mib });
         }
-        return Ok(());
+        return match available_mib() {
+            Some(most) if most < have_mib => {
+                let allowed = format!("at most the {most} MiB that this machine has left");
+                Err(out_of_range("memory.mib", have_mib.to_string(), &allowed))
+            }
+            _ => Ok(()),
+        };
     }
     let need_mib = need_mib.max(u64::from(config.memory.mib));
     let free_mib = free_hugepages() / MIB;
@@ -218,6 +224,13 @@ fn memory(config: &NicConfig) -> Result<(), NicError> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mounted = mounts.lines().any(|l| l.split_whitespace().nth(2) == Some("hugetlbfs"));
     if mounted { Ok(()) } else { Err(NicError::NoHugetlbfs) }
+}
+
+/// MiB that the kernel could hand out now; `None` where it does not tell.
+fn available_mib() -> Option<u64> {
+    let memory = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
 /// Bytes of free hugepages of all sizes.
@@ -232,16 +245,21 @@ fn free_hugepages() -> u64 {
     sizes.flatten().filter_map(free).sum()
 }
 
-/// Where DPDK keeps its lock, by DPDK's own rules; must be writable.
-fn runtime_directory() -> Result<(), NicError> {
+/// The directory of this user's runtime files, by DPDK's own rules.
+pub(crate) fn runtime_directory() -> PathBuf {
     // SAFETY: only reads the process's user.
     let root = unsafe { libc::getuid() } == 0;
-    let base = match (env::var_os("RUNTIME_DIRECTORY"), env::var_os("XDG_RUNTIME_DIR")) {
+    match (env::var_os("RUNTIME_DIRECTORY"), env::var_os("XDG_RUNTIME_DIR")) {
         (Some(folder), _) => PathBuf::from(folder),
         (None, _) if root => PathBuf::from("/var/run"),
         (None, Some(folder)) => PathBuf::from(folder),
         (None, None) => PathBuf::from("/tmp"),
-    };
+    }
+}
+
+/// DPDK keeps its lock there, so it must be writable.
+fn runtime_is_writable() -> Result<(), NicError> {
+    let base = runtime_directory();
     let dpdk = base.join("dpdk");
     let directory = if dpdk.exists() { dpdk } else { base };
     if accessible(&directory, libc::W_OK | libc::X_OK) {

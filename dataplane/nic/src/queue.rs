@@ -38,17 +38,6 @@ impl Queue {
         self.rx.is_some()
     }
 
-    /// Drops all frames of a burst at once, which is cheaper than one at a time.
-    pub fn discard(&mut self, burst: &mut Burst<MbufFrame>) {
-        let count = burst.len() as u32;
-        // SAFETY: the burst's frames are owned mbufs; after `set_len(0)` nobody else drops
-        // them. A burst holds at most BURST, so the count fits.
-        unsafe {
-            burst.set_len(0);
-            ffi::rte_pktmbuf_free_bulk(burst.as_mut_ptr().cast(), count);
-        }
-    }
-
     /// Takes received mbufs one by one: what cannot be a frame as it is (several segments,
     /// shared bytes) is copied into one mbuf; what does not fit one is dropped and counted.
     ///
@@ -176,6 +165,17 @@ impl Port for Queue {
             burst.set_len(0);
             ptr::copy(slots.add(usize::from(sent)), slots, left);
             burst.set_len(left);
+        }
+    }
+
+    /// Drops all frames of a burst at once, which is cheaper than one at a time.
+    fn discard(&mut self, burst: &mut Burst<MbufFrame>) {
+        let count = burst.len() as u32;
+        // SAFETY: the burst's frames are owned mbufs; after `set_len(0)` nobody else drops
+        // them. A burst holds at most BURST, so the count fits.
+        unsafe {
+            burst.set_len(0);
+            ffi::rte_pktmbuf_free_bulk(burst.as_mut_ptr().cast(), count);
         }
     }
 

@@ -64,8 +64,12 @@ impl Turns {
         self.shared.started.fetch_add(1, Ordering::AcqRel);
         let shared = Arc::clone(&self.shared);
         let ended = catch_unwind(AssertUnwindSafe(move || {
-            if everyone_starts(&shared, &mut turn) == Turn::Continue {
-                while !shared.stop.load(Ordering::Relaxed) && turn() == Turn::Continue {}
+            if everyone_starts(&shared, &mut turn, PATIENCE) == Turn::Continue {
+                while !shared.stop.load(Ordering::Relaxed) {
+                    if turn() == Turn::Stop {
+                        break;
+                    }
+                }
             }
             drop(turn);
         }));
@@ -82,11 +86,11 @@ impl Turns {
 
 /// Makes turns until all cores have begun. capsule drops a pipeline that was not polled
 /// before its end was asked for; then this core must not go on alone.
-fn everyone_starts(shared: &Shared, turn: &mut TurnFn) -> Turn {
+fn everyone_starts(shared: &Shared, turn: &mut TurnFn, patience: Duration) -> Turn {
     let begun = Instant::now();
     while shared.started.load(Ordering::Acquire) < shared.cores {
-        if begun.elapsed() > PATIENCE {
-            shared.fail(NicError::NotStarted { seconds: PATIENCE.as_secs() });
+        if begun.elapsed() > patience {
+            shared.fail(NicError::NotStarted { seconds: patience.as_secs() });
         }
         if shared.stop.load(Ordering::Acquire) || turn() == Turn::Stop {
             return Turn::Stop;
@@ -119,5 +123,41 @@ impl Pipeline for Turns {
         if let Some(turn) = &mut self.turn {
             turn();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(cores: usize, started: usize) -> Shared {
+        let shared = Shared::new(cores, Vec::new());
+        shared.started.store(started, Ordering::Release);
+        shared
+    }
+
+    #[test]
+    fn a_core_works_while_it_waits_for_the_others_and_goes_on_when_they_have_begun() {
+        let all = Arc::new(shared(2, 1));
+        let other = Arc::clone(&all);
+        let mut turns = 0;
+        let mut turn: TurnFn = Box::new(move || {
+            turns += 1;
+            if turns == 3 {
+                other.started.store(2, Ordering::Release);
+            }
+            Turn::Continue
+        });
+        assert_eq!(everyone_starts(&all, &mut turn, Duration::MAX), Turn::Continue);
+        assert_eq!(all.take_fault(), None);
+    }
+
+    #[test]
+    fn a_core_whose_fellows_never_begin_stops_all_and_says_so() {
+        let all = shared(2, 1);
+        let mut turn: TurnFn = Box::new(|| Turn::Continue);
+        assert_eq!(everyone_starts(&all, &mut turn, Duration::ZERO), Turn::Stop);
+        assert_eq!(all.take_fault(), Some(NicError::NotStarted { seconds: 0 }));
+        assert!(all.stop.load(Ordering::Acquire));
     }
 }

@@ -1,5 +1,12 @@
 //! `net_af_packet` over veth: real frames, by way of the kernel, without a driver to bind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use std::fs;

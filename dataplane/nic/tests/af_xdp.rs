@@ -1,5 +1,12 @@
 //! `net_af_xdp` over veth, in copy mode.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use lab::wire::Wire;

@@ -1,5 +1,12 @@
 //! What is wrong at start ends in one sentence that says what to do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use nic::{NicConfig, NicError, PortConfig};
@@ -34,6 +41,8 @@ fn too_few_mbufs_are_told_with_the_number_that_is_enough() {
 fn too_little_memory_is_told_with_the_size_that_is_enough() {
     let told = sentence("mib", |c| c.memory.mib = 20);
     assert_eq!(told, "16383 mbufs need about 80 MiB and memory.mib is 20; raise it");
+    let told = sentence("much", |c| c.memory.mib = u32::MAX);
+    assert!(told.starts_with("memory.mib is 4294967295; it must be at most the "), "{told}");
 }
 
 #[test]
@@ -103,8 +112,10 @@ fn a_driver_that_dpdk_does_not_have_is_told() {
 #[test]
 fn arguments_that_a_driver_refuses_are_told() {
     lab::isolated("arguments_that_a_driver_refuses_are_told", || {
-        let told = sentence("args", |c| c.ports[0].device = "net_null0,colour=red".to_owned());
-        assert!(told.starts_with("port wan: DPDK cannot bring up net_null0,colour=red"), "{told}");
+        let told = sentence("args", |c| c.ports[0].device = "net_memif0,role=wrong".to_owned());
+        let expected = "port wan: DPDK cannot bring up net_memif0,role=wrong; check the device's \
+                        arguments (DPDK: memif_set_role(): Unknown role: wrong.)";
+        assert_eq!(told, expected);
     });
 }
 

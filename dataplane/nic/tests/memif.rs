@@ -1,5 +1,12 @@
 //! `net_memif`: frames from one process to another through shared memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use std::time::{Duration, Instant};

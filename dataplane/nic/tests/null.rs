@@ -1,5 +1,12 @@
 //! `net_null`: a device that always has a frame and swallows what is sent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use std::time::Duration;
@@ -36,6 +43,8 @@ fn frames_go_round_and_every_mbuf_comes_back() {
         assert_eq!(totals.stats.mbufs_free, 16_383);
         assert_eq!(handle.stats(), totals.stats);
         assert!(!handle.is_running());
+        let files = format!("/var/run/dpdk/{}", config.memory.file_prefix);
+        assert!(!std::path::Path::new(&files).exists(), "{files} is left behind");
     });
 }
 

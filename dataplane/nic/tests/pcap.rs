@@ -1,5 +1,12 @@
 //! `net_pcap`: frames out of a file, and into one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! `net_ring`: what a core sends comes back to it, in memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use dataplane::port::{Burst, Frame, Port};

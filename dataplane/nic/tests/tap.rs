@@ -1,5 +1,12 @@
 //! `net_tap`: the path to this machine's kernel.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod lab;
 
 use lab::wire::Wire;

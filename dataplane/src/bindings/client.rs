@@ -5,7 +5,9 @@ use crate::classify::Hit;
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
 use crate::snapshot::{OnDown, Service, Snapshot};
-use crate::table::{Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal};
+use crate::table::{
+    Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal,
+};
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::DropReason;
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
@@ -38,11 +40,6 @@ impl AgeClock {
         self.age
     }
 
-    /// The age as of the last packet or sweep.
-    pub(super) fn now(&self) -> u8 {
-        self.age
-    }
-
     fn ages(&self, seconds: u32) -> u8 {
         let unit_s = (self.unit_ticks / TICKS_PER_SECOND).max(1);
         seconds.div_ceil(unit_s).min(u32::from(MAX_TIMEOUT_AGES)) as u8
@@ -50,6 +47,11 @@ impl AgeClock {
 }
 
 impl Bindings {
+    /// The age that the core gives to clients at present.
+    pub fn client_age(&self) -> u8 {
+        self.ages.age
+    }
+
     /// Decides about a packet of a service that keeps no connections.
     pub(super) fn bind_client(
         &mut self,
@@ -129,7 +131,7 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Result<RealId, NoChoice> {
-        let age = self.ages.now();
+        let age = self.client_age();
         let picked = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
         let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
         let bound =
@@ -150,8 +152,7 @@ impl Bindings {
             }
             None => {
                 let persistence = service.persistence.as_ref().ok_or(NoChoice::Nobody)?;
-                let choice =
-                    self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;
+                let choice = self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;
                 Ok(choice.real)
             }
         }
@@ -197,18 +198,20 @@ impl Bindings {
         now: Tick,
     ) -> Option<RealId> {
         let probe = self.client_probe(service, client)?;
-        let found = self.shared.clients.lookup(&probe, self.ages.now())?;
+        let found = self.shared.clients.peek(&probe)?;
         self.usable_client(&found, service, snapshot, now).ok().flatten()
     }
 
     pub(super) fn related_client(
-        &mut self,
+        &self,
+        error: &Packet,
         client: Addr,
         service: &Service,
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<Related> {
         let real = snapshot.available(self.client(service, client, snapshot, now)?)?;
+        self.count_incoming(real.id, error);
         Some(Related { real: real.id, forwarding: real.forwarding, real_port: real.port })
     }
 
@@ -216,12 +219,12 @@ impl Bindings {
         let age = self.ages.at(now);
         let (shared, core, ages) = (&self.shared, self.core, self.ages);
         let timeout = |scope: ClientScope| {
-            let id = ServiceId(u32::from(scope.number()) - 1);
+            let id = service_of(scope);
             let persistence = snapshot.service(id).and_then(|service| service.persistence);
             persistence.map_or(u8::MAX / 4, |persistence| ages.ages(persistence.timeout_s))
         };
         let freed = |freed: Freed| {
-            let id = ServiceId(u32::from(freed.scope.number()) - 1);
+            let id = service_of(freed.scope);
             if let Some(real) = snapshot.client_real(id, freed.real)
                 && let Some(load) = shared.loads.of_core(core, real)
             {
@@ -230,6 +233,11 @@ impl Bindings {
         };
         shared.clients.sweep(&mut self.seat.clients, age, budget, timeout, freed);
     }
+}
+
+/// The service whose clients are kept under this number.
+pub fn service_of(scope: ClientScope) -> ServiceId {
+    ServiceId(u32::from(scope.number()) - 1)
 }
 
 /// The number that a service's clients are kept under.

@@ -3,8 +3,9 @@
 use super::Bindings;
 use crate::conn::table::Slot;
 use crate::conn::{Conn, ConnFlags};
+use crate::ids::{RealId, ServiceId};
 use crate::snapshot::Snapshot;
-use crate::table::Swept;
+use crate::table::{Swept, View};
 use crate::tick::Tick;
 use crate::timer;
 use crate::wire::Family;
@@ -15,8 +16,11 @@ impl Bindings {
         for family in [Family::V4, Family::V6] {
             let mut left = budget;
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
-                self.remove(family, slot, snapshot, now);
+                self.end(family, slot, snapshot, now);
             }
+        }
+        if snapshot.flushes_removed {
+            self.flush_templates(snapshot, now, budget);
         }
         self.sweep_templates(snapshot, now, budget);
         self.sweep_clients(snapshot, now, budget);
@@ -35,7 +39,8 @@ impl Bindings {
         let defences = &mut self.defences;
         let over = |conn: &Conn| {
             timer::fires(rule, conn.expires, conn.timeout).has_come(now)
-                || (defending && defences.takes(conn, now))
+                || snapshot.flushes_removed && is_flushed(conn.real, conn.service, snapshot)
+                || defending && defences.takes(conn, now)
         };
         match family {
             Family::V4 => self.v4.sweep(left, over),
@@ -59,9 +64,54 @@ impl Bindings {
         });
     }
 
+    /// Ends templates of removed real servers, as far as they control no connections any more.
+    fn flush_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        let templates = &self.shared.templates;
+        let flush = |_, view: View| {
+            let Some(real) = snapshot.real(view.real) else { return };
+            if is_flushed(real.id, real.service, snapshot) {
+                templates.invalidate(view.handle);
+                if view.connections == 0 {
+                    templates.expire(view.handle, now);
+                }
+            }
+        };
+        let next = templates.iterate(self.core as u32, self.flush_at, now, budget, flush);
+        self.flush_at = next.unwrap_or_default();
+    }
+
     /// How many entries a full round of the core's tables has.
     pub fn round(&self) -> usize {
-        self.v4.round().max(self.v6.round()).max(self.shared.templates.stats().slots / self.shared.cores())
+        self.v4
+            .round()
+            .max(self.v6.round())
+            .max(self.shared.templates.stats().slots / self.shared.cores())
+    }
+
+    /// Takes a connection whose time has come out of its table. Its template hears of it as of
+    /// the moment when it ended, however late that is noticed: whether the template controlled
+    /// connections when its own timer fired decides about another sixty seconds.
+    pub(super) fn end(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
+        if let Some(conn) = self.conn(family, slot) {
+            let ended = self.end_of(conn);
+            let before = Tick(ended.0.wrapping_sub(1));
+            let ended = match ended.has_come(now) {
+                true if self.ends_before_template(conn, before) => before,
+                true => ended,
+                false => now,
+            };
+            self.remove(family, slot, snapshot, ended);
+        }
+    }
+
+    /// Whether a connection and its template end at one moment, the connection first.
+    fn ends_before_template(&self, conn: &Conn, now: Tick) -> bool {
+        let timer = conn.template.and_then(|template| self.shared.templates.timer(template, now));
+        timer.is_some_and(|(expires, timeout)| {
+            let rule = self.shared.rule;
+            timer::fires(rule, expires, timeout) == self.end_of(conn)
+                && timer::ends_first(rule, (conn.expires, conn.timeout), (expires, timeout))
+        })
     }
 
     /// Takes a connection out of its table.
@@ -94,4 +144,9 @@ impl Bindings {
             }
         }
     }
+}
+
+/// Whether entries of this real server end because it was removed.
+fn is_flushed(real: RealId, service: ServiceId, snapshot: &Snapshot) -> bool {
+    snapshot.available(real).is_none() && snapshot.compat_of(service).expire_nodest_conn
 }

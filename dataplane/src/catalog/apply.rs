@@ -57,11 +57,7 @@ impl Catalog {
     /// Makes the services be exactly these. Services are told apart by identity and real
     /// servers by address and port, so another order changes nothing. What is refused
     /// leaves the rest undone; callers check the specification before.
-    pub fn apply(
-        &mut self,
-        farms: &[Farm],
-        selectors: Vec<Selector>,
-    ) -> Result<Changes, Refused> {
+    pub fn apply(&mut self, farms: &[Farm], selectors: Vec<Selector>) -> Result<Changes, Refused> {
         let mut changes = Changes::default();
         self.set_selectors(selectors);
         let wanted: HashSet<Identity> = farms.iter().map(|farm| farm.service.identity).collect();
@@ -92,9 +88,7 @@ impl Catalog {
             changes.services_edited += 1;
         }
         let present = self.reals_of(&identity);
-        for gone in present
-            .iter()
-            .filter(|old| !farm.reals.iter().any(|new| same_server(old, new)))
+        for gone in present.iter().filter(|old| !farm.reals.iter().any(|new| same_server(old, new)))
         {
             self.delete_real(&identity, gone.address, gone.port)?;
             changes.reals_removed += 1;

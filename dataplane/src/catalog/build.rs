@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::spec::{PortSpec, RealSpec, ServiceSpec};
+use super::spec::{RealSpec, ServiceSpec};
 use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::forward::Forwarding;
 use crate::route::{Exit, Exits, Route, Routes};
-use crate::sched::{Listed, Tables, wrr};
+use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
     HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service, Snapshot,
 };
@@ -36,6 +36,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         scheduler_epoch: 0,
         list_epoch: 0,
         tables: Tables::None,
+        rr_removals: rr::Removals::default(),
         wrr_history: wrr::History::default(),
         compat: spec.compat,
         policy: spec.policy,
@@ -72,6 +73,7 @@ impl ServiceEntry {
             scheduler_epoch: self.scheduler_epoch,
             list_epoch: self.list_epoch,
             tables: Tables::build(self.spec.scheduler, self.spec.seed, &hashed),
+            rr_removals: self.rr_removals.clone(),
             wrr_history: self.wrr_history.clone(),
             ..empty_service(id, &self.spec)
         });
@@ -112,21 +114,23 @@ impl Catalog {
             lower_threshold: spec.lower_threshold,
             next_hop: self.next_hop(spec),
             local: self.is_own(spec.address),
+            mac: spec.mac,
             number: self.number_of(service, id),
             kernel: self.compat.kernel,
             available: true,
         }
     }
 
+    /// Whether packets for this address stay here, whatever the forwarding method.
+    fn is_own(&self, address: Addr) -> bool {
+        address.is_loopback()
+            || self.site.ports.iter().any(|port| port.addresses.contains(&address))
+    }
+
     fn number_of(&self, service: ServiceId, id: RealId) -> u16 {
         let numbers = self.numbers.get(service.0 as usize);
         let number = numbers.and_then(|n| n.iter().position(|entry| *entry == Some(id)));
         number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
-    }
-
-    fn is_own(&self, address: Addr) -> bool {
-        let own = |port: &PortSpec| port.addresses.contains(&address);
-        address.is_loopback() || self.site.ports.iter().any(own)
     }
 
     /// The director's own address of this one's family on the port that leads there; one
@@ -241,6 +245,7 @@ impl Catalog {
             client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
+            flushes_removed: self.flushes_removed(),
         })
     }
 
@@ -281,6 +286,12 @@ impl Catalog {
         masqueraded
     }
 
+    fn flushes_removed(&self) -> bool {
+        let services = self.services.iter().flatten().map(|entry| &entry.spec.compat);
+        let told = services.chain([&self.compat]).any(|compat| compat.expire_nodest_conn);
+        told && self.reals.iter().flatten().any(|entry| !entry.real.available)
+    }
+
     fn rules(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
         for entry in self.services.iter().flatten() {
@@ -296,6 +307,7 @@ impl Catalog {
                     rules.extend(transports(protocol).map(|protocol| Rule {
                         vip,
                         length: vip.family().bits(),
+                        source: None,
                         protocol,
                         ports: first..=last,
                         hit,
@@ -316,6 +328,7 @@ impl Catalog {
                 rules.push(Rule {
                     vip: selector.vip,
                     length: selector.length,
+                    source: selector.source,
                     protocol,
                     ports: selector.ports.clone(),
                     hit,
@@ -341,6 +354,7 @@ impl Catalog {
         let rule = |ports, hit, rank| Rule {
             vip,
             length: vip.family().bits(),
+            source: None,
             protocol,
             ports,
             hit,
@@ -371,7 +385,8 @@ impl Catalog {
         for selector in &self.selectors {
             if selector.length == selector.vip.family().bits() {
                 hosts.add(selector.vip, HostAddress::Vip);
-            } else {
+            } else if selector.length > 0 {
+                // A mark for every destination makes none of them ours.
                 hosts.add_prefix(selector.vip, selector.length);
             }
         }

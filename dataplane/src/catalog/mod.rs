@@ -23,7 +23,7 @@ use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
 use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, RealId, ScopeId, ServiceId};
-use crate::sched::wrr;
+use crate::sched::{rr, wrr};
 use crate::shared::Shared;
 use crate::snapshot::{Identity, Member, Real, Scope, Service};
 use crate::wire::Addr;
@@ -66,6 +66,7 @@ struct ServiceEntry {
     members: Vec<Member>,
     scheduler_epoch: u64,
     list_epoch: u64,
+    rr_removals: rr::Removals,
     wrr_history: wrr::History,
     timeout_index: u8,
     built: Arc<Service>,
@@ -166,7 +167,10 @@ impl Catalog {
         Some((id, self.services.get(id.0 as usize)?.as_ref()?))
     }
 
-    fn entry_mut(&mut self, identity: &Identity) -> Result<(ServiceId, &mut ServiceEntry), Refused> {
+    fn entry_mut(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<(ServiceId, &mut ServiceEntry), Refused> {
         let id = *self.service_ids.get(identity).ok_or(Refused::NoSuchService)?;
         let entry = self.services.get_mut(id.0 as usize).and_then(Option::as_mut);
         Ok((id, entry.ok_or(Refused::NoSuchService)?))
@@ -196,6 +200,7 @@ impl Catalog {
             members: Vec::new(),
             scheduler_epoch: epoch,
             list_epoch: epoch,
+            rr_removals: rr::Removals::default(),
             wrr_history: wrr::History::default(),
             timeout_index,
         };
@@ -311,6 +316,9 @@ impl Catalog {
     ) -> Result<(), Refused> {
         let (service, id) = self.find_real(identity, address, port)?;
         let (_, entry) = self.entry_mut(identity)?;
+        if let Some(gone) = entry.members.iter().find(|member| member.real == id).copied() {
+            entry.rr_removals.record(entry.list_epoch, &entry.members, gone);
+        }
         entry.members.retain(|member| member.real != id);
         self.retire(id);
         self.rebuild(service, true);
@@ -408,7 +416,12 @@ impl Catalog {
         for entry in self.reals.iter().flatten() {
             let gone = entry.removed_in.is_some_and(|removed| removed <= adopted);
             if gone && self.shared.loads.sum(entry.real.id).is_idle() {
-                freed.push((entry.real.id, entry.real.service, entry.real.address, entry.real.port));
+                freed.push((
+                    entry.real.id,
+                    entry.real.service,
+                    entry.real.address,
+                    entry.real.port,
+                ));
             }
         }
         for (id, service, address, port) in freed {

@@ -91,6 +91,8 @@ pub struct Selector {
     pub vip: Addr,
     /// How many bits of it count.
     pub length: u8,
+    /// The network whose clients' packets get the mark; `None` for everybody's.
+    pub source: Option<(Addr, u8)>,
     /// TCP, UDP or SCTP; `None` for all three.
     pub protocol: Option<Protocol>,
     /// The ports; all of them for "port 0".

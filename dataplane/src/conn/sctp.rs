@@ -94,14 +94,10 @@ fn outgoing(state: State, event: Event) -> Option<State> {
         (Event::Init, _) => WAIT,
         (Event::InitAck, NONE | INIT1 | INIT) => SENT,
         (Event::CookieEcho, NONE | INIT1 | INIT | SENT | REPLIED | WAIT | COOKIE) => ECHOED,
-        (
-            Event::CookieAck,
-            NONE | INIT1 | INIT | SENT | REPLIED | WAIT | COOKIE | ECHOED,
-        ) => EST,
-        (
-            Event::Shutdown,
-            NONE | INIT1 | INIT | SENT | REPLIED | WAIT | COOKIE | ECHOED | EST,
-        ) => S_SENT,
+        (Event::CookieAck, NONE | INIT1 | INIT | SENT | REPLIED | WAIT | COOKIE | ECHOED) => EST,
+        (Event::Shutdown, NONE | INIT1 | INIT | SENT | REPLIED | WAIT | COOKIE | ECHOED | EST) => {
+            S_SENT
+        }
         (Event::ShutdownAck, NONE | INIT1 | INIT | SENT | REPLIED | S_SENT | S_RECV) => SACK_SENT,
         (Event::ShutdownComplete, NONE) => CLOSED,
         (Event::Error, NONE | INIT1 | INIT | SENT | REPLIED) => CLOSED,
@@ -122,10 +118,9 @@ fn incoming_only(state: State, event: Event) -> Option<State> {
         (Event::Shutdown, NONE | EST) => S_RECV,
         (Event::ShutdownAck, NONE | EST | S_SENT | SACK_SENT) => CLOSED,
         (Event::ShutdownAck, INIT1) => INIT,
-        (
-            Event::ShutdownComplete,
-            NONE | INIT1 | INIT | SENT | REPLIED | S_RECV | SACK_SENT,
-        ) => CLOSED,
+        (Event::ShutdownComplete, NONE | INIT1 | INIT | SENT | REPLIED | S_RECV | SACK_SENT) => {
+            CLOSED
+        }
         (Event::Error, NONE) => CLOSED,
         (Event::Abort, WAIT) => REJECTED,
         (Event::Abort, _) => CLOSED,

@@ -325,8 +325,8 @@ impl<K: Key> Table<K> {
         let key = K::from_flow(flow);
         let home = self.home(&key);
         let used = |bucket: usize| self.buckets.get(bucket).map_or(PLACES, Bucket::used);
-        let emptier = if used(home.buckets[1]) < used(home.buckets[0]) { 1 } else { 0 };
-        let bucket = home.buckets[emptier];
+        let [first, second] = home.buckets;
+        let bucket = if used(second) < used(first) { second } else { first };
         let place = self.buckets.get(bucket).and_then(Bucket::free_place).ok_or(Full)?;
         let slot = self.take_entry(Entry::Used(key, conn))?;
         if let Some(bucket) = self.buckets.get_mut(bucket)

@@ -1,13 +1,13 @@
 //! Sending a packet to a next hop. Direct routing is this and nothing else: twelve MAC
 //! bytes, and the TTL with its checksum.
 
+use super::vlan;
 use crate::compat::TtlPolicy;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
 use crate::snapshot::NextHop;
 use crate::wire::ethernet::{self, Mac};
-use super::vlan;
 use crate::wire::{Family, Packet, Vlan, ipv4, ipv6};
 
 /// What became of a frame that was to be sent to a next hop.

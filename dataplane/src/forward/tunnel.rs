@@ -2,7 +2,7 @@
 //! either family, for packets of either family.
 
 use crate::port::Frame;
-use crate::wire::checksum::{self, Change};
+use crate::wire::checksum;
 use crate::wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use crate::wire::field::{put, u16_at};
 use crate::wire::{Addr, Family, Packet, Protocol, ipv4, ipv6, udp};
@@ -22,10 +22,22 @@ pub enum Tunnel {
     Gue {
         /// The outer destination port (`--tun-port`).
         port: u16,
-        /// With the UDP checksum (`--tun-csum`, and `--tun-remcsum`, which differs only for
-        /// packets whose own checksum the host has not computed yet: there are none here).
-        checksum: bool,
+        /// The UDP checksum.
+        checksum: GueChecksum,
     },
+}
+
+/// The UDP checksum of a GUE tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GueChecksum {
+    /// None (`--tun-nocsum`).
+    #[default]
+    None,
+    /// Computed (`--tun-csum`).
+    Full,
+    /// Remote checksum offload (`--tun-remcsum`). It differs from the computed one only for
+    /// packets whose own checksum the sending host has left to its NIC: none here.
+    Remote,
 }
 
 /// GUE's header: version 0, a data message, no optional fields; the protocol's number is
@@ -37,8 +49,6 @@ const GRE_CHECKSUM_PRESENT: u8 = 0x80;
 const GRE: u8 = 47;
 const IPV4_IN_IP: u8 = 4;
 const IPV6_IN_IP: u8 = 41;
-/// In IPv4's flags: do not fragment.
-const DONT_FRAGMENT: u16 = 0x4000;
 /// The ECN field: not capable, ECT(1), ECT(0), congestion experienced.
 const ECN: u8 = 3;
 const ECT_0: u8 = 2;
@@ -167,16 +177,10 @@ impl Tunnel {
         let (protocol, tos) = (Protocol::of(number, family), outer_tos(packet.tos));
         match family {
             Family::V4 => {
-                ipv4::write(bytes, l3, ipv4::Header { src, dst, protocol, tos, ttl, payload_len })?;
-                if outer.dont_fragment {
-                    return Some(());
-                }
-                // The header was written as one that is never fragmented.
-                let change = Change::NONE.word(DONT_FRAGMENT, 0).word(0, outer.id);
-                let sum = u16_at(bytes, l3 + ipv4::CHECKSUM)?;
-                put(bytes, l3 + ipv4::CHECKSUM, change.apply(sum).to_be_bytes())?;
-                put(bytes, l3 + ipv4::FLAGS - 2, outer.id.to_be_bytes())?;
-                put(bytes, l3 + ipv4::FLAGS, [0; 2])
+                let identification = (!outer.dont_fragment).then_some(outer.id);
+                let header =
+                    ipv4::Header { src, dst, protocol, tos, ttl, payload_len, identification };
+                ipv4::write(bytes, l3, header)
             }
             Family::V6 => {
                 let (traffic_class, hop_limit) = (tos, ttl);
@@ -215,7 +219,7 @@ impl Tunnel {
                 let len = u16::try_from(bytes.len().checked_sub(at)?).ok()?;
                 let [l0, l1] = len.to_be_bytes();
                 put(bytes, at, [s0, s1, d0, d1, l0, l1, 0, 0, 0, inner_number(packet), 0, 0])?;
-                if !checksum {
+                if checksum == GueChecksum::None {
                     return Some(());
                 }
                 let datagram = bytes.get(at..)?;
@@ -259,7 +263,7 @@ mod tests {
         assert_eq!(Tunnel::Ipip.room(Family::V6, 1319), None);
         assert_eq!(Tunnel::Gre { checksum: false }.room(Family::V4, 1500), Some(1476));
         assert_eq!(Tunnel::Gre { checksum: true }.room(Family::V4, 1500), Some(1472));
-        let gue = Tunnel::Gue { port: 6080, checksum: true };
+        let gue = Tunnel::Gue { port: 6080, checksum: GueChecksum::Full };
         assert_eq!(gue.room(Family::V6, 1500), Some(1448));
         assert_eq!(gue.room(Family::V4, 10), None);
     }

@@ -38,6 +38,10 @@ pub trait Port {
     /// Sends from the front of the burst and removes what was taken; what remains in
     /// the burst was refused (queue full) and is the caller's to count and drop.
     fn tx(&mut self, burst: &mut Burst<Self::Frame>);
+    /// Frees all frames of the burst at once.
+    fn discard(&mut self, burst: &mut Burst<Self::Frame>) {
+        burst.clear();
+    }
     /// A new frame of `len` bytes (contents unspecified), or `None` when memory is out.
     fn alloc(&mut self, len: usize) -> Option<Self::Frame>;
     /// The port's own MAC address.

@@ -17,7 +17,7 @@ mod lc;
 mod mh;
 mod nq;
 mod ovf;
-mod rr;
+pub mod rr;
 mod sed;
 mod sh;
 mod twos;
@@ -176,7 +176,9 @@ impl Pool<'_> {
             let (cost, weight) = (cost(real), self.weight(real));
             let better = match best {
                 // Cross-multiplied, so that no division rounds a difference away.
-                Some((_, c, w)) => u128::from(c) * u128::from(weight) > u128::from(cost) * u128::from(w),
+                Some((_, c, w)) => {
+                    u128::from(c) * u128::from(weight) > u128::from(cost) * u128::from(w)
+                }
                 None => true,
             };
             if better {
@@ -308,7 +310,7 @@ impl State {
             self.scheduler_epoch = service.scheduler_epoch;
         } else if self.list_epoch != service.list_epoch {
             match &mut self.cursor {
-                Cursor::Rr(cursor) => cursor.follow(&service.members),
+                Cursor::Rr(cursor) => cursor.follow(&service.rr_removals, self.list_epoch),
                 Cursor::Wrr(cursor) => cursor.follow(service.wrr_history.since(self.list_epoch)),
                 Cursor::Lblc(_) | Cursor::Lblcr(_) | Cursor::Twos(_) | Cursor::None => {}
             }

@@ -1,16 +1,42 @@
 //! Round robin: the next usable real server after the one served last.
 
-use std::sync::Arc;
-
 use super::Pool;
 use crate::ids::RealId;
 use crate::snapshot::Member;
 
-/// Where the round stands: the member served last, in the list as it was then.
+/// The members that were taken out of a list, each with the one before it. A cursor on a
+/// removed member falls back to that one; a core that has not picked for a while catches up
+/// from here, removal by removal.
+#[derive(Clone, Debug, Default)]
+pub struct Removals(Vec<Removal>);
+
+#[derive(Clone, Copy, Debug)]
+struct Removal {
+    /// The epoch of the list that the member was taken out of.
+    list_epoch: u64,
+    member: Member,
+    before: Option<Member>,
+}
+
+impl Removals {
+    /// A cursor on a member that was removed longer ago than this starts from the head.
+    const KEPT: usize = 256;
+
+    /// Records that this member is taken out of the list with this epoch.
+    pub fn record(&mut self, list_epoch: u64, members: &[Member], member: Member) {
+        let Some(place) = members.iter().position(|at| *at == member) else { return };
+        let before = place.checked_sub(1).and_then(|before| members.get(before)).copied();
+        if self.0.len() == Self::KEPT {
+            self.0.remove(0);
+        }
+        self.0.push(Removal { list_epoch, member, before });
+    }
+}
+
+/// Where the round stands: the member served last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cursor {
     at: Option<Member>,
-    list: Arc<[Member]>,
 }
 
 impl Cursor {
@@ -28,15 +54,13 @@ impl Cursor {
         Some(next.real)
     }
 
-    /// Follows a changed list: a cursor on a removed member falls back to its predecessor,
-    /// so that the removed one's successor is next.
-    pub(super) fn follow(&mut self, members: &Arc<[Member]>) {
-        if let Some(at) = self.at
-            && !members.contains(&at)
-        {
-            let place = self.list.iter().position(|member| *member == at).unwrap_or(0);
-            self.at = self.list.iter().take(place).rev().find(|m| members.contains(m)).copied();
+    /// Follows the removals since the list with this epoch: a cursor on a removed member falls
+    /// back to its predecessor, so that the removed one's successor is next.
+    pub(super) fn follow(&mut self, removals: &Removals, list_epoch: u64) {
+        for removal in removals.0.iter().filter(|removal| removal.list_epoch >= list_epoch) {
+            if self.at == Some(removal.member) {
+                self.at = removal.before;
+            }
         }
-        self.list = Arc::clone(members);
     }
 }

@@ -37,6 +37,8 @@
 //! - *The bound slot dies while others adopt it.* They read it before it died; that is the same
 //!   as having asked a moment earlier. Whoever then counts a connection on it is told
 //!   (`Gone`) and asks again.
+//! - *The window looks full while the key is being bound.* See `assign`: full is answered only
+//!   after two looks with the same dead slots of the key.
 //! - *Growth.* A new segment is looked at by everyone before anyone may claim in it (a
 //!   grace period lies between), so every look covers every slot where a claim can be.
 
@@ -47,8 +49,10 @@ use super::sync::{Ordering, fence};
 pub(super) enum Seen<B> {
     /// Nobody's; may be claimed.
     Free,
-    /// Another key's, or dead, or not open yet.
+    /// Another key's, or being reclaimed, or not open yet.
     Other,
+    /// This key's, but dead: abandoned, expired or invalid.
+    Dead,
     /// Claimed for this key, not bound yet.
     Tentative,
     /// Bound to a value.
@@ -61,9 +65,9 @@ pub(super) trait Window {
     type Bound: Copy;
     /// Slots in one bucket; the window is a row of whole buckets.
     const WAYS: usize;
-    /// Where new keys go: the first bucket with a free slot, so that most are found in the first
-    /// cache line; or else the emptiest bucket, so that windows fill up later.
-    const FIRST_FIT: bool;
+    /// Where new keys go: to the first bucket while it has at least so many free slots, so that
+    /// most are found in the first line; otherwise to the emptiest, so that windows fill up late.
+    const FIRST_IF_FREE: usize;
     /// Slots in the window.
     fn slots(&self) -> usize;
     /// Looks at a slot, and puts an expired binding of the key to death on the way.
@@ -98,6 +102,8 @@ const LOOKS: usize = 64;
 pub(super) fn assign<W: Window>(window: &W) -> Result<Assigned<W::Bound>, NoHole> {
     // The slot that was known to be claimed for the key at the last fence.
     let mut known = None;
+    // The dead slots of the key when the window was last found full.
+    let mut full = None;
     for _ in 0..LOOKS {
         match survey(window, known.is_some()) {
             Survey::Bound(bound) => return Ok(Assigned::Found(bound)),
@@ -116,7 +122,13 @@ pub(super) fn assign<W: Window>(window: &W) -> Result<Assigned<W::Bound>, NoHole
                     fence(Ordering::SeqCst);
                 }
             }
-            Survey::Full => return Err(NoHole),
+            // A slot may have been claimed for the key just after it was looked at. The claims
+            // that were abandoned in its favour show that, and then another look finds it.
+            Survey::Full { dead } if full == Some(dead) => return Err(NoHole),
+            Survey::Full { dead } => {
+                full = Some(dead);
+                fence(Ordering::SeqCst);
+            }
         }
     }
     if let Some(at) = known {
@@ -132,7 +144,10 @@ enum Survey<B> {
     Tentative(usize),
     /// The key is nowhere; this slot is free.
     Hole(usize),
-    Full,
+    /// The key is nowhere but in so many dead slots, and no slot is free.
+    Full {
+        dead: usize,
+    },
 }
 
 /// Looks at all slots and abandons every tentative one but the first; all of them, if the key
@@ -145,6 +160,7 @@ fn survey<W: Window>(window: &W, has_claimed: bool) -> Survey<W::Bound> {
     let mut most_free = 0;
     let mut first_free = 0;
     let mut free = 0;
+    let mut dead = 0;
     for at in 0..window.slots() {
         if at.is_multiple_of(W::WAYS) {
             free = 0;
@@ -160,11 +176,12 @@ fn survey<W: Window>(window: &W, has_claimed: bool) -> Survey<W::Bound> {
                     first_free = at;
                 }
                 free += 1;
-                if free > most_free && !(W::FIRST_FIT && hole.is_some()) {
+                if free > most_free && !(at >= W::WAYS && most_free >= W::FIRST_IF_FREE) {
                     most_free = free;
                     hole = Some(first_free);
                 }
             }
+            Seen::Dead => dead += 1,
             Seen::Other => {}
         }
     }
@@ -177,7 +194,7 @@ fn survey<W: Window>(window: &W, has_claimed: bool) -> Survey<W::Bound> {
         }
         (None, Some(at), _) => Survey::Tentative(at),
         (None, None, Some(at)) => Survey::Hole(at),
-        (None, None, None) => Survey::Full,
+        (None, None, None) => Survey::Full { dead },
     }
 }
 
@@ -186,7 +203,7 @@ fn look_alone<W: Window>(window: &W, at: usize, superfluous: bool) -> Seen<W::Bo
     let seen = window.look(at);
     if superfluous && matches!(seen, Seen::Tentative) {
         if window.abandon(at) {
-            return Seen::Other;
+            return Seen::Dead;
         }
         // It was published or abandoned in between; neither can be undone into tentative.
         return window.look(at);

@@ -151,7 +151,7 @@ pub struct ClientTable {
 
 impl ClientTable {
     /// A table and one seat for each of its cores. `key` must be secret and random. An IPv4
-    /// client takes 14 bytes, an IPv6 one 48.
+    /// client takes 16 bytes, an IPv6 one 64.
     pub fn new(sizes: Sizes, key: [u64; 2]) -> (Arc<Self>, Vec<ClientSeat>) {
         let shards = sizes.shards.clamp(1, Value::MAX_CORES) as usize;
         let table = Self {
@@ -201,6 +201,14 @@ impl ClientTable {
         match probe.key.client {
             ClientKey::V4(_) => self.lookup_dense(probe, age_now),
             ClientKey::V6(_) => self.lookup_wide(probe, age_now),
+        }
+    }
+
+    /// The client's real server; leaves its age as it is.
+    pub fn peek(&self, probe: &Probe) -> Option<Hit> {
+        match probe.key.client {
+            ClientKey::V4(_) => self.peek_dense(probe),
+            ClientKey::V6(_) => self.peek_wide(probe),
         }
     }
 

@@ -95,7 +95,7 @@ impl<'a> WideWindow<'a> {
 impl Window for WideWindow<'_> {
     type Bound = Hit;
     const WAYS: usize = V6::WAYS;
-    const FIRST_FIT: bool = true;
+    const FIRST_IF_FREE: usize = 2;
 
     fn slots(&self) -> usize {
         self.places.buckets() * V6::WAYS
@@ -109,7 +109,7 @@ impl Window for WideWindow<'_> {
             (Whose::Free | Whose::Other, _) => Seen::Other,
             (Whose::This, _) if word.load(Ordering::Acquire) == 0 => Seen::Tentative,
             // Never empty again, so no hit means dead.
-            (Whose::This, _) => hit(word, slot, self.age_now).map_or(Seen::Other, Seen::Bound),
+            (Whose::This, _) => hit(word, slot, self.age_now).map_or(Seen::Dead, Seen::Bound),
         }
     }
 
@@ -134,6 +134,22 @@ fn scope_of(key: TemplateKey) -> Option<ClientScope> {
 
 impl ClientTable {
     pub(super) fn lookup_wide(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
+        self.find_wide(probe, |word, slot| hit(word, slot, age_now))
+    }
+
+    pub(super) fn peek_wide(&self, probe: &Probe) -> Option<Hit> {
+        self.find_wide(probe, |word, slot| {
+            let real = Word(word.load(Ordering::Acquire)).real()?;
+            Some(Hit { real, slot })
+        })
+    }
+
+    #[inline(always)]
+    fn find_wide(
+        &self,
+        probe: &Probe,
+        hit: impl Fn(&AtomicU64, Handle) -> Option<Hit>,
+    ) -> Option<Hit> {
         let name = V6::name(probe);
         for segment in (0..self.v6.announced()).rev() {
             let Some(row) = self.v6.row(segment) else { continue };
@@ -142,7 +158,7 @@ impl ClientTable {
                     if !row.is_of(place, name) {
                         continue;
                     }
-                    if let Some(hit) = hit(row.value(place), V6::handle(segment, place), age_now) {
+                    if let Some(hit) = hit(row.value(place), V6::handle(segment, place)) {
                         return Some(hit);
                     }
                 }

@@ -110,7 +110,7 @@ impl TemplateTable {
     }
 
     /// What the template's timer is armed with, in seconds.
-    fn period_s(&self, value: Value, timeout: u8) -> u32 {
+    pub(super) fn period_s(&self, value: Value, timeout: u8) -> u32 {
         if value.extended() {
             return EXTENSION_S;
         }
@@ -280,7 +280,8 @@ impl<'a, C: Cells> TemplateWindow<'a, C> {
 impl<C: Cells> Window for TemplateWindow<'_, C> {
     type Bound = View;
     const WAYS: usize = C::WAYS;
-    const FIRST_FIT: bool = false;
+    // Only new connections ask, so the fill counts for more than the line.
+    const FIRST_IF_FREE: usize = C::WAYS + 1;
 
     fn slots(&self) -> usize {
         self.places.buckets() * C::WAYS
@@ -295,9 +296,9 @@ impl<C: Cells> Window for TemplateWindow<'_, C> {
             (Whose::This, _) => {}
         }
         let timeout = row.timeout(place);
-        let mut seen = Seen::Other;
+        let mut seen = Seen::Dead;
         update(word, |value| {
-            seen = Seen::Other;
+            seen = Seen::Dead;
             if value.is_empty() {
                 seen = Seen::Tentative;
             } else if !value.dead() && !value.invalid() {

@@ -68,10 +68,9 @@ impl<R: Row> Segments<R> {
         segments
     }
 
-    /// Buckets for `entries`: half as many slots again, so that hardly any new key finds its
-    /// window full before that many are in. Capped at what a handle can name.
+    /// Buckets for `entries`, capped at what a handle can name.
     fn buckets_for(shards: usize, entries: usize) -> usize {
-        let slots = entries.saturating_add(entries / 2);
+        let slots = entries.div_ceil(4).saturating_mul(R::SLOTS_FOR_FOUR);
         let most = Handle::MAX_SLOTS / R::WAYS / shards;
         let per_shard = slots.div_ceil(R::WAYS).div_ceil(shards);
         per_shard.clamp(2, most) * shards
@@ -195,7 +194,7 @@ impl<R: Row> Segments<R> {
     /// (slots, bytes) in all segments.
     pub(super) fn size(&self) -> (usize, usize) {
         let buckets: usize = self.rows.iter().filter_map(OnceLock::get).map(R::buckets).sum();
-        (buckets * R::WAYS, buckets * 64)
+        (buckets * R::WAYS, buckets * R::BYTES)
     }
 }
 

@@ -33,7 +33,7 @@ use super::segments::{Segments, hash_of, shard_of};
 use super::sync::Ordering;
 use super::value::Value;
 use crate::ids::RealId;
-use crate::tick::Tick;
+use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::timer::TimerRule;
 
 /// How big a table is.
@@ -41,9 +41,9 @@ use crate::timer::TimerRule;
 pub struct Sizes {
     /// Cores that use the table; each owns a shard. 1..=256.
     pub shards: u32,
-    /// IPv4 templates it should hold: 24 bytes each, up to 178 million.
+    /// IPv4 templates it should hold: 32 bytes each, up to 134 million.
     pub entries_v4: usize,
-    /// IPv6 templates it should hold: 48 bytes each, up to 178 million.
+    /// IPv6 templates it should hold: 64 bytes each, up to 134 million.
     pub entries_v6: usize,
 }
 
@@ -297,6 +297,15 @@ impl TemplateTable {
             }
             Some(self.as_of(before, timeout, now)?.count_down())
         });
+    }
+
+    /// When the template's timer nominally ends as of `now`, and the timeout that it was armed
+    /// for, in ticks. None if the template has ended.
+    pub fn timer(&self, handle: Handle, now: Tick) -> Option<(Tick, u32)> {
+        let (word, timeout) = self.place(handle).ok()?;
+        let value = self.as_of(Value(word.load(Ordering::Relaxed)), timeout, now)?;
+        let armed_for = self.period_s(value, timeout).wrapping_mul(TICKS_PER_SECOND);
+        Some((value.expires(now), armed_for))
     }
 
     /// Restarts the timer without counting a connection: for one-packet scheduling.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::addr::{Addr, Family};
 use super::ethernet::{self, Mac};
+use super::field::u16_at;
 use super::packet::{Packet, Protocol};
 use super::{ipv4, ipv6};
 use crate::port::Frame;
@@ -116,7 +117,14 @@ fn turn_around(
     let dst = packet.src;
     match packet.family {
         Family::V4 => {
-            let header = ipv4::Header { src, dst, protocol, tos, ttl: hop_limit, payload_len };
+            // As hosts do: a reset forbids fragmentation, ICMP does not and needs a number then.
+            // That of the packet it answers, still there, is as good as any.
+            let identification = match protocol {
+                Protocol::Tcp => None,
+                _ => Some(u16_at(frame, l3 + ipv4::IDENTIFICATION)?),
+            };
+            let ttl = hop_limit;
+            let header = ipv4::Header { src, dst, protocol, tos, ttl, payload_len, identification };
             ipv4::write(frame, l3, header)?;
         }
         Family::V6 => {

@@ -199,6 +199,10 @@ pub struct Crc32c(u32);
 /// `TABLES[k][b]` is what byte `b` contributes when `k` more bytes follow in its group of eight.
 static TABLES: [[u32; 256]; 8] = crc_tables();
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs at compile time, where a wrong index is an error"
+)]
 const fn crc_tables() -> [[u32; 256]; 8] {
     /// The Castagnoli polynomial, bits reversed.
     const POLYNOMIAL: u32 = 0x82F6_3B78;
@@ -232,6 +236,7 @@ impl Crc32c {
     pub const START: Self = Self(u32::MAX);
 
     /// Adds bytes.
+    #[expect(clippy::indexing_slicing, reason = "a byte is always within a table of 256")]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
         let (groups, rest) = bytes.as_chunks::<8>();

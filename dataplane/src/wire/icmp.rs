@@ -60,6 +60,8 @@ pub mod v6 {
 const V4_ERROR_MAX: usize = 576;
 /// An IPv6 error is at most this long, IPv6 header included (RFC 4443, 2.4 c).
 const V6_ERROR_MAX: usize = 1280;
+/// Offset of the next-header field in IPv6's fixed header.
+const V6_NEXT_HEADER: u16 = 6;
 /// Precedence "internetwork control" (RFC 1812, 4.3.2.5).
 const V4_ERROR_TOS: u8 = 0xC0;
 
@@ -68,6 +70,9 @@ const V4_ERROR_TOS: u8 = 0xC0;
 pub enum Error {
     /// Nobody takes the packet at this port: 3/3, ICMPv6 1/4.
     PortUnreachable,
+    /// Nobody here speaks the protocol: 3/2, ICMPv6 parameter problem 4/1 at the next-header
+    /// field of the fixed header.
+    ProtocolUnreachable,
     /// The next hop does not answer: host unreachable 3/1, ICMPv6 address unreachable 1/3.
     HostUnreachable,
     /// TTL or hop limit ran out: 11/0, ICMPv6 3/0.
@@ -85,6 +90,8 @@ impl Error {
         match (self, family) {
             (Self::PortUnreachable, Family::V4) => (v4::UNREACHABLE, 3),
             (Self::PortUnreachable, Family::V6) => (v6::UNREACHABLE, 4),
+            (Self::ProtocolUnreachable, Family::V4) => (v4::UNREACHABLE, 2),
+            (Self::ProtocolUnreachable, Family::V6) => (v6::PARAMETER_PROBLEM, 1),
             (Self::HostUnreachable, Family::V4) => (v4::UNREACHABLE, 1),
             (Self::HostUnreachable, Family::V6) => (v6::UNREACHABLE, 3),
             (Self::TimeExceeded, Family::V4) => (v4::TIME_EXCEEDED, 0),
@@ -133,7 +140,7 @@ pub const fn is_echo_request(packet: &Packet) -> bool {
 }
 
 /// The packet that an ICMP error quotes, its offsets counted in the same frame. It was on its way
-/// *from* the address that the error was sent to. Ports come from as few as eight bytes
+/// *from* the address that the error was sent to. Ports come from as few as four bytes
 /// of transport header; flags and chunks only where they are there. `total_len` is what the
 /// quoted header states, so [`Packet::end`] may lie behind the frame.
 ///
@@ -162,9 +169,10 @@ pub fn packet_at(frame: &[u8], l3: usize, end: usize, family: Family) -> Option<
     (!is_error(&inner)).then_some(inner)
 }
 
-/// Reads what an error must at least quote of a transport header: its first eight bytes.
+/// Reads what is needed of a quoted transport header: its first four bytes, although an error
+/// should quote eight (RFC 792).
 fn read_quoted_transport(transport: &[u8], inner: &mut Packet) -> Option<()> {
-    let [a, b, c, d, ..] = *transport.first_chunk::<8>()?;
+    let [a, b, c, d] = *transport.first_chunk::<4>()?;
     match inner.protocol {
         Protocol::Tcp | Protocol::Udp | Protocol::Sctp => {
             inner.src_port = u16::from_be_bytes([a, b]);
@@ -290,10 +298,15 @@ pub fn error_from(
 /// Writes the error's ICMP header before its quote, which ends with the frame.
 fn finish_error(frame: &mut [u8], src: Addr, dst: Addr, at: usize, why: Error) -> Option<()> {
     let (kind, code) = why.numbers(src.family());
-    // Of both families the low half of the last word is the MTU, and all else is unused.
+    // Of both families the low half of the last word is the MTU, and all else is unused; a
+    // parameter problem of IPv6 points to what is wrong.
     let mtu = match why {
         Error::PacketTooBig { mtu } => mtu,
-        Error::PortUnreachable | Error::HostUnreachable | Error::TimeExceeded => 0,
+        Error::ProtocolUnreachable if src.family() == Family::V6 => V6_NEXT_HEADER,
+        Error::PortUnreachable
+        | Error::ProtocolUnreachable
+        | Error::HostUnreachable
+        | Error::TimeExceeded => 0,
     };
     let [mtu0, mtu1] = mtu.to_be_bytes();
     put(frame, at, [kind, code, 0, 0, 0, 0, mtu0, mtu1])?;

@@ -11,6 +11,8 @@ pub const HEADER_LEN: usize = 20;
 pub const TOTAL_LEN: usize = 2;
 /// Offset of the word with flags and fragment offset.
 pub const FLAGS: usize = 6;
+/// Offset of the identification, which the fragments of one packet share.
+pub const IDENTIFICATION: usize = 4;
 /// Offset of the time to live; the protocol is the byte behind it.
 pub const TTL: usize = 8;
 /// Offset of the header checksum.
@@ -145,14 +147,18 @@ pub(crate) struct Header {
     pub ttl: u8,
     /// Bytes behind the header.
     pub payload_len: u16,
+    /// What its fragments would have in common; `None` where it must not become fragments.
+    pub identification: Option<u16>,
 }
 
-/// Writes a header without options at `l3`: not a fragment and never to become one, so its
+/// Writes a header without options at `l3`. Where the packet is never to become fragments its
 /// identification may be 0 (RFC 6864, 4.1).
 pub(crate) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
     let total_len = header.payload_len.checked_add(HEADER_LEN as u16)?;
     let [len0, len1] = total_len.to_be_bytes();
-    let [df0, df1] = DONT_FRAGMENT.to_be_bytes();
+    let [id0, id1] = header.identification.unwrap_or(0).to_be_bytes();
+    let place = if header.identification.is_none() { DONT_FRAGMENT } else { 0 };
+    let [df0, df1] = place.to_be_bytes();
     let [s0, s1, s2, s3] = header.src.v4_number().to_be_bytes();
     let [d0, d1, d2, d3] = header.dst.v4_number().to_be_bytes();
     let mut bytes = [
@@ -160,8 +166,8 @@ pub(crate) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
         header.tos,
         len0,
         len1,
-        0,
-        0,
+        id0,
+        id1,
         df0,
         df1,
         header.ttl,
@@ -197,6 +203,7 @@ mod tests {
         let mut frame = vec![0; 14 + 20 + 40];
         frame[12..14].copy_from_slice(&[8, 0]);
         let header = Header {
+            identification: None,
             src: Addr::v4(0xC612_0005),
             dst: Addr::v4(0xC612_FF01),
             protocol: Protocol::of(protocol, Family::V4),

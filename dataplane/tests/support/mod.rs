@@ -1,4 +1,5 @@
 //! What the tests of the packet path share.
 
+pub mod lab;
 pub mod packet;
 pub mod scene;

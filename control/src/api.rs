@@ -1,0 +1,339 @@
+//! The control socket: one request and one answer a connection, each one line of JSON.
+//!
+//! A thread accepts; every connection has a thread of its own, so that a slow or silent
+//! client keeps nobody waiting; the requests reach the control thread by a channel. All of
+//! it is bounded: connections, bytes and seconds.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A request is at most this long: a configuration of 8 MiB, escaped.
+const MAX_REQUEST: u64 = 20 << 20;
+/// Connections served at a time.
+const MAX_CLIENTS: usize = 64;
+/// A client that says nothing for so long is hung up on.
+const IDLE: Duration = Duration::from_secs(5);
+/// How long a client waits for the control thread.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What can be asked of the running director.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Take over a configuration.
+    Apply {
+        /// The name that messages use for it.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// List services or connections.
+    Show {
+        /// What to list.
+        what: Listing,
+        /// Exact numbers.
+        exact: bool,
+        /// As JSON.
+        json: bool,
+    },
+    /// How the director is.
+    Status {
+        /// As JSON.
+        json: bool,
+    },
+    /// What would happen to a packet.
+    Explain {
+        /// The packet in words.
+        flow: String,
+        /// Its TCP flags.
+        flags: String,
+        /// The port's name, if it is not the first one.
+        port: Option<String>,
+        /// As JSON.
+        json: bool,
+    },
+}
+
+/// The listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listing {
+    /// `ipvsadm -ln`.
+    Services,
+    /// `ipvsadm -lnc`.
+    Connections,
+    /// `ipvsadm -ln --stats`.
+    Stats,
+    /// `ipvsadm -ln --rate`.
+    Rate,
+    /// `ipvsadm -ln --thresholds`.
+    Thresholds,
+    /// `ipvsadm -ln --persistent-conn`.
+    Persistent,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Whether it was done.
+    pub ok: bool,
+    /// What there is to say; for standard output if `ok`, else for standard error.
+    pub text: String,
+}
+
+impl Reply {
+    /// Done.
+    pub fn done(text: impl Into<String>) -> Self {
+        Self { ok: true, text: text.into() }
+    }
+
+    /// Refused, and why.
+    pub fn refused(text: impl Into<String>) -> Self {
+        Self { ok: false, text: text.into() }
+    }
+}
+
+/// A request on its way to the control thread.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes.
+    pub reply: Sender<Reply>,
+}
+
+/// Why the socket could not be opened, or the director not be reached.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// Another director listens there.
+    #[error(
+        "a director is running already with the socket {0}; stop it, or give this one another --socket"
+    )]
+    Taken(PathBuf),
+    /// The folder or the socket could not be made.
+    #[error("cannot listen on {path}: {error}; give a path in a folder that you may write to")]
+    Listen {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Nobody listens.
+    #[error(
+        "no director answers on {path} ({error}); is it running? Another socket is named with --socket"
+    )]
+    Unreachable {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The answer could not be read.
+    #[error("the director on {path} gave no readable answer: {error}")]
+    Garbled {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: io::Error,
+    },
+}
+
+/// An open control socket; closing it removes the file.
+#[derive(Debug)]
+pub struct Socket {
+    path: PathBuf,
+    /// The requests.
+    pub calls: Receiver<Call>,
+}
+
+impl Socket {
+    /// Listens on this path, for the owner of the process alone (mode 0600).
+    pub fn open(path: &Path) -> Result<Self, SocketError> {
+        let listener = listen(path)?;
+        let (sender, calls) = bounded(MAX_CLIENTS);
+        thread::Builder::new()
+            .name("control-socket".into())
+            .spawn(move || accept(&listener, &sender))
+            .map_err(|error| SocketError::Listen { path: path.to_owned(), error })?;
+        Ok(Self { path: path.to_owned(), calls })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+    let failed = |error| SocketError::Listen { path: path.to_owned(), error };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => return Err(SocketError::Taken(path.to_owned())),
+        // Left behind by a director that was killed.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)?;
+        }
+        Err(_) => {}
+    }
+    // Made under another name first, so that nobody can connect before the mode is set.
+    let making = path.with_extension(format!("new-{}", std::process::id()));
+    let _ = fs::remove_file(&making);
+    let listener = UnixListener::bind(&making).map_err(failed)?;
+    fs::set_permissions(&making, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    fs::rename(&making, path).map_err(failed)?;
+    Ok(listener)
+}
+
+fn accept(listener: &UnixListener, calls: &Sender<Call>) {
+    let clients = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            // Out of file descriptors, most likely: wait for some to come back.
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        if clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
+            clients.fetch_sub(1, Ordering::Relaxed);
+            say(&stream, &Reply::refused("too many clients at once; try again"));
+            continue;
+        }
+        let (calls, own) = (calls.clone(), Arc::clone(&clients));
+        let served = thread::Builder::new().name("control-client".into()).spawn(move || {
+            serve(&stream, &calls);
+            own.fetch_sub(1, Ordering::Relaxed);
+        });
+        if served.is_err() {
+            clients.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn serve(stream: &UnixStream, calls: &Sender<Call>) {
+    let _ = stream.set_read_timeout(Some(IDLE));
+    let _ = stream.set_write_timeout(Some(IDLE));
+    let reply = match read_request(stream) {
+        Ok(request) => ask(request, calls),
+        Err(why) => Reply::refused(why),
+    };
+    say(stream, &reply);
+}
+
+fn read_request(stream: &UnixStream) -> Result<Request, String> {
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(stream.take(MAX_REQUEST));
+    reader.read_until(b'\n', &mut line).map_err(|error| format!("no request came: {error}"))?;
+    if line.last() != Some(&b'\n') {
+        return Err(format!("the request is longer than {MAX_REQUEST} bytes or was cut off"));
+    }
+    serde_json::from_slice(&line).map_err(|error| format!("no request that is known: {error}"))
+}
+
+fn ask(request: Request, calls: &Sender<Call>) -> Reply {
+    let (reply, answer) = bounded(1);
+    if calls.send_timeout(Call { request, reply }, IDLE).is_err() {
+        return Reply::refused("the director is busy or stopping; try again");
+    }
+    answer
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| Reply::refused("the director did not answer in time"))
+}
+
+fn say(mut stream: &UnixStream, reply: &Reply) {
+    if let Ok(mut text) = serde_json::to_vec(reply) {
+        text.push(b'\n');
+        // A client that went away does not want it any more.
+        let _ = stream.write_all(&text);
+    }
+}
+
+/// Asks the director that listens on this socket.
+pub fn call(path: &Path, request: &Request) -> Result<Reply, SocketError> {
+    let unreachable = |error| SocketError::Unreachable { path: path.to_owned(), error };
+    let garbled = |error| SocketError::Garbled { path: path.to_owned(), error };
+    let mut stream = UnixStream::connect(path).map_err(unreachable)?;
+    let _ = stream.set_read_timeout(Some(PATIENCE + IDLE));
+    let mut line = serde_json::to_vec(request).map_err(|e| garbled(e.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(unreachable)?;
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).map_err(garbled)?;
+    serde_json::from_str(&answer).map_err(|error| garbled(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("director-api-{name}-{}.sock", std::process::id()))
+    }
+
+    fn serve_one(socket: Socket) -> thread::JoinHandle<Request> {
+        thread::spawn(move || {
+            let call = socket.calls.recv().unwrap();
+            call.reply.send(Reply::done("fine")).unwrap();
+            call.request
+        })
+    }
+
+    #[test]
+    fn a_request_is_answered_and_the_socket_is_the_owners_alone() {
+        let path = path("answered");
+        let socket = Socket::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let served = serve_one(socket);
+        let request = Request::Status { json: true };
+        assert_eq!(call(&path, &request).unwrap(), Reply::done("fine"));
+        assert_eq!(served.join().unwrap(), request);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn silent_clients_keep_nobody_waiting_and_garbage_is_refused() {
+        let path = path("silent");
+        let socket = Socket::open(&path).unwrap();
+        let silent: Vec<UnixStream> =
+            (0..20).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let mut garbage = UnixStream::connect(&path).unwrap();
+        garbage.write_all(b"{\"request\":\"format_disk\"}\n").unwrap();
+        let mut said = String::new();
+        BufReader::new(&garbage).read_line(&mut said).unwrap();
+        assert!(said.contains("no request that is known"), "{said}");
+        let served = serve_one(socket);
+        assert!(call(&path, &Request::Status { json: false }).unwrap().ok);
+        served.join().unwrap();
+        drop(silent);
+    }
+
+    #[test]
+    fn a_second_director_on_the_same_socket_is_told_so_and_a_dead_one_is_replaced() {
+        let path = path("twice");
+        let socket = Socket::open(&path).unwrap();
+        assert!(matches!(Socket::open(&path), Err(SocketError::Taken(_))));
+        drop(socket);
+        let dead = UnixListener::bind(&path).unwrap();
+        drop(dead);
+        assert!(path.exists());
+        drop(Socket::open(&path).unwrap());
+    }
+
+    #[test]
+    fn nobody_there_is_said_in_a_sentence() {
+        let error = call(&path("nobody"), &Request::Status { json: false }).unwrap_err();
+        assert!(error.to_string().contains("is it running?"), "{error}");
+    }
+}

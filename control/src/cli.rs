@@ -1,0 +1,143 @@
+//! The command line: what can be said, and its help. Nothing is done here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the control socket is unless the configuration or `--socket` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
+/// The configuration that is read unless another one is named.
+pub const DEFAULT_CONFIG: &str = "/etc/director/director.yaml";
+
+/// A Layer-4 load balancer on DPDK: one client, one real server, across ports, protocols,
+/// cores and reloads, until the binding expires.
+#[derive(Debug, Parser)]
+#[command(name = "director", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the director: open the ports, answer for the VIPs, balance.
+    Run(Run),
+    /// Read a configuration and say everything that is wrong with it.
+    Check(Check),
+    /// Hand a configuration to the running director; it is taken whole or not at all.
+    Apply(Apply),
+    /// List services, real servers and connections as `ipvsadm -ln` does.
+    Show(Show),
+    /// Say how the running director is: generation, cores, ports, tables, drops, memory.
+    Status(Status),
+    /// Say what would happen to a packet now, and why. Nothing is sent.
+    ///
+    /// Example: director explain 'tcp 198.18.0.5:40000 -> 198.18.255.1:443'
+    Explain(Explain),
+}
+
+/// `director run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The configuration. It is watched; a change is taken over without a restart.
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// The control socket, instead of the configuration's `control.socket`.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Show DPDK's own log if the start fails, and log at level debug.
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `director check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The configuration.
+    #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub file: PathBuf,
+    /// The same, as `director run` takes it.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
+}
+
+/// How to reach the running director.
+#[derive(Debug, Args)]
+pub struct Socket {
+    /// The control socket of the running director.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, env = "DIRECTOR_SOCKET")]
+    pub socket: PathBuf,
+}
+
+/// `director apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The configuration; `-` reads standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `director show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// Connections and templates, as `ipvsadm -lnc` lists them.
+    #[arg(short, long)]
+    pub connections: bool,
+    /// Packets and bytes, as `ipvsadm -ln --stats` lists them.
+    #[arg(long, conflicts_with = "connections")]
+    pub stats: bool,
+    /// Packets and bytes per second, as `ipvsadm -ln --rate` lists them.
+    #[arg(long, conflicts_with_all = ["connections", "stats"])]
+    pub rate: bool,
+    /// Thresholds, as `ipvsadm -ln --thresholds` lists them.
+    #[arg(long, conflicts_with_all = ["connections", "stats", "rate"])]
+    pub thresholds: bool,
+    /// Bindings per real server, as `ipvsadm -ln --persistent-conn` lists them.
+    #[arg(long, conflicts_with_all = ["connections", "stats", "rate", "thresholds"])]
+    pub persistent: bool,
+    /// Exact numbers instead of K, M and G.
+    #[arg(long)]
+    pub exact: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `director status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `director explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The packet: `PROTOCOL CLIENT:PORT -> VIP:PORT`, with `[..]` around IPv6 addresses.
+    #[arg(value_name = "FLOW")]
+    pub flow: String,
+    /// The TCP flags, by their letters (S F R P A U).
+    #[arg(long, value_name = "FLAGS", default_value = "S")]
+    pub flags: String,
+    /// The port that the packet comes in on; the first one by default.
+    #[arg(long, value_name = "NAME")]
+    pub port: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}

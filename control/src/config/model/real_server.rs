@@ -1,0 +1,120 @@
+//! Real servers and how packets get to them.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::address::Mac;
+
+/// `services[].real_servers[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RealServer {
+    /// `name`: for listings and commands; unique in the service, form as a port's name.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `address`: the RIP. Compulsory. Of the service's family, except under `tunnel`.
+    pub address: IpAddr,
+    /// `real_port`: 1 to 65,535, or 0 to keep the packet's port. Default: the service's
+    /// port, 0 for marks, ranges and all ports. `route` and `tunnel` cannot change it.
+    pub real_port: u16,
+    /// `weight`: 0 (quiesced: no new clients) to 65,535. Default 1.
+    pub weight: u16,
+    /// `forwarding`: how packets get there. Default `route`.
+    #[serde(flatten)]
+    pub forwarding: Forwarding,
+    /// `mac`: pins the next hop's MAC instead of asking for it; `route` only.
+    /// Default: asked for by ARP or Neighbour Discovery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// `upper_threshold` and `lower_threshold`.
+    #[serde(flatten)]
+    pub thresholds: Thresholds,
+}
+
+/// `upper_threshold`, `lower_threshold`: ipvsadm's `-x` and `-y`; 0 to 2,147,483,647,
+/// the lower one not above the upper one. Default 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Thresholds {
+    /// From this many connections on the real server gets no new ones.
+    #[serde(rename = "upper_threshold")]
+    pub upper: u32,
+    /// Below this many it gets them again; 0 stands for three quarters of the upper one.
+    #[serde(rename = "lower_threshold")]
+    pub lower: u32,
+}
+
+/// `services[].real_servers[].forwarding`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forwarding {
+    /// `route`: direct routing, ipvsadm's `-g`.
+    #[default]
+    Route,
+    /// `masq`: NAT, ipvsadm's `-m`.
+    Masq,
+    /// `tunnel`: ipvsadm's `-i`, shaped by the key `tunnel` beside it.
+    Tunnel(Tunnel),
+    /// `local`: to the kernel-facing port.
+    Local,
+}
+
+impl Forwarding {
+    /// The word in YAML.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Forwarding::Route => "route",
+            Forwarding::Masq => "masq",
+            Forwarding::Tunnel(_) => "tunnel",
+            Forwarding::Local => "local",
+        }
+    }
+}
+
+impl Serialize for Forwarding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("forwarding", self.name())?;
+        if let Forwarding::Tunnel(tunnel) = self {
+            map.serialize_entry("tunnel", tunnel)?;
+        }
+        map.end()
+    }
+}
+
+/// `services[].real_servers[].tunnel`: the outer headers, ipvsadm's `--tun-type` and
+/// its companions. Default `{type: ipip}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Tunnel {
+    /// `ipip`: IP in IP (RFC 2003, RFC 2473).
+    #[default]
+    Ipip,
+    /// `gre` (RFC 2784).
+    Gre {
+        /// `checksum`: send GRE checksums, `--tun-csum`. Default false.
+        checksum: bool,
+    },
+    /// `gue`: generic UDP encapsulation.
+    Gue {
+        /// `port`: the outer destination port, `--tun-port`. Compulsory.
+        port: NonZeroU16,
+        /// `checksum`: the outer checksum. Default `none`.
+        checksum: GueChecksum,
+    },
+}
+
+/// `tunnel.checksum` of GUE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GueChecksum {
+    /// `--tun-nocsum`.
+    #[default]
+    None,
+    /// `--tun-csum`: the UDP checksum is sent.
+    Full,
+    /// `--tun-remcsum`: remote checksum offload.
+    Remote,
+}

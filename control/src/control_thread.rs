@@ -1,0 +1,523 @@
+//! The control thread: everything that is not a packet.
+//!
+//! One loop, no locks. It takes requests from the socket, changes of the file and signals,
+//! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
+//! The cores never wait for it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use dataplane::bindings::service_of;
+use dataplane::catalog::Catalog;
+use dataplane::conn::Conn;
+use dataplane::conn::table::Flow;
+use dataplane::explain::Explanation;
+use dataplane::ids::{NeighbourId, PortIndex, ScopeId};
+use dataplane::mailbox::{Answer, Query};
+use dataplane::shared::Shared;
+use dataplane::snapshot::{HostAddress, Scope, Snapshot};
+use dataplane::table::Cursor;
+use dataplane::tick::Tick;
+use dataplane::wire::ethernet::Mac;
+use dataplane::wire::{Addr, Vlan};
+use nic::{NicHandle, PortInfo};
+use tracing::{error, info, warn};
+
+use crate::api::{self, Call, Reply, Request, Socket};
+use crate::compile;
+use crate::config::{self, Model};
+use crate::flow::FlowText;
+use crate::listing::{self, ConnectionRow, Meters, Style, gather};
+use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
+use crate::publish;
+use crate::status::{self, LastApply};
+
+/// Pause between two rounds of the loop; what waits for control waits no longer.
+const ROUND: Duration = Duration::from_millis(2);
+/// Between two looks at the configuration file.
+const LOOK: Duration = Duration::from_millis(200);
+/// Connections asked from a core at a time.
+const PAGE: usize = 4096;
+/// How long a core may take to answer a question.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long an apply waits for the cores to take the new snapshot.
+const ADOPTION: Duration = Duration::from_secs(2);
+/// The listing's `size=`: IPVS's default number of hash rows.
+const TABLE_SIZE: u32 = 4096;
+
+/// Signals, as flags that their handlers set.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// SIGTERM or SIGINT: stop.
+    pub stop: Arc<AtomicBool>,
+    /// SIGHUP: read the file again.
+    pub reload: Arc<AtomicBool>,
+}
+
+/// Everything that the control thread owns.
+pub struct ControlThread {
+    shared: Arc<Shared>,
+    catalog: Catalog,
+    snapshot: Arc<Snapshot>,
+    model: Model,
+    config: PathBuf,
+    watch: crate::watch::Watch,
+    neighbours: Neighbours,
+    meters: Meters,
+    socket: Socket,
+    nic: NicHandle,
+    ports: Vec<PortInfo>,
+    signals: Signals,
+    started: Instant,
+    last_apply: LastApply,
+}
+
+/// What a control thread starts with.
+pub struct Parts {
+    /// What the cores share.
+    pub shared: Arc<Shared>,
+    /// The services.
+    pub catalog: Catalog,
+    /// The snapshot that the cores started with.
+    pub snapshot: Arc<Snapshot>,
+    /// The configuration.
+    pub model: Model,
+    /// Where it came from.
+    pub config: PathBuf,
+    /// The control socket.
+    pub socket: Socket,
+    /// The ports' statistics.
+    pub nic: NicHandle,
+    /// The ports.
+    pub ports: Vec<PortInfo>,
+    /// Signals.
+    pub signals: Signals,
+    /// When the ticks began.
+    pub started: Instant,
+}
+
+impl ControlThread {
+    /// A control thread that is ready to run.
+    pub fn new(parts: Parts) -> Self {
+        let mut thread = Self {
+            watch: crate::watch::Watch::new(&parts.config),
+            neighbours: Neighbours::new(neighbour_settings(&parts.model)),
+            meters: Meters::default(),
+            last_apply: LastApply::started(&parts.config),
+            shared: parts.shared,
+            catalog: parts.catalog,
+            snapshot: parts.snapshot,
+            model: parts.model,
+            config: parts.config,
+            socket: parts.socket,
+            nic: parts.nic,
+            ports: parts.ports,
+            signals: parts.signals,
+            started: parts.started,
+        };
+        thread.settle_neighbours();
+        thread
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Runs until a signal says stop.
+    pub fn run(mut self) {
+        let (mut looked, mut metered) = (Instant::now(), Instant::now());
+        while !self.signals.stop.load(Ordering::Relaxed) {
+            match self.socket.calls.recv_timeout(ROUND) {
+                Ok(call) => self.answer(call),
+                Err(error) if error.is_timeout() => {}
+                Err(_) => std::thread::sleep(ROUND),
+            }
+            self.hear();
+            publish::collect(&self.shared);
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look_at_file();
+                self.catalog.reclaim(publish::adopted(&self.shared));
+            }
+            if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
+                metered = Instant::now();
+                self.meters.tick(&self.snapshot, &self.shared.loads);
+            }
+        }
+        info!("stopping");
+    }
+
+    fn look_at_file(&mut self) {
+        let asked = self.signals.reload.swap(false, Ordering::Relaxed);
+        let changed = self.watch.changed() && self.model.control.watch;
+        if !asked && !changed {
+            return;
+        }
+        if asked {
+            self.watch.taken();
+        }
+        let why = if asked { "SIGHUP" } else { "the file changed" };
+        let result = config::load(&self.config).map_err(|problems| problems.to_string());
+        let name = self.config.display().to_string();
+        let _ = self.take_over(result, &name, why);
+    }
+
+    /// Makes a configuration the running one, or leaves the running one as it is.
+    fn take_over(
+        &mut self,
+        model: Result<Model, String>,
+        name: &str,
+        why: &str,
+    ) -> Result<String, String> {
+        let result = model.and_then(|model| self.change_to(model));
+        match &result {
+            Ok(said) => info!("{why}: {name} taken over: {said}"),
+            Err(problems) => error!("{why}: {name} refused, nothing was changed:\n{problems}"),
+        }
+        self.last_apply = LastApply {
+            name: name.to_owned(),
+            at: SystemTime::now(),
+            problems: result.as_ref().err().cloned(),
+        };
+        result
+    }
+
+    fn change_to(&mut self, model: Model) -> Result<String, String> {
+        restart_needed(&self.model, &model)?;
+        let unsupported = compile::unsupported(&model);
+        if !unsupported.is_empty() {
+            return Err(unsupported.join("\n"));
+        }
+        let plan = compile::plan(&model);
+        self.catalog.timeouts = plan.timeouts;
+        self.catalog.compat = plan.compat;
+        self.catalog.set_site(plan.site);
+        let applied = self.catalog.applied(&plan.farms, plan.selectors);
+        let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
+        self.model = model;
+        self.snapshot = snapshot;
+        publish::publish(&self.shared, &self.snapshot);
+        self.neighbours.configure(neighbour_settings(&self.model));
+        self.settle_neighbours();
+        Ok(format!("generation {}: {changes}", self.snapshot.generation))
+    }
+
+    /// Tells the neighbours what to watch: every next hop of the snapshot, and the gateways.
+    fn settle_neighbours(&mut self) {
+        let now = self.now_ms();
+        self.neighbours.site(self.faces(), now);
+        let hops = self.hops();
+        self.neighbours.watch_only(&self.shared.neighbours, &hops, now);
+        self.log_neighbours();
+    }
+
+    fn faces(&self) -> Vec<PortFace> {
+        let vips: Vec<Addr> = self
+            .snapshot
+            .hosts
+            .iter()
+            .filter(|(_, kind)| *kind == HostAddress::Vip)
+            .map(|(address, _)| address)
+            .collect();
+        let faces = self.snapshot.ports.iter().enumerate().map(|(index, facts)| {
+            let configured = self.model.ports.get(index);
+            let addresses: Vec<(Addr, u8)> = configured.map_or_else(Vec::new, |port| {
+                port.addresses.iter().map(|c| (c.address().into(), c.prefix())).collect()
+            });
+            PortFace {
+                name: Arc::clone(&facts.name),
+                mac: self.ports.get(index).map_or(Mac::ZERO, |port| port.mac),
+                vlan: facts.vlan,
+                vips: vips.iter().copied().filter(|vip| self.announces(index, *vip)).collect(),
+                addresses,
+            }
+        });
+        faces.collect()
+    }
+
+    /// A VIP is announced on the port whose connected network holds it; one that is in
+    /// no connected network, on every port with a gateway, where its router may be.
+    fn announces(&self, index: usize, vip: Addr) -> bool {
+        let route = self.snapshot.routes.iter().find(|route| {
+            route.network.family() == vip.family() && vip.masked(route.length) == route.network
+        });
+        match route {
+            Some(route) if route.via.is_none() => usize::from(route.port.0) == index,
+            _ => self.snapshot.routes.iter().any(|route| {
+                route.length == 0
+                    && usize::from(route.port.0) == index
+                    && route.network.family() == vip.family()
+            }),
+        }
+    }
+
+    /// Every next hop that a real server of the snapshot has, removed ones among them as
+    /// long as connections go there, and every gateway.
+    fn hops(&self) -> Vec<Watched> {
+        let mut pins: HashMap<NeighbourId, Option<Mac>> = HashMap::new();
+        for real in self.snapshot.reals.iter().flatten() {
+            if let Some(hop) = real.next_hop {
+                let pin = pins.entry(hop.neighbour).or_default();
+                *pin = pin.or(real.mac);
+            }
+        }
+        for route in self.snapshot.routes.iter() {
+            if let Some(via) = route.via
+                && let Some(id) = self.shared.neighbours.intern(route.port, via)
+            {
+                pins.entry(id).or_default();
+            }
+        }
+        let listed = self.shared.neighbours.list().into_iter();
+        listed
+            .filter_map(|(port, address, id)| {
+                pins.get(&id).map(|pinned| Watched { id, port, address, pinned: *pinned })
+            })
+            .collect()
+    }
+
+    /// What the cores have to tell, and what the neighbours want sent.
+    fn hear(&mut self) {
+        let now = self.now_ms();
+        for mailbox in &self.shared.mailboxes {
+            while let Some(event) = mailbox.events.pop() {
+                self.neighbours.hear(&self.shared.neighbours, &event, now);
+            }
+        }
+        let outgoing = self.shared.mailboxes.first().map(|mailbox| &mailbox.outgoing);
+        self.neighbours.tick(&self.shared.neighbours, now, &mut |frame| {
+            // A full queue loses the question; it is asked again by its timer.
+            let _ = outgoing.map(|queue| queue.push(frame));
+        });
+        self.log_neighbours();
+    }
+
+    fn log_neighbours(&mut self) {
+        for notice in self.neighbours.notices() {
+            notice.log();
+        }
+    }
+
+    fn answer(&mut self, call: Call) {
+        let reply = match call.request {
+            Request::Apply { name, text } => self.apply(&name, &text),
+            Request::Show { what, exact, json } => self.show(what, exact, json),
+            Request::Status { json } => self.status(json),
+            Request::Explain { flow, flags, port, json } => {
+                self.explain(&flow, &flags, port.as_deref(), json)
+            }
+        };
+        // A client that went away does not want it any more.
+        let _ = call.reply.send(reply);
+    }
+
+    fn apply(&mut self, name: &str, text: &str) -> Reply {
+        let model = config::parse(text.as_bytes(), name).map_err(|problems| problems.to_string());
+        match self.take_over(model, name, "apply") {
+            Ok(said) => {
+                let waited = Instant::now();
+                while publish::adopted(&self.shared) < self.snapshot.generation
+                    && waited.elapsed() < ADOPTION
+                {
+                    self.hear();
+                    std::thread::sleep(ROUND);
+                }
+                if publish::adopted(&self.shared) < self.snapshot.generation {
+                    warn!("not every core has taken generation {} yet", self.snapshot.generation);
+                }
+                Reply::done(said + "\n")
+            }
+            Err(problems) => Reply::refused(format!(
+                "{}\nnothing was changed; generation {} runs on\n",
+                problems.trim_end(),
+                self.snapshot.generation
+            )),
+        }
+    }
+
+    fn show(&mut self, what: api::Listing, exact: bool, json: bool) -> Reply {
+        let style = match what {
+            api::Listing::Connections => return self.show_connections(json),
+            api::Listing::Services => Style::Default,
+            api::Listing::Stats => Style::Stats { exact },
+            api::Listing::Rate => Style::Rate { exact },
+            api::Listing::Thresholds => Style::Thresholds,
+            api::Listing::Persistent => Style::PersistentConnections,
+        };
+        let mut listed =
+            gather::services(&self.snapshot, &self.shared.loads, &self.meters, TABLE_SIZE);
+        listed.sort();
+        if json { to_json(&listed) } else { Reply::done(listing::services(&listed, style)) }
+    }
+
+    fn show_connections(&mut self, json: bool) -> Reply {
+        let mut rows: Vec<ConnectionRow> = Vec::new();
+        let mut now = Tick::default();
+        for core in 0..self.shared.cores() {
+            for v6 in [false, true] {
+                let Some(entries) = self.connections_of(core, v6, &mut now) else {
+                    return Reply::refused(format!("core {core} did not answer in time\n"));
+                };
+                rows.extend(entries.iter().filter_map(|(flow, conn)| {
+                    gather::connection(flow, conn, &self.snapshot, now)
+                }));
+            }
+        }
+        let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
+        let shards = self.shared.cores() as u32;
+        let templates = &self.shared.templates;
+        rows.extend(gather::templates(templates, shards, &scopes, &self.snapshot, now));
+        rows.extend(self.clients());
+        if json { to_json(&rows) } else { Reply::done(listing::connections(&rows, false)) }
+    }
+
+    /// The clients of services under `tracking: client`.
+    fn clients(&self) -> Vec<ConnectionRow> {
+        let mut rows = Vec::new();
+        for (shard, counters) in self.shared.counters.iter().enumerate() {
+            let age_now = counters.client_age.get() as u8;
+            let mut from = Some(Cursor::default());
+            while let Some(at) = from {
+                let each = |scope, client, number, age| {
+                    let idle_s = u32::from(age_now.wrapping_sub(age)) * self.shared.age_unit_s;
+                    let service = service_of(scope);
+                    rows.extend(gather::client(service, client, number, idle_s, &self.snapshot));
+                };
+                from = self.shared.clients.iterate(shard as u32, at, PAGE, each);
+            }
+        }
+        rows
+    }
+
+    fn connections_of(&self, core: usize, v6: bool, now: &mut Tick) -> Option<Vec<(Flow, Conn)>> {
+        let mut all = Vec::new();
+        let mut from = 0;
+        loop {
+            let page = Vec::with_capacity(PAGE);
+            match self.ask(core, Query::Connections { v6, from, page })? {
+                Answer::Connections { page, next, now: then } => {
+                    all.extend(page);
+                    *now = then;
+                    match next {
+                        Some(next) => from = next,
+                        None => return Some(all),
+                    }
+                }
+                Answer::Explanation(_) => return None,
+            }
+        }
+    }
+
+    fn ask(&self, core: usize, query: Query) -> Option<Answer> {
+        let mailbox = self.shared.mailboxes.get(core)?;
+        // An answer that came too late for the one who asked is nobody's now.
+        while mailbox.answers.pop().is_some() {}
+        mailbox.queries.push(query).ok()?;
+        let asked = Instant::now();
+        loop {
+            if let Some(answer) = mailbox.answers.pop() {
+                return Some(answer);
+            }
+            if asked.elapsed() > ANSWER {
+                return None;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    fn explain(&self, flow: &str, flags: &str, port: Option<&str>, json: bool) -> Reply {
+        let flow = match FlowText::parse(flow, flags) {
+            Ok(flow) => flow,
+            Err(error) => return Reply::refused(format!("{error}\n")),
+        };
+        let index = match port {
+            None => 0,
+            Some(name) => match self.snapshot.ports.iter().position(|p| &*p.name == name) {
+                Some(index) => index,
+                None => return Reply::refused(format!("there is no port '{name}'\n")),
+            },
+        };
+        let mac = self.ports.get(index).map_or(Mac::ZERO, |port| port.mac);
+        let vlan = self.snapshot.ports.get(index).map_or(Vlan::UNTAGGED, |port| port.vlan);
+        let frame: Box<[u8]> = flow.frame(mac, vlan).into();
+        let mut told: Option<Explanation> = None;
+        for core in 0..self.shared.cores() {
+            let port = PortIndex(index as u8);
+            let query = Query::Explain { frame: frame.clone(), port };
+            if let Some(Answer::Explanation(story)) = self.ask(core, query)
+                && (told.is_none() || story.is_of_connection())
+            {
+                told = Some(story);
+            }
+        }
+        match told {
+            Some(story) if json => to_json(&status::explanation(&story)),
+            Some(story) => Reply::done(story.to_string()),
+            None => Reply::refused("no core answered in time\n"),
+        }
+    }
+
+    fn status(&self, json: bool) -> Reply {
+        let report = status::Report::gather(
+            &self.shared,
+            &self.snapshot,
+            &self.ports,
+            &self.nic.stats(),
+            &self.neighbours,
+            &self.last_apply,
+            self.started.elapsed(),
+        );
+        if json { to_json(&report) } else { Reply::done(report.to_string()) }
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Reply {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => Reply::done(text + "\n"),
+        Err(error) => Reply::refused(format!("cannot be written as JSON: {error}\n")),
+    }
+}
+
+fn neighbour_settings(model: &Model) -> Settings {
+    Settings {
+        reachable_ms: model.neighbours.reachable_ms,
+        retransmit_ms: model.neighbours.retransmit_ms,
+        retries: model.neighbours.retries,
+        entries: model.neighbours.entries,
+        ..Settings::default()
+    }
+}
+
+/// What cannot change while the director runs, each difference in a line.
+fn restart_needed(running: &Model, wanted: &Model) -> Result<(), String> {
+    let mut said = String::new();
+    let mut differ = |key: &str, differs: bool| {
+        if differs {
+            let _ = writeln!(
+                said,
+                "{key} differs from the running configuration and needs a restart \
+                 (systemctl restart director); undo the change to apply the rest"
+            );
+        }
+    };
+    differ("memory", running.memory != wanted.memory);
+    differ("tables", running.tables != wanted.tables);
+    differ("main_core", running.main_core != wanted.main_core);
+    differ("control.socket", running.control.socket != wanted.control.socket);
+    differ("the number of ports", running.ports.len() != wanted.ports.len());
+    for (old, new) in running.ports.iter().zip(&wanted.ports) {
+        let key = |name: &str| format!("ports.{}.{name}", old.name);
+        differ(&key("device"), old.device != new.device);
+        differ(&key("kernel_port"), old.kernel_port != new.kernel_port);
+        differ(&key("cores"), old.cores != new.cores);
+        differ(&key("mtu"), old.mtu != new.mtu);
+        differ(&key("rx_descriptors"), old.rx_descriptors != new.rx_descriptors);
+        differ(&key("tx_descriptors"), old.tx_descriptors != new.tx_descriptors);
+        differ(&key("promiscuous"), old.promiscuous != new.promiscuous);
+    }
+    if said.is_empty() { Ok(()) } else { Err(said) }
+}

@@ -1,0 +1,368 @@
+//! Commands carried out on the catalog, with the answers that the kernel has for them.
+
+use std::sync::Arc;
+
+use dataplane::catalog::spec::{RealSpec, ServiceSpec};
+use dataplane::catalog::{Catalog, Refused};
+use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
+use dataplane::load::LoadBoard;
+use dataplane::sched::Scheduler;
+use dataplane::snapshot::{Identity, Policy, RealState, Tracking};
+use dataplane::wire::Addr;
+
+use super::command::{
+    Command, DaemonOptions, DaemonRole, Forward, ListOptions, ServerOptions, ServiceOptions, Show,
+};
+use super::name::Names;
+use super::{Reply, Usage, parse};
+use crate::listing::{self, ConnectionRow, Listing, Meters, SyncDaemon, SyncRole, gather};
+
+const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
+const HELP: &str = include_str!("help.txt");
+
+/// The exit code of what the kernel refuses.
+const REFUSED: u8 = 255;
+/// The exit code of a listing of what is not there.
+const NOT_LISTED: u8 = 1;
+/// The longest message of a synchronisation daemon where none is given: an Ethernet packet
+/// without its IP and UDP headers.
+const SYNC_MESSAGE: u16 = 1472;
+
+/// What commands act on.
+pub struct Target<'a> {
+    /// The services.
+    pub catalog: &'a mut Catalog,
+    /// What the real servers carry.
+    pub loads: &'a LoadBoard,
+    /// The counters as listings show them.
+    pub meters: &'a mut Meters,
+    /// The synchronisation daemons.
+    pub daemons: &'a mut Vec<SyncDaemon>,
+    /// Lists connections and templates; called by `-Lc` alone.
+    pub connections: &'a dyn Fn() -> Vec<ConnectionRow>,
+    /// Interfaces that a daemon may be started on.
+    pub interfaces: &'a [&'a str],
+    /// Names of ports and hosts.
+    pub names: &'a Names,
+    /// What the first line of a listing calls the size of the connection table.
+    pub table_size: u32,
+}
+
+/// Carries out a command. `stdin` is what `--restore` reads.
+pub fn apply(target: &mut Target<'_>, command: &Command, stdin: &str) -> Reply {
+    let done = match command {
+        Command::Help => return Reply::output(format!("{VERSION}{HELP}")),
+        Command::Version => return Reply::output(VERSION.into()),
+        Command::List(options) => return list(target, options),
+        Command::Save { numeric } => return save(target, *numeric),
+        Command::Restore => return restore(target, stdin),
+        Command::AddService(options) => add_service(target, options),
+        Command::EditService(options) => edit_service(target, options),
+        Command::DeleteService(identity) => {
+            target.catalog.delete_service(identity).map_err(of_service)
+        }
+        Command::AddServer(options) => add_server(target, options),
+        Command::EditServer(options) => edit_server(target, options),
+        Command::DeleteServer { service, address, port } => {
+            target.catalog.delete_real(service, *address, *port).map_err(of_server)
+        }
+        Command::Clear => {
+            target.catalog.flush();
+            Ok(())
+        }
+        Command::Zero(service) => zero(target, service.as_ref()),
+        Command::SetTimeouts { tcp_s, tcp_fin_s, udp_s } => {
+            let timeouts = &mut target.catalog.timeouts;
+            for (place, new) in [
+                (&mut timeouts.tcp_s, tcp_s),
+                (&mut timeouts.tcp_fin_s, tcp_fin_s),
+                (&mut timeouts.udp_s, udp_s),
+            ] {
+                if *new > 0 {
+                    *place = *new;
+                }
+            }
+            Ok(())
+        }
+        Command::StartDaemon(options) => start_daemon(target, options),
+        Command::StopDaemon(role) => stop_daemon(target, *role),
+    };
+    match done {
+        Ok(()) => Reply::default(),
+        Err(message) => Reply::refusal(message, REFUSED),
+    }
+}
+
+/// The kernel's refusals in ipvsadm's words.
+const NO_SERVICE: &str = "No such service";
+const SERVICE_EXISTS: &str = "Service already exists";
+const SERVICE_NOT_DEFINED: &str = "Service not defined";
+const SERVER_EXISTS: &str = "Destination already exists";
+const NO_SERVER: &str = "No such destination";
+const NO_SCHEDULER: &str = "Scheduler or persistence engine not found";
+const OUT_OF_RANGE: &str = "Numerical result out of range";
+const NO_MEMORY: &str = "Memory allocation problem";
+const INVALID: &str = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
+/// Not the kernel's: it forwards by every method.
+
+type Done = Result<(), &'static str>;
+
+/// A refusal of something that is done to a service.
+fn of_service(refused: Refused) -> &'static str {
+    match refused {
+        Refused::NoSuchService => NO_SERVICE,
+        other => of_server(other),
+    }
+}
+
+/// A refusal of something that is done to a real server.
+fn of_server(refused: Refused) -> &'static str {
+    match refused {
+        Refused::ServiceExists => SERVICE_EXISTS,
+        Refused::NoSuchService => SERVICE_NOT_DEFINED,
+        Refused::RealExists => SERVER_EXISTS,
+        Refused::NoSuchReal => NO_SERVER,
+        Refused::Thresholds => OUT_OF_RANGE,
+        Refused::TooMany => NO_MEMORY,
+    }
+}
+
+/// What IPVS calls having no scheduler.
+const NO_SCHEDULER_NAME: &str = "none";
+
+fn service_spec(
+    catalog: &Catalog,
+    options: &ServiceOptions,
+    old: Option<&ServiceSpec>,
+) -> Result<ServiceSpec, &'static str> {
+    let scheduler = match options.scheduler.as_str() {
+        NO_SCHEDULER_NAME => None,
+        name => Some(Scheduler::by_name(name).ok_or(NO_SCHEDULER)?),
+    };
+    if options.engine.as_deref().is_some_and(|engine| engine != "sip") {
+        return Err(NO_SCHEDULER);
+    }
+    let identity = options.identity;
+    Ok(ServiceSpec {
+        name: old.map_or_else(|| name(&identity), |old| Arc::clone(&old.name)),
+        identity,
+        scheduler,
+        flags: options.flags,
+        seed: old.and_then(|old| old.seed),
+        persistence: options.persistence,
+        tracking: old.map_or(Tracking::Full, |old| old.tracking),
+        one_packet: options.one_packet,
+        compat: old.map_or(catalog.compat, |old| old.compat),
+        policy: old.map_or_else(Policy::default, |old| old.policy),
+    })
+}
+
+/// A name for a service that came without one.
+fn name(identity: &Identity) -> Arc<str> {
+    let text = match identity {
+        Identity::Address { protocol, vip, vip_port } => {
+            format!("{}-{vip}-{vip_port}", protocol.to_string().to_lowercase())
+        }
+        Identity::Ports { vip, first, last, .. } => format!("{vip}-{first}-{last}"),
+        Identity::Mark { family, mark } => match family {
+            dataplane::wire::Family::V4 => format!("mark-{}", mark.0),
+            dataplane::wire::Family::V6 => format!("mark6-{}", mark.0),
+        },
+    };
+    text.into()
+}
+
+fn add_service(target: &mut Target<'_>, options: &ServiceOptions) -> Done {
+    // The kernel looks for the service before it looks for the scheduler.
+    if target.catalog.service(&options.identity).is_some() {
+        return Err(SERVICE_EXISTS);
+    }
+    let spec = service_spec(target.catalog, options, None)?;
+    target.catalog.add_service(spec).map(drop).map_err(of_service)
+}
+
+fn edit_service(target: &mut Target<'_>, options: &ServiceOptions) -> Done {
+    let old = target.catalog.service(&options.identity).cloned().ok_or(NO_SERVICE)?;
+    let spec = service_spec(target.catalog, options, Some(&old))?;
+    target.catalog.edit_service(spec).map_err(of_service)
+}
+
+fn real_spec(options: &ServerOptions) -> Result<RealSpec, &'static str> {
+    let address = options.address;
+    if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+        return Err(INVALID);
+    }
+    let (forwarding, tunnel) = forwarding(options.forward);
+    Ok(RealSpec {
+        address,
+        port: options.port,
+        weight: options.weight,
+        forwarding,
+        tunnel,
+        upper_threshold: options.upper_threshold,
+        lower_threshold: options.lower_threshold,
+        state: RealState::Up,
+        drain_until: None,
+        mac: None,
+    })
+}
+
+fn forwarding(forward: Forward) -> (Forwarding, Tunnel) {
+    match forward {
+        Forward::Route => (Forwarding::Route, Tunnel::Ipip),
+        Forward::Masq => (Forwarding::Masq, Tunnel::Ipip),
+        Forward::Tunnel(shown) => (Forwarding::Tunnel, tunnel(shown)),
+    }
+}
+
+fn tunnel(shown: listing::Tunnel) -> Tunnel {
+    use listing::TunnelChecksum as Sum;
+    match shown {
+        listing::Tunnel::Ipip => Tunnel::Ipip,
+        listing::Tunnel::Gre { checksum } => Tunnel::Gre { checksum: checksum != Sum::Off },
+        listing::Tunnel::Gue { port, checksum } => Tunnel::Gue {
+            port,
+            checksum: match checksum {
+                Sum::Off => GueChecksum::None,
+                Sum::On => GueChecksum::Full,
+                Sum::Remote => GueChecksum::Remote,
+            },
+        },
+    }
+}
+
+fn add_server(target: &mut Target<'_>, options: &ServerOptions) -> Done {
+    if target.catalog.service(&options.service).is_none() {
+        return Err(SERVICE_NOT_DEFINED);
+    }
+    let spec = real_spec(options)?;
+    target.catalog.add_real(&options.service, spec).map(drop).map_err(of_server)
+}
+
+fn edit_server(target: &mut Target<'_>, options: &ServerOptions) -> Done {
+    if target.catalog.service(&options.service).is_none() {
+        return Err(SERVICE_NOT_DEFINED);
+    }
+    let (address, port) = (options.address, options.port);
+    let old = find(target.catalog, &options.service, address, port).ok_or(NO_SERVER)?;
+    let spec = RealSpec {
+        mac: old.mac,
+        state: old.state,
+        drain_until: old.drain_until,
+        ..real_spec(options)?
+    };
+    target.catalog.edit_real(&options.service, spec).map_err(of_server)
+}
+
+fn find(catalog: &Catalog, service: &Identity, address: Addr, port: u16) -> Option<RealSpec> {
+    let farm = catalog.farms().into_iter().find(|farm| farm.service.identity == *service)?;
+    farm.reals.into_iter().find(|real| real.address == address && real.port == port)
+}
+
+fn zero(target: &mut Target<'_>, service: Option<&Identity>) -> Done {
+    let snapshot = target.catalog.snapshot();
+    let only = match service {
+        None => None,
+        Some(identity) => {
+            let found = snapshot.services.iter().flatten().find(|s| s.identity == *identity);
+            Some(found.ok_or(NO_SERVICE)?.id)
+        }
+    };
+    target.meters.zero(&snapshot, target.loads, only);
+    Ok(())
+}
+
+fn start_daemon(target: &mut Target<'_>, options: &DaemonOptions) -> Done {
+    if !target.interfaces.contains(&options.interface.as_str()) {
+        return Err("No such device");
+    }
+    let role = sync_role(options.role);
+    if target.daemons.iter().any(|daemon| daemon.role == role) {
+        return Err("Daemon has already run");
+    }
+    target.daemons.push(SyncDaemon {
+        role,
+        interface: options.interface.clone(),
+        syncid: options.syncid,
+        maxlen: if options.maxlen == 0 { SYNC_MESSAGE } else { options.maxlen },
+        group: options.group,
+        port: options.port,
+        ttl: options.ttl,
+    });
+    Ok(())
+}
+
+fn stop_daemon(target: &mut Target<'_>, role: DaemonRole) -> Done {
+    let role = sync_role(role);
+    let running = target.daemons.iter().position(|daemon| daemon.role == role);
+    target.daemons.remove(running.ok_or("No daemon is running")?);
+    Ok(())
+}
+
+fn sync_role(role: DaemonRole) -> SyncRole {
+    match role {
+        DaemonRole::Master => SyncRole::Master,
+        DaemonRole::Backup => SyncRole::Backup,
+    }
+}
+
+impl Target<'_> {
+    fn listing(&mut self, sorted: bool) -> Listing {
+        let snapshot = self.catalog.snapshot();
+        let mut listing = gather::services(&snapshot, self.loads, self.meters, self.table_size);
+        if sorted {
+            listing.sort();
+        }
+        listing
+    }
+}
+
+fn list(target: &mut Target<'_>, options: &ListOptions) -> Reply {
+    Reply::output(match options.show {
+        Show::Services(style) => listing::services(&target.listing(options.sorted), style),
+        Show::Service(identity, style) => match target.listing(options.sorted).find(&identity) {
+            Some(row) => listing::service(row, style),
+            None => return Reply::refusal(NO_SERVICE, NOT_LISTED),
+        },
+        Show::Connections { engine_data } => {
+            listing::connections(&(target.connections)(), engine_data)
+        }
+        Show::Timeouts => listing::timeouts(&target.catalog.timeouts),
+        Show::Daemons => listing::daemons(target.daemons),
+    })
+}
+
+fn save(target: &mut Target<'_>, numeric: bool) -> Reply {
+    let saved = listing::save(&target.listing(true));
+    Reply::output(if numeric { saved } else { target.names.in_saved(&saved) })
+}
+
+/// Commands line by line, with or without the word `ipvsadm` in front. A line that is no
+/// command ends it; what the director refuses is reported, and the next line follows.
+fn restore(target: &mut Target<'_>, stdin: &str) -> Reply {
+    let mut all = Reply::default();
+    for line in stdin.lines() {
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if words.first().is_some_and(|word| word == "ipvsadm") {
+            words.remove(0);
+        }
+        if words.is_empty() {
+            continue;
+        }
+        let command: Result<Command, Usage> = parse(&words, target.names);
+        let usage = command.is_err();
+        let reply = match command {
+            // A restore within a restore would read the same lines again.
+            Ok(Command::Restore) => Reply::default(),
+            Ok(command) => apply(target, &command, ""),
+            Err(usage) => usage.into(),
+        };
+        all.stdout.push_str(&reply.stdout);
+        all.stderr.push_str(&reply.stderr);
+        all.rc = reply.rc;
+        if usage {
+            break;
+        }
+    }
+    all
+}

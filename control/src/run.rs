@@ -1,0 +1,287 @@
+//! `director run`: from a configuration to turning cores, and back.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use dataplane::catalog::{Catalog, Refused};
+use dataplane::counters::CoreTotals;
+use dataplane::director::{Director, Surroundings};
+use dataplane::shared::{CoreSeat, HashKey, Shared};
+use dataplane::snapshot::Snapshot;
+use dataplane::tick::{TICKS_PER_SECOND, Tick};
+use dataplane::timer::TimerRule;
+use dataplane::verdict::DropReason;
+use dataplane::worker::Worker;
+use nic::{Nic, NicError, Turn, TurnFn};
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::api::{Socket, SocketError};
+use crate::cli;
+use crate::compile;
+use crate::config::{self, Model, Problems};
+use crate::control_thread::{ControlThread, Parts, Signals};
+
+/// Answers given as a host, per second and core.
+const ANSWERS_PER_SECOND: u32 = 10_000;
+
+/// Why the director could not start, or stopped.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// The ports could not be opened, or failed.
+    #[error("{0}")]
+    Nic(#[from] NicError),
+    /// The control socket could not be opened.
+    #[error("{0}")]
+    Socket(#[from] SocketError),
+    /// The configuration asks for what this version cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The services do not fit.
+    #[error("the configuration cannot be taken over: {0}")]
+    Refused(#[from] Refused),
+    /// A core of the configuration is not there.
+    #[error(
+        "core {core} does not exist: this machine has cores {have}; change ports.cores or main_core"
+    )]
+    NoSuchCore {
+        /// The core.
+        core: usize,
+        /// The cores that there are.
+        have: String,
+    },
+    /// Signals or randomness could not be had.
+    #[error("the system refused {what}: {error}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What it said.
+        error: String,
+    },
+}
+
+impl RunError {
+    /// 1: the configuration was refused; 2: the director could not start.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Unsupported(_) => ExitCode::from(1),
+            _ => ExitCode::from(2),
+        }
+    }
+}
+
+/// Runs the director until a signal says stop; then prints the totals.
+pub fn run(args: &cli::Run) -> Result<(), RunError> {
+    let model = config::load(&args.config)?;
+    crate::log::start(&model.log, args.verbose);
+    check_cores(&model)?;
+    let unsupported = compile::unsupported(&model);
+    if !unsupported.is_empty() {
+        return Err(RunError::Unsupported(unsupported.join("\n")));
+    }
+    let signals = signals()?;
+    let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
+    let mut nic = nic::open(&compile::nic_config(&model))?;
+    pin(usize::from(model.main_core.0));
+    for port in nic.ports() {
+        info!(
+            "port {} is {} ({}), MAC {}, {} queue(s)",
+            port.name, port.device, port.driver, port.mac, port.rx_queues
+        );
+        if !port.link_up {
+            warn!("port {} has no link; packets flow as soon as it is up", port.name);
+        }
+    }
+    let (shared, seats) = shared(&model, &nic)?;
+    let (catalog, snapshot) = catalog(&model, &shared)?;
+    let started = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
+    info!("generation {} runs on {} core(s)", snapshot.generation, turns.len());
+    let control = ControlThread::new(Parts {
+        shared: Arc::clone(&shared),
+        catalog,
+        snapshot,
+        model,
+        config: args.config.clone(),
+        socket,
+        nic: nic.handle(),
+        ports: nic.ports().to_vec(),
+        signals,
+        started,
+    });
+    let finished = Arc::clone(&stop);
+    let control = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            // Whatever ends the control thread ends the cores: a director that nobody can
+            // reach is restarted rather than left alone.
+            let _stop = StopOnDrop(finished);
+            control.run();
+        })
+        .map_err(|error| RunError::System { what: "a thread", error: error.to_string() })?;
+    let totals = nic.run(turns)?;
+    stop.store(true, Ordering::Relaxed);
+    if control.join().is_err() {
+        error!("the control thread failed; see the message above");
+    }
+    print_totals(&shared.totals(), &totals);
+    Ok(())
+}
+
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn check_cores(model: &Model) -> Result<(), RunError> {
+    // Only what the affinity mask allows can be pinned to.
+    let ids = core_affinity::get_core_ids().unwrap_or_default();
+    let wanted = model.ports.iter().flat_map(|port| &port.cores).chain([&model.main_core]);
+    for core in wanted {
+        let core = usize::from(core.0);
+        if !ids.iter().any(|id| id.id == core) {
+            let have: Vec<String> = ids.iter().map(|id| id.id.to_string()).collect();
+            return Err(RunError::NoSuchCore { core, have: have.join(", ") });
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the control thread and its children off the polling cores.
+fn pin(core: usize) {
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        warn!("the control thread could not be pinned to core {core}");
+    }
+}
+
+fn signals() -> Result<Signals, RunError> {
+    let signals = Signals::default();
+    let failed = |error: std::io::Error| RunError::System {
+        what: "a signal handler",
+        error: error.to_string(),
+    };
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&signals.stop)).map_err(failed)?;
+    }
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&signals.reload))
+        .map_err(failed)?;
+    Ok(signals)
+}
+
+fn shared(model: &Model, nic: &Nic) -> Result<(Arc<Shared>, Vec<CoreSeat>), RunError> {
+    let mut secret = [0u8; 16];
+    getrandom::fill(&mut secret)
+        .map_err(|error| RunError::System { what: "random numbers", error: error.to_string() })?;
+    let number = u128::from_ne_bytes(secret);
+    let key = HashKey([number as u64, (number >> 64) as u64]);
+    Ok(Shared::new(nic.cores().len(), compile::table_sizes(model), TimerRule::Exact, key))
+}
+
+fn catalog(model: &Model, shared: &Arc<Shared>) -> Result<(Catalog, Arc<Snapshot>), RunError> {
+    let plan = compile::plan(model);
+    let mut catalog = Catalog::new(Arc::clone(shared), plan.site);
+    catalog.timeouts = plan.timeouts;
+    catalog.compat = plan.compat;
+    let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;
+    Ok((catalog, snapshot))
+}
+
+fn workers(
+    nic: &mut Nic,
+    seats: Vec<CoreSeat>,
+    model: &Model,
+    (shared, snapshot): (&Arc<Shared>, &Arc<Snapshot>),
+    started: Instant,
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<(usize, TurnFn)>, RunError> {
+    let macs: Vec<_> = nic.ports().iter().map(|port| port.mac).collect();
+    let held = usize::from(model.neighbours.held_frames) * 16;
+    let mut turns: Vec<(usize, TurnFn)> = Vec::new();
+    for (core, seat) in nic.cores().into_iter().zip(seats) {
+        let queues = nic.take_queues(core)?;
+        let surroundings =
+            Surroundings { macs: macs.clone(), answers_per_second: ANSWERS_PER_SECOND };
+        let index = seat.templates.core() as usize;
+        let director = Director::new(Arc::clone(shared), Arc::clone(snapshot), seat, surroundings);
+        let mut worker = Worker::new(index, director, queues, held);
+        let stop = Arc::clone(stop);
+        turns.push((
+            core,
+            Box::new(move || {
+                worker.turn(tick(started));
+                if stop.load(Ordering::Relaxed) {
+                    worker.stop();
+                    return Turn::Stop;
+                }
+                Turn::Continue
+            }),
+        ));
+    }
+    Ok(turns)
+}
+
+/// The moment in ticks; read once a turn.
+fn tick(started: Instant) -> Tick {
+    let ms_per_tick = u128::from(1000 / TICKS_PER_SECOND);
+    Tick((started.elapsed().as_millis() / ms_per_tick) as u32)
+}
+
+/// The totals, on standard output. Whoever does not read them any more misses nothing else.
+fn print_totals(totals: &CoreTotals, nic: &nic::Totals) {
+    let mut text = format!(
+        "received {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}\n",
+        totals.received,
+        totals.forwarded,
+        totals.punted,
+        totals.dropped_total(),
+        totals.unsent,
+        totals.held
+    );
+    for reason in DropReason::ALL {
+        let frames = totals.dropped_for(*reason);
+        if frames > 0 {
+            let _ = writeln!(text, "dropped {frames} {}: {}", reason.label(), reason.sentence());
+        }
+    }
+    for port in &nic.stats.ports {
+        let _ = writeln!(
+            text,
+            "port {}: received {}, sent {}, missed {}",
+            port.name, port.ipackets, port.opackets, port.imissed
+        );
+    }
+    print(&text);
+}
+
+/// Prints what may be printed to a pipe that nobody reads any more.
+fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// `director check`.
+pub fn check(file: &Path) -> Result<(), RunError> {
+    let model = config::load(file)?;
+    for sentence in compile::unsupported(&model) {
+        eprintln!("{}: warning: {sentence}; director run will refuse the file", file.display());
+    }
+    let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
+    print(&format!(
+        "{}: no problem; {} port(s), {} service(s), {reals} real server(s)\n",
+        file.display(),
+        model.ports.len(),
+        model.services.len()
+    ));
+    Ok(())
+}

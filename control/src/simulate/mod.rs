@@ -1,0 +1,144 @@
+//! `director simulate`: recorded scenarios of a kernel's IPVS, played on the real packet path
+//! in virtual time and compared step by step.
+//!
+//! A scenario is a file of the format `ipvs-oracle-vector/1`: commands, packets and listings
+//! with the moments at which they happened. The director stands between two ports in memory;
+//! its timers end when the kernel's timer wheel would end them, so that every step is
+//! comparable.
+
+mod frame;
+mod marks;
+mod observe;
+mod play;
+mod proc;
+mod programs;
+mod settings;
+mod shell;
+mod text;
+mod vector;
+mod world;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use play::Difference;
+
+/// What is compared, and how much is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether the texts of listings and commands count.
+    pub text: bool,
+    /// Whether every step that differs is told, not only the first ones.
+    pub verbose: bool,
+}
+
+/// What became of one scenario.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// Steps that were compared.
+    pub steps: usize,
+    /// Where the director did something else; empty if nowhere.
+    pub differences: Vec<Difference>,
+}
+
+impl Outcome {
+    /// Whether the director did as the kernel in every step.
+    pub fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+/// What became of all scenarios.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// One for every file, in the order of their names.
+    pub outcomes: Vec<Outcome>,
+    /// Whether every difference is printed.
+    pub verbose: bool,
+}
+
+/// Differences of one scenario that are printed unless all are asked for.
+const TOLD: usize = 3;
+
+impl Report {
+    /// How many scenarios passed.
+    pub fn passed(&self) -> usize {
+        self.outcomes.iter().filter(|outcome| outcome.passed()).count()
+    }
+
+    /// How many did not.
+    pub fn failed(&self) -> usize {
+        self.outcomes.len() - self.passed()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for outcome in &self.outcomes {
+            if outcome.passed() {
+                writeln!(f, "ok    {} ({} steps)", outcome.name, outcome.steps)?;
+                continue;
+            }
+            let count = outcome.differences.len();
+            let told = if self.verbose { count } else { TOLD };
+            writeln!(f, "FAIL  {}: {count} of {} steps differ", outcome.name, outcome.steps)?;
+            for difference in outcome.differences.iter().take(told) {
+                write!(f, "{difference}")?;
+            }
+            if count > told {
+                writeln!(f, "      and {} more", count - told)?;
+            }
+        }
+        writeln!(f, "{} passed, {} failed", self.passed(), self.failed())
+    }
+}
+
+/// Plays the scenarios in these files, and in these folders' files that end in `.json`.
+pub fn run(paths: &[PathBuf], options: Options) -> Report {
+    let mut report = Report { verbose: options.verbose, ..Report::default() };
+    for path in paths {
+        match files(path) {
+            Ok(files) => {
+                report.outcomes.extend(files.into_iter().map(|file| run_file(file, options)));
+            }
+            Err(error) => report.outcomes.push(unreadable(path.clone(), &error)),
+        }
+    }
+    report
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let cannot = |error: std::io::Error| format!("cannot read the folder: {error}");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(cannot)? {
+        let file = entry.map_err(cannot)?.path();
+        if file.extension().is_some_and(|extension| extension == "json") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() { Err("there is no .json file in the folder".into()) } else { Ok(files) }
+}
+
+fn run_file(file: PathBuf, options: Options) -> Outcome {
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot be read: {error}"));
+    match text.and_then(|text| vector::Vector::read(&text)) {
+        Ok(vector) => {
+            let differences = play::play(&vector, options.text);
+            Outcome { name: vector.name, file, steps: vector.steps.len(), differences }
+        }
+        Err(error) => unreadable(file, &error),
+    }
+}
+
+fn unreadable(file: PathBuf, error: &str) -> Outcome {
+    let name = file.display().to_string();
+    Outcome { name, file, steps: 0, differences: vec![Difference::of_file(error)] }
+}

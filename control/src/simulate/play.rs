@@ -1,0 +1,277 @@
+//! One scenario from its setup to its last step.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::observe::without_random;
+use super::vector::{Output, PacketSpec, Setup, Step, Vector, What};
+use super::world::World;
+use super::{frame, shell, text};
+use crate::ipvsadm::Reply;
+
+/// A step in which the director did something else than the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which step: `setup`, or its number, moment and kind.
+    pub step: String,
+    /// Which part of it: a packet's verdict, its frames, a command's code or a text.
+    pub part: String,
+    /// What the kernel did.
+    pub expected: String,
+    /// What the director did.
+    pub got: String,
+    /// Why, where the director can tell.
+    pub why: Option<String>,
+}
+
+impl Difference {
+    /// A file that holds no scenario.
+    pub(super) fn of_file(error: &str) -> Self {
+        Self {
+            step: "file".into(),
+            part: "read".into(),
+            expected: "a recorded scenario".into(),
+            got: error.to_owned(),
+            why: None,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "      {}: {}", self.step, self.part)?;
+        writeln!(f, "        expected {}", self.expected)?;
+        writeln!(f, "        got      {}", self.got)?;
+        match &self.why {
+            Some(why) => writeln!(f, "        why      {}", why.trim_end().replace('\n', "; ")),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Play<'a> {
+    vector: &'a Vector,
+    world: World,
+    text: bool,
+    packets: u32,
+    differences: Vec<Difference>,
+}
+
+/// Plays a scenario and tells all differences. One difference often leads to others, so that
+/// the first one counts most.
+pub(super) fn play(vector: &Vector, text: bool) -> Vec<Difference> {
+    let world = match World::new(&vector.topology) {
+        Ok(world) => world,
+        Err(error) => return vec![Difference::of_file(&error)],
+    };
+    let mut play = Play { vector, world, text, packets: 0, differences: Vec::new() };
+    for command in &vector.topology.extra {
+        let setup = Setup {
+            cmd: command.clone(),
+            rc: 0,
+            stdin: None,
+            stdout: String::new(),
+            stderr: String::new(),
+        };
+        play.setup(&setup);
+    }
+    for setup in &vector.setup {
+        play.setup(setup);
+    }
+    for step in &vector.steps {
+        play.step(step);
+    }
+    play.differences
+}
+
+impl Play<'_> {
+    fn differ(&mut self, step: &str, part: &str, expected: String, got: String) {
+        self.differences.push(Difference {
+            step: step.to_owned(),
+            part: part.to_owned(),
+            expected,
+            got,
+            why: None,
+        });
+    }
+
+    fn setup(&mut self, setup: &Setup) {
+        let name = format!("setup: {}", first_line(&setup.cmd));
+        let ran = shell::run(&mut self.world, &setup.cmd, setup.stdin.as_deref());
+        let expected =
+            Reply { stdout: setup.stdout.clone(), stderr: setup.stderr.clone(), rc: setup.rc };
+        self.compare_reply(&name, &setup.cmd, &expected, ran);
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.world.advance(step.at);
+        self.compare_unsolicited(step);
+        match &step.what {
+            What::Pkt { from, pkt, verdict, obs } => self.packet(step, from, pkt, verdict, obs),
+            What::Cmd { cmd, stdin, rc, stdout, stderr } => {
+                let name = format!("step {} at {} s: {}", step.i, step.at, first_line(cmd));
+                let ran = shell::run(&mut self.world, cmd, stdin.as_deref());
+                let expected = Reply { stdout: stdout.clone(), stderr: stderr.clone(), rc: *rc };
+                self.compare_reply(&name, cmd, &expected, ran);
+                self.world.take_sent();
+            }
+            What::Snap { outputs } => {
+                for (key, output) in outputs {
+                    self.listing(step, key, output);
+                }
+            }
+        }
+    }
+
+    fn compare_reply(
+        &mut self,
+        name: &str,
+        command: &str,
+        expected: &Reply,
+        ran: Result<Reply, String>,
+    ) {
+        let got = match ran {
+            Ok(got) => got,
+            Err(error) => {
+                let expected = format!("exit code {}", expected.rc);
+                return self.differ(name, "command", expected, error);
+            }
+        };
+        if expected.rc != got.rc {
+            let said = |reply: &Reply| format!("exit code {} {:?}", reply.rc, reply.stderr);
+            self.differ(name, "exit code", said(expected), said(&got));
+        }
+        if !self.text {
+            return;
+        }
+        for (part, expected, got) in
+            [("stdout", &expected.stdout, &got.stdout), ("stderr", &expected.stderr, &got.stderr)]
+        {
+            let order = text::Services::of(command);
+            if let Some((expected, got)) = text::difference(expected, got, order) {
+                self.differ(name, part, format!("{expected:?}"), format!("{got:?}"));
+            }
+        }
+    }
+
+    fn listing(&mut self, step: &Step, key: &str, output: &Output) {
+        if !self.text || self.vector.varies(step.i, &format!("text:{key}")) {
+            return;
+        }
+        let name = format!("step {} at {} s: {}", step.i, step.at, output.cmd);
+        match shell::run(&mut self.world, &output.cmd, None) {
+            Ok(got) => {
+                let order = text::Services::of(&output.cmd);
+                let differing = text::difference(&output.stdout, &got.stdout, order);
+                if let Some((expected, got)) = differing {
+                    self.differ(&name, key, format!("{expected:?}"), format!("{got:?}"));
+                }
+            }
+            Err(error) => self.differ(&name, key, "a listing".into(), error),
+        }
+    }
+
+    fn compare_unsolicited(&mut self, step: &Step) {
+        let got = self.world.take_sent();
+        if !same_frames(&step.unsolicited_before, &got) {
+            let name = format!("before step {} at {} s", step.i, step.at);
+            let expected = described(&step.unsolicited_before);
+            self.differ(&name, "frames by themselves", expected, described(&got));
+        }
+    }
+
+    fn packet(&mut self, step: &Step, from: &str, spec: &PacketSpec, verdict: &str, obs: &[Value]) {
+        self.packets += 1;
+        let name = format!("step {} at {} s: {}", step.i, step.at, said(from, spec, step));
+        let built = self.world.way(from).and_then(|(port, source, destination)| {
+            Ok((frame::build(spec, self.packets, source, destination)?, port))
+        });
+        let (frame, port) = match built {
+            Ok(built) => built,
+            Err(error) => return self.differ(&name, "packet", "a packet".into(), error),
+        };
+        let why = self.world.explain(&frame, port).to_string();
+        self.world.inject(&frame, port);
+        let got = self.world.take_sent();
+        let varies = self.vector.varies(step.i, "verdict");
+        let got_verdict = verdict_of(&got);
+        let wrong = if varies {
+            // Random by design: any real server will do where the kernel took one.
+            verdict.starts_with("rs") != got_verdict.starts_with("rs")
+        } else {
+            verdict != got_verdict
+        };
+        if wrong {
+            self.differ(&name, "verdict", verdict.to_owned(), got_verdict);
+        } else if !varies && !self.vector.varies(step.i, "obs") && !same_frames(obs, &got) {
+            self.differ(&name, "frames", described(obs), described(&got));
+        } else {
+            return;
+        }
+        if let Some(last) = self.differences.last_mut() {
+            last.why = Some(why);
+        }
+    }
+}
+
+fn first_line(command: &str) -> &str {
+    command.lines().next().unwrap_or_default()
+}
+
+/// A packet in a few words.
+fn said(from: &str, spec: &PacketSpec, step: &Step) -> String {
+    let proto = spec.proto.as_str().map_or_else(|| spec.proto.to_string(), str::to_owned);
+    let flags = spec.flags.as_deref().map(|flags| format!(" {flags}")).unwrap_or_default();
+    let note = step.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
+    format!(
+        "{proto}{flags} {}:{} > {}:{} from {from}{note}",
+        spec.src, spec.sport, spec.dst, spec.dport
+    )
+}
+
+/// Where frames went: `rsN`, `client`, or `none`; several are joined.
+fn verdict_of(seen: &[Value]) -> String {
+    let mut stations: Vec<&str> = Vec::new();
+    for to in seen.iter().filter_map(|frame| frame.get("to")?.as_str()) {
+        if !stations.contains(&to) {
+            stations.push(to);
+        }
+    }
+    if stations.is_empty() { "none".into() } else { stations.join("+") }
+}
+
+/// Whether the same frames came out, in any order between the two ports. What is not IP does
+/// not count.
+fn same_frames(expected: &[Value], got: &[Value]) -> bool {
+    let comparable = |frames: &[Value]| {
+        let mut frames: Vec<String> = frames
+            .iter()
+            .filter(|frame| frame.get("arp").is_none())
+            .map(|frame| sorted(&without_random(frame.clone())))
+            .collect();
+        frames.sort();
+        frames
+    };
+    comparable(expected) == comparable(got)
+}
+
+/// The value with its keys in one order.
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut fields: Vec<String> =
+                map.iter().map(|(key, value)| format!("{key}:{}", sorted(value))).collect();
+            fields.sort();
+            format!("{{{}}}", fields.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn described(frames: &[Value]) -> String {
+    if frames.is_empty() {
+        return "nothing".into();
+    }
+    frames.iter().map(Value::to_string).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,497 @@
+//! How the running director is: `director status`.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dataplane::counters::CoreTotals;
+use dataplane::explain::{Because, Explanation, Fate};
+use dataplane::shared::Shared;
+use dataplane::snapshot::{Identity, Snapshot};
+use dataplane::verdict::DropReason;
+use nic::{NicStats, PortInfo};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::neighbour::Neighbours;
+use crate::publish;
+
+/// How the last attempt to change the configuration ended.
+#[derive(Clone, Debug)]
+pub struct LastApply {
+    /// What was to be applied.
+    pub name: String,
+    /// When.
+    pub at: SystemTime,
+    /// Why it was refused, if it was.
+    pub problems: Option<String>,
+}
+
+impl LastApply {
+    /// The configuration that the director started with.
+    pub fn started(config: &Path) -> Self {
+        Self { name: config.display().to_string(), at: SystemTime::now(), problems: None }
+    }
+}
+
+/// Everything that `director status` says. The field names are the JSON's.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    version: &'static str,
+    dpdk: String,
+    pid: u32,
+    uptime_s: u64,
+    /// The newest generation, and the one that every core runs at least.
+    generation: u64,
+    adopted_generation: u64,
+    services: usize,
+    real_servers: usize,
+    last_apply: Applied,
+    cores: Vec<Core>,
+    ports: Vec<Port>,
+    tables: Vec<Table>,
+    neighbours: Vec<Neighbour>,
+    frames: Frames,
+    drops: Vec<Dropped>,
+    memory: Memory,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Applied {
+    name: String,
+    at_unix_s: u64,
+    result: &'static str,
+    problems: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Core {
+    core: usize,
+    cpu: Option<usize>,
+    generation: u64,
+    received: u64,
+    forwarded: u64,
+    dropped: u64,
+    connections: u64,
+    busy_percent: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Port {
+    name: String,
+    device: String,
+    driver: String,
+    mac: String,
+    link_up: bool,
+    mtu: u16,
+    queues: u16,
+    rss: bool,
+    received: u64,
+    sent: u64,
+    missed: u64,
+    errors: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Table {
+    name: &'static str,
+    entries: u64,
+    capacity: u64,
+    bytes: u64,
+    full_events: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Neighbour {
+    address: String,
+    port: String,
+    mac: Option<String>,
+    state: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Frames {
+    received: u64,
+    forwarded: u64,
+    answered: u64,
+    to_kernel: u64,
+    punted: u64,
+    dropped: u64,
+    unsent: u64,
+    held: u64,
+    originated: u64,
+    connections_scheduled: u64,
+    connections_by_template: u64,
+    placed_by_hash: u64,
+    vip_claims: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Dropped {
+    reason: &'static str,
+    frames: u64,
+    sentence: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Memory {
+    resident_bytes: u64,
+    tables_bytes: u64,
+    mbufs_in_use: u64,
+    mbufs_free: u64,
+}
+
+impl Report {
+    /// Reads everything once.
+    pub fn gather(
+        shared: &Shared,
+        snapshot: &Snapshot,
+        ports: &[PortInfo],
+        nic: &NicStats,
+        neighbours: &Neighbours,
+        last_apply: &LastApply,
+        uptime: Duration,
+    ) -> Self {
+        let totals = shared.totals();
+        let tables = tables(shared, &totals);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            dpdk: nic::dpdk_version(),
+            pid: std::process::id(),
+            uptime_s: uptime.as_secs(),
+            generation: snapshot.generation.0,
+            adopted_generation: publish::adopted(shared).0,
+            services: snapshot.services.iter().flatten().count(),
+            real_servers: snapshot.reals.iter().flatten().filter(|real| real.available).count(),
+            last_apply: Applied {
+                name: last_apply.name.clone(),
+                at_unix_s: last_apply
+                    .at
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs()),
+                result: if last_apply.problems.is_some() { "refused" } else { "taken over" },
+                problems: last_apply.problems.clone(),
+            },
+            cores: cores(shared, ports),
+            ports: ports.iter().map(|port| port_line(port, nic)).collect(),
+            memory: Memory {
+                resident_bytes: resident_bytes(),
+                tables_bytes: tables.iter().map(|table| table.bytes).sum(),
+                mbufs_in_use: nic.mbufs_in_use,
+                mbufs_free: nic.mbufs_free,
+            },
+            tables,
+            neighbours: neighbours
+                .iter()
+                .map(|listed| Neighbour {
+                    address: listed.address.to_string(),
+                    port: snapshot
+                        .port(listed.port)
+                        .map(|p| p.name.to_string())
+                        .unwrap_or_default(),
+                    mac: listed.mac.map(|mac| mac.to_string()),
+                    state: listed.condition.to_string(),
+                })
+                .collect(),
+            drops: DropReason::ALL
+                .iter()
+                .map(|reason| Dropped {
+                    reason: reason.label(),
+                    frames: totals.dropped_for(*reason),
+                    sentence: reason.sentence(),
+                })
+                .filter(|dropped| dropped.frames > 0)
+                .collect(),
+            frames: frames(&totals),
+        }
+    }
+}
+
+fn frames(totals: &CoreTotals) -> Frames {
+    Frames {
+        received: totals.received,
+        forwarded: totals.forwarded,
+        answered: totals.answered,
+        to_kernel: totals.to_kernel,
+        punted: totals.punted,
+        dropped: totals.dropped_total(),
+        unsent: totals.unsent,
+        held: totals.held,
+        originated: totals.originated,
+        connections_scheduled: totals.scheduled,
+        connections_by_template: totals.followed,
+        placed_by_hash: totals.untracked,
+        vip_claims: totals.vip_claims,
+    }
+}
+
+fn cores(shared: &Shared, ports: &[PortInfo]) -> Vec<Core> {
+    let mut cpus: Vec<usize> = ports.iter().flat_map(|port| port.cores.clone()).collect();
+    cpus.sort_unstable();
+    cpus.dedup();
+    shared
+        .counters
+        .iter()
+        .enumerate()
+        .map(|(index, counters)| {
+            let totals = counters.read();
+            Core {
+                core: index,
+                cpu: cpus.get(index).copied(),
+                generation: totals.generation,
+                received: totals.received,
+                forwarded: totals.forwarded,
+                dropped: totals.dropped_total(),
+                connections: totals.connections,
+                busy_percent: 100.0 * totals.busy_turns as f64 / totals.turns.max(1) as f64,
+            }
+        })
+        .collect()
+}
+
+fn port_line(port: &PortInfo, nic: &NicStats) -> Port {
+    let stats = nic.ports.iter().find(|stats| stats.name == port.name);
+    Port {
+        name: port.name.clone(),
+        device: port.device.clone(),
+        driver: port.driver.clone(),
+        mac: port.mac.to_string(),
+        link_up: stats.map_or(port.link_up, |stats| stats.link_up),
+        mtu: port.mtu,
+        queues: port.rx_queues,
+        rss: port.rss.is_some(),
+        received: stats.map_or(0, |stats| stats.ipackets),
+        sent: stats.map_or(0, |stats| stats.opackets),
+        missed: stats.map_or(0, |stats| stats.imissed + stats.rx_nombuf),
+        errors: stats.map_or(0, |stats| stats.ierrors + stats.oerrors),
+    }
+}
+
+fn tables(shared: &Shared, totals: &CoreTotals) -> Vec<Table> {
+    let templates = shared.templates.stats();
+    let clients = shared.clients.stats();
+    let full = totals.dropped_for(DropReason::TableFull);
+    let sizes = &shared.sizes;
+    vec![
+        Table {
+            name: "connections",
+            entries: totals.connections,
+            capacity: (sizes.connections_v4 + sizes.connections_v6) as u64,
+            bytes: totals.connection_bytes,
+            full_events: full,
+        },
+        Table {
+            name: "templates",
+            entries: templates.entries,
+            capacity: (sizes.templates_v4 + sizes.templates_v6) as u64,
+            bytes: templates.bytes as u64,
+            full_events: templates.full,
+        },
+        Table {
+            name: "clients",
+            entries: clients.entries,
+            capacity: (sizes.clients_v4 + sizes.clients_v6) as u64,
+            bytes: clients.bytes as u64,
+            full_events: clients.full,
+        },
+    ]
+}
+
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    pages * 4096
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "director {} on {}, pid {}, up {} s",
+            self.version, self.dpdk, self.pid, self.uptime_s
+        )?;
+        writeln!(
+            f,
+            "generation {} on every core (newest {}), {} services, {} real servers",
+            self.adopted_generation, self.generation, self.services, self.real_servers
+        )?;
+        writeln!(f, "last apply: {} {}", self.last_apply.name, self.last_apply.result)?;
+        for line in self.last_apply.problems.iter().flat_map(|problems| problems.lines()) {
+            writeln!(f, "    {line}")?;
+        }
+        self.write_cores(f)?;
+        self.write_ports(f)?;
+        self.write_tables(f)?;
+        self.write_neighbours(f)?;
+        self.write_frames(f)
+    }
+}
+
+impl Report {
+    fn write_cores(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\ncore  cpu  generation      received     forwarded       dropped  connections   busy"
+        )?;
+        for core in &self.cores {
+            let cpu = core.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string());
+            writeln!(
+                f,
+                "{:>4} {:>4} {:>11} {:>13} {:>13} {:>13} {:>12} {:>5.1}%",
+                core.core,
+                cpu,
+                core.generation,
+                core.received,
+                core.forwarded,
+                core.dropped,
+                core.connections,
+                core.busy_percent
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_ports(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\nport        link  driver          mac                queues  rss      received          sent    missed  errors"
+        )?;
+        for port in &self.ports {
+            writeln!(
+                f,
+                "{:<11} {:<5} {:<15} {:<18} {:>6}  {:<3} {:>13} {:>13} {:>9} {:>7}",
+                port.name,
+                if port.link_up { "up" } else { "DOWN" },
+                port.driver,
+                port.mac,
+                port.queues,
+                if port.rss { "on" } else { "off" },
+                port.received,
+                port.sent,
+                port.missed,
+                port.errors
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\ntable           entries      capacity   fill       MiB  full events")?;
+        for table in &self.tables {
+            writeln!(
+                f,
+                "{:<12} {:>10} {:>13} {:>5.1}% {:>9.1} {:>12}",
+                table.name,
+                table.entries,
+                table.capacity,
+                100.0 * table.entries as f64 / table.capacity.max(1) as f64,
+                mib(table.bytes),
+                table.full_events
+            )?;
+        }
+        writeln!(
+            f,
+            "memory: {:.0} MiB resident, {:.0} MiB tables, {} mbufs in use, {} free",
+            mib(self.memory.resident_bytes),
+            mib(self.memory.tables_bytes),
+            self.memory.mbufs_in_use,
+            self.memory.mbufs_free
+        )
+    }
+
+    fn write_neighbours(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.neighbours.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\nneighbour                                port        mac                state"
+        )?;
+        for neighbour in &self.neighbours {
+            let mac = neighbour.mac.as_deref().unwrap_or("-");
+            writeln!(
+                f,
+                "{:<40} {:<11} {:<18} {}",
+                neighbour.address, neighbour.port, mac, neighbour.state
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_frames(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let frames = &self.frames;
+        writeln!(
+            f,
+            "\nreceived {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}",
+            frames.received,
+            frames.forwarded,
+            frames.punted,
+            frames.dropped,
+            frames.unsent,
+            frames.held
+        )?;
+        writeln!(
+            f,
+            "of the forwarded: {} answers of our own, {} to the kernel; {} frames originated",
+            frames.answered, frames.to_kernel, frames.originated
+        )?;
+        writeln!(
+            f,
+            "connections scheduled {}, {} of them by a binding; {} clients placed by hash",
+            frames.connections_scheduled, frames.connections_by_template, frames.placed_by_hash
+        )?;
+        if frames.vip_claims > 0 {
+            writeln!(
+                f,
+                "WARNING: {} ARP messages claimed a VIP: a real server does not hide it \
+                 (arp_ignore=1, arp_announce=2)",
+                frames.vip_claims
+            )?;
+        }
+        for dropped in &self.drops {
+            writeln!(
+                f,
+                "dropped {:>10}  {:<20} {}",
+                dropped.frames, dropped.reason, dropped.sentence
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// An explanation as JSON.
+pub fn explanation(story: &Explanation) -> Value {
+    let fate = match &story.fate {
+        Fate::Not(sentence) => json!({ "real_server": null, "verdict": sentence }),
+        Fate::Real { address, forwarding, mac, port, because, .. } => json!({
+            "real_server": address.to_string(),
+            "forwarding": forwarding,
+            "mac": mac.map(|mac| mac.to_string()),
+            "port": port.as_deref(),
+            "because": match because {
+                Because::Connection { state, expires_s } => {
+                    json!({ "connection": { "state": state, "expires_s": expires_s } })
+                }
+                Because::Template { expires_s, connections } => {
+                    json!({ "template": { "expires_s": expires_s, "connections": connections } })
+                }
+                Because::Scheduler(name) => json!({ "scheduler": name }),
+            },
+        }),
+    };
+    let mark = match story.service {
+        Some((_, Identity::Mark { mark, .. })) => Some(mark.0.get()),
+        _ => None,
+    };
+    json!({
+        "generation": story.generation,
+        "core": story.core,
+        "service": story.service.as_ref().map(|(name, _)| name.to_string()),
+        "mark": mark,
+        "fate": fate,
+    })
+}

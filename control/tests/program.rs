@@ -1,0 +1,290 @@
+//! The command line and the start: what the program prints and how it ends, also when
+//! nothing is as it should be.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use support::eventually;
+use support::farm;
+use support::frame::{ethernet, udp};
+use support::node::Node;
+use support::program::{Ended, Home, Program, director, director_with_input, refusal};
+use support::socket::Wire;
+
+const NULL_PORT: &str = "ports:\n  - name: lan0\n    device: net_null0\n    cores: [1]\n    \
+                         addresses: [198.18.10.1/16]\n";
+
+/// A node with an interface `eth0` for a director, and the node with the wire's other end.
+fn wired() -> (Node, Node) {
+    let (node, peer) = (Node::new(), Node::new());
+    node.wire("eth0", &peer, "peer0");
+    node.mute("eth0");
+    peer.mute("peer0");
+    (node, peer)
+}
+
+fn assert_sentence(ended: &Ended, code: i32, parts: &[&str]) {
+    assert_eq!(ended.code(), Some(code), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "nothing belongs on standard output");
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    for line in ended.stderr.lines() {
+        let dump = ["EAL", "PMD", "ETHDEV", "TELEMETRY"].iter().any(|who| line.starts_with(who));
+        assert!(!dump, "DPDK speaks: {line}");
+    }
+    for part in parts {
+        assert!(ended.stderr.contains(part), "'{part}' is not in: {}", ended.stderr);
+    }
+}
+
+/// Starts a director that must end with one line on standard error.
+fn assert_refused(node: &Node, home: &Home, yaml: &str, code: i32, parts: &[&str]) {
+    let ended = refusal(node, home, yaml);
+    assert_sentence(&ended, code, parts);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert!(!home.socket().exists(), "the socket of a director that did not start");
+}
+
+#[test]
+fn every_subcommand_has_help_that_names_its_options() {
+    for (command, words) in [
+        ("", &["run", "check", "apply", "show", "status", "explain"][..]),
+        ("run", &["--config", "--socket", "--verbose"]),
+        ("check", &["FILE", "--config"]),
+        ("apply", &["FILE", "--socket", "standard input"]),
+        ("show", &["--connections", "--stats", "--rate", "--thresholds", "--persistent"]),
+        ("show", &["--exact", "--json", "ipvsadm -lnc"]),
+        ("status", &["--socket", "--json"]),
+        ("explain", &["FLOW", "--flags", "--port", "--json", "198.18.255.1:443"]),
+    ] {
+        let arguments: Vec<&str> =
+            [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let ended = director(&arguments);
+        assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""), "{command}");
+        for word in words {
+            assert!(ended.stdout.contains(word), "{command}: '{word}' in {}", ended.stdout);
+        }
+    }
+    assert!(director(&["--version"]).stdout.starts_with("director "));
+}
+
+#[test]
+fn words_that_are_not_known_end_with_2_and_a_usage() {
+    for arguments in [
+        &[][..],
+        &["reload"],
+        &["show", "--conections"],
+        &["show", "--connections", "--stats"],
+        &["apply"],
+        &["explain"],
+        &["check", "a.yaml", "-c", "b.yaml"],
+    ] {
+        let ended = director(arguments);
+        assert_sentence(&ended, 2, &["Usage: director"]);
+    }
+}
+
+#[test]
+fn without_a_director_every_question_ends_with_2_and_a_sentence() {
+    for arguments in [
+        &["status", "--socket", "/nonexistent/control.sock"][..],
+        &["show", "--socket", "/nonexistent/control.sock"],
+        &["explain", "--socket", "/nonexistent/control.sock", "tcp 1.2.3.4:5 -> 6.7.8.9:80"],
+        &["apply", "--socket", "/nonexistent/control.sock", "-"],
+    ] {
+        let ended = director_with_input(arguments, "ports: []\n");
+        assert_sentence(&ended, 2, &["/nonexistent/control.sock", "is it running?"]);
+        assert_eq!(ended.stderr.lines().count(), 1);
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_or_are_wrong_end_with_1() {
+    let home = Home::new();
+    let file = home.file();
+    let name = file.to_str().unwrap();
+    let missing = director(&["check", "/nonexistent/director.yaml"]);
+    assert_sentence(&missing, 1, &["/nonexistent/director.yaml", "cannot be read"]);
+    let missing = director(&["apply", "--socket", "/nonexistent/s", "/nonexistent/d.yaml"]);
+    assert_sentence(&missing, 1, &["/nonexistent/d.yaml"]);
+
+    std::fs::write(&file, format!("{NULL_PORT}servces: []\nttl: 7\n")).unwrap();
+    for arguments in [&["check", name][..], &["check", "-c", name], &["run", "-c", name]] {
+        let ended = director(arguments);
+        assert_sentence(&ended, 1, &[&format!("{name}:6"), "`services`", &format!("{name}:7")]);
+    }
+    std::fs::write(&file, NULL_PORT).unwrap();
+    let fine = director(&["check", name]);
+    assert_eq!((fine.code(), fine.stderr.as_str()), (Some(0), ""));
+    assert!(fine.stdout.contains("no problem; 1 port(s), 0 service(s)"), "{}", fine.stdout);
+}
+
+#[test]
+fn what_the_system_lacks_is_said_in_one_sentence_before_anything_runs() {
+    let (node, _peer) = wired();
+    let home = Home::new();
+    let on = |cores: &str| home.yaml(&farm::port_on("net_null0", cores));
+    let huge = on("[1]").replace("no_huge: true", "no_huge: false");
+    assert_refused(&node, &home, &huge, 2, &["hugepages", "nr_hugepages", "no_huge"]);
+    let few = on("[1]").replace("mbufs: 8191", "mbufs: 2600");
+    assert_refused(&node, &home, &few, 2, &["2600 mbufs are too few", "set mbufs to at least"]);
+    let core = on("[1, 999]");
+    assert_refused(&node, &home, &core, 2, &["core 999 does not exist", "this machine has cores"]);
+    // What no machine could do is a problem of the configuration.
+    let fewer = on("[1]").replace("mbufs: 8191", "mbufs: 1024");
+    let ended = refusal(&node, &home, &fewer);
+    assert_sentence(&ended, 1, &["D0", "memory.mbufs", "write at least"]);
+}
+
+#[test]
+fn devices_that_are_not_there_are_said_in_one_sentence() {
+    let (node, _peer) = wired();
+    let home = Home::new();
+    for (device, parts) in [
+        ("net_af_packet0,iface=eth7", &["port lan0", "there is no network interface eth7"][..]),
+        ("net_af_packet0", &["port lan0", "iface=NAME"]),
+        ("0000:ff:1f.7", &["port lan0", "there is no device 0000:ff:1f.7"]),
+        ("net_nonsense0", &["port lan0", "cannot bring up net_nonsense0"]),
+        ("net_pcap0,rx_pcap=/nonexistent.pcap", &["port lan0", "/nonexistent.pcap"]),
+        ("net_af_xdp0,iface=eth7", &["port lan0", "eth7"]),
+    ] {
+        let yaml = home.yaml(&farm::port_on(device, "[1]"));
+        assert_refused(&node, &home, &yaml, 2, parts);
+    }
+    let queues = on_two_cores(&home, "net_pcap0,iface=eth0");
+    assert_refused(&node, &home, &queues, 2, &["port lan0", "queue"]);
+}
+
+#[test]
+fn a_socket_that_cannot_be_had_is_said_and_a_link_that_is_down_is_only_a_warning() {
+    let (node, peer) = wired();
+    peer.ip("link set peer0 down");
+    let program = Program::start(&node, &farm::one_port());
+    program.logs("WARN port lan0 has no link");
+    assert_eq!(program.status()["ports"][0]["link_up"], false);
+    peer.ip("link set peer0 up");
+    eventually("the link is up", || {
+        (program.status()["ports"][0]["link_up"] == true).then_some(())
+    });
+
+    let second = Home::new();
+    let yaml = |socket: &str| {
+        let body = farm::port_on("net_null0", "[1]");
+        format!("{body}\n{}control: {{ socket: {socket} }}\n", second.memory())
+    };
+    let taken = program.home.socket();
+    let parts = ["a director is running already", taken.to_str().unwrap(), "--socket"];
+    assert_refused(&node, &second, &yaml(taken.to_str().unwrap()), 2, &parts);
+    let parts = ["cannot listen on /proc/nothing/s", "folder"];
+    assert_refused(&node, &second, &yaml("/proc/nothing/s"), 2, &parts);
+    assert_eq!(program.ask(&["status"]).code(), Some(0), "the first one is as it was");
+
+    // The same memory, another socket: DPDK's own files are the first one's.
+    let prefix = program.home.memory();
+    let body = farm::port_on("net_null0", "[1]");
+    let yaml = format!("{body}\n{prefix}{}", second.control());
+    let folder = program.home.folder.display().to_string();
+    std::fs::write(second.file(), yaml).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_director"))
+        .args(["run", "-c", second.file().to_str().unwrap()])
+        .env("RUNTIME_DIRECTORY", folder)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{told}");
+    assert!(told.contains("file_prefix") && told.lines().count() == 1, "{told}");
+    program.stop();
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_error() {
+    let home = Home::new();
+    std::fs::write(home.file(), NULL_PORT).unwrap();
+    let file = home.file();
+    let node = Node::new();
+    let running = Program::start(&node, NULL_PORT);
+    let socket = running.home.socket();
+    let socket = socket.to_str().unwrap();
+    for arguments in [
+        &["--help"][..],
+        &["show", "--help"],
+        &["--version"],
+        &["check", file.to_str().unwrap()],
+        &["status", "--socket", socket],
+        &["show", "--json", "--socket", socket],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_director"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let mut complaints = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!((status.code(), complaints.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    // The totals have nobody to read them either.
+    running.stop_unread();
+}
+
+#[test]
+fn a_stop_under_traffic_ends_with_0_and_totals_that_add_up() {
+    let (node, peer) = wired();
+    let services = "services:\n  - { vip: 198.18.255.1, protocol: udp, vip_port: 53, scheduler: rr, \
+                    real_servers: [{ address: 198.18.10.11, mac: \"02:00:00:00:00:11\" }, \
+                    { address: 198.18.10.12 }] }\n";
+    let director_mac = node.mac("eth0");
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut program = Program::start(&node, &format!("{}{services}", farm::one_port()));
+        let wire = Wire::on(&peer, "peer0");
+        let over = AtomicBool::new(false);
+        let balance = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut port = 1024u16;
+                while !over.load(Ordering::Relaxed) {
+                    // Half of it waits for a real server that never answers.
+                    let packet = udp(("198.18.0.1", port), ("198.18.255.1", 53), b"flood");
+                    let header = ethernet(director_mac, [2, 0, 0, 0, 0, 1], 0x0800);
+                    wire.send(&[header, packet].concat());
+                    port = port.checked_add(1).unwrap_or(1024);
+                    if port.is_multiple_of(64) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            });
+            let _over = AtTheEnd(&over);
+            eventually("traffic", || {
+                (program.number(&["frames", "forwarded"]) > 2_000).then_some(())
+            });
+            program.signal(signal);
+            program.ended()
+        });
+        assert!(balance.received > 4_000 && balance.forwarded > 2_000, "{balance:?}");
+        assert!(balance.dropped > 0, "what waited is dropped and counted: {balance:?}");
+    }
+}
+
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A configuration with two cores on a device that has one queue.
+fn on_two_cores(home: &Home, device: &str) -> String {
+    home.yaml(&farm::port_on(device, "[0, 1]")).replace("mbufs: 8191", "mbufs: 16383")
+}

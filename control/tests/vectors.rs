@@ -1,0 +1,111 @@
+//! Recordings of a kernel's IPVS, played to Director: every decision and every text is equal.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use control::simulate::{Options, run};
+
+/// What is not built yet, by the scenario that shows it. A scenario that passes must leave this
+/// list.
+const KNOWN_TO_DIFFER: &[(&str, &str)] = &[
+    ("admin-errors", "masquerading"),
+    ("conn-reuse-nat", "masquerading"),
+    ("dr-ttl-mtu", "fragmentation to a smaller MTU"),
+    ("edit-dest-fwd", "masquerading"),
+    ("frag-persist", "fragments"),
+    ("frag-udp-dr", "fragments"),
+    ("fuzz-01", "mh"),
+    ("fuzz-02", "mh"),
+    ("fuzz-04", "mh"),
+    ("fuzz-05", "mh"),
+    ("fuzz-07", "mh"),
+    ("fuzz-08", "mh"),
+    ("ipv6-frag-icmp", "fragments"),
+    ("ipv6-nat-tunnel", "masquerading and tunnels"),
+    ("local-node", "masquerading"),
+    ("mixed-forwarding", "masquerading and tunnels"),
+    ("nat-udp-portmap", "masquerading"),
+    ("nat-unknown-reply", "masquerading"),
+    ("persist-nat-portmap", "masquerading"),
+    ("persist-pe-sip", "the sip engine"),
+    ("persist-pe-sip-ops", "the sip engine"),
+    ("persist-sh-mh", "mh"),
+    ("rs-trash", "masquerading"),
+    ("save-restore", "masquerading and tunnels"),
+    ("sched-all-quiesced", "mh, lblc, lblcr"),
+    ("sched-edit-on-the-fly", "mh"),
+    ("sched-lblc", "lblc"),
+    ("sched-lblc-overload", "lblc"),
+    ("sched-lblcr-overload", "lblcr"),
+    ("sched-mh-equal5", "mh"),
+    ("sched-mh-fallback-quiesce-delete", "mh"),
+    ("sched-mh-overload-thresholds", "mh"),
+    ("sched-mh-port-fallback-w31524", "mh"),
+    ("sched-mh-quiesce-delete", "mh"),
+    ("sched-mh-seq512", "mh"),
+    ("sched-twos", "twos"),
+    ("stats-nat", "masquerading"),
+    ("tcp-states-nat", "masquerading"),
+    ("tunnel-ipip", "tunnels"),
+];
+
+fn vectors() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../dataplane/tests/vectors")
+}
+
+#[test]
+fn every_recorded_scenario_is_decided_and_told_as_the_kernel_did() {
+    let report = run(&[vectors()], Options { text: true, verbose: false });
+    assert!(report.outcomes.len() > 100, "the recordings are missing");
+    let known: BTreeMap<&str, &str> = KNOWN_TO_DIFFER.iter().copied().collect();
+    let mut wrong = String::new();
+    for outcome in &report.outcomes {
+        match (outcome.passed(), known.get(outcome.name.as_str())) {
+            (true, None) | (false, Some(_)) => {}
+            (true, Some(why)) => {
+                wrong += &format!("{} passes now: take it off the list ({why})\n", outcome.name);
+            }
+            (false, None) => {
+                wrong += &format!("{} differs:\n", outcome.name);
+                for difference in outcome.differences.iter().take(3) {
+                    wrong += &difference.to_string();
+                }
+            }
+        }
+    }
+    for (name, _) in KNOWN_TO_DIFFER {
+        if !report.outcomes.iter().any(|outcome| outcome.name == *name) {
+            wrong += &format!("{name} is on the list, but there is no such scenario\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_file_that_is_no_scenario_is_a_failure_and_not_a_pass() {
+    let report = run(&[vectors().join("README.md")], Options { text: true, verbose: false });
+    assert_eq!((report.passed(), report.failed()), (0, 1));
+    assert!(report.to_string().ends_with("0 passed, 1 failed\n"), "{report}");
+    let report = run(&[PathBuf::from("/nowhere")], Options { text: true, verbose: false });
+    assert_eq!(report.failed(), 1);
+}
+
+#[test]
+fn without_texts_only_decisions_count() {
+    let file = vectors().join("admin-errors.json");
+    let text = std::fs::read_to_string(file).unwrap();
+    let text = text.replace("Service already exists", "Service is there already");
+    let folder = std::env::temp_dir().join(format!("director-simulate-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let changed = folder.join("changed.json");
+    std::fs::write(&changed, text).unwrap();
+    let differing = |text| {
+        let report = run(&[changed.clone()], Options { text, verbose: true });
+        let stderr = |d: &&control::simulate::Difference| d.part == "stderr";
+        report.outcomes[0].differences.iter().filter(stderr).count()
+    };
+    let (with, without) = (differing(true), differing(false));
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(with > 0);
+    assert_eq!(without, 0);
+}
