@@ -372,8 +372,7 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if snapshot.masqueraded.has_address(packet.src)
-            && snapshot.hosts.get(packet.dst).is_none()
+        if snapshot.masqueraded.has_address(packet.src) && snapshot.hosts.get(packet.dst).is_none()
         {
             return self.unknown_reply(snapshot, frame, packet, at);
         }

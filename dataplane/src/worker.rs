@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::counters::CoreCounters;
 use crate::director::Director;
+use crate::forward::fragment;
+use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::mailbox::{Answer, Query};
 use crate::port::{Burst, Frame, Port};
@@ -15,8 +17,6 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, Verdict};
-use crate::forward::fragment;
-use crate::fragments::FragmentLimits;
 use crate::wire::{Addr, ethernet};
 
 /// Table entries looked at in one turn at the most.

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use support::packet::{self, Builder, assert_checksums, describe};
 use support::scene::{
     GATEWAY_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scene, Sent, addr, ip, macs, real,
-    real6, real_mac, service, site,
+    real_mac, real6, service, site,
 };
 
 const VIP: &str = "192.0.2.10:80";
@@ -154,16 +154,16 @@ fn ipv6_is_masqueraded_as_well() {
 
 #[test]
 fn icmp_errors_are_translated_in_both_directions_however_little_they_quote() {
-    for (protocol, make) in [
-        (Protocol::Tcp, packet::tcp as fn(&str, &str) -> Builder),
-        (Protocol::Udp, packet::udp),
-    ] {
+    for (protocol, make) in
+        [(Protocol::Tcp, packet::tcp as fn(&str, &str) -> Builder), (Protocol::Udp, packet::udp)]
+    {
         for quoted in [28, 35, 36, 40, 48, 120] {
             let mut scene = scene_of(protocol);
             let open = make(CLIENT, VIP);
             one(scene.client(&if protocol == Protocol::Tcp { open.flags("S") } else { open }));
             let data = |src, dst| make(src, dst).payload(&[7; 90]).build();
-            let error = packet::icmp_error("10.77.0.1", "192.0.2.10", 3, 4, &data(VIP, CLIENT), quoted);
+            let error =
+                packet::icmp_error("10.77.0.1", "192.0.2.10", 3, 4, &data(VIP, CLIENT), quoted);
             let wanted =
                 packet::icmp_error("10.77.0.1", "172.16.0.11", 3, 4, &data(SERVER, CLIENT), quoted);
             assert_sent(scene.client(&error), &expected(wanted, INSIDE, real_mac(1)));

@@ -6,8 +6,8 @@ use dataplane::snapshot::{Identity, Tracking};
 use dataplane::wire::{Addr, Family, Protocol};
 
 use super::marks::MarkRule;
-use super::{proc, settings};
 use super::world::{TABLE_SIZE, World, network};
+use super::{proc, settings};
 use crate::ipvsadm::{self, Reply, Target};
 
 /// Runs one program. The error is a sentence on what is not simulated.

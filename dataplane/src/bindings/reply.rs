@@ -17,7 +17,12 @@ const NOTES_PER_TURN: usize = 512;
 
 impl Bindings {
     /// The connection that a packet answers, if any: counted, and moved by it.
-    pub(super) fn reply(&mut self, packet: &Packet, snapshot: &Snapshot, now: Tick) -> Option<Outcome> {
+    pub(super) fn reply(
+        &mut self,
+        packet: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
         if let Some(outcome) = self.masqueraded_reply(packet, snapshot, now) {
             return Some(outcome);
         }
@@ -98,7 +103,8 @@ impl Bindings {
     /// A packet from the real server: state and timer.
     fn replied(&mut self, flow: &Flow, slot: Slot, signal: Signal, snapshot: &Snapshot, now: Tick) {
         let Some(conn) = self.owned(flow, slot).copied() else { return };
-        let secure = snapshot.service(conn.service).map_or(snapshot.compat, |s| s.compat).secure_tcp;
+        let secure =
+            snapshot.service(conn.service).map_or(snapshot.compat, |s| s.compat).secure_tcp;
         let next = signal.next(conn.state, Direction::Out, secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.flags.remove(ConnFlags::NO_OUTPUT);
@@ -113,7 +119,14 @@ impl Bindings {
     }
 
     /// Lets all cores find the replies of a new masqueraded connection.
-    pub(super) fn announce(&self, flow: &Flow, slot: Slot, conn: &Conn, snapshot: &Snapshot, now: Tick) {
+    pub(super) fn announce(
+        &self,
+        flow: &Flow,
+        slot: Slot,
+        conn: &Conn,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
         if conn.forwarding == Forwarding::Masq
             && let Some(key) = reply_key(flow, conn, snapshot)
         {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::spec::{RealSpec, ServiceSpec};
 use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
-use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::forward::Forwarding;
+use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::{Exit, Exits, Route, Routes};
 use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
-    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service, Snapshot,
+    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service,
+    Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 

@@ -2,8 +2,8 @@
 
 use super::{Arrival, Path};
 use crate::answer::Answer;
-use crate::forward::masq::{self, End, Endpoint, Unwritable};
 use crate::compat::TtlPolicy;
+use crate::forward::masq::{self, End, Endpoint, Unwritable};
 use crate::forward::{Egress, Forwarding, Outer, Rewrite, admit, route, send};
 use crate::ids::NeighbourId;
 use crate::mailbox::Event;
@@ -302,7 +302,8 @@ impl Path {
             Ok(()) => {
                 let end = End::Destination;
                 let bytes = frame.bytes_mut();
-                if let Err(why) = masq::rewrite_error(bytes, to.packet, quoted, end, to.endpoint()) {
+                if let Err(why) = masq::rewrite_error(bytes, to.packet, quoted, end, to.endpoint())
+                {
                     return unwritable(why);
                 }
                 send(frame, to.packet.vlan, &next, &egress)

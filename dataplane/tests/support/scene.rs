@@ -191,10 +191,12 @@ impl Scene {
         worker.turn(self.now);
         let mut sent = Vec::new();
         for (port, queue) in worker.ports_mut().iter_mut().enumerate() {
-            sent.extend(queue.sent.drain(..).map(|frame| Sent {
-                port: port as u8,
-                bytes: frame.bytes().to_vec(),
-            }));
+            sent.extend(
+                queue
+                    .sent
+                    .drain(..)
+                    .map(|frame| Sent { port: port as u8, bytes: frame.bytes().to_vec() }),
+            );
         }
         let totals = self.shared.totals();
         assert!(totals.is_conserved(), "{totals:?}");
