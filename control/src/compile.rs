@@ -6,12 +6,12 @@ use dataplane::catalog::spec::{Farm, PortSpec, RealSpec, Selector, ServiceSpec, 
 use dataplane::classify::Rank;
 use dataplane::compat::{Compat, Kernel, TtlPolicy};
 use dataplane::conn::Timeouts;
-use dataplane::forward::Forwarding;
+use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::ids::{Mark, PortIndex};
 use dataplane::route::Route;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::TableSizes;
-use dataplane::snapshot::{Identity, Persistence, RealState, Tracking};
+use dataplane::snapshot::{Identity, Persistence, Policy, RealState, Tracking};
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Family, Protocol, Vlan};
 
@@ -43,16 +43,6 @@ pub fn unsupported(model: &Model) -> Vec<String> {
                 "services.{}: scheduler {name} is not built into this version",
                 service.name
             ));
-        }
-        for real in &service.real_servers {
-            if !matches!(real.forwarding, model::Forwarding::Route | model::Forwarding::Local) {
-                said.push(format!(
-                    "services.{}: {}: forwarding {} is not built into this version; use route",
-                    service.name,
-                    real.address,
-                    real.forwarding.name()
-                ));
-            }
         }
     }
     said
@@ -99,6 +89,7 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
         identity: identity(service),
         scheduler: Scheduler::by_name(service.scheduler.name()),
         flags: flags(service.scheduler.flags()),
+        seed: None,
         persistence: service.persistence.as_ref().map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             mask: mask(persistence.prefix, service.family()),
@@ -109,6 +100,7 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
         },
         one_packet: service.one_packet,
         compat,
+        policy: Policy::default(),
     };
     Farm { service: spec, reals: service.real_servers.iter().map(real).collect() }
 }
@@ -191,14 +183,34 @@ fn real(real: &model::RealServer) -> RealSpec {
         weight: u32::from(real.weight),
         forwarding: match real.forwarding {
             model::Forwarding::Local => Forwarding::Local,
-            model::Forwarding::Route | model::Forwarding::Masq | model::Forwarding::Tunnel(_) => {
-                Forwarding::Route
-            }
+            model::Forwarding::Route => Forwarding::Route,
+            model::Forwarding::Masq => Forwarding::Masq,
+            model::Forwarding::Tunnel(_) => Forwarding::Tunnel,
+        },
+        tunnel: match real.forwarding {
+            model::Forwarding::Tunnel(tunnel) => self::tunnel(tunnel),
+            _ => Tunnel::Ipip,
         },
         upper_threshold: real.thresholds.upper,
         lower_threshold: real.thresholds.lower,
         state: RealState::Up,
+        drain_until: None,
         mac: real.mac.map(|mac| Mac(mac.bytes())),
+    }
+}
+
+fn tunnel(tunnel: model::Tunnel) -> Tunnel {
+    match tunnel {
+        model::Tunnel::Ipip => Tunnel::Ipip,
+        model::Tunnel::Gre { checksum } => Tunnel::Gre { checksum },
+        model::Tunnel::Gue { port, checksum } => Tunnel::Gue {
+            port: port.get(),
+            checksum: match checksum {
+                model::GueChecksum::None => GueChecksum::None,
+                model::GueChecksum::Full => GueChecksum::Full,
+                model::GueChecksum::Remote => GueChecksum::Remote,
+            },
+        },
     }
 }
 

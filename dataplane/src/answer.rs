@@ -4,15 +4,17 @@ use crate::port::Frame;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::answer::Unanswerable;
 use crate::wire::ethernet::Mac;
-use crate::wire::{Packet, Protocol, icmp, tcp};
+use crate::wire::{Addr, Packet, Protocol, icmp, tcp};
 
 /// An answer that a host would give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A TCP reset (RFC 9293, 3.10.7.1).
     Reset,
-    /// An ICMP error.
+    /// An ICMP error from the address that the packet was sent to.
     Icmp(icmp::Error),
+    /// An ICMP error from this address.
+    IcmpFrom(Addr, icmp::Error),
     /// An echo reply.
     Echo,
 }
@@ -38,6 +40,7 @@ impl Answer {
         match self {
             Self::Reset => tcp::reset(frame, packet, own),
             Self::Icmp(error) => icmp::error(frame, packet, own, error),
+            Self::IcmpFrom(from, error) => icmp::error_from(frame, packet, own, from, error),
             Self::Echo => icmp::echo_reply(frame, packet, own),
         }
     }

@@ -5,21 +5,24 @@
 
 mod client;
 mod count;
+mod defence;
 mod expiry;
 mod persistent;
+mod reply;
 
 use std::sync::Arc;
 
 use crate::classify::Hit;
 use crate::compat::Compat;
 use crate::conn::table::{Flow, FlowV4, FlowV6, Slot, Table};
-use crate::conn::{Conn, ConnFlags, Direction, State, Timeouts, sctp, tcp};
+use crate::conn::{Conn, ConnFlags, Signal, State, Timeouts, sctp};
 use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
+use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{Identity, Service, Snapshot, Tracking};
+use crate::snapshot::{Identity, OnDown, Real, Service, Snapshot, Tracking};
 use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
@@ -38,6 +41,14 @@ pub enum Outcome {
         real: RealId,
         /// The method of its connection.
         forwarding: Forwarding,
+        /// The port on it (masquerading).
+        real_port: u16,
+    },
+    /// It comes from a real server and goes to its client.
+    Reply {
+        /// What it is to come from: the VIP and its port, in place of the real server's.
+        /// `None` where it comes from there already.
+        from: Option<Endpoint>,
     },
     /// No service takes it: the director is a host for it.
     NotOurs,
@@ -57,6 +68,18 @@ pub struct Bindings {
     v6: Table<FlowV6>,
     schedulers: Vec<sched::State>,
     flush_at: Cursor,
+    defences: defence::Defences,
+}
+
+/// Where an ICMP error about a flow goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// The flow's real server.
+    pub real: RealId,
+    /// The method of its connection.
+    pub forwarding: Forwarding,
+    /// Its port there.
+    pub real_port: u16,
 }
 
 /// A real server that was chosen for a new connection.
@@ -64,6 +87,8 @@ pub struct Bindings {
 struct Choice {
     real: RealId,
     template: Option<Handle>,
+    /// An ICMP error was what told of the flow.
+    by_error: bool,
 }
 
 /// Why there is none.
@@ -71,6 +96,8 @@ struct Choice {
 enum NoChoice {
     /// No usable real server.
     Nobody,
+    /// The client's real server is down, and the client is to wait for it.
+    Down,
 }
 
 impl Bindings {
@@ -86,6 +113,7 @@ impl Bindings {
             shared,
             schedulers: Vec::new(),
             flush_at: Cursor::default(),
+            defences: defence::Defences::default(),
         }
     }
 
@@ -147,6 +175,13 @@ impl Bindings {
         }
     }
 
+    pub(crate) fn flow(&self, family: Family, slot: Slot) -> Option<Flow> {
+        match family {
+            Family::V4 => self.v4.flow(slot),
+            Family::V6 => self.v6.flow(slot),
+        }
+    }
+
     fn conn_mut(&mut self, family: Family, slot: Slot) -> Option<&mut Conn> {
         match family {
             Family::V4 => self.v4.get_mut(slot),
@@ -197,8 +232,15 @@ impl Bindings {
             } else if opens(packet) && is_reused(conn, snapshot, compat) {
                 // The old entry still counts while the new real server is chosen.
                 shadowed = Some(slot);
-            } else if snapshot.available(conn.real).is_some() {
-                return self.established(packet, slot, snapshot, now);
+            } else if let Some(real) = snapshot.available(conn.real) {
+                match on_down(real, snapshot, now) {
+                    None | Some(OnDown::Keep) => {
+                        return self.established(packet, slot, snapshot, now);
+                    }
+                    Some(OnDown::Drop) => return Outcome::Drop(DropReason::RealServerDown),
+                    // As if there were no connection: UDP moves, TCP is reset.
+                    Some(OnDown::Rebind) => self.remove(family, slot, snapshot, now),
+                }
             } else if !snapshot.serves(family) {
                 return Outcome::NotOurs;
             } else if !compat.expire_nodest_conn {
@@ -207,9 +249,19 @@ impl Bindings {
                 self.remove(family, slot, snapshot, now);
             }
         }
+        if shadowed.is_none()
+            && let Some(reply) = self.reply(packet, snapshot, now)
+        {
+            return reply;
+        }
         let taker = hit.zip(service).filter(|(_, service)| {
             may_open(packet, &service.compat) && packet.src_port != FTP_DATA_PORT
         });
+        if let Some((_, service)) = taker
+            && self.drops_packet(&service.compat, family)
+        {
+            return Outcome::Drop(DropReason::DropRate);
+        }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
         if let Some(slot) = shadowed {
             self.remove(family, slot, snapshot, now);
@@ -221,7 +273,49 @@ impl Bindings {
             }
             Some(((hit, _), Err(NoChoice::Nobody))) if hit.ftp_data => Outcome::NotOurs,
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
+            Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
         }
+    }
+
+    /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
+    /// the connection is made, and no packet has moved it. `None` where that is off or no
+    /// service takes the flow.
+    pub fn bind_by_error(
+        &mut self,
+        error: &Packet,
+        quoted: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
+        // What is quoted went from the VIP to the client.
+        let packet = Packet {
+            src: quoted.dst,
+            dst: quoted.src,
+            src_port: quoted.dst_port,
+            dst_port: quoted.src_port,
+            total_len: error.total_len,
+            ..*quoted
+        };
+        let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
+        let service = snapshot.service(hit.service)?;
+        let bars = service.tracking == Tracking::Client
+            || packet.src_port == FTP_DATA_PORT
+            || self.find(&Flow::of(&packet), now).is_some();
+        if !service.compat.schedule_icmp || !follows_flow(error) || bars {
+            return None;
+        }
+        if self.drops_packet(&service.compat, packet.family) {
+            return Some(Outcome::Drop(DropReason::DropRate));
+        }
+        Some(match self.choose(&packet, &hit, service, snapshot, now) {
+            Ok(choice) => {
+                let choice = Choice { by_error: true, ..choice };
+                self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
+            }
+            // An error is never answered.
+            Err(NoChoice::Nobody) => Outcome::Drop(DropReason::NoRealServer),
+            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
+        })
     }
 
     /// A packet of a known connection: count, state, timer.
@@ -237,13 +331,15 @@ impl Bindings {
         };
         let compat =
             snapshot.service(conn.service).map_or(&snapshot.compat, |service| &service.compat);
-        let next = next_state(conn.state, packet, conn.direction_in(), compat);
-        let moved = self.moved(conn, next, &snapshot.timeouts, now);
+        let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
+        let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
+        moved.in_packets = moved.in_packets.saturating_add(1);
         if let Some(place) = self.conn_mut(packet.family, slot) {
             *place = moved;
         }
         self.count_incoming(conn.real, packet);
-        Outcome::Forward { real: conn.real, forwarding: conn.forwarding }
+        let Conn { real, forwarding, real_port, .. } = conn;
+        Outcome::Forward { real, forwarding, real_port }
     }
 
     /// The connection after a packet that leads to this state: counters follow, the timer
@@ -253,7 +349,6 @@ impl Bindings {
         moved.state = next;
         moved.timeout = timeouts.ticks(next);
         moved.expires = now.plus(moved.timeout);
-        moved.in_packets = moved.in_packets.saturating_add(1);
         let inactive = !next.is_active();
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
@@ -288,19 +383,25 @@ impl Bindings {
                 Err(NoChoice::Nobody)
             }
             None => {
-                let real = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
-                Ok(Choice { real, template: None })
+                let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
+                Ok(Choice { real, template: None, by_error: false })
             }
         }
     }
 
     /// Asks the service's scheduler.
-    fn pick(&mut self, packet: &Packet, service: &Service, snapshot: &Snapshot) -> Option<RealId> {
+    fn pick(
+        &mut self,
+        packet: &Packet,
+        service: &Service,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<RealId> {
         let index = service.id.0 as usize;
         if index >= self.schedulers.len() {
             self.schedulers.resize_with(index + 1, sched::State::default);
         }
-        let pool = pool(&self.shared, service, snapshot);
+        let pool = pool(&self.shared, service, snapshot, now);
         sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
     }
 
@@ -310,9 +411,10 @@ impl Bindings {
         packet: &Packet,
         service: &Service,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Option<RealId> {
         let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot), packet)
+        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -331,7 +433,9 @@ impl Bindings {
         now: Tick,
     ) -> Outcome {
         let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
-        let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding };
+        let fixed_port = hit.own_port || service.persistence.is_none();
+        let real_port = if fixed_port && real.port != 0 { real.port } else { packet.dst_port };
+        let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
         self.count_scheduled(real.id, choice.template.is_some());
         self.count_incoming(real.id, packet);
         if service.one_packet && flow.protocol == Protocol::Udp {
@@ -340,7 +444,6 @@ impl Bindings {
             }
             return outcome;
         }
-        let fixed_port = hit.own_port || service.persistence.is_none();
         let mut flags = ConnFlags::INACTIVE;
         flags.set(ConnFlags::NO_OUTPUT, !real.forwarding.sees_replies());
         let conn = Conn {
@@ -349,29 +452,33 @@ impl Bindings {
             service: service.id,
             expires: now.plus(Timeouts::NEW),
             timeout: Timeouts::NEW,
-            real_port: if fixed_port && real.port != 0 { real.port } else { flow.vip_port },
+            real_port,
             state: first_state(flow.protocol),
             flags,
             forwarding: real.forwarding,
-            in_packets: 0,
+            in_packets: 1,
         };
         self.shift_load(real, 0, 1);
-        // An ICMP error can open the connection that it is about, but says nothing of its state.
-        let conn = if packet.protocol == flow.protocol {
-            let next = next_state(conn.state, packet, conn.direction_in(), &service.compat);
-            self.moved(conn, next, &snapshot.timeouts, now)
-        } else {
+        let secure = service.compat.secure_tcp;
+        let conn = if choice.by_error {
             conn
+        } else {
+            let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
+            self.moved(conn, next, &snapshot.timeouts, now)
         };
         let inserted = match packet.family {
             Family::V4 => self.v4.insert(flow, conn),
             Family::V6 => self.v6.insert(flow, conn),
         };
-        if inserted.is_err() {
-            self.forget(&conn, snapshot, now);
-            // A persistent client is bound by its template even without an entry.
-            if choice.template.is_none() {
-                return Outcome::Drop(DropReason::TableFull);
+        match inserted {
+            Ok(slot) => self.announce(flow, slot, &conn, snapshot, now),
+            Err(_) => {
+                self.forget(&conn, snapshot, now);
+                // A persistent client is bound by its template even without an entry; only
+                // the way back through masquerading needs one.
+                if choice.template.is_none() || real.forwarding == Forwarding::Masq {
+                    return Outcome::Drop(DropReason::TableFull);
+                }
             }
         }
         outcome
@@ -385,7 +492,7 @@ impl Bindings {
         quoted: &Packet,
         snapshot: &Snapshot,
         now: Tick,
-    ) -> Option<(RealId, Forwarding)> {
+    ) -> Option<Related> {
         if !follows_flow(error) {
             return None;
         }
@@ -403,28 +510,14 @@ impl Bindings {
             && let Some(service) = snapshot.service(hit.service)
             && service.tracking == Tracking::Client
         {
-            return self.related_client(error, flow.client, service, snapshot);
+            return self.related_client(error, flow.client, service, snapshot, now);
         }
-        if let Some(slot) = self.find(&flow, now) {
-            let conn = self.conn(flow.client.family(), slot).copied()?;
-            snapshot.available(conn.real)?;
-            self.count_incoming(conn.real, error);
-            return Some((conn.real, conn.forwarding));
-        }
-        let service =
-            snapshot.service(hit?.service).filter(|service| service.compat.schedule_icmp)?;
-        let first = Packet {
-            src: flow.client,
-            dst: flow.vip,
-            src_port: flow.client_port,
-            dst_port: flow.vip_port,
-            ..*quoted
-        };
-        let choice = self.choose(&first, &hit?, service, snapshot, now).ok()?;
-        match self.open(error, &flow, &hit?, service, choice, snapshot, now) {
-            Outcome::Forward { real, forwarding } => Some((real, forwarding)),
-            _ => None,
-        }
+        let slot = self.find(&flow, now)?;
+        let conn = self.conn(flow.client.family(), slot).copied()?;
+        snapshot.available(conn.real)?;
+        self.count_incoming(conn.real, error);
+        let Conn { real, forwarding, real_port, .. } = conn;
+        Some(Related { real, forwarding, real_port })
     }
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
@@ -435,13 +528,14 @@ impl Bindings {
 }
 
 pub use client::service_of;
-pub(crate) use persistent::is_usable;
+pub(crate) use persistent::{Standing, standing};
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
     shared: &'a Shared,
     service: &'a Service,
     snapshot: &'a Snapshot,
+    now: Tick,
 ) -> Pool<'a> {
     Pool {
         members: &service.members,
@@ -450,7 +544,17 @@ pub(crate) fn pool<'a>(
         kernel: service.compat.kernel,
         flags: service.flags,
         tracking: service.tracking,
+        seed: service.seed,
+        secret: shared.key.0,
+        now,
     }
+}
+
+/// What a real server's service does about it being down; `None` while it is not.
+fn on_down(real: &Real, snapshot: &Snapshot, now: Tick) -> Option<OnDown> {
+    real.is_down(now).then(|| {
+        snapshot.service(real.service).map_or(OnDown::default(), |service| service.policy.on_down)
+    })
 }
 
 /// Whether the packet begins a connection: TCP with SYN (also SYN+ACK), SCTP with INIT.
@@ -500,19 +604,6 @@ fn first_state(protocol: Protocol) -> State {
     match protocol {
         Protocol::Tcp => State::TcpNone,
         Protocol::Sctp => State::SctpNone,
-        _ => State::Udp,
-    }
-}
-
-pub(crate) fn next_state(
-    state: State,
-    packet: &Packet,
-    direction: Direction,
-    compat: &Compat,
-) -> State {
-    match packet.protocol {
-        Protocol::Tcp => tcp::next(state, packet.tcp_flags, direction, compat.secure_tcp),
-        Protocol::Sctp => sctp::next(state, sctp::Event::of(packet.sctp_chunks), direction),
         _ => State::Udp,
     }
 }

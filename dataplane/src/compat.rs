@@ -21,6 +21,18 @@ pub enum TtlPolicy {
     Keep,
 }
 
+/// When a defence is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Defence {
+    /// Never (mode 0).
+    #[default]
+    Off,
+    /// When the connection table runs full (modes 1 and 2, which in IPVS look at memory).
+    Pressed,
+    /// Always (mode 3).
+    Always,
+}
+
 /// IPVS's sysctls under their own names, with the kernel's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Compat {
@@ -41,6 +53,20 @@ pub struct Compat {
     pub expire_quiescent_template: bool,
     /// ICMP errors about unknown flows are scheduled like new connections.
     pub schedule_icmp: bool,
+    /// A masqueraded real server's packet that belongs to no connection is answered with
+    /// "port unreachable" instead of being sent on.
+    pub nat_icmp_send: bool,
+    /// A tunnel's outer packet may be fragmented only where the inner one may, and packets
+    /// that are too long are answered. Off: all outer packets may be fragmented.
+    pub pmtu_disc: bool,
+    /// Connections that look like an attack's are ended early.
+    pub drop_entry: Defence,
+    /// Every so many packets without a connection are dropped.
+    pub drop_packet: Defence,
+    /// Of how many packets [`Defence::Always`] drops one.
+    pub am_droprate: u32,
+    /// Free entries of a core's connection table below which [`Defence::Pressed`] is up.
+    pub amemthresh: u32,
     /// The second TCP state table, for times of attack.
     pub secure_tcp: bool,
     /// A template that a new connection uses gets the service's timeout back even after it
@@ -59,6 +85,12 @@ impl Default for Compat {
             expire_nodest_conn: false,
             expire_quiescent_template: false,
             schedule_icmp: false,
+            nat_icmp_send: false,
+            pmtu_disc: true,
+            drop_entry: Defence::Off,
+            drop_packet: Defence::Off,
+            am_droprate: 10,
+            amemthresh: 1024,
             secure_tcp: false,
             renew_extended_templates: false,
         }

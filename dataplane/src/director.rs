@@ -1,23 +1,28 @@
 //! One frame: parse, classify, bind, rewrite. [`Director::handle`] is one core's share of
 //! the load balancer, and the reference that faster paths are compared with.
 
+mod passing;
+mod pieces;
+mod relay;
+
 use std::sync::Arc;
 
 use crate::answer::{Answer, Budget};
 use crate::bindings::{Bindings, Outcome};
 use crate::counters::CoreCounters;
-use crate::forward::{Egress, Forwarding, Rewrite, route};
+use crate::fragments::Fragments;
 use crate::ids::PortIndex;
 use crate::mailbox::{Event, Heard};
 use crate::port::Frame;
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{HostAddress, PortFacts, Real, Snapshot};
+use crate::snapshot::{HostAddress, PortFacts, Snapshot};
 use crate::tick::Tick;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
-use crate::wire::{Packet, Parsed, Protocol, icmp, parse};
+use crate::wire::{Fragment, Packet, Parsed, Protocol, icmp, parse};
+use passing::Inward;
 
 /// What a director needs to know of its surroundings besides the configuration.
 #[derive(Clone, Debug)]
@@ -42,6 +47,9 @@ struct Path {
     bindings: Bindings,
     surroundings: Surroundings,
     answers: Budget,
+    fragments: Fragments,
+    /// Tunnelled packets so far, for their identifications.
+    packets_made: u64,
 }
 
 /// Where and when a frame came in.
@@ -62,8 +70,10 @@ impl Director {
         let path = Path {
             bindings: Bindings::new(Arc::clone(&shared), seat),
             answers: Budget::new(surroundings.answers_per_second),
+            fragments: Fragments::new(shared.key.0),
             shared,
             surroundings,
+            packets_made: 0,
         };
         Self { snapshot, path }
     }
@@ -108,6 +118,17 @@ impl Director {
             port,
             now,
         )
+    }
+
+    /// How many first fragments were remembered: when this changes, frames that were
+    /// [`Verdict::Early`] are to be handed in again.
+    pub fn fragments_remembered(&self) -> u64 {
+        self.path.fragments.remembered()
+    }
+
+    /// Takes up what other cores saw of this core's connections. Once a turn.
+    pub fn take_notes(&mut self, now: Tick) {
+        self.path.bindings.take_notes(&self.snapshot, now);
     }
 
     /// Tells the shared tables that nothing is held from before. Once a turn.
@@ -171,20 +192,45 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6) {
+        if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)
+            && !packet.is_later_fragment()
+        {
+            if packet.fragment != Fragment::Whole {
+                self.fragments.remember(packet, Outcome::NotOurs, at.now);
+            }
             return self.icmp(snapshot, frame, packet, at);
         }
         // IPVS balances only what was sent to this station alone.
         if ethernet::destination(frame.bytes()).is_some_and(Mac::is_multicast) {
             return self.to_kernel(snapshot, at.port, DropReason::NotForUs);
         }
-        match self.bindings.bind(packet, snapshot, at.now) {
-            Outcome::Forward { real, forwarding } => {
+        match packet.fragment {
+            Fragment::Whole => {
+                let outcome = self.bindings.bind(packet, snapshot, at.now);
+                self.carry_out(outcome, snapshot, frame, packet, at)
+            }
+            Fragment::First { .. } => self.first_fragment(snapshot, frame, packet, at),
+            Fragment::Later { .. } => self.later_fragment(snapshot, frame, packet, at),
+        }
+    }
+
+    /// Does to a frame what was decided about its packet.
+    fn carry_out(
+        &mut self,
+        outcome: Outcome,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        match outcome {
+            Outcome::Forward { real, forwarding, real_port } => {
                 let Some(real) = snapshot.real(real) else {
                     return Verdict::Drop(DropReason::RealServerGone);
                 };
-                self.forward(snapshot, frame, packet, real, forwarding, at)
+                self.forward(snapshot, frame, Inward { packet, real, forwarding, real_port }, at)
             }
+            Outcome::Reply { from } => self.reply(snapshot, frame, packet, from, at),
             Outcome::NotOurs => self.host(snapshot, frame, packet, at),
             Outcome::Refuse => {
                 let refusal = Answer::Icmp(icmp::Error::PortUnreachable);
@@ -194,61 +240,6 @@ impl Path {
                 }
             }
             Outcome::Drop(reason) => Verdict::Drop(reason),
-        }
-    }
-
-    fn forward(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        real: &Real,
-        forwarding: Forwarding,
-        at: Arrival,
-    ) -> Verdict {
-        let next = match forwarding {
-            Forwarding::Local => return self.host(snapshot, frame, packet, at),
-            Forwarding::Route if real.local => return self.host(snapshot, frame, packet, at),
-            Forwarding::Route => real.next_hop,
-        };
-        let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
-        let ttl = snapshot
-            .service(real.service)
-            .map_or(snapshot.compat.ttl, |service| service.compat.ttl);
-        let egress =
-            Egress { macs: &self.surroundings.macs, neighbours: &self.shared.neighbours, ttl };
-        match route(frame, packet, &next, &egress) {
-            Rewrite::Sent(port) => Verdict::Forward(port),
-            Rewrite::Unresolved(neighbour, port) => {
-                self.want(neighbour);
-                Verdict::Hold(neighbour, port)
-            }
-            Rewrite::TtlExceeded => {
-                self.error_or(icmp::Error::TimeExceeded, DropReason::TtlExceeded, frame, packet, at)
-            }
-            Rewrite::TooBig { mtu } => self.error_or(
-                icmp::Error::PacketTooBig { mtu },
-                DropReason::TooBig,
-                frame,
-                packet,
-                at,
-            ),
-            Rewrite::NoRoom => Verdict::Drop(DropReason::FrameMemory),
-        }
-    }
-
-    /// Answers with an ICMP error where that is allowed, else drops for the given reason.
-    fn error_or(
-        &mut self,
-        error: icmp::Error,
-        reason: DropReason,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        at: Arrival,
-    ) -> Verdict {
-        match self.answer(Answer::Icmp(error), frame, packet, at) {
-            Verdict::Drop(_) => Verdict::Drop(reason),
-            answered => answered,
         }
     }
 
@@ -275,11 +266,9 @@ impl Path {
         at: Arrival,
     ) -> Verdict {
         if let Some(quoted) = icmp::quoted(frame.bytes(), packet)
-            && let Some((real, forwarding)) =
-                self.bindings.related(packet, &quoted, snapshot, at.now)
-            && let Some(real) = snapshot.real(real)
+            && let Some(verdict) = self.follow(snapshot, frame, packet, &quoted, at)
         {
-            return self.forward(snapshot, frame, packet, real, forwarding, at);
+            return verdict;
         }
         if packet.protocol == Protocol::Icmpv6
             && let Ok(message) = ndp::parse(frame.bytes(), packet)
@@ -289,7 +278,7 @@ impl Path {
         if icmp::is_echo_request(packet) && snapshot.hosts.get(packet.dst).is_some() {
             return self.answer(Answer::Echo, frame, packet, at);
         }
-        self.to_kernel(snapshot, at.port, DropReason::NotForUs)
+        self.host(snapshot, frame, packet, at)
     }
 
     fn neighbour_discovery(
@@ -383,6 +372,10 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
+        if snapshot.masqueraded.has_address(packet.src) && snapshot.hosts.get(packet.dst).is_none()
+        {
+            return self.unknown_reply(snapshot, frame, packet, at);
+        }
         if let Some(kernel) = self.kernel_port(snapshot, at.port) {
             return self.hand_to_kernel(kernel);
         }

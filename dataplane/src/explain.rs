@@ -204,7 +204,8 @@ impl Teller<'_> {
                     let (_, view) =
                         self.bindings.template(hit, persistence, self.packet.src, self.now);
                     if let Some(view) = view
-                        && bindings::is_usable(&view, service, self.snapshot)
+                        && bindings::standing(view.real, service, self.snapshot, self.now)
+                            == bindings::Standing::Usable
                     {
                         let because = Because::Template {
                             expires_s: seconds_left(self.now, view.expires),
@@ -215,7 +216,7 @@ impl Teller<'_> {
                 }
                 Tracking::Client => {
                     if let Some(real) =
-                        self.bindings.client(service, self.packet.src, self.snapshot)
+                        self.bindings.client(service, self.packet.src, self.snapshot, self.now)
                     {
                         let because = Because::Template { expires_s: 0, connections: 0 };
                         return self.to(real, because).unwrap_or(NOBODY);
@@ -223,7 +224,7 @@ impl Teller<'_> {
                 }
             }
         }
-        let picked = self.bindings.would_pick(self.packet, service, self.snapshot);
+        let picked = self.bindings.would_pick(self.packet, service, self.snapshot, self.now);
         let because = Because::Scheduler(service.scheduler.map_or("none", |s| s.name()));
         picked.and_then(|real| self.to(real, because)).unwrap_or(NOBODY)
     }

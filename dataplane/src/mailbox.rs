@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::conn::Conn;
-use crate::conn::table::Flow;
+use crate::conn::table::{Flow, Slot};
+use crate::conn::{Conn, Signal};
 use crate::explain::Explanation;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::snapshot::Snapshot;
@@ -18,6 +18,14 @@ use crate::wire::ethernet::Mac;
 pub enum Event {
     /// A packet waits for this next hop's MAC address.
     Wanted(NeighbourId),
+    /// A packet waits for a neighbour that has no id yet: a client in a connected network.
+    /// It is to be interned and resolved.
+    Sought {
+        /// The port that leads to it.
+        port: PortIndex,
+        /// Its address.
+        address: Addr,
+    },
     /// A station that is not the director says that it has a VIP.
     VipClaimed(Heard),
     /// Somebody said which MAC address an address has.
@@ -37,6 +45,17 @@ pub struct Heard {
     pub reply: bool,
     /// Whether it was addressed to this director alone.
     pub unicast: bool,
+}
+
+/// A reply that another core than its connection's owner has sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The owner's entry, as of the lookup.
+    pub slot: Slot,
+    /// The connection's flow: the entry may be another one's by now.
+    pub flow: Flow,
+    /// What the packet says to the state machine.
+    pub signal: Signal,
 }
 
 /// A frame that control wants sent.
@@ -100,6 +119,8 @@ pub struct Mailbox {
     pub queries: ArrayQueue<Query>,
     /// The core's answers.
     pub answers: ArrayQueue<Answer>,
+    /// Replies of this core's connections that other cores have sent on.
+    pub seen: ArrayQueue<Seen>,
 }
 
 impl Default for Mailbox {
@@ -111,6 +132,7 @@ impl Default for Mailbox {
             outgoing: ArrayQueue::new(256),
             queries: ArrayQueue::new(4),
             answers: ArrayQueue::new(4),
+            seen: ArrayQueue::new(4096),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! its id for good, so that snapshots can name it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Mutex, PoisonError};
 
 use crate::ids::{NeighbourId, PortIndex};
@@ -15,6 +16,12 @@ use crate::wire::ethernet::Mac;
 /// Next hops there may be at the most.
 pub const LIMIT: usize = 1 << 20;
 
+/// Places of the index by address; more than a half of them is never taken.
+const INDEX: usize = 1 << 17;
+/// Neighbours that can be found by address: gateways, real servers and clients in connected
+/// networks.
+const INDEXED: usize = INDEX / 2;
+
 const KNOWN: u64 = 1 << 48;
 
 #[derive(Debug, Default)]
@@ -23,20 +30,38 @@ struct Entry {
     word: AtomicU64,
     /// Whether a core has asked for it since it was last known.
     wanted: AtomicBool,
+    /// The address, written once, before the index names the entry.
+    address: [AtomicU64; 2],
+    port: AtomicU64,
 }
 
 /// The next hops of all ports. Shared by all cores and the control thread.
 #[derive(Debug)]
 pub struct NeighbourTable {
     entries: Pieces<Entry>,
+    /// Ids plus one, by hash, with linear probing: how a core finds a neighbour by address.
+    /// Written by control under the lock of `ids`; entries are never taken out.
+    index: Box<[AtomicU32]>,
     /// Asked by control only.
     ids: Mutex<HashMap<(PortIndex, Addr), NeighbourId>>,
 }
 
 impl Default for NeighbourTable {
     fn default() -> Self {
-        Self { entries: Pieces::new(LIMIT), ids: Mutex::default() }
+        Self {
+            entries: Pieces::new(LIMIT),
+            index: (0..INDEX).map(|_| AtomicU32::new(0)).collect(),
+            ids: Mutex::default(),
+        }
     }
+}
+
+/// Where the search for a neighbour begins.
+fn home(port: PortIndex, address: Addr) -> usize {
+    let [high, low] = address.words();
+    let mixed =
+        (high ^ low.rotate_left(31) ^ u64::from(port.0) << 56).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 40) as usize
 }
 
 impl NeighbourTable {
@@ -52,8 +77,46 @@ impl NeighbourTable {
         }
         let id = NeighbourId(ids.len() as u32);
         self.entries.reserve(id.0 as usize);
+        if let Some(entry) = self.entries.get(id.0 as usize) {
+            for (place, word) in entry.address.iter().zip(address.words()) {
+                place.store(word, Relaxed);
+            }
+            entry.port.store(u64::from(port.0), Relaxed);
+        }
+        self.enter(port, address, id);
         ids.insert((port, address), id);
         Some(id)
+    }
+
+    /// Puts a neighbour into the index; beyond [`INDEXED`] it is known by its id alone.
+    fn enter(&self, port: PortIndex, address: Addr, id: NeighbourId) {
+        if id.0 as usize >= INDEXED {
+            return;
+        }
+        let places = (0..INDEX).map(|step| (home(port, address) + step) % INDEX);
+        for place in places.filter_map(|place| self.index.get(place)) {
+            if place.load(Relaxed) == 0 {
+                place.store(id.0 + 1, Release);
+                return;
+            }
+        }
+    }
+
+    /// The id of the next hop with this address on this port, if it has one. For cores:
+    /// never waits.
+    pub fn find(&self, port: PortIndex, address: Addr) -> Option<NeighbourId> {
+        for step in 0..INDEX {
+            let place = self.index.get((home(port, address) + step) % INDEX)?;
+            let id = place.load(Acquire).checked_sub(1)?;
+            let entry = self.entries.get(id as usize)?;
+            let [high, low] = &entry.address;
+            if Addr::from_words([high.load(Relaxed), low.load(Relaxed)]) == address
+                && entry.port.load(Relaxed) == u64::from(port.0)
+            {
+                return Some(NeighbourId(id));
+            }
+        }
+        None
     }
 
     /// Every next hop with its id.
@@ -110,6 +173,8 @@ mod tests {
         let here = Addr::v4(0xC612_0A0B);
         let id = table.intern(PortIndex(0), here).unwrap();
         assert_eq!(table.intern(PortIndex(0), here), Some(id));
+        assert_eq!(table.find(PortIndex(0), here), Some(id));
+        assert_eq!(table.find(PortIndex(1), here), None);
         assert_ne!(table.intern(PortIndex(1), here), Some(id));
         assert_eq!(table.mac(id), None);
         assert!(table.want(id));
@@ -122,5 +187,22 @@ mod tests {
         assert!(table.want(id), "asked again once it was forgotten");
         assert_eq!(table.mac(NeighbourId(9999)), None);
         assert_eq!(table.list().len(), 2);
+    }
+
+    #[test]
+    fn every_neighbour_in_the_index_is_found_by_its_address() {
+        let table = NeighbourTable::default();
+        let address = |n: usize| Addr::v4(0x0A00_0000 + n as u32);
+        for n in 0..INDEXED {
+            table.intern(PortIndex((n % 3) as u8), address(n));
+        }
+        for n in 0..INDEXED {
+            let found = table.find(PortIndex((n % 3) as u8), address(n));
+            assert_eq!(found, Some(NeighbourId(n as u32)));
+        }
+        assert_eq!(table.find(PortIndex(0), address(INDEXED)), None);
+        let beyond = table.intern(PortIndex(0), address(INDEXED));
+        assert!(beyond.is_some());
+        assert_eq!(table.find(PortIndex(0), address(INDEXED)), None);
     }
 }

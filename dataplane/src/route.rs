@@ -1,7 +1,7 @@
 //! Which port and which next hop lead to an address.
 
-use crate::ids::PortIndex;
-use crate::wire::Addr;
+use crate::ids::{NeighbourId, PortIndex};
+use crate::wire::{Addr, Vlan};
 
 /// One entry of the routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,37 @@ impl Routes {
     /// All routes, longest prefix first.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
+    }
+}
+
+/// Where packets for a network leave: a route with all that sending takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The network, with the host bits zero.
+    pub network: Addr,
+    /// Leading bits that count.
+    pub length: u8,
+    /// The port.
+    pub port: PortIndex,
+    /// The port's tag.
+    pub vlan: Vlan,
+    /// The longest IP packet that the port takes.
+    pub mtu: u16,
+    /// The gateway; `None` where the destination itself is the neighbour.
+    pub gateway: Option<NeighbourId>,
+}
+
+/// All exits, longest prefix first: what a core asks on the way to clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exits(pub Vec<Exit>);
+
+impl Exits {
+    /// The exit towards an address.
+    #[inline]
+    pub fn lookup(&self, to: Addr) -> Option<&Exit> {
+        self.0.iter().find(|exit| {
+            exit.network.family() == to.family() && to.masked(exit.length) == exit.network
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::counters::{CoreCounters, CoreTotals};
 use crate::load::LoadBoard;
 use crate::mailbox::Mailbox;
 use crate::neighbour::NeighbourTable;
+use crate::reply::ReplyTable;
 use std::sync::Arc;
 
 use crate::table::{ClientSeat, ClientTable, Seat, Sizes, TemplateTable};
@@ -70,6 +71,8 @@ pub struct Shared {
     pub templates: Arc<TemplateTable>,
     /// Clients under `tracking: client`.
     pub clients: Arc<ClientTable>,
+    /// Masqueraded connections, by the packets that answer them.
+    pub replies: ReplyTable,
     /// What real servers carry.
     pub loads: LoadBoard,
     /// Next hops' MAC addresses.
@@ -120,6 +123,7 @@ impl Shared {
         let shared = Self {
             templates,
             clients,
+            replies: ReplyTable::new(sizes.connections_v4 + sizes.connections_v6, key.0),
             loads: LoadBoard::new(cores),
             neighbours: NeighbourTable::default(),
             counters: (0..cores).map(|_| CachePadded::default()).collect(),

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use crate::classify::Classifier;
 use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
-use crate::forward::Forwarding;
+use crate::forward::{Forwarding, Tunnel};
+use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
-use crate::route::Routes;
+use crate::route::{Exits, Routes};
 use crate::sched::{Scheduler, SchedulerFlags, Tables, rr, wrr};
 use crate::table::ServiceReal;
+use crate::tick::Tick;
 use crate::wire::ethernet::Mac;
 use crate::wire::{Addr, Family, Protocol, Vlan};
 
@@ -125,6 +127,9 @@ pub struct Service {
     pub scheduler: Option<Scheduler>,
     /// The scheduler's flags.
     pub flags: SchedulerFlags,
+    /// What mh's keys and twos's draws are made from: several directors with one seed agree
+    /// for the same client. `None`: mh uses IPVS's fixed keys, twos draws at random.
+    pub seed: Option<u64>,
     /// Persistence, if clients are bound.
     pub persistence: Option<Persistence>,
     /// The place of the persistence timeout in [`Snapshot::template_timeouts_s`].
@@ -147,6 +152,8 @@ pub struct Service {
     pub wrr_history: wrr::History,
     /// The switches for this service.
     pub compat: Compat,
+    /// What it does about servers that are in drain or down.
+    pub policy: Policy,
 }
 
 /// Whether a real server takes clients.
@@ -159,6 +166,39 @@ pub enum RealState {
     Drain,
     /// Takes nobody.
     Down,
+}
+
+/// What happens to a bound client's new connections while its server is in drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnDrain {
+    /// They stay with the server, as a quiesced server keeps its clients in IPVS.
+    #[default]
+    Keep,
+    /// They go to another server; the connections that are there stay. (Under `tracking:
+    /// client` new and old connections cannot be told apart, and the client stays.)
+    NewElsewhere,
+}
+
+/// What happens to the clients of a server that is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnDown {
+    /// They are given another server at once: UDP flows move, TCP connections end with a
+    /// reset, and the clients' next connections go elsewhere.
+    #[default]
+    Rebind,
+    /// They stay, as in IPVS, where nothing but an edit moves a client.
+    Keep,
+    /// They stay bound, and their packets are dropped until the server is back.
+    Drop,
+}
+
+/// What a service does about servers that are in drain or down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// About bound clients of a server in drain.
+    pub on_drain: OnDrain,
+    /// About clients of a server that is down.
+    pub on_down: OnDown,
 }
 
 /// Where frames for an address leave.
@@ -191,16 +231,22 @@ pub struct Real {
     pub last_weight: u32,
     /// Up, drain or down.
     pub state: RealState,
+    /// When a drain ends and the server counts as down.
+    pub drain_until: Option<Tick>,
     /// How packets reach it.
     pub forwarding: Forwarding,
+    /// The outer headers of its tunnel, if packets reach it through one.
+    pub tunnel: Tunnel,
+    /// The director's own address towards it, as the outer source.
+    pub tunnel_source: Option<Addr>,
     /// Connections at which it takes no new clients; 0 = no limit.
     pub upper_threshold: u32,
     /// Connections below which it takes clients again; 0 = three quarters of the upper one.
     pub lower_threshold: u32,
     /// Where its frames leave; `None` where no route leads to it.
     pub next_hop: Option<NextHop>,
-    /// Whether RIP is an address of the director itself: its packets stay here, as IPVS's
-    /// route to such a server leads to the local stack.
+    /// Whether its address is the director's own (or a loopback one): its packets are the
+    /// host's, whatever the method.
     pub local: bool,
     /// Its number within the service, for the client table; 0 for none.
     pub number: u16,
@@ -219,6 +265,15 @@ impl Real {
         match self.state {
             RealState::Up => self.weight,
             RealState::Drain | RealState::Down => 0,
+        }
+    }
+
+    /// Whether it takes nobody: down, or in drain for as long as it was to be.
+    pub fn is_down(&self, now: Tick) -> bool {
+        match self.state {
+            RealState::Up => false,
+            RealState::Drain => self.drain_until.is_some_and(|until| until.has_come(now)),
+            RealState::Down => true,
         }
     }
 
@@ -244,6 +299,46 @@ pub struct PortFacts {
     pub peer: Option<PortIndex>,
     /// Whether this is the kernel-facing port of `peer`.
     pub kernel_facing: bool,
+    /// The director's own IPv4 address on it, for what it sends as a router.
+    pub own_v4: Option<Addr>,
+    /// The director's own IPv6 address on it.
+    pub own_v6: Option<Addr>,
+}
+
+impl PortFacts {
+    /// The director's own address of this family on the port.
+    pub fn own(&self, family: Family) -> Option<Addr> {
+        match family {
+            Family::V4 => self.own_v4,
+            Family::V6 => self.own_v6,
+        }
+    }
+}
+
+/// The masqueraded real servers: whose packets to the world pass the director.
+#[derive(Clone, Debug, Default)]
+pub struct Masqueraded {
+    addresses: std::collections::HashSet<Addr>,
+    ports: std::collections::HashSet<(Option<Protocol>, Addr, u16)>,
+}
+
+impl Masqueraded {
+    /// Adds a real server; `protocol` is `None` for a mark's.
+    pub fn add(&mut self, protocol: Option<Protocol>, address: Addr, port: u16) {
+        self.addresses.insert(address);
+        self.ports.insert((protocol, address, port));
+    }
+
+    /// Whether this is one's address.
+    pub fn has_address(&self, address: Addr) -> bool {
+        self.addresses.contains(&address)
+    }
+
+    /// Whether one serves this protocol on this port.
+    pub fn has_port(&self, protocol: Protocol, address: Addr, port: u16) -> bool {
+        self.ports.contains(&(Some(protocol), address, port))
+            || self.ports.contains(&(None, address, port))
+    }
 }
 
 /// Addresses that the director answers for as a host.
@@ -311,8 +406,14 @@ pub struct Snapshot {
     pub ports: Vec<PortFacts>,
     /// Where packets to clients and to tunnels' ends leave.
     pub routes: Routes,
+    /// The same with gateways and MTUs, for the packet path.
+    pub exits: Exits,
+    /// The masqueraded real servers.
+    pub masqueraded: Masqueraded,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// How fragments are treated.
+    pub fragments: FragmentLimits,
     /// By service: the real server of each number that the client table keeps.
     pub client_reals: Vec<Arc<[Option<RealId>]>>,
     /// Every persistence timeout in use or in a live template, in seconds.

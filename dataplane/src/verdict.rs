@@ -1,7 +1,7 @@
 //! What happened to a frame, and the one list of reasons why frames are dropped.
 
 use crate::ids::{NeighbourId, PortIndex};
-use crate::wire::Malformed;
+use crate::wire::{Addr, Malformed};
 
 /// What is to be done with a frame that the director has looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,13 @@ pub enum Verdict {
     Punt,
     /// Keep it until the next hop's MAC address is known; the worker holds it.
     Hold(NeighbourId, PortIndex),
+    /// The same for a neighbour that has no id yet; its packet leaves on this port.
+    Seek(Addr, PortIndex),
+    /// Split its IPv4 packet into fragments that the port takes, and send those.
+    Fragment(PortIndex),
+    /// A fragment that came before its first one: keep it, as it is, and hand it in again
+    /// when a first fragment was remembered; drop it when it waited too long.
+    Early,
     /// Free it.
     Drop(DropReason),
 }
@@ -71,6 +78,7 @@ drop_reasons! {
     TableFull, "table_full", "The connection table had no room for a new connection.";
     FrameMemory, "frame_memory", "No memory was left for a frame.";
     FragmentEarly, "fragment_unknown", "A later fragment came, and its first one did not come in time.";
+    SctpFragment, "sctp_fragment", "A fragment of an SCTP packet needs another port, and its checksum cannot be redone.";
     FragmentTable, "fragment_table_full", "Too many fragmented packets were in flight at once.";
     DropRate, "drop_packet", "The drop_packet defence took the packet.";
     NoCallId, "no_call_id", "The SIP persistence engine found no Call-ID in the packet.";

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::counters::CoreCounters;
 use crate::director::Director;
+use crate::forward::fragment;
+use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::mailbox::{Answer, Query};
 use crate::port::{Burst, Frame, Port};
@@ -15,17 +17,33 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet;
+use crate::wire::{Addr, ethernet};
 
 /// Table entries looked at in one turn at the most.
 const SWEEP_PER_TURN: usize = 64;
 /// How long a frame waits for its next hop's MAC address.
 const HOLD: u32 = 3 * TICKS_PER_SECOND;
 
+/// The next hop that a frame waits for.
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// Its MAC address.
+    Mac(NeighbourId),
+    /// First its id.
+    Id(Addr),
+}
+
 struct Held<F> {
     frame: F,
-    neighbour: NeighbourId,
+    awaited: Awaited,
     port: PortIndex,
+    until: Tick,
+}
+
+/// A fragment that waits for its datagram's first one.
+struct Early<F> {
+    frame: F,
+    ingress: PortIndex,
     until: Tick,
 }
 
@@ -41,6 +59,8 @@ pub struct Worker<P: Port> {
     spent: Burst<P::Frame>,
     held: VecDeque<Held<P::Frame>>,
     held_limit: usize,
+    early: VecDeque<Early<P::Frame>>,
+    fragments_remembered: u64,
     parting: Option<Arc<Snapshot>>,
     swept_at: Tick,
     sweep_credit: usize,
@@ -59,6 +79,8 @@ impl<P: Port> Worker<P> {
             spent: Burst::new(),
             held: VecDeque::with_capacity(held_limit),
             held_limit,
+            early: VecDeque::with_capacity(FragmentLimits::default().early),
+            fragments_remembered: 0,
             parting: None,
             swept_at: Tick::default(),
             sweep_credit: 0,
@@ -96,6 +118,9 @@ impl<P: Port> Worker<P> {
         if !self.held.is_empty() {
             self.release(now);
         }
+        if !self.early.is_empty() {
+            self.drop_early(now);
+        }
         let mut received = 0;
         for index in 0..self.ports.len() {
             received += self.receive(index, now);
@@ -120,11 +145,16 @@ impl<P: Port> Worker<P> {
             drop(held);
             self.count_drop(DropReason::Stopping);
         }
+        while self.early.pop_front().is_some() {
+            self.unhold();
+            self.count_drop(DropReason::Stopping);
+        }
         self.flush();
     }
 
     fn news(&mut self, now: Tick) {
         self.take_snapshot();
+        self.director.take_notes(now);
         self.send_outgoing();
         self.answer_query(now);
     }
@@ -193,20 +223,14 @@ impl<P: Port> Worker<P> {
             port.rx(&mut rx);
         }
         let received = rx.len();
-        for mut frame in rx.drain(..) {
-            match self.director.handle(&mut frame, PortIndex(index as u8), now) {
-                Verdict::Forward(port) => self.send(frame, port),
-                Verdict::Hold(neighbour, port) => self.hold(frame, neighbour, port, now),
-                Verdict::Punt => {
-                    if let Some(counters) = self.counters() {
-                        counters.punted.add(1);
-                    }
-                    self.spent.push(frame);
-                }
-                Verdict::Drop(reason) => {
-                    self.count_drop(reason);
-                    self.spent.push(frame);
-                }
+        for frame in rx.drain(..) {
+            let ingress = PortIndex(index as u8);
+            if let Some(frame) = self.handle(frame, ingress, now) {
+                self.wait_for_first(frame, ingress, now);
+            }
+            if self.director.fragments_remembered() != self.fragments_remembered {
+                self.fragments_remembered = self.director.fragments_remembered();
+                self.retry_early(now);
             }
         }
         self.rx = rx;
@@ -214,6 +238,61 @@ impl<P: Port> Worker<P> {
             port.discard(&mut self.spent);
         }
         received
+    }
+
+    /// Decides about a frame and does what was decided; gives back a fragment that came
+    /// before its first one.
+    fn handle(&mut self, mut frame: P::Frame, ingress: PortIndex, now: Tick) -> Option<P::Frame> {
+        match self.director.handle(&mut frame, ingress, now) {
+            Verdict::Forward(port) => self.send(frame, port),
+            Verdict::Hold(neighbour, port) => self.hold(frame, Awaited::Mac(neighbour), port, now),
+            Verdict::Seek(address, port) => self.hold(frame, Awaited::Id(address), port, now),
+            Verdict::Fragment(port) => self.split(frame, port),
+            Verdict::Punt => {
+                if let Some(counters) = self.counters() {
+                    counters.punted.add(1);
+                }
+                let _ = self.spent.try_push(frame);
+            }
+            Verdict::Early => return Some(frame),
+            Verdict::Drop(reason) => {
+                self.count_drop(reason);
+                // One that finds no place is freed at once.
+                let _ = self.spent.try_push(frame);
+            }
+        }
+        None
+    }
+
+    fn wait_for_first(&mut self, frame: P::Frame, ingress: PortIndex, now: Tick) {
+        let limits = self.director.snapshot().fragments;
+        if self.early.len() >= limits.early {
+            return self.count_drop(DropReason::FragmentTable);
+        }
+        self.early.push_back(Early { frame, ingress, until: now.plus(limits.early_wait) });
+        if let Some(counters) = self.counters() {
+            counters.held.add(1);
+        }
+    }
+
+    /// Hands early fragments in again; those whose first one is still to come keep their
+    /// place and their time.
+    fn retry_early(&mut self, now: Tick) {
+        for _ in 0..self.early.len() {
+            let Some(early) = self.early.pop_front() else { break };
+            match self.handle(early.frame, early.ingress, now) {
+                Some(frame) => self.early.push_back(Early { frame, ..early }),
+                None => self.unhold(),
+            }
+        }
+    }
+
+    fn drop_early(&mut self, now: Tick) {
+        while self.early.front().is_some_and(|early| early.until.has_come(now)) {
+            self.early.pop_front();
+            self.unhold();
+            self.count_drop(DropReason::FragmentEarly);
+        }
     }
 
     fn count_drop(&self, reason: DropReason) {
@@ -233,12 +312,50 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    fn hold(&mut self, frame: P::Frame, neighbour: NeighbourId, port: PortIndex, now: Tick) {
+    /// Sends a frame whose packet may be longer than the port takes, in pieces if so. The
+    /// frame counts as one; further pieces count as originated.
+    fn split(&mut self, frame: P::Frame, port: PortIndex) {
+        let index = usize::from(port.0);
+        let Some(mtu) = self.ports.get(index).map(Port::mtu) else {
+            return self.count_drop(DropReason::NotForUs);
+        };
+        let mut cut = match fragment::Cut::of(frame, mtu) {
+            Ok(cut) => cut,
+            Err(frame) => return self.send(frame, port),
+        };
+        while cut.has_more() {
+            let len = cut.next_len();
+            let Some(mut piece) = self.ports.get_mut(index).and_then(|port| port.alloc(len)) else {
+                // A datagram with a hole is of no use to anybody.
+                return self.count_drop(DropReason::FrameMemory);
+            };
+            cut.fill(&mut piece);
+            self.send_own(piece, port);
+        }
+        self.send(cut.into_last(), port);
+    }
+
+    /// Sends a piece at once, behind what is ready already.
+    fn send_own(&mut self, piece: P::Frame, port: PortIndex) {
+        let index = usize::from(port.0);
+        self.flush_port(index);
+        let Some(port) = self.ports.get_mut(index) else { return };
+        let mut burst = Burst::new();
+        burst.push(piece);
+        port.tx(&mut burst);
+        if burst.is_empty()
+            && let Some(counters) = self.counters()
+        {
+            counters.originated.add(1);
+        }
+    }
+
+    fn hold(&mut self, frame: P::Frame, awaited: Awaited, port: PortIndex, now: Tick) {
         if self.held.len() >= self.held_limit {
             self.count_drop(DropReason::HoldQueueFull);
             return;
         }
-        self.held.push_back(Held { frame, neighbour, port, until: now.plus(HOLD) });
+        self.held.push_back(Held { frame, awaited, port, until: now.plus(HOLD) });
         if let Some(counters) = self.counters() {
             counters.held.add(1);
         }
@@ -255,11 +372,21 @@ impl<P: Port> Worker<P> {
     fn release(&mut self, now: Tick) {
         for _ in 0..self.held.len() {
             let Some(mut held) = self.held.pop_front() else { break };
-            if let Some(mac) = self.shared.neighbours.mac(held.neighbour) {
+            let neighbours = &self.shared.neighbours;
+            if let Awaited::Id(address) = held.awaited
+                && let Some(neighbour) = neighbours.find(held.port, address)
+            {
+                held.awaited = Awaited::Mac(neighbour);
+            }
+            let mac = match held.awaited {
+                Awaited::Mac(neighbour) => neighbours.mac(neighbour),
+                Awaited::Id(_) => None,
+            };
+            if let Some(mac) = mac {
                 let own = ethernet::source(held.frame.bytes()).unwrap_or_default();
                 ethernet::set_macs(held.frame.bytes_mut(), mac, own);
                 self.unhold();
-                self.send(held.frame, held.port);
+                self.split(held.frame, held.port);
             } else if held.until.has_come(now) {
                 self.unhold();
                 self.count_drop(DropReason::NoNeighbour);

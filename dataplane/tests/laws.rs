@@ -252,6 +252,7 @@ impl Both {
             identity,
             scheduler: scheduler(settings.scheduler),
             flags: SchedulerFlags::empty(),
+            seed: None,
             persistence: settings.persistence.map(|(timeout_s, whole)| Persistence {
                 timeout_s,
                 mask: if whole { u128::MAX } else { !1 },
@@ -259,6 +260,7 @@ impl Both {
             tracking: Tracking::Full,
             one_packet: settings.one_packet,
             compat: self.compat,
+            policy: Default::default(),
         }
     }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use dataplane::catalog::spec::{RealSpec, ServiceSpec};
 use dataplane::catalog::{Catalog, Refused};
-use dataplane::forward::Forwarding;
+use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::load::LoadBoard;
 use dataplane::sched::Scheduler;
-use dataplane::snapshot::{Identity, RealState, Tracking};
+use dataplane::snapshot::{Identity, Policy, RealState, Tracking};
 use dataplane::wire::Addr;
 
 use super::command::{
@@ -104,7 +104,6 @@ const OUT_OF_RANGE: &str = "Numerical result out of range";
 const NO_MEMORY: &str = "Memory allocation problem";
 const INVALID: &str = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
 /// Not the kernel's: it forwards by every method.
-const NOT_BUILT: &str = "Director does not forward by this method yet; use -g";
 
 type Done = Result<(), &'static str>;
 
@@ -149,10 +148,12 @@ fn service_spec(
         identity,
         scheduler,
         flags: options.flags,
+        seed: old.and_then(|old| old.seed),
         persistence: options.persistence,
         tracking: old.map_or(Tracking::Full, |old| old.tracking),
         one_packet: options.one_packet,
         compat: old.map_or(catalog.compat, |old| old.compat),
+        policy: old.map_or_else(Policy::default, |old| old.policy),
     })
 }
 
@@ -194,22 +195,42 @@ fn real_spec(options: &ServerOptions) -> Result<RealSpec, &'static str> {
     if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
         return Err(INVALID);
     }
+    let (forwarding, tunnel) = forwarding(options.forward);
     Ok(RealSpec {
         address,
         port: options.port,
         weight: options.weight,
-        forwarding: forwarding(options.forward)?,
+        forwarding,
+        tunnel,
         upper_threshold: options.upper_threshold,
         lower_threshold: options.lower_threshold,
         state: RealState::Up,
+        drain_until: None,
         mac: None,
     })
 }
 
-fn forwarding(forward: Forward) -> Result<Forwarding, &'static str> {
+fn forwarding(forward: Forward) -> (Forwarding, Tunnel) {
     match forward {
-        Forward::Route => Ok(Forwarding::Route),
-        Forward::Masq | Forward::Tunnel(_) => Err(NOT_BUILT),
+        Forward::Route => (Forwarding::Route, Tunnel::Ipip),
+        Forward::Masq => (Forwarding::Masq, Tunnel::Ipip),
+        Forward::Tunnel(shown) => (Forwarding::Tunnel, tunnel(shown)),
+    }
+}
+
+fn tunnel(shown: listing::Tunnel) -> Tunnel {
+    use listing::TunnelChecksum as Sum;
+    match shown {
+        listing::Tunnel::Ipip => Tunnel::Ipip,
+        listing::Tunnel::Gre { checksum } => Tunnel::Gre { checksum: checksum != Sum::Off },
+        listing::Tunnel::Gue { port, checksum } => Tunnel::Gue {
+            port,
+            checksum: match checksum {
+                Sum::Off => GueChecksum::None,
+                Sum::On => GueChecksum::Full,
+                Sum::Remote => GueChecksum::Remote,
+            },
+        },
     }
 }
 
@@ -227,7 +248,12 @@ fn edit_server(target: &mut Target<'_>, options: &ServerOptions) -> Done {
     }
     let (address, port) = (options.address, options.port);
     let old = find(target.catalog, &options.service, address, port).ok_or(NO_SERVER)?;
-    let spec = RealSpec { mac: old.mac, state: old.state, ..real_spec(options)? };
+    let spec = RealSpec {
+        mac: old.mac,
+        state: old.state,
+        drain_until: old.drain_until,
+        ..real_spec(options)?
+    };
     target.catalog.edit_real(&options.service, spec).map_err(of_server)
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
+use dataplane::forward::Forwarding;
 use dataplane::ids::{ScopeId, ServiceId};
 use dataplane::load::LoadBoard;
 use dataplane::sched::Scheduler;
@@ -18,7 +19,9 @@ use dataplane::wire::{Addr, Protocol};
 
 use super::address;
 use super::meter::Meters;
-use super::row::{ConnectionRow, Endpoint, Listing, RealRow, ServiceRow, Stats};
+use super::row::{
+    ConnectionRow, Endpoint, Listing, RealRow, ServiceRow, Stats, Tunnel, TunnelChecksum,
+};
 
 /// The port that IPVS gives to both addresses of a template that is not found any more.
 const INVALID_PORT: u16 = u16::MAX;
@@ -63,13 +66,30 @@ fn service_row(
     }
 }
 
+fn tunnel(tunnel: dataplane::forward::Tunnel) -> Tunnel {
+    use dataplane::forward::{GueChecksum, Tunnel as Kind};
+    match tunnel {
+        Kind::Ipip => Tunnel::Ipip,
+        Kind::Gre { checksum: false } => Tunnel::Gre { checksum: TunnelChecksum::Off },
+        Kind::Gre { checksum: true } => Tunnel::Gre { checksum: TunnelChecksum::On },
+        Kind::Gue { port, checksum } => Tunnel::Gue {
+            port,
+            checksum: match checksum {
+                GueChecksum::None => TunnelChecksum::Off,
+                GueChecksum::Full => TunnelChecksum::On,
+                GueChecksum::Remote => TunnelChecksum::Remote,
+            },
+        },
+    }
+}
+
 fn real_row(real: &Real, loads: &LoadBoard, meters: &Meters) -> RealRow {
     let load = loads.sum(real.id);
     RealRow {
         address: real.address,
         port: real.port,
         forwarding: real.forwarding.word(),
-        tunnel: None,
+        tunnel: (real.forwarding == Forwarding::Tunnel).then(|| tunnel(real.tunnel)),
         weight: real.effective_weight(),
         active: load.active,
         inactive: load.inactive,
@@ -233,7 +253,6 @@ mod tests {
     use dataplane::catalog::spec::{RealSpec, ServiceSpec, Site};
     use dataplane::compat::Compat;
     use dataplane::conn::{ConnFlags, State};
-    use dataplane::forward::Forwarding;
     use dataplane::ids::{Mark, RealId};
     use dataplane::sched::SchedulerFlags;
     use dataplane::shared::{CoreSeat, HashKey, Shared, TableSizes};
@@ -284,10 +303,12 @@ mod tests {
                 identity,
                 scheduler: Scheduler::by_name("wlc"),
                 flags: SchedulerFlags::default(),
+                seed: None,
                 persistence: Some(Persistence { timeout_s, mask: u128::MAX }),
                 tracking: Tracking::Full,
                 one_packet: false,
                 compat: Compat::default(),
+                policy: Default::default(),
             };
             self.catalog.add_service(spec).unwrap();
             let add = |(rip, port): &(&str, u16)| {

@@ -166,6 +166,11 @@ impl Neighbours {
     pub fn hear(&mut self, table: &NeighbourTable, event: &Event, now: u64) {
         match event {
             Event::Wanted(id) => self.want(table, *id, now),
+            Event::Sought { port, address } => {
+                if let Some(id) = table.intern(*port, *address) {
+                    self.want(table, id, now);
+                }
+            }
             Event::VipClaimed(heard) | Event::Heard(heard) => self.heard(table, heard, now),
         }
     }

@@ -190,10 +190,12 @@ fn python(world: &mut World, script: &str) -> Result<Reply, String> {
                 identity: Identity::Address { protocol: Protocol::Tcp, vip, vip_port },
                 scheduler: Some(Scheduler::Rr),
                 flags: Default::default(),
+                seed: None,
                 persistence: None,
                 tracking: Tracking::Full,
                 one_packet: false,
                 compat: world.catalog.compat,
+                policy: Default::default(),
             })
             .map_err(|refused| refused.to_string())?;
         stdout.push_str(&format!("{port} {flags} ok\n"));

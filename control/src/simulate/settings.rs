@@ -1,7 +1,7 @@
 //! Kernel settings (`sysctl`), as far as they decide anything here.
 
 use dataplane::catalog::spec::ServiceSpec;
-use dataplane::compat::Compat;
+use dataplane::compat::{Compat, Defence};
 
 use super::world::World;
 use crate::ipvsadm::Reply;
@@ -94,12 +94,17 @@ fn set(world: &mut World, name: &str, value: &str) -> Result<(), String> {
         }
         "expire_nodest_conn" => compat.expire_nodest_conn = number()? != 0,
         "expire_quiescent_template" => compat.expire_quiescent_template = number()? != 0,
+        "am_droprate" => compat.am_droprate = number()?,
+        "amemthresh" => compat.amemthresh = number()?,
+        "drop_entry" => compat.drop_entry = defence(number()?),
+        "drop_packet" => compat.drop_packet = defence(number()?),
+        "nat_icmp_send" => compat.nat_icmp_send = number()? != 0,
+        "pmtu_disc" => compat.pmtu_disc = number()? != 0,
         "schedule_icmp" => compat.schedule_icmp = number()? != 0,
         // 1 waits for memory to run short, which never happens here.
         "secure_tcp" => compat.secure_tcp = number()? >= 2,
         // These act where memory runs short, on conntrack or on synchronisation alone.
-        "am_droprate" | "amemthresh" | "backup_only" | "conntrack" | "ignore_tunneled"
-        | "snat_reroute" => {}
+        "backup_only" | "conntrack" | "ignore_tunneled" | "snat_reroute" => {}
         other if other.starts_with("sync_") => {}
         other => {
             let default = DEFAULTS.iter().find(|(known, _)| *known == other);
@@ -109,6 +114,14 @@ fn set(world: &mut World, name: &str, value: &str) -> Result<(), String> {
         }
     }
     set_compat(world, compat)
+}
+
+fn defence(mode: u32) -> Defence {
+    match mode {
+        0 => Defence::Off,
+        3 => Defence::Always,
+        _ => Defence::Pressed,
+    }
 }
 
 /// IPVS's settings hold for all services.

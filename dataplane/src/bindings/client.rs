@@ -1,15 +1,19 @@
 //! `tracking: client`: the binding alone, one lookup a packet, no connections.
 
-use super::{Bindings, NoChoice, Outcome};
+use super::{Bindings, NoChoice, Outcome, Related};
 use crate::classify::Hit;
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
-use crate::snapshot::{RealState, Service, Snapshot};
+use crate::snapshot::{OnDown, Service, Snapshot};
 use crate::table::{
     Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal,
 };
 use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::verdict::DropReason;
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
+
+/// The client's real server is down, and the client waits for it.
+struct Waiting;
 
 /// The coarse clock of the client table: a counter that all cores move at the same ticks.
 #[derive(Clone, Copy, Debug)]
@@ -63,22 +67,29 @@ impl Bindings {
         };
         let bound = self.shared.clients.lookup(&probe, age);
         let real = match bound {
-            Some(found) => match self.usable_client(&found, service, snapshot) {
-                Some(real) => Ok(real),
-                None => self.move_client(&probe, found, packet, service, snapshot),
+            Some(found) => match self.usable_client(&found, service, snapshot, now) {
+                Ok(Some(real)) => Ok(real),
+                Err(Waiting) => Err(NoChoice::Down),
+                Ok(None) => self.move_client(&probe, found, packet, service, snapshot, now),
             },
             // Without connections nobody can tell a stray segment from a client that was
             // bound before a restart: all but resets are taken.
             None if is_reset(packet) => return Outcome::NotOurs,
-            None => self.bind_new(&probe, age, packet, hit, service, snapshot),
+            None => self.bind_new(&probe, packet, hit, service, snapshot, now),
         };
         match real {
             Ok(real) => {
                 self.count_incoming(real, packet);
                 let forwarding = snapshot.real(real).map_or(Forwarding::Route, |r| r.forwarding);
-                Outcome::Forward { real, forwarding }
+                if forwarding == Forwarding::Masq {
+                    // Nothing would lead its replies back. The configuration check refuses
+                    // this mixture.
+                    return Outcome::Refuse;
+                }
+                Outcome::Forward { real, forwarding, real_port: packet.dst_port }
             }
             Err(NoChoice::Nobody) => Outcome::Refuse,
+            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
         }
     }
 
@@ -96,22 +107,32 @@ impl Bindings {
         found: &ClientHit,
         service: &Service,
         snapshot: &Snapshot,
-    ) -> Option<RealId> {
-        let real = snapshot.available(snapshot.client_real(service.id, found.real)?)?;
+        now: Tick,
+    ) -> Result<Option<RealId>, Waiting> {
+        let named = snapshot.client_real(service.id, found.real);
+        let Some(real) = named.and_then(|id| snapshot.available(id)) else { return Ok(None) };
+        if real.is_down(now) {
+            return match service.policy.on_down {
+                OnDown::Rebind => Ok(None),
+                OnDown::Keep => Ok(Some(real.id)),
+                OnDown::Drop => Err(Waiting),
+            };
+        }
         let quiescent = service.compat.expire_quiescent_template && real.weight == 0;
-        (!quiescent && real.state != RealState::Down).then_some(real.id)
+        Ok((!quiescent).then_some(real.id))
     }
 
     fn bind_new(
         &mut self,
         probe: &Probe,
-        age: u8,
         packet: &Packet,
         hit: &Hit,
         service: &Service,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Result<RealId, NoChoice> {
-        let picked = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+        let age = self.client_age();
+        let picked = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
         let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
         let bound =
             number.and_then(|number| self.shared.clients.get_or_insert(probe, number, age).ok());
@@ -123,9 +144,10 @@ impl Bindings {
                 }
                 Ok(picked)
             }
-            Some(Bound::Found(found)) => {
-                self.usable_client(&found, service, snapshot).ok_or(NoChoice::Nobody)
-            }
+            Some(Bound::Found(found)) => match self.usable_client(&found, service, snapshot, now) {
+                Ok(real) => real.ok_or(NoChoice::Nobody),
+                Err(Waiting) => Err(NoChoice::Down),
+            },
             None => {
                 let persistence = service.persistence.as_ref().ok_or(NoChoice::Nobody)?;
                 let choice = self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;
@@ -142,8 +164,9 @@ impl Bindings {
         packet: &Packet,
         service: &Service,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Result<RealId, NoChoice> {
-        let picked = self.pick(packet, service, snapshot).ok_or(NoChoice::Nobody)?;
+        let picked = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
         let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
         let Some(number) = number else { return Ok(picked) };
         let Some(moved) = self.shared.clients.rebind(probe, found, number) else {
@@ -170,10 +193,11 @@ impl Bindings {
         service: &Service,
         client: Addr,
         snapshot: &Snapshot,
+        now: Tick,
     ) -> Option<RealId> {
         let probe = self.client_probe(service, client)?;
         let found = self.shared.clients.peek(&probe)?;
-        self.usable_client(&found, service, snapshot)
+        self.usable_client(&found, service, snapshot, now).ok().flatten()
     }
 
     pub(super) fn related_client(
@@ -182,10 +206,11 @@ impl Bindings {
         client: Addr,
         service: &Service,
         snapshot: &Snapshot,
-    ) -> Option<(RealId, Forwarding)> {
-        let real = snapshot.available(self.client(service, client, snapshot)?)?;
+        now: Tick,
+    ) -> Option<Related> {
+        let real = snapshot.available(self.client(service, client, snapshot, now)?)?;
         self.count_incoming(real.id, error);
-        Some((real.id, real.forwarding))
+        Some(Related { real: real.id, forwarding: real.forwarding, real_port: real.port })
     }
 
     pub(super) fn sweep_clients(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {

@@ -1,6 +1,6 @@
 //! Counting: real servers' loads, thresholds and the core's own totals.
 
-use super::Bindings;
+use super::{Bindings, Outcome};
 use crate::compat::Kernel;
 use crate::ids::RealId;
 use crate::shared::Shared;
@@ -12,6 +12,15 @@ impl Bindings {
     pub(super) fn count_incoming(&self, real: RealId, packet: &Packet) {
         if let Some(load) = self.shared.loads.of_core(self.core, real) {
             load.incoming(1, u64::from(packet.total_len));
+        }
+    }
+
+    /// A later fragment: bytes of a packet that was counted with its first one.
+    pub(crate) fn count_piece(&self, outcome: Outcome, packet: &Packet) {
+        let Outcome::Forward { real, .. } = outcome else { return };
+        let payload = u64::from(packet.total_len) + u64::from(packet.l3_offset);
+        if let Some(load) = self.shared.loads.of_core(self.core, real) {
+            load.incoming(0, payload.saturating_sub(u64::from(packet.l4_offset)));
         }
     }
 

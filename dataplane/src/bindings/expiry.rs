@@ -34,9 +34,13 @@ impl Bindings {
         left: &mut usize,
     ) -> Option<Slot> {
         let rule = self.shared.rule;
+        let up = snapshot.compat.drop_entry;
+        let defending = self.is_up(up, snapshot.compat.amemthresh, family);
+        let defences = &mut self.defences;
         let over = |conn: &Conn| {
             timer::fires(rule, conn.expires, conn.timeout).has_come(now)
                 || snapshot.flushes_removed && is_flushed(conn.real, conn.service, snapshot)
+                || defending && defences.takes(conn, now)
         };
         match family {
             Family::V4 => self.v4.sweep(left, over),
@@ -112,6 +116,9 @@ impl Bindings {
 
     /// Takes a connection out of its table.
     pub(super) fn remove(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
+        if let (Some(flow), Some(conn)) = (self.flow(family, slot), self.conn(family, slot)) {
+            self.withdraw(&flow, slot, conn, snapshot);
+        }
         let removed = match family {
             Family::V4 => self.v4.remove(slot),
             Family::V6 => self.v6.remove(slot),

@@ -3,7 +3,7 @@
 use super::{Bindings, Choice, NoChoice};
 use crate::classify::Hit;
 use crate::ids::RealId;
-use crate::snapshot::{Persistence, Real, RealState, Service, Snapshot};
+use crate::snapshot::{OnDown, OnDrain, Persistence, Real, RealState, Service, Snapshot};
 use crate::table::{Candidate, ClientKey, Outcome, Probe, Renewal, TemplateKey, View};
 use crate::tick::Tick;
 use crate::wire::{Addr, Family, Packet};
@@ -44,13 +44,16 @@ impl Bindings {
         for _ in 0..TRIES {
             let (probe, view) = self.template(hit, persistence, packet.src, now);
             let bound = match view {
-                Some(view) if is_usable(&view, service, snapshot) => view,
-                Some(view) => {
-                    self.shared.templates.invalidate(view.handle);
-                    continue;
-                }
+                Some(view) => match standing(view.real, service, snapshot, now) {
+                    Standing::Usable => view,
+                    Standing::Waiting => return Err(NoChoice::Down),
+                    Standing::Unusable => {
+                        self.shared.templates.invalidate(view.handle);
+                        continue;
+                    }
+                },
                 None => {
-                    let Some(real) = self.pick(packet, service, snapshot) else {
+                    let Some(real) = self.pick(packet, service, snapshot, now) else {
                         return Err(NoChoice::Nobody);
                     };
                     match self.make(&probe, real, service, snapshot, now) {
@@ -67,7 +70,11 @@ impl Bindings {
                 &mut self.seat.templates,
             );
             if attached.is_ok() {
-                return Ok(Choice { real: bound.real, template: Some(bound.handle) });
+                return Ok(Choice {
+                    real: bound.real,
+                    template: Some(bound.handle),
+                    by_error: false,
+                });
             }
         }
         self.place_by_hash(hit, persistence, packet.src, service, snapshot)
@@ -110,18 +117,43 @@ impl Bindings {
         }
         let client = persistence.masked(client);
         let real = by_hash(&self.shared.key.0, hit, client, service, snapshot);
-        real.map(|real| Choice { real: real.id, template: None }).ok_or(NoChoice::Nobody)
+        real.map(|real| Choice { real: real.id, template: None, by_error: false })
+            .ok_or(NoChoice::Nobody)
     }
 }
 
-/// Whether a template's real server may still be used: a look at neither weight nor
-/// overload, as in IPVS; a bound client stays bound to a quiesced server unless
-/// `expire_quiescent_template` says otherwise.
-pub(crate) fn is_usable(view: &View, service: &Service, snapshot: &Snapshot) -> bool {
-    snapshot.available(view.real).is_some_and(|real| {
-        let quiescent = service.compat.expire_quiescent_template && real.weight == 0;
-        !quiescent && real.state != RealState::Down
-    })
+/// Whether a bound client's new connection may go to its real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It goes there.
+    Usable,
+    /// The client stays bound, but the server is down: the connection has to wait.
+    Waiting,
+    /// The binding is void.
+    Unusable,
+}
+
+/// How a bound client's real server stands: no look is taken at weight or overload, as in
+/// IPVS; a client stays bound to a quiesced server unless `expire_quiescent_template` says
+/// otherwise. Servers that are in drain or down are the service's policy.
+pub(crate) fn standing(
+    real: RealId,
+    service: &Service,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Standing {
+    let Some(real) = snapshot.available(real) else { return Standing::Unusable };
+    if real.is_down(now) {
+        return match service.policy.on_down {
+            OnDown::Rebind => Standing::Unusable,
+            OnDown::Keep => Standing::Usable,
+            OnDown::Drop => Standing::Waiting,
+        };
+    }
+    let quiescent = service.compat.expire_quiescent_template && real.weight == 0;
+    let drained =
+        real.state == RealState::Drain && service.policy.on_drain == OnDrain::NewElsewhere;
+    if quiescent || drained { Standing::Unusable } else { Standing::Usable }
 }
 
 /// What a client's template is found by.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::spec::{RealSpec, ServiceSpec};
 use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
+use crate::forward::Forwarding;
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
-use crate::route::Routes;
-use crate::sched::{Tables, rr, wrr};
+use crate::route::{Exit, Exits, Route, Routes};
+use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
-    HostAddress, Hosts, Identity, NextHop, PortFacts, Real, Scope, Service, Snapshot,
+    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service,
+    Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 
@@ -26,6 +28,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         identity: spec.identity,
         scheduler: spec.scheduler,
         flags: spec.flags,
+        seed: spec.seed,
         persistence: spec.persistence,
         timeout_index: 0,
         tracking: spec.tracking,
@@ -37,26 +40,40 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         rr_removals: rr::Removals::default(),
         wrr_history: wrr::History::default(),
         compat: spec.compat,
+        policy: spec.policy,
     }
 }
 
 impl ServiceEntry {
     /// Makes the service anew from its parts.
     pub(super) fn rebuild(&mut self, id: ServiceId, reals: &[Option<RealEntry>]) {
-        let weights: Vec<(RealId, u32)> = self
+        let listed: Vec<Listed> = self
             .members
             .iter()
             .filter_map(|member| reals.get(member.real.0 as usize)?.as_ref())
-            .map(|entry| (entry.real.id, entry.real.effective_weight()))
+            .map(|entry| Listed {
+                real: entry.real.id,
+                weight: entry.real.effective_weight(),
+                last_weight: entry.real.last_weight,
+                address: entry.real.address,
+                port: entry.real.port,
+            })
             .collect();
-        let levels = wrr::Levels::of(weights.iter().map(|(_, weight)| u64::from(*weight)));
+        let levels = wrr::Levels::of(listed.iter().map(|member| u64::from(member.weight)));
         self.wrr_history.record(self.list_epoch, levels);
+        // A server that is down is left out, as a health checker would remove it: clients
+        // that hash to it go elsewhere instead of being refused.
+        let is_up = |member: &&Listed| {
+            let entry = reals.get(member.real.0 as usize).and_then(Option::as_ref);
+            entry.is_some_and(|entry| entry.real.state != RealState::Down)
+        };
+        let hashed: Vec<Listed> = listed.iter().filter(is_up).copied().collect();
         self.built = Arc::new(Service {
             timeout_index: self.timeout_index,
             members: self.members.clone().into(),
             scheduler_epoch: self.scheduler_epoch,
             list_epoch: self.list_epoch,
-            tables: Tables::build(self.spec.scheduler, &weights),
+            tables: Tables::build(self.spec.scheduler, self.spec.seed, &hashed),
             rr_removals: self.rr_removals.clone(),
             wrr_history: self.wrr_history.clone(),
             ..empty_service(id, &self.spec)
@@ -90,7 +107,10 @@ impl Catalog {
             weight: spec.weight,
             last_weight: if spec.weight > 0 { spec.weight } else { last_weight },
             state: spec.state,
+            drain_until: spec.drain_until,
             forwarding: spec.forwarding,
+            tunnel: spec.tunnel,
+            tunnel_source: self.own_towards(spec.address),
             upper_threshold: spec.upper_threshold,
             lower_threshold: spec.lower_threshold,
             next_hop: self.next_hop(spec),
@@ -112,6 +132,23 @@ impl Catalog {
         let numbers = self.numbers.get(service.0 as usize);
         let number = numbers.and_then(|n| n.iter().position(|entry| *entry == Some(id)));
         number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
+    }
+
+    /// The director's own address of this one's family on the port that leads there; one
+    /// in the next hop's network if there are several.
+    fn own_towards(&self, address: Addr) -> Option<Addr> {
+        let routes = Routes::new(self.site.routes.clone());
+        let hop = routes.lookup(address)?;
+        let port = self.site.ports.get(usize::from(hop.port.0))?;
+        let own = || port.addresses.iter().copied().filter(|a| a.family() == address.family());
+        let connected = routes.iter().find(|route| {
+            route.via.is_none()
+                && route.port == hop.port
+                && hop.neighbour.family() == route.network.family()
+                && hop.neighbour.masked(route.length) == route.network
+        });
+        let near = connected.and_then(|r| own().find(|a| a.masked(r.length) == r.network));
+        near.or_else(|| own().next())
     }
 
     fn next_hop(&self, spec: &RealSpec) -> Option<NextHop> {
@@ -197,15 +234,57 @@ impl Catalog {
                     vlan: port.vlan,
                     peer: port.peer,
                     kernel_facing: port.kernel_facing,
+                    own_v4: port.addresses.iter().copied().find(|address| address.is_v4()),
+                    own_v6: port.addresses.iter().copied().find(|address| !address.is_v4()),
                 })
                 .collect(),
             routes: Routes::new(self.site.routes.clone()),
+            exits: self.exits(),
+            masqueraded: self.masqueraded(),
             timeouts: self.timeouts,
+            fragments: self.fragments,
             client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
             flushes_removed: self.flushes_removed(),
         })
+    }
+
+    fn exits(&self) -> Exits {
+        let exit = |route: &Route| {
+            let port = self.site.ports.get(usize::from(route.port.0))?;
+            let gateway = match route.via {
+                Some(via) => Some(self.shared.neighbours.intern(route.port, via)?),
+                None => None,
+            };
+            Some(Exit {
+                network: route.network,
+                length: route.length,
+                port: route.port,
+                vlan: port.vlan,
+                mtu: port.mtu,
+                gateway,
+            })
+        };
+        Exits(Routes::new(self.site.routes.clone()).iter().filter_map(exit).collect())
+    }
+
+    /// Also opens the reply table, as soon as there is anybody to be found in it.
+    fn masqueraded(&self) -> Masqueraded {
+        let mut masqueraded = Masqueraded::default();
+        for entry in self.services.iter().flatten() {
+            let protocol = match entry.spec.identity {
+                Identity::Address { protocol, .. } => Some(protocol),
+                Identity::Ports { protocol, .. } => protocol,
+                Identity::Mark { .. } => None,
+            };
+            let specs = entry.members.iter().filter_map(|member| self.spec_of(member.real));
+            for spec in specs.filter(|spec| spec.forwarding == Forwarding::Masq) {
+                self.shared.replies.open();
+                masqueraded.add(protocol, spec.address, spec.port);
+            }
+        }
+        masqueraded
     }
 
     fn flushes_removed(&self) -> bool {

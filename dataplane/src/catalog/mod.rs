@@ -21,6 +21,7 @@ use spec::{RealSpec, Selector, ServiceSpec, Site};
 
 use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
+use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, RealId, ScopeId, ServiceId};
 use crate::sched::{rr, wrr};
 use crate::shared::Shared;
@@ -99,6 +100,8 @@ pub struct Catalog {
     site: Site,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// How fragments are treated.
+    pub fragments: FragmentLimits,
     /// Switches for what is of no service.
     pub compat: Compat,
     /// The first port that is not privileged (`ip_unprivileged_port_start`).
@@ -124,6 +127,7 @@ impl Catalog {
             selectors: Vec::new(),
             site,
             timeouts: Timeouts::default(),
+            fragments: FragmentLimits::default(),
             compat: Compat::default(),
             first_unprivileged_port: 1024,
         }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::classify::Rank;
 use crate::compat::Compat;
-use crate::forward::Forwarding;
+use crate::forward::{Forwarding, Tunnel};
 use crate::ids::{Mark, PortIndex};
 use crate::route::Route;
 use crate::sched::{Scheduler, SchedulerFlags};
-use crate::snapshot::{Identity, Persistence, RealState, Tracking};
+use crate::snapshot::{Identity, Persistence, Policy, RealState, Tracking};
+use crate::tick::Tick;
 use crate::wire::ethernet::Mac;
 use crate::wire::{Addr, Protocol, Vlan};
 
@@ -24,6 +25,10 @@ pub struct ServiceSpec {
     pub scheduler: Option<Scheduler>,
     /// The scheduler's flags.
     pub flags: SchedulerFlags,
+    /// What mh's keys and twos's draws are made from; see [`Service::seed`].
+    ///
+    /// [`Service::seed`]: crate::snapshot::Service::seed
+    pub seed: Option<u64>,
     /// Persistence.
     pub persistence: Option<Persistence>,
     /// What is remembered of clients.
@@ -32,6 +37,8 @@ pub struct ServiceSpec {
     pub one_packet: bool,
     /// Switches.
     pub compat: Compat,
+    /// What is done about real servers that are in drain or down.
+    pub policy: Policy,
 }
 
 /// A real server of a service.
@@ -45,12 +52,16 @@ pub struct RealSpec {
     pub weight: u32,
     /// How packets reach it.
     pub forwarding: Forwarding,
+    /// The outer headers under [`Forwarding::Tunnel`].
+    pub tunnel: Tunnel,
     /// Connections at which it takes no new clients; 0 = no limit.
     pub upper_threshold: u32,
     /// Connections below which it takes clients again; 0 = three quarters of the upper one.
     pub lower_threshold: u32,
     /// Up, drain or down.
     pub state: RealState,
+    /// When a drain ends and the server counts as down; `None` for never.
+    pub drain_until: Option<Tick>,
     /// Its MAC address, where it is not to be resolved.
     pub mac: Option<Mac>,
 }
@@ -63,9 +74,11 @@ impl RealSpec {
             port,
             weight: 1,
             forwarding: Forwarding::Route,
+            tunnel: Tunnel::Ipip,
             upper_threshold: 0,
             lower_threshold: 0,
             state: RealState::Up,
+            drain_until: None,
             mac: None,
         }
     }

@@ -11,6 +11,7 @@ use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
 use crate::table::Handle;
 use crate::tick::Tick;
+use crate::wire::{Packet, Protocol, TcpFlags};
 
 bitflags::bitflags! {
     /// What is remembered of a connection besides its state.
@@ -34,6 +35,48 @@ pub enum Direction {
     Out,
     /// From the client, replies not seen: direct routing and tunnels.
     InOnly,
+}
+
+/// What a packet says to the state machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// TCP's flags.
+    pub tcp_flags: TcpFlags,
+    /// SCTP's first two chunks.
+    pub sctp_chunks: [u8; 2],
+}
+
+impl Signal {
+    /// What this packet says.
+    pub fn of(packet: &Packet) -> Self {
+        Self {
+            protocol: packet.protocol,
+            tcp_flags: packet.tcp_flags,
+            sctp_chunks: packet.sctp_chunks,
+        }
+    }
+
+    /// The state after this packet.
+    pub fn next(self, state: State, direction: Direction, secure_tcp: bool) -> State {
+        match self.protocol {
+            Protocol::Tcp => tcp::next(state, self.tcp_flags, direction, secure_tcp),
+            Protocol::Sctp => sctp::next(state, sctp::Event::of(self.sctp_chunks), direction),
+            _ => State::Udp,
+        }
+    }
+
+    /// Whether it opens or closes something: more than data and acknowledgements.
+    pub fn is_news(self) -> bool {
+        match self.protocol {
+            Protocol::Tcp => {
+                self.tcp_flags.intersects(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST)
+            }
+            Protocol::Sctp => sctp::Event::of(self.sctp_chunks) != sctp::Event::Data,
+            _ => false,
+        }
+    }
 }
 
 /// A connection's entry, without the five values that it is found by.

@@ -165,6 +165,18 @@ impl Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
+impl Slot {
+    /// The entry's number, for tables that point to it.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The entry of that number.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Entry<K> {
     Free(Option<u32>),
@@ -368,7 +380,11 @@ impl<K: Key> Table<K> {
 
     /// Looks at up to `budget` entries after those of the last call, round and round, and
     /// answers the first one that is `due`. `None` when the budget is used up.
-    pub fn sweep(&mut self, budget: &mut usize, due: impl Fn(&Conn) -> bool) -> Option<Slot> {
+    pub fn sweep(
+        &mut self,
+        budget: &mut usize,
+        mut due: impl FnMut(&Conn) -> bool,
+    ) -> Option<Slot> {
         while *budget > 0 && !self.entries.is_empty() {
             *budget -= 1;
             if self.sweep_at >= self.entries.len() {

@@ -1,9 +1,13 @@
 //! How a packet reaches its real server. A closed set, by the words of `ipvsadm -ln`.
 
-mod route;
+pub mod fragment;
+mod hop;
+pub mod masq;
+mod tunnel;
 mod vlan;
 
-pub use route::{Egress, Rewrite, route};
+pub use hop::{Egress, Rewrite, admit, route, send};
+pub use tunnel::{GueChecksum, Outer, Tunnel};
 
 /// The forwarding methods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -11,6 +15,11 @@ pub enum Forwarding {
     /// Direct routing (`ipvsadm -g`): only the MAC addresses change.
     #[default]
     Route,
+    /// Masquerading (`ipvsadm -m`): the real server's address and port are written over the
+    /// VIP's, and the other way round on the way back.
+    Masq,
+    /// Tunnelling (`ipvsadm -i`): the whole packet inside of another one.
+    Tunnel,
     /// Delivered to the host itself, through the kernel-facing port.
     Local,
 }
@@ -20,15 +29,17 @@ impl Forwarding {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Route => "Route",
+            Self::Masq => "Masq",
+            Self::Tunnel => "Tunnel",
             Self::Local => "Local",
         }
     }
 
-    /// Whether replies pass the director, so that both directions are seen.
+    /// Whether replies are known to pass the director, so that both directions are seen.
     pub const fn sees_replies(self) -> bool {
         match self {
-            Self::Route => false,
-            Self::Local => true,
+            Self::Masq => true,
+            Self::Route | Self::Tunnel | Self::Local => false,
         }
     }
 }

@@ -8,14 +8,19 @@
 //! All of them walk the service's list from its head, and the real server that was added
 //! last is at the head, as in IPVS; ties go to the first one met.
 
+mod cache;
 mod dh;
 mod fo;
+mod lblc;
+mod lblcr;
 mod lc;
+mod mh;
 mod nq;
 mod ovf;
 pub mod rr;
 mod sed;
 mod sh;
+mod twos;
 mod wlc;
 pub mod wrr;
 
@@ -25,7 +30,10 @@ use crate::compat::Kernel;
 use crate::ids::RealId;
 use crate::load::LoadBoard;
 use crate::snapshot::{Member, Real, Service, Tracking};
-use crate::wire::Packet;
+use crate::tick::Tick;
+use crate::wire::{Addr, Packet};
+
+pub use mh::Maglev;
 
 macro_rules! schedulers {
     ($($name:ident, $word:literal, $doc:literal;)*) => {
@@ -50,12 +58,16 @@ schedulers! {
     Wrr, "wrr", "Weighted round robin.";
     Lc, "lc", "Least connections.";
     Wlc, "wlc", "Weighted least connections (ipvsadm's default).";
+    Lblc, "lblc", "Locality-based least connections.";
+    Lblcr, "lblcr", "Locality-based least connections with replication.";
     Dh, "dh", "Destination hashing.";
     Sh, "sh", "Source hashing.";
+    Mh, "mh", "Maglev hashing.";
     Sed, "sed", "Shortest expected delay.";
     Nq, "nq", "Never queue.";
     Fo, "fo", "Weighted failover.";
     Ovf, "ovf", "Weighted overflow.";
+    Twos, "twos", "Power of two choices.";
 }
 
 impl Scheduler {
@@ -93,6 +105,12 @@ pub struct Pool<'a> {
     pub flags: SchedulerFlags,
     /// Whether load is counted in connections or in clients.
     pub tracking: Tracking,
+    /// What random choices are drawn from, if they must be repeatable.
+    pub seed: Option<u64>,
+    /// What they are drawn from otherwise.
+    pub secret: [u64; 2],
+    /// The time of the packet.
+    pub now: Tick,
 }
 
 impl Pool<'_> {
@@ -111,6 +129,11 @@ impl Pool<'_> {
     /// Weight above zero and not overloaded: what most schedulers ask for.
     fn is_usable(&self, real: RealId) -> bool {
         self.weight(real) > 0 && !self.is_overloaded(real)
+    }
+
+    /// Whether the real server stands in the service's list.
+    fn is_listed(&self, real: RealId) -> bool {
+        self.members.iter().any(|member| member.real == real)
     }
 
     fn usable(&self) -> impl Iterator<Item = RealId> + '_ {
@@ -139,8 +162,17 @@ impl Pool<'_> {
 
     /// The usable real server with the smallest cost per weight, the first one on ties.
     fn least(&self, cost: impl Fn(RealId) -> u64) -> Option<RealId> {
+        self.least_of(self.usable(), cost)
+    }
+
+    /// The one of these real servers with the smallest cost per weight, the first one on ties.
+    fn least_of(
+        &self,
+        reals: impl Iterator<Item = RealId>,
+        cost: impl Fn(RealId) -> u64,
+    ) -> Option<RealId> {
         let mut best: Option<(RealId, u64, u64)> = None;
-        for real in self.usable() {
+        for real in reals {
             let (cost, weight) = (cost(real), self.weight(real));
             let better = match best {
                 // Cross-multiplied, so that no division rounds a difference away.
@@ -165,15 +197,40 @@ pub enum Tables {
     None,
     /// sh's or dh's 256 buckets.
     Buckets(Box<[RealId]>),
+    /// mh's slots.
+    Maglev(Maglev),
+}
+
+/// What the tables are built from: one real server of the list.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// The real server.
+    pub real: RealId,
+    /// Its weight now, 0 where it takes no new clients.
+    pub weight: u32,
+    /// Its latest weight above zero.
+    pub last_weight: u32,
+    /// RIP.
+    pub address: Addr,
+    /// Its port.
+    pub port: u16,
 }
 
 impl Tables {
-    /// The tables of this scheduler for this list.
-    pub fn build(scheduler: Option<Scheduler>, members: &[(RealId, u32)]) -> Self {
+    /// The tables of this scheduler for this list, head first.
+    pub fn build(scheduler: Option<Scheduler>, seed: Option<u64>, listed: &[Listed]) -> Self {
         match scheduler {
-            Some(Scheduler::Sh) => Self::Buckets(sh::buckets(members)),
-            Some(Scheduler::Dh) => Self::Buckets(dh::buckets(members)),
+            Some(Scheduler::Sh) => Self::Buckets(sh::buckets(listed)),
+            Some(Scheduler::Dh) => Self::Buckets(dh::buckets(listed)),
+            Some(Scheduler::Mh) => Self::Maglev(Maglev::build(listed, seed.unwrap_or(0))),
             _ => Self::None,
+        }
+    }
+
+    fn buckets(&self) -> &[RealId] {
+        match self {
+            Self::Buckets(buckets) => buckets,
+            Self::Maglev(_) | Self::None => &[],
         }
     }
 }
@@ -193,6 +250,9 @@ enum Cursor {
     None,
     Rr(rr::Cursor),
     Wrr(wrr::Cursor),
+    Lblc(lblc::Servers),
+    Lblcr(lblcr::Sets),
+    Twos(twos::Draws),
 }
 
 /// Picks a real server for a new client of the service, or `None` when none is usable.
@@ -203,27 +263,30 @@ pub fn pick(
     packet: &Packet,
 ) -> Option<RealId> {
     state.follow(service);
-    let buckets = match &service.tables {
-        Tables::Buckets(buckets) => &**buckets,
-        Tables::None => &[],
-    };
-    match service.scheduler? {
-        Scheduler::Rr => match &mut state.cursor {
-            Cursor::Rr(cursor) => cursor.pick(pool),
-            _ => None,
+    let buckets = service.tables.buckets();
+    match (service.scheduler?, &mut state.cursor) {
+        (Scheduler::Rr, Cursor::Rr(cursor)) => cursor.pick(pool),
+        (Scheduler::Wrr, Cursor::Wrr(cursor)) => cursor.pick(pool),
+        (Scheduler::Lblc, Cursor::Lblc(servers)) => servers.pick(pool, packet),
+        (Scheduler::Lblcr, Cursor::Lblcr(sets)) => sets.pick(pool, packet),
+        (Scheduler::Twos, Cursor::Twos(draws)) => draws.pick(pool, packet),
+        // Not reached: the state has just been brought in line with the scheduler.
+        (
+            Scheduler::Rr | Scheduler::Wrr | Scheduler::Lblc | Scheduler::Lblcr | Scheduler::Twos,
+            _,
+        ) => None,
+        (Scheduler::Lc, _) => lc::pick(pool),
+        (Scheduler::Wlc, _) => wlc::pick(pool),
+        (Scheduler::Dh, _) => dh::pick(pool, buckets, packet),
+        (Scheduler::Sh, _) => sh::pick(pool, buckets, packet),
+        (Scheduler::Mh, _) => match &service.tables {
+            Tables::Maglev(table) => table.pick(pool, packet),
+            Tables::Buckets(_) | Tables::None => None,
         },
-        Scheduler::Wrr => match &mut state.cursor {
-            Cursor::Wrr(cursor) => cursor.pick(pool),
-            _ => None,
-        },
-        Scheduler::Lc => lc::pick(pool),
-        Scheduler::Wlc => wlc::pick(pool),
-        Scheduler::Dh => dh::pick(pool, buckets, packet),
-        Scheduler::Sh => sh::pick(pool, buckets, packet),
-        Scheduler::Sed => sed::pick(pool),
-        Scheduler::Nq => nq::pick(pool),
-        Scheduler::Fo => fo::pick(pool),
-        Scheduler::Ovf => ovf::pick(pool),
+        (Scheduler::Sed, _) => sed::pick(pool),
+        (Scheduler::Nq, _) => nq::pick(pool),
+        (Scheduler::Fo, _) => fo::pick(pool),
+        (Scheduler::Ovf, _) => ovf::pick(pool),
     }
 }
 
@@ -235,6 +298,9 @@ impl State {
             self.cursor = match service.scheduler {
                 Some(Scheduler::Rr) => Cursor::Rr(rr::Cursor::default()),
                 Some(Scheduler::Wrr) => Cursor::Wrr(wrr::Cursor::new(&service.wrr_history)),
+                Some(Scheduler::Lblc) => Cursor::Lblc(lblc::Servers::default()),
+                Some(Scheduler::Lblcr) => Cursor::Lblcr(lblcr::Sets::default()),
+                Some(Scheduler::Twos) => Cursor::Twos(twos::Draws::default()),
                 _ => Cursor::None,
             };
             self.scheduler_epoch = service.scheduler_epoch;
@@ -242,7 +308,7 @@ impl State {
             match &mut self.cursor {
                 Cursor::Rr(cursor) => cursor.follow(&service.rr_removals, self.list_epoch),
                 Cursor::Wrr(cursor) => cursor.follow(service.wrr_history.since(self.list_epoch)),
-                Cursor::None => {}
+                Cursor::Lblc(_) | Cursor::Lblcr(_) | Cursor::Twos(_) | Cursor::None => {}
             }
         }
         self.list_epoch = service.list_epoch;

@@ -1,6 +1,6 @@
 //! Source hashing: 256 buckets over the client's address, shared out by weight.
 
-use super::{Pool, SchedulerFlags};
+use super::{Listed, Pool, SchedulerFlags};
 use crate::ids::RealId;
 use crate::wire::{Addr, Packet};
 
@@ -24,12 +24,12 @@ pub(super) fn folded(address: Addr) -> u32 {
 
 /// Head first, every real server takes as many buckets in a row as its weight says (one
 /// where the weight is 0), round after round until all are taken.
-pub(super) fn buckets(members: &[(RealId, u32)]) -> Box<[RealId]> {
-    if members.is_empty() {
+pub(super) fn buckets(listed: &[Listed]) -> Box<[RealId]> {
+    if listed.is_empty() {
         return Box::default();
     }
-    let runs = members.iter().map(|(real, weight)| {
-        std::iter::repeat_n(*real, (*weight).clamp(1, BUCKETS as u32) as usize)
+    let runs = listed.iter().map(|member| {
+        std::iter::repeat_n(member.real, member.weight.clamp(1, BUCKETS as u32) as usize)
     });
     runs.cycle().flatten().take(BUCKETS).collect()
 }
@@ -77,7 +77,14 @@ mod tests {
 
     #[test]
     fn a_quiesced_real_server_still_takes_one_bucket_a_round() {
-        let table = buckets(&[(RealId(3), 3), (RealId(2), 0), (RealId(1), 1)]);
+        let listed = |real, weight| Listed {
+            real: RealId(real),
+            weight,
+            last_weight: weight,
+            address: Addr::v4(real),
+            port: 80,
+        };
+        let table = buckets(&[listed(3, 3), listed(2, 0), listed(1, 1)]);
         assert_eq!(table.len(), BUCKETS);
         let first: Vec<u32> = table.iter().take(7).map(|real| real.0).collect();
         assert_eq!(first, [3, 3, 3, 2, 1, 3, 3]);

@@ -68,6 +68,8 @@ fn names_one_host(addr: Addr) -> bool {
 /// The IP header of an answer, as far as it is not the packet's turned around.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reply {
+    /// The address that it comes from.
+    pub from: Addr,
     pub protocol: Protocol,
     /// Type of service or traffic class.
     pub tos: u8,
@@ -111,8 +113,8 @@ fn turn_around(
     payload_len: u16,
 ) -> Option<()> {
     let l3 = usize::from(packet.l3_offset);
-    let Reply { protocol, tos, hop_limit } = reply;
-    let (src, dst) = (packet.dst, packet.src);
+    let Reply { from: src, protocol, tos, hop_limit } = reply;
+    let dst = packet.src;
     match packet.family {
         Family::V4 => {
             // As hosts do: a reset forbids fragmentation, ICMP does not and needs a number then.

@@ -1,11 +1,11 @@
 //! ICMP for IPv4 (RFC 792, RFC 1812) and IPv6 (RFC 4443): echo, errors, and what errors quote.
 
-use super::addr::Family;
+use super::addr::{Addr, Family};
 use super::answer::{self, Reply, Unanswerable, ip_header_len};
 use super::checksum;
 use super::ethernet::Mac;
 use super::field::put;
-use super::packet::{Fragment, Packet, Protocol, TcpFlags};
+use super::packet::{Fragment, Packet, Protocol, TcpFlags, Vlan};
 use super::{ipv4, ipv6};
 use crate::port::Frame;
 
@@ -150,11 +150,18 @@ pub fn quoted(frame: &[u8], packet: &Packet) -> Option<Packet> {
     if !is_error(packet) || packet.is_later_fragment() {
         return None;
     }
-    let frame = frame.get(..packet.end())?;
     let l3 = usize::from(packet.l4_offset) + HEADER_LEN;
-    let read = match packet.family {
-        Family::V4 => ipv4::read(frame, l3, packet.vlan, false),
-        Family::V6 => ipv6::read(frame, l3, packet.vlan, false),
+    let inner = packet_at(frame, l3, packet.end(), packet.family)?;
+    Some(Packet { vlan: packet.vlan, ..inner })
+}
+
+/// A quoted packet that begins at `l3` and of which the frame has what lies before `end`;
+/// otherwise as [`quoted`].
+pub fn packet_at(frame: &[u8], l3: usize, end: usize, family: Family) -> Option<Packet> {
+    let frame = frame.get(..end)?;
+    let read = match family {
+        Family::V4 => ipv4::read(frame, l3, Vlan::UNTAGGED, false),
+        Family::V6 => ipv6::read(frame, l3, Vlan::UNTAGGED, false),
     };
     let mut inner = read.ok().filter(|inner| !inner.is_later_fragment())?;
     let transport = frame.get(usize::from(inner.l4_offset)..)?;
@@ -213,22 +220,26 @@ pub fn echo_reply(frame: &mut impl Frame, packet: &Packet, own: Mac) -> Result<(
     }
     // The message moves down over options before the frame is cut behind it.
     frame.bytes_mut().copy_within(message, at);
-    let to = Reply { protocol: packet.protocol, tos: packet.tos, hop_limit: answer::HOP_LIMIT };
+    let to = Reply {
+        from: packet.dst,
+        protocol: packet.protocol,
+        tos: packet.tos,
+        hop_limit: answer::HOP_LIMIT,
+    };
     answer::begin(frame, packet, own, to, len)?;
     let bytes = frame.bytes_mut();
     put(bytes, at, [reply, packet.icmp_code, 0, 0])
-        .and_then(|()| write_checksum(bytes, packet, at))
+        .and_then(|()| write_checksum(bytes, packet.dst, packet.src, at))
         .ok_or(Unanswerable::NoRoom)
 }
 
-/// Writes the checksum of the message from `at` to the frame's end, which answers `packet`; its
-/// field is zero now. An update of the request's checksum would do but for one reply:
+/// Writes the checksum of the message from `at` to the frame's end; its field is zero now. An update of the request's checksum would do but for one reply:
 /// all zeros, whose checksum is 0xFFFF and not 0.
-fn write_checksum(frame: &mut [u8], packet: &Packet, at: usize) -> Option<()> {
+fn write_checksum(frame: &mut [u8], src: Addr, dst: Addr, at: usize) -> Option<()> {
     let message = frame.get(at..)?;
-    let checksum = match packet.family {
+    let checksum = match src.family() {
         Family::V4 => checksum::of(message),
-        Family::V6 => checksum::transport(packet.dst, packet.src, Protocol::Icmpv6, message),
+        Family::V6 => checksum::transport(src, dst, Protocol::Icmpv6, message),
     };
     put(frame, at + CHECKSUM, checksum.to_be_bytes())
 }
@@ -245,6 +256,20 @@ pub fn error(
     own: Mac,
     why: Error,
 ) -> Result<(), Unanswerable> {
+    error_from(frame, packet, own, packet.dst, why)
+}
+
+/// As [`error`], sent from the address of a router on the way.
+///
+/// # Errors
+/// [`Unanswerable`]; the frame is then as it was.
+pub fn error_from(
+    frame: &mut impl Frame,
+    packet: &Packet,
+    own: Mac,
+    from: Addr,
+    why: Error,
+) -> Result<(), Unanswerable> {
     if packet.is_later_fragment() {
         return Err(Unanswerable::Fragment);
     }
@@ -258,24 +283,26 @@ pub fn error(
     };
     let l3 = usize::from(packet.l3_offset);
     let head = ip_header_len(packet.family) + HEADER_LEN;
-    let quote = usize::from(packet.total_len).min(max.saturating_sub(head));
-    if frame.bytes().len() < l3 + quote || !frame.set_len(l3 + head + quote) {
+    // Of a packet that was itself only quoted, the frame has less than its header says.
+    let here = frame.bytes().len().saturating_sub(l3).min(usize::from(packet.total_len));
+    let quote = here.min(max.saturating_sub(head));
+    if !frame.set_len(l3 + head + quote) {
         return Err(Unanswerable::NoRoom);
     }
     frame.bytes_mut().copy_within(l3..l3 + quote, l3 + head);
-    let to = Reply { protocol, tos, hop_limit: answer::HOP_LIMIT };
+    let to = Reply { from, protocol, tos, hop_limit: answer::HOP_LIMIT };
     let at = answer::begin(frame, packet, own, to, HEADER_LEN + quote)?;
-    finish_error(frame.bytes_mut(), packet, at, why).ok_or(Unanswerable::NoRoom)
+    finish_error(frame.bytes_mut(), from, packet.src, at, why).ok_or(Unanswerable::NoRoom)
 }
 
 /// Writes the error's ICMP header before its quote, which ends with the frame.
-fn finish_error(frame: &mut [u8], packet: &Packet, at: usize, why: Error) -> Option<()> {
-    let (kind, code) = why.numbers(packet.family);
+fn finish_error(frame: &mut [u8], src: Addr, dst: Addr, at: usize, why: Error) -> Option<()> {
+    let (kind, code) = why.numbers(src.family());
     // Of both families the low half of the last word is the MTU, and all else is unused; a
     // parameter problem of IPv6 points to what is wrong.
     let mtu = match why {
         Error::PacketTooBig { mtu } => mtu,
-        Error::ProtocolUnreachable if packet.family == Family::V6 => V6_NEXT_HEADER,
+        Error::ProtocolUnreachable if src.family() == Family::V6 => V6_NEXT_HEADER,
         Error::PortUnreachable
         | Error::ProtocolUnreachable
         | Error::HostUnreachable
@@ -283,7 +310,7 @@ fn finish_error(frame: &mut [u8], packet: &Packet, at: usize, why: Error) -> Opt
     };
     let [mtu0, mtu1] = mtu.to_be_bytes();
     put(frame, at, [kind, code, 0, 0, 0, 0, mtu0, mtu1])?;
-    write_checksum(frame, packet, at)
+    write_checksum(frame, src, dst, at)
 }
 
 /// Whether an ICMP message that quotes nothing known must be treated as an error all the same:

@@ -9,6 +9,8 @@ use super::packet::{Fragment, Malformed, NO_CHUNK, Packet, Protocol, TcpFlags, V
 pub const HEADER_LEN: usize = 20;
 /// Offset of the total length.
 pub const TOTAL_LEN: usize = 2;
+/// Offset of the word with flags and fragment offset.
+pub const FLAGS: usize = 6;
 /// Offset of the identification, which the fragments of one packet share.
 pub const IDENTIFICATION: usize = 4;
 /// Offset of the time to live; the protocol is the byte behind it.
@@ -137,7 +139,7 @@ pub fn checksum_holds(frame: &[u8], packet: &Packet) -> bool {
 
 /// What a header of the director's own says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub src: Addr,
     pub dst: Addr,
     pub protocol: Protocol,
@@ -151,7 +153,7 @@ pub(super) struct Header {
 
 /// Writes a header without options at `l3`. Where the packet is never to become fragments its
 /// identification may be 0 (RFC 6864, 4.1).
-pub(super) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
+pub(crate) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
     let total_len = header.payload_len.checked_add(HEADER_LEN as u16)?;
     let [len0, len1] = total_len.to_be_bytes();
     let [id0, id1] = header.identification.unwrap_or(0).to_be_bytes();

@@ -183,7 +183,7 @@ pub fn decrement_hop_limit(frame: &mut [u8], packet: &Packet) -> bool {
 
 /// What a header of the director's own says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub src: Addr,
     pub dst: Addr,
     pub protocol: Protocol,
@@ -194,7 +194,7 @@ pub(super) struct Header {
 }
 
 /// Writes a header without extensions and with flow label 0 at `l3`.
-pub(super) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
+pub(crate) fn write(frame: &mut [u8], l3: usize, header: Header) -> Option<()> {
     let [len0, len1] = header.payload_len.to_be_bytes();
     let class = header.traffic_class;
     let protocol = header.protocol.number();

@@ -52,7 +52,12 @@ pub fn reset(frame: &mut impl Frame, packet: &Packet, own: Mac) -> Result<(), Un
     }
     let header =
         reset_header(packet.transport(frame.bytes()), packet).ok_or(Unanswerable::WrongKind)?;
-    let to = answer::Reply { protocol: Protocol::Tcp, tos: 0, hop_limit: answer::HOP_LIMIT };
+    let to = answer::Reply {
+        from: packet.dst,
+        protocol: Protocol::Tcp,
+        tos: 0,
+        hop_limit: answer::HOP_LIMIT,
+    };
     let at = answer::begin(frame, packet, own, to, HEADER_LEN)?;
     put(frame.bytes_mut(), at, header).ok_or(Unanswerable::NoRoom)
 }

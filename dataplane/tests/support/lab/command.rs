@@ -102,10 +102,12 @@ impl<'a> Command<'a> {
                 name => Some(Scheduler::by_name(name).expect("a scheduler")),
             },
             flags,
+            seed: None,
             persistence: self.has("-p").then(|| self.persistence(identity.family())),
             tracking: if self.has("--client") { Tracking::Client } else { Tracking::Full },
             one_packet: self.has("-o"),
             compat,
+            policy: Default::default(),
         }
     }
 

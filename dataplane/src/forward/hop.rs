@@ -1,4 +1,5 @@
-//! Direct routing: twelve MAC bytes, the TTL with its checksum, and nothing else.
+//! Sending a packet to a next hop. Direct routing is this and nothing else: twelve MAC
+//! bytes, and the TTL with its checksum.
 
 use super::vlan;
 use crate::compat::TtlPolicy;
@@ -7,7 +8,7 @@ use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
 use crate::snapshot::NextHop;
 use crate::wire::ethernet::{self, Mac};
-use crate::wire::{Family, Packet, ipv4, ipv6};
+use crate::wire::{Family, Packet, Vlan, ipv4, ipv6};
 
 /// What became of a frame that was to be sent to a next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,8 @@ pub enum Rewrite {
     Unresolved(NeighbourId, PortIndex),
     /// The TTL ran out; the frame is as it came.
     TtlExceeded,
-    /// Longer than the next link takes; the frame is as it came.
+    /// Longer than the next link takes and not to be fragmented. The TTL is decremented
+    /// already, as the quoting ICMP error of a kernel shows it.
     TooBig {
         /// What the link takes.
         mtu: u16,
@@ -38,28 +40,37 @@ pub struct Egress<'a> {
     pub ttl: TtlPolicy,
 }
 
-/// Sends the packet on to a next hop as a router would, but for the addresses, which stay.
-/// The TTL is looked at before the length, as in IPVS.
-pub fn route(
+/// What a router does before it sends a packet on: takes one off the TTL, and then looks at
+/// the length, in this order, as IPVS does. A packet that is too long and may be
+/// fragmented passes; it is for the sender to split.
+///
+/// # Errors
+/// [`Rewrite::TtlExceeded`] and [`Rewrite::TooBig`].
+pub fn admit(
     frame: &mut impl Frame,
     packet: &Packet,
-    next: &NextHop,
-    egress: &Egress<'_>,
-) -> Rewrite {
-    if egress.ttl == TtlPolicy::Decrement && packet.ttl <= 1 {
-        return Rewrite::TtlExceeded;
-    }
-    if egress.ttl == TtlPolicy::Decrement {
+    mtu: u16,
+    ttl: TtlPolicy,
+) -> Result<(), Rewrite> {
+    if ttl == TtlPolicy::Decrement {
+        if packet.ttl <= 1 {
+            return Err(Rewrite::TtlExceeded);
+        }
         // Cannot fail: the TTL is above one, and the parser has seen the header.
         let _ = match packet.family {
             Family::V4 => ipv4::decrement_ttl(frame.bytes_mut(), packet),
             Family::V6 => ipv6::decrement_hop_limit(frame.bytes_mut(), packet),
         };
     }
-    if packet.total_len > next.mtu {
-        return Rewrite::TooBig { mtu: next.mtu };
+    if packet.total_len > mtu && packet.dont_fragment {
+        return Err(Rewrite::TooBig { mtu });
     }
-    if packet.vlan.id() != next.vlan.id() && !vlan::retag(frame, next.vlan) {
+    Ok(())
+}
+
+/// Writes the tag and the MAC addresses of a next hop.
+pub fn send(frame: &mut impl Frame, vlan: Vlan, next: &NextHop, egress: &Egress<'_>) -> Rewrite {
+    if vlan.id() != next.vlan.id() && !vlan::retag(frame, next.vlan) {
         return Rewrite::NoRoom;
     }
     let own = egress.macs.get(usize::from(next.port.0)).copied().unwrap_or_default();
@@ -72,5 +83,18 @@ pub fn route(
             ethernet::set_macs(frame.bytes_mut(), Mac::ZERO, own);
             Rewrite::Unresolved(next.neighbour, next.port)
         }
+    }
+}
+
+/// Sends the packet on to a next hop as a router would, but for the addresses, which stay.
+pub fn route(
+    frame: &mut impl Frame,
+    packet: &Packet,
+    next: &NextHop,
+    egress: &Egress<'_>,
+) -> Rewrite {
+    match admit(frame, packet, next.mtu, egress.ttl) {
+        Ok(()) => send(frame, packet.vlan, next, egress),
+        Err(refused) => refused,
     }
 }

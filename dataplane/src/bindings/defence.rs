@@ -1,0 +1,124 @@
+//! Defences for times of attack: dropping packets that would open connections, and ending
+//! connections that look like an attack's.
+
+use super::Bindings;
+use crate::compat::{Compat, Defence};
+use crate::conn::{Conn, State};
+use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::wire::Family;
+
+/// One of so many entries is looked at in a second (IPVS: a 32nd of the table).
+const LOOKED_AT: u64 = 32;
+/// An entry that had a packet within this time is left alone.
+const IDLE: i32 = 60 * TICKS_PER_SECOND as i32;
+/// Entries with more packets than this are no attack's.
+const MOST_PACKETS: usize = 8;
+
+/// What the defences remember. One per core.
+#[derive(Clone, Debug)]
+pub(super) struct Defences {
+    /// Packets until the next one is dropped.
+    packets: u32,
+    /// By number of packets: entries until the next one is dropped.
+    aged: [u8; MOST_PACKETS + 1],
+    random: u64,
+}
+
+impl Default for Defences {
+    fn default() -> Self {
+        Self { packets: 0, aged: [0; MOST_PACKETS + 1], random: 0x2545_F491_4F6C_DD1D }
+    }
+}
+
+impl Defences {
+    /// Whether the entry is ended. The sweep comes to every entry about once a second, so
+    /// that looking at a 32nd of them at random is IPVS's rate.
+    pub(super) fn takes(&mut self, conn: &Conn, now: Tick) -> bool {
+        // Xorshift (Marsaglia, 2003).
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        if !(self.random >> 32).is_multiple_of(LOOKED_AT) {
+            return false;
+        }
+        match conn.state {
+            State::TcpSynRecv | State::TcpSynAck | State::SctpInit | State::SctpInit1 => true,
+            State::TcpEstablished | State::Udp | State::SctpEstablished => self.ages(conn, now),
+            _ => false,
+        }
+    }
+
+    /// Idle entries with one packet go, every second one with two, and so on.
+    fn ages(&mut self, conn: &Conn, now: Tick) -> bool {
+        let idle = (conn.timeout as i32).wrapping_sub(now.until(conn.expires));
+        let packets = usize::from(conn.in_packets);
+        let Some(left) = self.aged.get_mut(packets).filter(|_| packets > 0) else { return false };
+        if idle < IDLE {
+            return false;
+        }
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return false;
+        }
+        *left = conn.in_packets;
+        true
+    }
+
+    /// Whether this packet is the one of `rate` that is dropped.
+    fn drops(&mut self, rate: u32) -> bool {
+        self.packets = self.packets.saturating_sub(1);
+        if self.packets > 0 {
+            return false;
+        }
+        self.packets = rate.max(1);
+        true
+    }
+}
+
+impl Bindings {
+    /// Whether a defence is up for this family's connections.
+    pub(super) fn is_up(&self, defence: Defence, threshold: u32, family: Family) -> bool {
+        match defence {
+            Defence::Off => false,
+            Defence::Pressed => self.free(family) < threshold as usize,
+            Defence::Always => true,
+        }
+    }
+
+    /// Whether `drop_packet` takes a packet that would open a connection.
+    pub(super) fn drops_packet(&mut self, compat: &Compat, family: Family) -> bool {
+        if !self.is_up(compat.drop_packet, compat.amemthresh, family) {
+            return false;
+        }
+        let rate = match compat.drop_packet {
+            Defence::Off => return false,
+            Defence::Always => compat.am_droprate,
+            // The fuller the table, the more packets go.
+            Defence::Pressed => {
+                let free = u32::try_from(self.free(family)).unwrap_or(u32::MAX);
+                compat.amemthresh / compat.amemthresh.saturating_sub(free).max(1)
+            }
+        };
+        self.defences.drops(rate)
+    }
+
+    fn free(&self, family: Family) -> usize {
+        match family {
+            Family::V4 => self.v4.capacity() - self.v4.len(),
+            Family::V6 => self.v6.capacity() - self.v6.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_three_packets_is_dropped_beginning_with_the_first() {
+        let mut defences = Defences::default();
+        let dropped: Vec<bool> = (0..10).map(|_| defences.drops(3)).collect();
+        let wanted = [true, false, false, true, false, false, true, false, false, true];
+        assert_eq!(dropped, wanted);
+    }
+}

@@ -1,0 +1,179 @@
+//! The way back: packets from real servers to clients.
+
+use super::{Bindings, Outcome};
+use crate::conn::table::{Flow, Slot};
+use crate::conn::{Conn, ConnFlags, Direction, Signal};
+use crate::forward::Forwarding;
+use crate::forward::masq::Endpoint;
+use crate::ids::RealId;
+use crate::mailbox::Seen;
+use crate::reply::{Origin, ReplyKey};
+use crate::snapshot::Snapshot;
+use crate::tick::Tick;
+use crate::wire::{Addr, Packet, Protocol};
+
+/// Notes of other cores that are taken up in one turn.
+const NOTES_PER_TURN: usize = 512;
+
+impl Bindings {
+    /// The connection that a packet answers, if any: counted, and moved by it.
+    pub(super) fn reply(
+        &mut self,
+        packet: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
+        if let Some(outcome) = self.masqueraded_reply(packet, snapshot, now) {
+            return Some(outcome);
+        }
+        // A reply of direct routing or a tunnel goes past the director, except where the
+        // director is the real server's gateway: it then passes as it is.
+        snapshot.classifier.lookup(packet.src, packet.protocol, packet.src_port)?;
+        let flow = flow(packet.dst, packet.dst_port, packet.src, packet.src_port, packet.protocol);
+        let slot = self.find(&flow, now)?;
+        let conn = self.conn(packet.family, slot).copied()?;
+        if conn.forwarding == Forwarding::Masq {
+            return None;
+        }
+        self.replied(&flow, slot, Signal::of(packet), snapshot, now);
+        self.count_outgoing(conn.real, packet);
+        Some(Outcome::Reply { from: None })
+    }
+
+    fn masqueraded_reply(
+        &mut self,
+        packet: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
+        let (place, origin) = self.shared.replies.find(&ReplyKey::of(packet))?;
+        let signal = Signal::of(packet);
+        let flow = flow(packet.dst, packet.dst_port, origin.vip, origin.vip_port, packet.protocol);
+        if usize::from(origin.core) == self.core {
+            let conn = self.owned(&flow, origin.slot)?;
+            if self.is_over(conn, now) {
+                return None;
+            }
+            self.replied(&flow, origin.slot, signal, snapshot, now);
+        } else if signal.is_news() || self.shared.replies.note_is_due(place, now) {
+            self.note(&origin, Seen { slot: origin.slot, flow, signal });
+        }
+        self.count_outgoing(origin.real, packet);
+        Some(Outcome::Reply { from: Some(endpoint(&origin)) })
+    }
+
+    /// The VIP and port that an ICMP error from the real servers' side is about: what it
+    /// quotes went from the client to the real server.
+    pub fn related_reply(&mut self, error: &Packet, quoted: &Packet) -> Option<Endpoint> {
+        let key = ReplyKey {
+            real: quoted.dst,
+            real_port: quoted.dst_port,
+            client: quoted.src,
+            client_port: quoted.src_port,
+            protocol: quoted.protocol,
+        };
+        let (_, origin) = self.shared.replies.find(&key)?;
+        self.count_outgoing(origin.real, error);
+        Some(endpoint(&origin))
+    }
+
+    /// Moves the connections whose replies other cores have sent on.
+    pub fn take_notes(&mut self, snapshot: &Snapshot, now: Tick) {
+        for _ in 0..NOTES_PER_TURN {
+            let Some(seen) = self.shared.mailboxes.get(self.core).and_then(|m| m.seen.pop()) else {
+                return;
+            };
+            self.replied(&seen.flow, seen.slot, seen.signal, snapshot, now);
+        }
+    }
+
+    fn note(&self, origin: &Origin, seen: Seen) {
+        if let Some(owner) = self.shared.mailboxes.get(usize::from(origin.core)) {
+            // A full queue loses the note; the next reply brings another one.
+            let _ = owner.seen.push(seen);
+        }
+    }
+
+    /// The entry, if it is still this flow's.
+    fn owned(&self, flow: &Flow, slot: Slot) -> Option<&Conn> {
+        (self.flow(flow.client.family(), slot)? == *flow).then_some(())?;
+        self.conn(flow.client.family(), slot)
+    }
+
+    /// A packet from the real server: state and timer.
+    fn replied(&mut self, flow: &Flow, slot: Slot, signal: Signal, snapshot: &Snapshot, now: Tick) {
+        let Some(conn) = self.owned(flow, slot).copied() else { return };
+        let secure =
+            snapshot.service(conn.service).map_or(snapshot.compat, |s| s.compat).secure_tcp;
+        let next = signal.next(conn.state, Direction::Out, secure);
+        let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
+        moved.flags.remove(ConnFlags::NO_OUTPUT);
+        if signal.protocol == Protocol::Udp
+            && let Some(template) = conn.template
+        {
+            self.shared.templates.assure(template);
+        }
+        if let Some(place) = self.conn_mut(flow.client.family(), slot) {
+            *place = moved;
+        }
+    }
+
+    /// Lets all cores find the replies of a new masqueraded connection.
+    pub(super) fn announce(
+        &self,
+        flow: &Flow,
+        slot: Slot,
+        conn: &Conn,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
+        if conn.forwarding == Forwarding::Masq
+            && let Some(key) = reply_key(flow, conn, snapshot)
+        {
+            let origin = Origin {
+                core: self.core as u16,
+                slot,
+                real: conn.real,
+                vip: flow.vip,
+                vip_port: flow.vip_port,
+            };
+            self.shared.replies.insert(&key, &origin, now);
+        }
+    }
+
+    /// Takes back what [`Self::announce`] said.
+    pub(super) fn withdraw(&self, flow: &Flow, slot: Slot, conn: &Conn, snapshot: &Snapshot) {
+        if conn.forwarding == Forwarding::Masq
+            && let Some(key) = reply_key(flow, conn, snapshot)
+        {
+            self.shared.replies.remove(&key, self.core as u16, slot);
+        }
+    }
+
+    /// One packet to a client, with its IP length.
+    fn count_outgoing(&self, real: RealId, packet: &Packet) {
+        if let Some(load) = self.shared.loads.of_core(self.core, real) {
+            load.outgoing(u64::from(packet.total_len));
+        }
+    }
+}
+
+fn endpoint(origin: &Origin) -> Endpoint {
+    Endpoint { address: origin.vip, port: origin.vip_port }
+}
+
+fn flow(client: Addr, client_port: u16, vip: Addr, vip_port: u16, protocol: Protocol) -> Flow {
+    Flow { client, vip, client_port, vip_port, protocol }
+}
+
+/// What the real server's packets look like. A real server keeps its address and its place
+/// in the snapshot as long as it has connections.
+fn reply_key(flow: &Flow, conn: &Conn, snapshot: &Snapshot) -> Option<ReplyKey> {
+    Some(ReplyKey {
+        real: snapshot.real(conn.real)?.address,
+        real_port: conn.real_port,
+        client: flow.client,
+        client_port: flow.client_port,
+        protocol: flow.protocol,
+    })
+}

@@ -1,0 +1,378 @@
+//! Sending on: to real servers, back to clients, and the errors that come of it.
+
+use super::{Arrival, Path};
+use crate::answer::Answer;
+use crate::bindings::Outcome;
+use crate::compat::TtlPolicy;
+use crate::forward::masq::{self, End, Endpoint, Unwritable};
+use crate::forward::{Egress, Forwarding, Outer, Rewrite, admit, route, send};
+use crate::ids::NeighbourId;
+use crate::mailbox::Event;
+use crate::port::Frame;
+use crate::route::Exit;
+use crate::snapshot::{HostAddress, NextHop, Real, Snapshot};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags, icmp};
+
+/// A packet on its way to a real server.
+#[derive(Clone, Copy)]
+pub(super) struct Inward<'a> {
+    pub packet: &'a Packet,
+    pub real: &'a Real,
+    pub forwarding: Forwarding,
+    pub real_port: u16,
+}
+
+impl Inward<'_> {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.real.address, port: self.real_port }
+    }
+}
+
+impl Path {
+    pub(super) fn egress<'a>(&'a self, snapshot: &Snapshot, real: Option<&Real>) -> Egress<'a> {
+        let compat = real
+            .and_then(|real| snapshot.service(real.service))
+            .map_or(&snapshot.compat, |service| &service.compat);
+        Egress {
+            macs: &self.surroundings.macs,
+            neighbours: &self.shared.neighbours,
+            ttl: compat.ttl,
+        }
+    }
+
+    /// Sends a packet on to its real server.
+    pub(super) fn forward(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        at: Arrival,
+    ) -> Verdict {
+        let Inward { packet, real, forwarding, .. } = to;
+        if real.local || forwarding == Forwarding::Local {
+            // Nothing from outside may reach the host as if it were the host itself.
+            if forwarding == Forwarding::Masq && real.address.is_loopback() {
+                return Verdict::Drop(DropReason::BadAddress);
+            }
+            return self.host(snapshot, frame, packet, at);
+        }
+        let Some(next) = real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
+        if forwarding == Forwarding::Tunnel {
+            return self.wrap(snapshot, frame, to, &next, at);
+        }
+        let egress = self.egress(snapshot, Some(real));
+        let rewrite = match forwarding {
+            Forwarding::Route | Forwarding::Local | Forwarding::Tunnel => {
+                route(frame, packet, &next, &egress)
+            }
+            Forwarding::Masq => match admit(frame, packet, next.mtu, egress.ttl) {
+                Err(refused) => refused,
+                Ok(()) => {
+                    let end = End::Destination;
+                    if let Err(why) = masq::rewrite(frame.bytes_mut(), packet, end, to.endpoint()) {
+                        return unwritable(why);
+                    }
+                    send(frame, packet.vlan, &next, &egress)
+                }
+            },
+        };
+        self.sent(rewrite, frame, packet, packet.total_len <= next.mtu, None, at)
+    }
+
+    /// Sends a packet on through its real server's tunnel.
+    fn wrap(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        next: &NextHop,
+        at: Arrival,
+    ) -> Verdict {
+        let Inward { packet, real, .. } = to;
+        let (tunnel, family) = (real.tunnel, real.address.family());
+        let Some(room) = tunnel.room(family, next.mtu) else {
+            return Verdict::Drop(DropReason::TooBig);
+        };
+        let compat = snapshot.service(real.service).map_or(snapshot.compat, |s| s.compat);
+        let Some(src) = real.tunnel_source else { return Verdict::Drop(DropReason::NoNeighbour) };
+        // Only IPv4 routers, and only over IPv4, may cut the outer packet.
+        let may_cut = family == Family::V4 && !(packet.dont_fragment && compat.pmtu_disc);
+        let limit = if may_cut && packet.family == Family::V4 { u16::MAX } else { room };
+        let admitted = match admit(frame, packet, limit, compat.ttl) {
+            Ok(()) if !may_cut && packet.total_len > room => Err(Rewrite::TooBig { mtu: room }),
+            admitted => admitted,
+        };
+        if let Err(refused) = admitted {
+            return self.sent(refused, frame, packet, true, None, at);
+        }
+        let taken = u8::from(compat.ttl == TtlPolicy::Decrement);
+        let outer = Outer {
+            src,
+            dst: real.address,
+            ttl: packet.ttl.saturating_sub(taken),
+            dont_fragment: packet.family == Family::V4 && packet.dont_fragment && compat.pmtu_disc,
+            id: self.next_id(),
+            flow: self.flow_hash(packet),
+        };
+        if !tunnel.wrap(frame, packet, &outer) {
+            return Verdict::Drop(DropReason::FrameMemory);
+        }
+        let rewrite = send(frame, packet.vlan, next, &self.egress(snapshot, Some(real)));
+        self.sent(rewrite, frame, packet, packet.total_len <= room, None, at)
+    }
+
+    /// Identifications of the director's own IPv4 packets: hard to guess, and seldom twice
+    /// in a row of 2^16 (RFC 6864, 4.3).
+    fn next_id(&mut self) -> u16 {
+        self.packets_made = self.packets_made.wrapping_add(1);
+        let core = self.bindings.core() as u64;
+        (hash([self.packets_made, core, 0, 0], self.shared.key.0) as u16).max(1)
+    }
+
+    fn flow_hash(&self, packet: &Packet) -> u64 {
+        let ([a, b], [c, d]) = (packet.src.words(), packet.dst.words());
+        let ports = u64::from(packet.src_port) << 16 | u64::from(packet.dst_port);
+        hash([a ^ ports, b, c, d], self.shared.key.0)
+    }
+
+    /// Sends a real server's packet on to its client, as coming from the VIP.
+    pub(super) fn reply(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        from: Option<Endpoint>,
+        at: Arrival,
+    ) -> Verdict {
+        self.outward(snapshot, frame, packet, at, |frame| match from {
+            Some(from) => masq::rewrite(frame, packet, End::Source, from),
+            None => Ok(()),
+        })
+    }
+
+    /// Sends a packet on by the routing table, as a router: the TTL and the length are
+    /// looked at first, and errors about it come from the director's own address.
+    fn outward(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+        change: impl FnOnce(&mut [u8]) -> Result<(), Unwritable>,
+    ) -> Verdict {
+        let Some(exit) = snapshot.exits.lookup(packet.dst).copied() else {
+            return Verdict::Drop(DropReason::NoNeighbour);
+        };
+        let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
+        let egress = self.egress(snapshot, None);
+        if let Err(refused) = admit(frame, packet, exit.mtu, egress.ttl) {
+            return self.sent(refused, frame, packet, true, own, at);
+        }
+        if let Err(why) = change(frame.bytes_mut()) {
+            return unwritable(why);
+        }
+        let Some(next) = self.next_hop(&exit, packet.dst) else {
+            return self.seek(frame, packet, &exit);
+        };
+        let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
+        self.sent(rewrite, frame, packet, packet.total_len <= exit.mtu, own, at)
+    }
+
+    pub(super) fn next_hop(&self, exit: &Exit, to: Addr) -> Option<NextHop> {
+        let neighbour = match exit.gateway {
+            Some(gateway) => Some(gateway),
+            None => self.shared.neighbours.find(exit.port, to),
+        }?;
+        Some(NextHop { port: exit.port, neighbour, vlan: exit.vlan, mtu: exit.mtu })
+    }
+
+    /// The destination is in a connected network and was never asked for.
+    fn seek(&self, frame: &mut impl Frame, packet: &Packet, exit: &Exit) -> Verdict {
+        let unknown = NextHop {
+            port: exit.port,
+            // An id that is never given out: the MAC address is not known.
+            neighbour: NeighbourId(u32::MAX),
+            vlan: exit.vlan,
+            mtu: exit.mtu,
+        };
+        let egress = Egress {
+            macs: &self.surroundings.macs,
+            neighbours: &self.shared.neighbours,
+            ttl: TtlPolicy::Keep,
+        };
+        match send(frame, packet.vlan, &unknown, &egress) {
+            Rewrite::NoRoom => Verdict::Drop(DropReason::FrameMemory),
+            _ => {
+                self.tell(Event::Sought { port: exit.port, address: packet.dst });
+                Verdict::Seek(packet.dst, exit.port)
+            }
+        }
+    }
+
+    /// From what became of a frame to what is to be done with it: split, where it does not
+    /// fit. Errors come from `own`, or from the address that the packet was sent to.
+    pub(super) fn sent(
+        &mut self,
+        rewrite: Rewrite,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        fits: bool,
+        own: Option<Addr>,
+        at: Arrival,
+    ) -> Verdict {
+        let from = own.unwrap_or(packet.dst);
+        match rewrite {
+            Rewrite::Sent(port) if fits => Verdict::Forward(port),
+            Rewrite::Sent(port) => Verdict::Fragment(port),
+            Rewrite::Unresolved(neighbour, port) => {
+                self.want(neighbour);
+                Verdict::Hold(neighbour, port)
+            }
+            Rewrite::TtlExceeded => {
+                let answer = Answer::IcmpFrom(from, icmp::Error::TimeExceeded);
+                self.answer_or(answer, DropReason::TtlExceeded, frame, packet, at)
+            }
+            Rewrite::TooBig { mtu } => {
+                let answer = Answer::IcmpFrom(from, icmp::Error::PacketTooBig { mtu });
+                self.answer_or(answer, DropReason::TooBig, frame, packet, at)
+            }
+            Rewrite::NoRoom => Verdict::Drop(DropReason::FrameMemory),
+        }
+    }
+
+    /// Answers where that is allowed, else drops for the given reason.
+    fn answer_or(
+        &mut self,
+        answer: Answer,
+        reason: DropReason,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        match self.answer(answer, frame, packet, at) {
+            Verdict::Drop(_) => Verdict::Drop(reason),
+            answered => answered,
+        }
+    }
+
+    /// Sends an ICMP error on to where the flow that it is about goes; `None` for an error
+    /// about no flow of ours.
+    pub(super) fn follow(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        error: &Packet,
+        quoted: &Packet,
+        at: Arrival,
+    ) -> Option<Verdict> {
+        if let Some(related) = self.bindings.related(error, quoted, snapshot, at.now) {
+            let real = snapshot.real(related.real)?;
+            let to = Inward {
+                packet: error,
+                real,
+                forwarding: related.forwarding,
+                real_port: related.real_port,
+            };
+            if related.forwarding == Forwarding::Masq && !real.local {
+                return Some(self.forward_error(snapshot, frame, to, quoted, at));
+            }
+            return Some(self.forward(snapshot, frame, to, at));
+        }
+        let Some(from) = self.bindings.related_reply(error, quoted) else {
+            return match self.bindings.bind_by_error(error, quoted, snapshot, at.now) {
+                // The flow has a connection now, which the error follows.
+                Some(Outcome::Forward { real, forwarding, real_port }) => {
+                    let to =
+                        Inward { packet: error, real: snapshot.real(real)?, forwarding, real_port };
+                    Some(match forwarding {
+                        Forwarding::Masq => self.forward_error(snapshot, frame, to, quoted, at),
+                        _ => self.forward(snapshot, frame, to, at),
+                    })
+                }
+                Some(Outcome::Drop(reason)) => Some(Verdict::Drop(reason)),
+                Some(_) => None,
+                None => self.relay(snapshot, frame, error, quoted, at),
+            };
+        };
+        Some(self.outward(snapshot, frame, error, at, |frame| {
+            masq::rewrite_error(frame, error, quoted, End::Source, from)
+        }))
+    }
+
+    /// An ICMP error to a masqueraded real server.
+    fn forward_error(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        quoted: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        let Some(next) = to.real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
+        let egress = self.egress(snapshot, Some(to.real));
+        let rewrite = match admit(frame, to.packet, next.mtu, egress.ttl) {
+            Err(refused) => refused,
+            Ok(()) => {
+                let end = End::Destination;
+                let bytes = frame.bytes_mut();
+                if let Err(why) = masq::rewrite_error(bytes, to.packet, quoted, end, to.endpoint())
+                {
+                    return unwritable(why);
+                }
+                send(frame, to.packet.vlan, &next, &egress)
+            }
+        };
+        self.sent(rewrite, frame, to.packet, to.packet.total_len <= next.mtu, None, at)
+    }
+
+    /// A masqueraded real server's packet that belongs to no connection: its own traffic
+    /// to the world, which passes as it is; or, where `nat_icmp_send` says so, a late reply.
+    pub(super) fn unknown_reply(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        let ends = match packet.protocol {
+            Protocol::Tcp => packet.tcp_flags.contains(TcpFlags::RST),
+            Protocol::Sctp => {
+                use crate::conn::sctp::Event;
+                Event::of(packet.sctp_chunks) == Event::Abort
+            }
+            _ => false,
+        };
+        if snapshot.compat.nat_icmp_send
+            && !ends
+            && snapshot.masqueraded.has_port(packet.protocol, packet.src, packet.src_port)
+            && let Some(own) = snapshot.port(at.port).and_then(|port| port.own(packet.family))
+        {
+            let refusal = Answer::IcmpFrom(own, icmp::Error::PortUnreachable);
+            return self.answer_or(refusal, DropReason::NotForUs, frame, packet, at);
+        }
+        if let Some(kernel) = self.kernel_port(snapshot, at.port) {
+            return self.hand_to_kernel(kernel);
+        }
+        let for_one_host = !packet.dst.is_multicast() && !packet.dst.is_broadcast();
+        if !for_one_host || snapshot.hosts.get(packet.src) == Some(HostAddress::Vip) {
+            return Verdict::Drop(DropReason::NotForUs);
+        }
+        self.outward(snapshot, frame, packet, at, |_| Ok(()))
+    }
+}
+
+fn hash(words: [u64; 4], [first, second]: [u64; 2]) -> u64 {
+    words.iter().fold(first, |hash, word| {
+        let product = u128::from(hash ^ word ^ 0x9E37_79B9_7F4A_7C15) * u128::from(second | 1);
+        (product >> 64) as u64 ^ product as u64
+    })
+}
+
+fn unwritable(why: Unwritable) -> Verdict {
+    Verdict::Drop(match why {
+        Unwritable::SctpFragment => DropReason::SctpFragment,
+        Unwritable::Family => DropReason::BadAddress,
+        Unwritable::Headers => DropReason::BadL4Header,
+    })
+}

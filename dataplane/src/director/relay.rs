@@ -1,0 +1,113 @@
+//! ICMP errors about the director's own tunnel packets: unwrapped, and told to the client.
+
+use super::{Arrival, Path};
+use crate::conn::table::Flow;
+use crate::forward::{Tunnel, send};
+use crate::port::Frame;
+use crate::snapshot::{HostAddress, Snapshot};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
+use crate::wire::field::{put, u16_at, u32_at};
+use crate::wire::{Family, Packet, Parsed, icmp, parse};
+
+/// Where an ICMP error carries the MTU of the next link: 16 bits of IPv4, 32 of IPv6.
+const MTU_V4: usize = 6;
+const MTU_V6: usize = 4;
+
+impl Path {
+    /// Turns an error about a tunnel packet into one about the client's packet inside, from
+    /// the VIP, with what the tunnel leaves of the MTU. `None` where it is about no packet
+    /// of ours.
+    pub(super) fn relay(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        error: &Packet,
+        outer: &Packet,
+        at: Arrival,
+    ) -> Option<Verdict> {
+        if !matches!(snapshot.hosts.get(outer.src), Some(HostAddress::Own(_))) {
+            return None;
+        }
+        let (offset, family) = Tunnel::inner_of(frame.bytes(), outer)?;
+        let inner = icmp::packet_at(frame.bytes(), offset, error.end(), family)?;
+        let slot = self.bindings.find(&Flow::of(&inner), at.now)?;
+        let conn = self.bindings.conn(family, slot)?;
+        if snapshot.real(conn.real)?.address != outer.dst {
+            return None;
+        }
+        let overhead = offset - usize::from(outer.l3_offset);
+        let Some(why) = cause(frame.bytes(), error, overhead) else {
+            return Some(Verdict::Drop(DropReason::Unanswerable));
+        };
+        let may_be_cut = !inner.dont_fragment;
+        if may_be_cut && matches!(why, icmp::Error::PacketTooBig { .. }) {
+            // The tunnel packet may be cut as well: whoever says so has dropped it anyway.
+            return Some(Verdict::Drop(DropReason::Unanswerable));
+        }
+        if !self.answers.take(at.now) {
+            return Some(Verdict::Drop(DropReason::AnswerLimited));
+        }
+        let told = uncover(frame, error, &inner).and_then(|inner| {
+            icmp::error_from(frame, &inner, self.mac(at.port), inner.dst, why).ok()
+        });
+        if told.is_none() {
+            return Some(Verdict::Drop(DropReason::Unanswerable));
+        }
+        Some(self.send_to_client(snapshot, frame, at))
+    }
+
+    /// Sends a packet of the director's own to a client, by the routing table.
+    fn send_to_client(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        at: Arrival,
+    ) -> Verdict {
+        let Parsed::Packet(packet) = parse(frame.bytes()) else {
+            return Verdict::Drop(DropReason::Unanswerable);
+        };
+        let next =
+            snapshot.exits.lookup(packet.dst).and_then(|exit| self.next_hop(exit, packet.dst));
+        let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
+        let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
+        self.sent(rewrite, frame, &packet, true, None, at)
+    }
+}
+
+/// What happened to the tunnel packet, in terms of the packet inside.
+fn cause(frame: &[u8], error: &Packet, overhead: usize) -> Option<icmp::Error> {
+    let at = usize::from(error.l4_offset);
+    let mtu = |mtu: u32| {
+        let left = (mtu as usize).checked_sub(overhead)?;
+        Some(icmp::Error::PacketTooBig { mtu: u16::try_from(left).unwrap_or(u16::MAX) })
+    };
+    match (error.family, error.icmp_type, error.icmp_code) {
+        (Family::V4, icmp::v4::UNREACHABLE, 4) => mtu(u32::from(u16_at(frame, at + MTU_V4)?)),
+        (Family::V6, icmp::v6::PACKET_TOO_BIG, _) => mtu(u32_at(frame, at + MTU_V6)?),
+        (Family::V4, icmp::v4::UNREACHABLE, _) | (Family::V6, icmp::v6::UNREACHABLE, _) => {
+            Some(icmp::Error::HostUnreachable)
+        }
+        (Family::V4, icmp::v4::TIME_EXCEEDED, _) | (Family::V6, icmp::v6::TIME_EXCEEDED, _) => {
+            Some(icmp::Error::TimeExceeded)
+        }
+        _ => None,
+    }
+}
+
+/// Leaves of the frame what was quoted of the inner packet, and answers where that is now.
+fn uncover(frame: &mut impl Frame, error: &Packet, inner: &Packet) -> Option<Packet> {
+    let (l3, from) = (error.l3_offset, inner.l3_offset);
+    let end = error.end();
+    let ethertype = match inner.family {
+        Family::V4 => TYPE_IPV4,
+        Family::V6 => TYPE_IPV6,
+    };
+    let len = end.checked_sub(usize::from(from))?;
+    frame.bytes_mut().get(..end)?;
+    frame.bytes_mut().copy_within(usize::from(from)..end, usize::from(l3));
+    put(frame.bytes_mut(), usize::from(l3).checked_sub(2)?, ethertype.to_be_bytes())?;
+    frame.set_len(usize::from(l3) + len).then_some(())?;
+    let l4_offset = l3 + (inner.l4_offset - from);
+    Some(Packet { l3_offset: l3, l4_offset, vlan: error.vlan, ..*inner })
+}

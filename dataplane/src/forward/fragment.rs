@@ -1,0 +1,230 @@
+//! Splitting an IPv4 packet that is longer than the next link takes (RFC 791, 3.2).
+
+use crate::port::Frame;
+use crate::wire::field::{put, u16_at};
+use crate::wire::{Family, Parsed, checksum, ipv4, parse};
+
+/// In the flags and offset word: others follow.
+const MORE: u16 = 0x2000;
+/// In an option's type: it belongs into every fragment.
+const COPIED: u8 = 0x80;
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+
+/// A packet that is being cut. All pieces but the last are copies; the last one takes
+/// over the frame, so that a packet never needs memory for all of itself.
+pub struct Cut<F> {
+    frame: F,
+    l3: usize,
+    /// Where the payload begins.
+    payload: usize,
+    /// Where the packet ends.
+    end: usize,
+    /// Bytes of payload in every piece but the last: a multiple of eight.
+    step: usize,
+    /// Bytes that are in pieces already.
+    done: usize,
+    /// The word with flags and offset of the whole.
+    word: u16,
+}
+
+impl<F: Frame> Cut<F> {
+    /// Prepares to cut a frame's packet into pieces of at most `mtu` bytes.
+    ///
+    /// # Errors
+    /// The frame itself, unchanged, where it needs no cutting or must not be cut: it
+    /// fits, is not IPv4, or its sender forbids it.
+    pub fn of(frame: F, mtu: u16) -> Result<Self, F> {
+        let packet = match parse(frame.bytes()) {
+            Parsed::Packet(packet) => packet,
+            _ => return Err(frame),
+        };
+        let l3 = usize::from(packet.l3_offset);
+        let word = u16_at(frame.bytes(), l3 + ipv4::FLAGS);
+        let header = usize::from(packet.l4_offset).saturating_sub(l3);
+        let step = usize::from(mtu).saturating_sub(header) / 8 * 8;
+        match word {
+            Some(word)
+                if packet.family == Family::V4
+                    && packet.total_len > mtu
+                    && !packet.dont_fragment
+                    && step > 0 =>
+            {
+                let (payload, end) = (l3 + header, packet.end());
+                Ok(Self { frame, l3, payload, end, step, done: 0, word })
+            }
+            _ => Err(frame),
+        }
+    }
+
+    fn left(&self) -> usize {
+        self.end - self.payload - self.done
+    }
+
+    /// Whether there is a piece before the last one.
+    pub fn has_more(&self) -> bool {
+        self.left() > self.step
+    }
+
+    /// Bytes of the next piece's frame.
+    pub fn next_len(&self) -> usize {
+        self.payload + self.step
+    }
+
+    /// Makes a frame of [`Self::next_len`] bytes the next piece.
+    pub fn fill(&mut self, piece: &mut F) {
+        let from = self.payload + self.done;
+        let bytes = self.frame.bytes();
+        if let (Some(head), Some(data)) =
+            (bytes.get(..self.payload), bytes.get(from..from + self.step))
+            && let Some((to_head, to_data)) = piece.bytes_mut().split_at_mut_checked(self.payload)
+            && to_data.len() == data.len()
+        {
+            to_head.copy_from_slice(head);
+            to_data.copy_from_slice(data);
+        }
+        let (l3, payload) = (self.l3, self.payload);
+        let _ = write_place(piece.bytes_mut(), l3, payload, self.step, self.word, self.done, MORE);
+        self.done += self.step;
+    }
+
+    /// The last piece.
+    pub fn into_last(self) -> F {
+        let (from, len) = (self.payload + self.done, self.left());
+        let Self { mut frame, l3, payload, end, done, word, .. } = self;
+        frame.bytes_mut().copy_within(from..end, payload);
+        // Only ever shorter than it was, which always works.
+        frame.set_len(payload + len);
+        // A fragment that is cut again keeps its own "others follow".
+        let _ = write_place(frame.bytes_mut(), l3, payload, len, word, done, word & MORE);
+        frame
+    }
+}
+
+/// Writes a piece's length, place, options and header checksum.
+fn write_place(
+    piece: &mut [u8],
+    l3: usize,
+    payload: usize,
+    len: usize,
+    word: u16,
+    done: usize,
+    more: u16,
+) -> Option<()> {
+    let total = u16::try_from(payload - l3 + len).ok()?;
+    put(piece, l3 + ipv4::TOTAL_LEN, total.to_be_bytes())?;
+    let offset = (done / 8) as u16;
+    put(piece, l3 + ipv4::FLAGS, ((word & !MORE | more).wrapping_add(offset)).to_be_bytes())?;
+    if done > 0 {
+        drop_first_only(piece.get_mut(l3 + ipv4::HEADER_LEN..payload)?);
+    }
+    put(piece, l3 + ipv4::CHECKSUM, [0; 2])?;
+    let sum = checksum::of(piece.get(l3..payload)?);
+    put(piece, l3 + ipv4::CHECKSUM, sum.to_be_bytes())
+}
+
+/// Turns options that only a first fragment has into "no operation" (RFC 791, 3.1).
+fn drop_first_only(mut options: &mut [u8]) {
+    while let [kind, rest @ ..] = options {
+        let len = match (*kind, &*rest) {
+            (END_OF_OPTIONS, _) => return,
+            (NO_OPERATION, _) => 1,
+            (_, [len, ..]) if *len >= 2 => usize::from(*len),
+            _ => return,
+        };
+        let copied = *kind & COPIED != 0;
+        let Some((option, after)) = options.split_at_mut_checked(len) else { return };
+        if !copied {
+            option.fill(NO_OPERATION);
+        }
+        options = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::memory::MemoryFrame;
+    use crate::wire::Fragment;
+
+    /// An IPv4 packet of protocol 253 with these options and payload, unfragmented or not.
+    fn frame(word: u16, options: &[u8], payload: &[u8]) -> MemoryFrame {
+        let header = 20 + options.len();
+        let mut bytes = vec![0; 12];
+        bytes.extend([8, 0, 0x40 | (header / 4) as u8, 0]);
+        bytes.extend(((header + payload.len()) as u16).to_be_bytes());
+        bytes.extend([0x12, 0x34]);
+        bytes.extend(word.to_be_bytes());
+        bytes.extend([64, 253, 0, 0, 198, 18, 0, 5, 198, 18, 0, 6]);
+        bytes.extend(options);
+        bytes.extend(payload);
+        bytes.extend([0xEE; 4]);
+        MemoryFrame::new(&bytes)
+    }
+
+    fn pieces(frame: MemoryFrame, mtu: u16) -> Vec<MemoryFrame> {
+        let mut cut = Cut::of(frame, mtu).map_err(|_| "not to be cut").unwrap();
+        let mut pieces = Vec::new();
+        while cut.has_more() {
+            let mut piece = MemoryFrame::new(&[]);
+            assert!(piece.set_len(cut.next_len()));
+            cut.fill(&mut piece);
+            pieces.push(piece);
+        }
+        pieces.push(cut.into_last());
+        pieces
+    }
+
+    #[test]
+    fn pieces_join_to_the_packet_whatever_the_mtu() {
+        let payload: Vec<u8> = (0..2000).map(|n| (n % 251) as u8).collect();
+        for mtu in [28, 68, 576, 1000, 1499, 2019] {
+            let mut joined = vec![0; payload.len()];
+            let all = pieces(frame(0, &[], &payload), mtu);
+            for (place, piece) in all.iter().enumerate() {
+                let Parsed::Packet(packet) = parse(piece.bytes()) else { panic!("not read") };
+                assert!(packet.total_len <= mtu);
+                assert!(ipv4::checksum_holds(piece.bytes(), &packet));
+                let (offset, more) = match packet.fragment {
+                    Fragment::First { id: 0x1234 } => (0, true),
+                    Fragment::Later { offset, more, id: 0x1234 } => (usize::from(offset), more),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(more, place + 1 < all.len());
+                let data = packet.transport(piece.bytes());
+                joined[offset..offset + data.len()].copy_from_slice(data);
+            }
+            assert_eq!(joined, payload, "mtu {mtu}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_cut_again_in_its_place() {
+        for more in [0, MORE] {
+            let all = pieces(frame(100 | more, &[], &[7; 96]), 60);
+            let places: Vec<_> =
+                all.iter().map(|piece| u16_at(piece.bytes(), 14 + ipv4::FLAGS).unwrap()).collect();
+            assert_eq!(places, [100 | MORE, 105 | MORE, 110 | more]);
+        }
+    }
+
+    #[test]
+    fn options_that_are_not_copied_stay_in_the_first_piece() {
+        // Record route (not copied) and a copied option.
+        let options = [7, 4, 4, 0, 0x88, 4, 1, 2];
+        let all = pieces(frame(0, &options, &[7; 64]), 60);
+        let of = |piece: &MemoryFrame| piece.bytes()[34..42].to_vec();
+        assert_eq!(of(&all[0]), options);
+        assert_eq!(of(&all[1]), [1, 1, 1, 1, 0x88, 4, 1, 2]);
+    }
+
+    #[test]
+    fn what_fits_or_must_not_be_cut_stays_as_it_is() {
+        let fits = frame(0, &[], &[7; 40]);
+        assert_eq!(Cut::of(fits.clone(), 60).err(), Some(fits));
+        let forbidden = frame(0x4000, &[], &[7; 400]);
+        assert_eq!(Cut::of(forbidden.clone(), 60).err(), Some(forbidden));
+        let hopeless = frame(0, &[], &[7; 400]);
+        assert_eq!(Cut::of(hopeless.clone(), 27).err(), Some(hopeless));
+    }
+}

@@ -1,0 +1,90 @@
+//! Locality-based least connections with replication: a destination has a set of real
+//! servers, which grows under load and shrinks when it has not changed for a day.
+
+use arrayvec::ArrayVec;
+
+use super::Pool;
+use super::cache::{Cache, UNUSED};
+use super::lblc::is_busy;
+use crate::ids::RealId;
+use crate::tick::Tick;
+use crate::wire::Packet;
+
+/// Servers that a destination's set can have; one more pushes the oldest out. (IPVS has no
+/// such limit; here a pick must not take memory.)
+const SET: usize = 16;
+
+/// A destination's real servers, newest first.
+#[derive(Clone, Debug)]
+struct Set {
+    servers: ArrayVec<RealId, SET>,
+    changed: Tick,
+}
+
+/// Each destination's set.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sets(Cache<Set>);
+
+impl Sets {
+    pub(super) fn pick(&mut self, pool: &Pool<'_>, packet: &Packet) -> Option<RealId> {
+        self.0.tidy(pool.now);
+        if let Some(set) = self.0.get(packet, pool.now) {
+            let least = set.least(pool);
+            if set.servers.len() > 1 && set.changed.until(pool.now) > UNUSED as i32 {
+                set.shrink(pool);
+            }
+            if let Some(least) = least
+                && !is_busy(pool, least)
+            {
+                return Some(least);
+            }
+            let picked = pool.least(|real| pool.load(real))?;
+            set.add(picked, pool.now);
+            return Some(picked);
+        }
+        let picked = pool.least(|real| pool.load(real))?;
+        self.0.put(
+            packet,
+            Set { servers: [picked].into_iter().collect(), changed: pool.now },
+            pool.now,
+        );
+        Some(picked)
+    }
+}
+
+impl Set {
+    fn least(&self, pool: &Pool<'_>) -> Option<RealId> {
+        let usable = self.servers.iter().copied();
+        pool.least_of(
+            usable.filter(|real| pool.is_listed(*real) && pool.is_usable(*real)),
+            |real| pool.load(real),
+        )
+    }
+
+    fn add(&mut self, real: RealId, now: Tick) {
+        if self.servers.contains(&real) {
+            return;
+        }
+        self.servers.truncate(SET - 1);
+        self.servers.insert(0, real);
+        self.changed = now;
+    }
+
+    /// Removes the most loaded server that has a weight.
+    fn shrink(&mut self, pool: &Pool<'_>) {
+        let mut most: Option<RealId> = None;
+        for real in self.servers.iter().copied().filter(|real| pool.weight(*real) > 0) {
+            let heavier = most.is_none_or(|most| {
+                u128::from(pool.load(most)) * u128::from(pool.weight(real))
+                    < u128::from(pool.load(real)) * u128::from(pool.weight(most))
+            });
+            if heavier {
+                most = Some(real);
+            }
+        }
+        if let Some(most) = most {
+            self.servers.retain(|real| *real != most);
+            self.changed = pool.now;
+        }
+    }
+}

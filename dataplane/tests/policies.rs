@@ -1,0 +1,207 @@
+//! The explicit words beside weight 0 (up, drain, down) and what services do about them; the
+//! defences; and flows that only an ICMP error tells of.
+
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use dataplane::catalog::spec::{RealSpec, ServiceSpec};
+use dataplane::compat::Defence;
+use dataplane::forward::Forwarding;
+use dataplane::snapshot::{OnDown, OnDrain, Persistence, Policy, RealState, Tracking};
+use dataplane::tick::Tick;
+use dataplane::verdict::DropReason;
+use dataplane::wire::Protocol;
+use support::packet;
+use support::scene::{INSIDE, OUTSIDE, Scene, ip, macs, real, real_mac, service};
+
+const VIP: &str = "192.0.2.10:80";
+
+fn persistent(protocol: Protocol, policy: Policy, tracking: Tracking) -> ServiceSpec {
+    let persistence = Some(Persistence { timeout_s: 360, mask: u128::from(u32::MAX) });
+    ServiceSpec { persistence, policy, tracking, ..service(protocol, "192.0.2.10", 80, "rr") }
+}
+
+/// Two real servers, the client bound to number 2 (the newest is served first).
+fn bound(spec: &ServiceSpec) -> Scene {
+    let mut scene = Scene::new();
+    scene.add(spec, &[real(1, 80), real(2, 80)]);
+    assert_eq!(syn(&mut scene, 1000), 2);
+    scene
+}
+
+fn syn(scene: &mut Scene, port: u16) -> u8 {
+    scene.picks(&packet::tcp(&format!("10.1.0.1:{port}"), VIP).flags("S"))
+}
+
+fn set(scene: &mut Scene, spec: &ServiceSpec, state: RealState, until: Option<Tick>) {
+    let changed = RealSpec { state, drain_until: until, ..real(2, 80) };
+    scene.catalog.edit_real(&spec.identity, changed).unwrap();
+    scene.publish();
+}
+
+fn policy(on_drain: OnDrain, on_down: OnDown) -> Policy {
+    Policy { on_drain, on_down }
+}
+
+#[test]
+fn a_drained_server_keeps_its_clients_unless_new_connections_go_elsewhere() {
+    for (on_drain, new) in [(OnDrain::Keep, 2), (OnDrain::NewElsewhere, 1)] {
+        let spec = persistent(Protocol::Tcp, policy(on_drain, OnDown::Rebind), Tracking::Full);
+        let mut scene = bound(&spec);
+        set(&mut scene, &spec, RealState::Drain, None);
+        let open = packet::tcp("10.1.0.1:1000", VIP).flags("A");
+        assert_eq!(scene.picks(&open), 2, "an open connection stays");
+        assert_eq!(syn(&mut scene, 2000), new);
+        assert_eq!(scene.picks(&packet::tcp("10.1.0.2:1000", VIP).flags("S")), 1);
+        assert_eq!(scene.picks(&open), 2);
+    }
+}
+
+#[test]
+fn by_default_nobody_is_sent_to_a_server_that_is_down() {
+    for tracking in [Tracking::Full, Tracking::Client] {
+        let spec = persistent(Protocol::Tcp, Policy::default(), tracking);
+        let mut scene = bound(&spec);
+        set(&mut scene, &spec, RealState::Down, None);
+        if tracking == Tracking::Full {
+            let answer = scene.client(&packet::tcp("10.1.0.1:1000", VIP).flags("A"));
+            assert_eq!(answer[0].port, OUTSIDE);
+            assert_eq!(ip(&answer[0].bytes)[33], 0x04, "reset, so that the client comes again");
+        }
+        assert_eq!(syn(&mut scene, 2000), 1);
+        set(&mut scene, &spec, RealState::Up, None);
+        assert_eq!(syn(&mut scene, 2001), 1, "and stays where it was moved to");
+    }
+}
+
+#[test]
+fn udp_flows_of_a_down_server_move_at_once() {
+    let spec = service(Protocol::Udp, "192.0.2.10", 80, "rr");
+    let mut scene = Scene::new();
+    scene.add(&spec, &[real(1, 80), real(2, 80)]);
+    let datagram = packet::udp("10.1.0.1:1000", VIP);
+    assert_eq!(scene.picks(&datagram), 2);
+    set(&mut scene, &spec, RealState::Down, None);
+    assert_eq!(scene.picks(&datagram), 1);
+    assert_eq!(scene.picks(&datagram), 1);
+}
+
+#[test]
+fn clients_of_a_down_server_may_be_kept_as_ipvs_keeps_them_or_wait() {
+    for tracking in [Tracking::Full, Tracking::Client] {
+        let spec = persistent(Protocol::Tcp, policy(OnDrain::Keep, OnDown::Keep), tracking);
+        let mut scene = bound(&spec);
+        set(&mut scene, &spec, RealState::Down, None);
+        assert_eq!(syn(&mut scene, 1000), 2);
+        assert_eq!(syn(&mut scene, 2000), 2);
+        let spec = persistent(Protocol::Tcp, policy(OnDrain::Keep, OnDown::Drop), tracking);
+        let mut scene = bound(&spec);
+        set(&mut scene, &spec, RealState::Down, None);
+        assert_eq!((syn(&mut scene, 1000), syn(&mut scene, 2000)), (0, 0));
+        assert_eq!(scene.dropped(DropReason::RealServerDown), 2);
+        set(&mut scene, &spec, RealState::Up, None);
+        assert_eq!((syn(&mut scene, 1000), syn(&mut scene, 2001)), (2, 2));
+    }
+}
+
+#[test]
+fn after_its_deadline_a_drained_server_counts_as_down() {
+    let spec = persistent(Protocol::Tcp, Policy::default(), Tracking::Full);
+    let mut scene = bound(&spec);
+    let until = scene.now.plus_secs(60);
+    set(&mut scene, &spec, RealState::Drain, Some(until));
+    assert_eq!(syn(&mut scene, 2000), 2);
+    scene.now = until.plus(u32::MAX);
+    assert_eq!(syn(&mut scene, 2001), 2);
+    scene.now = until;
+    assert_eq!(syn(&mut scene, 2002), 1);
+}
+
+#[test]
+fn drop_packet_takes_the_first_of_every_three_that_would_open_a_connection() {
+    let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+    (spec.compat.drop_packet, spec.compat.am_droprate) = (Defence::Always, 3);
+    let mut scene = Scene::new();
+    scene.add(&spec, &[real(1, 80)]);
+    let passed: Vec<bool> = (1..=10).map(|port| syn(&mut scene, 1000 + port) != 0).collect();
+    let wanted = [false, true, true, false, true, true, false, true, true, false];
+    assert_eq!(passed, wanted);
+    let known = packet::tcp("10.1.0.1:1002", VIP).flags("A");
+    assert!((0..10).all(|_| scene.picks(&known) == 1), "open connections are never hit");
+    assert_eq!(scene.dropped(DropReason::DropRate), 4);
+}
+
+#[test]
+fn drop_entry_ends_half_open_connections_and_leaves_busy_ones() {
+    let mut scene = Scene::new();
+    scene.add(&service(Protocol::Tcp, "192.0.2.10", 80, "rr"), &[real(1, 80)]);
+    for port in 1000..1200 {
+        syn(&mut scene, port);
+        if port % 2 == 0 {
+            for _ in 0..9 {
+                scene.picks(&packet::tcp(&format!("10.1.0.1:{port}"), VIP).flags("A"));
+            }
+        }
+    }
+    scene.catalog.compat.drop_entry = Defence::Always;
+    scene.publish();
+    for _ in 0..59 * 250 {
+        scene.now = scene.now.plus(1);
+        scene.turn(0);
+    }
+    let bindings = scene.workers[0].director().bindings();
+    let left = |word: &str| bindings.iter().filter(|(_, conn)| conn.state.word() == word).count();
+    assert_eq!(left("ESTABLISHED"), 100);
+    assert!(left("SYN_RECV") < 60, "{} of 100 after a minute at 1/32 a second", left("SYN_RECV"));
+}
+
+#[test]
+fn secure_tcp_keeps_half_open_connections_apart() {
+    let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+    spec.compat.secure_tcp = true;
+    let mut scene = Scene::new();
+    scene.add(&spec, &[real(1, 80)]);
+    let mut state = |flags: &str| {
+        scene.picks(&packet::tcp("10.1.0.1:1000", VIP).flags(flags));
+        scene.workers[0].director().bindings().iter().next().unwrap().1.state.word()
+    };
+    assert_eq!([state("S"), state("A"), state("R")], ["SYNACK", "ESTABLISHED", "CLOSE"]);
+}
+
+#[test]
+fn an_error_about_an_unknown_flow_is_scheduled_on_request_and_moves_nothing() {
+    for forwarding in [Forwarding::Route, Forwarding::Masq] {
+        let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+        let mut scene = Scene::new();
+        let port = if forwarding == Forwarding::Masq { 8080 } else { 80 };
+        scene.add(&spec, &[RealSpec { forwarding, ..real(1, port) }]);
+        let reply = packet::tcp(VIP, "10.66.0.2:1000").flags("PA").build();
+        let error = packet::icmp_error("10.77.0.1", "192.0.2.10", 3, 4, &reply, 28);
+        assert!(scene.client(&error).is_empty());
+        spec.compat.schedule_icmp = true;
+        scene.catalog.edit_service(spec).unwrap();
+        scene.publish();
+        let sent = scene.client(&error);
+        assert_eq!((sent[0].port, macs(&sent[0].bytes)[0]), (INSIDE, real_mac(1)));
+        packet::assert_checksums(&sent[0].bytes);
+        let bindings = scene.workers[0].director().bindings();
+        let conn = *bindings.iter().next().unwrap().1;
+        assert_eq!((conn.state.word(), conn.timeout), ("NONE", 750));
+        let load = scene.shared.loads.sum(conn.real);
+        assert_eq!((load.active, load.inactive, load.connections), (0, 1, 1));
+    }
+}
+
+#[test]
+fn an_error_that_finds_no_server_is_not_answered() {
+    let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+    spec.compat.schedule_icmp = true;
+    let mut scene = Scene::new();
+    scene.add(&spec, &[]);
+    let reply = packet::tcp(VIP, "10.66.0.2:1000").build();
+    let error = packet::icmp_error("10.77.0.1", "192.0.2.10", 3, 4, &reply, 28);
+    assert!(scene.client(&error).is_empty());
+    assert_eq!(scene.dropped(DropReason::NoRealServer), 1);
+}
