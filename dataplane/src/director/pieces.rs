@@ -3,7 +3,7 @@
 use super::{Arrival, Path};
 use crate::bindings::Outcome;
 use crate::port::Frame;
-use crate::snapshot::{HostAddress, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::Packet;
 
@@ -49,7 +49,7 @@ impl Path {
     fn may_be_balanced(&self, snapshot: &Snapshot, packet: &Packet) -> bool {
         let carried = packet.protocol.has_ports() || packet.family == crate::wire::Family::V6;
         carried
-            && (snapshot.hosts.get(packet.dst) == Some(HostAddress::Vip)
+            && (snapshot.classifier.has_address(packet.dst)
                 || snapshot.masqueraded.has_address(packet.src))
     }
 }
