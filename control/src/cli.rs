@@ -36,6 +36,84 @@ pub enum Command {
     ///
     /// Example: director explain 'tcp 198.18.0.5:40000 -> 198.18.255.1:443'
     Explain(Explain),
+    /// Push a capture through the real packet path and say of every packet what became of it.
+    ///
+    /// The capture's own time stamps are the clock. No DPDK, no network.
+    Replay(Replay),
+    /// Play scenarios recorded from a kernel's IPVS and compare every step.
+    ///
+    /// Ends with the line 'N passed, N failed'; exit status 0 only if none failed.
+    Simulate(Simulate),
+    /// Turn configurations of ipvsadm, iptables, nft and keepalived into YAML.
+    ///
+    /// Several files make one configuration: name the marks' firewall rules beside the
+    /// services that use them. What cannot be carried over is said on standard error.
+    Import(Import),
+}
+
+/// `director replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The configuration.
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// The capture, in libpcap's classic format.
+    #[arg(value_name = "IN.pcap")]
+    pub capture: PathBuf,
+    /// Write what the director sends to this capture.
+    #[arg(short, long, value_name = "OUT.pcap")]
+    pub output: Option<PathBuf>,
+    /// The port that the packets come in on; the first one by default.
+    #[arg(long, value_name = "NAME")]
+    pub port: Option<String>,
+    /// One JSON object a line instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `director simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Scenario files, or folders of them.
+    #[arg(value_name = "FILE|DIR", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Compare decisions only, not the texts of listings and commands.
+    #[arg(long)]
+    pub no_text: bool,
+    /// Print every difference.
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `director import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// What the first file was written for.
+    #[arg(value_enum)]
+    pub kind: ImportKind,
+    /// The file; `-` reads standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// More of the same configuration: firewall rules.
+    #[arg(long, value_name = "FILE")]
+    pub iptables: Vec<PathBuf>,
+    /// More of the same configuration: ipvsadm-save's text.
+    #[arg(long, value_name = "FILE")]
+    pub ipvsadm: Vec<PathBuf>,
+    /// What keepalived is started with as -i; decides about lines that begin with @.
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
+}
+
+/// Programs that configurations can come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ImportKind {
+    /// ipvsadm-save's text, or a script with ipvsadm's command lines.
+    Ipvsadm,
+    /// iptables-save's text, iptables command lines, or 'nft list ruleset'.
+    Iptables,
+    /// keepalived.conf.
+    Keepalived,
 }
 
 /// `director run`.

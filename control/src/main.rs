@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{self, Listing, Reply, Request};
 use control::cli::{Cli, Command, Show};
-use control::run;
+use control::{offline, run};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -62,7 +62,17 @@ fn main() -> ExitCode {
             };
             ask(&args.at.socket, &request)
         }
+        Command::Replay(args) => finish(offline::replay(&args)),
+        Command::Simulate(args) => offline::simulate(&args),
+        Command::Import(args) => finish(offline::import(&args)),
     }
+}
+
+fn finish(result: Result<ExitCode, String>) -> ExitCode {
+    result.unwrap_or_else(|sentence| {
+        complain(sentence.trim_end());
+        ExitCode::from(1)
+    })
 }
 
 fn listing(args: &Show) -> Listing {

@@ -34,6 +34,22 @@ pub enum Because {
     Scheduler(&'static str),
 }
 
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection { state, expires_s } => {
+                write!(f, "it belongs to a connection ({state}, {expires_s} s left)")
+            }
+            Self::Template { expires_s, connections } => {
+                write!(f, "the client is bound ({expires_s} s left, {connections} connections)")
+            }
+            Self::Scheduler(name) => {
+                write!(f, "the client is new, and {name} picks this server now")
+            }
+        }
+    }
+}
+
 /// Where the packet would go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -93,22 +109,7 @@ impl fmt::Display for Explanation {
         match &self.fate {
             Fate::Not(sentence) => writeln!(f, "verdict     {sentence}"),
             Fate::Real { address, forwarding, mac, port, because, .. } => {
-                match because {
-                    Because::Connection { state, expires_s } => writeln!(
-                        f,
-                        "why         it belongs to a connection ({state}, {expires_s} s left)"
-                    )?,
-                    Because::Template { expires_s, connections } => writeln!(
-                        f,
-                        "why         the client is bound ({expires_s} s left, {connections} connections)"
-                    )?,
-                    Because::Scheduler(name) => {
-                        writeln!(
-                            f,
-                            "why         the client is new, and {name} picks this server now"
-                        )?;
-                    }
-                }
+                writeln!(f, "why         {because}")?;
                 writeln!(f, "real server {address}")?;
                 let port = port.as_deref().unwrap_or("no port");
                 match mac {

@@ -82,7 +82,37 @@ pub(super) struct Service {
     pub(super) scheduler: Scheduler,
     pub(super) persistence: Option<Persistence>,
     pub(super) one_packet: bool,
-    pub(super) real_servers: Vec<RealServer>,
+    pub(super) real_servers: Servers,
+}
+
+/// Real servers in their order, found by address and port.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Servers {
+    all: Vec<Option<RealServer>>,
+    places: HashMap<(IpAddr, u16), usize>,
+}
+
+impl Servers {
+    /// Adds one; of several with one address and port the first one is found.
+    pub(super) fn push(&mut self, server: RealServer) {
+        let key = (server.address, server.real_port);
+        self.places.entry(key).or_insert(self.all.len());
+        self.all.push(Some(server));
+    }
+
+    pub(super) fn find(&mut self, address: IpAddr, real_port: u16) -> Option<&mut RealServer> {
+        let at = *self.places.get(&(address, real_port))?;
+        self.all.get_mut(at).and_then(Option::as_mut)
+    }
+
+    pub(super) fn remove(&mut self, address: IpAddr, real_port: u16) -> bool {
+        let at = self.places.remove(&(address, real_port));
+        at.and_then(|at| self.all.get_mut(at)).and_then(Option::take).is_some()
+    }
+
+    pub(super) fn into_list(self) -> Vec<RealServer> {
+        self.all.into_iter().flatten().collect()
+    }
 }
 
 /// A real server as it was written.
@@ -155,15 +185,25 @@ impl Draft {
         }
     }
 
-    pub(super) fn add(&mut self, service: Service) -> Result<(), Refused> {
-        if self.places.contains_key(&service.key) {
+    /// Whether a service with so many real servers may be added.
+    pub(super) fn may_add(&self, key: &Key, servers: usize) -> Result<(), Refused> {
+        if self.places.contains_key(key) {
             return Err(Refused::Exists);
         }
-        let servers = self.servers + service.real_servers.len();
-        if self.places.len() >= MOST || servers > MOST {
+        // What was removed leaves its place.
+        if self.services.len() >= 2 * MOST
+            || self.places.len() >= MOST
+            || self.servers + servers > MOST
+        {
             return Err(Refused::TooMany);
         }
-        self.servers = servers;
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, service: Service) -> Result<(), Refused> {
+        let servers = service.real_servers.all.len();
+        self.may_add(&service.key, servers)?;
+        self.servers += servers;
         self.places.insert(service.key, self.services.len());
         self.services.push(Some(service));
         Ok(())
@@ -186,7 +226,7 @@ impl Draft {
     pub(super) fn remove(&mut self, key: &Key) -> bool {
         let at = self.places.remove(key);
         let gone = at.and_then(|at| self.services.get_mut(at)).and_then(Option::take);
-        let fewer = gone.as_ref().map_or(0, |service| service.real_servers.len());
+        let fewer = gone.as_ref().map_or(0, |service| service.real_servers.all.len());
         self.servers = self.servers.saturating_sub(fewer);
         gone.is_some()
     }

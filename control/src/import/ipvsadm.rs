@@ -13,7 +13,7 @@ use crate::config::model::{
 use crate::ipvsadm::{self, Command, Forward, Names, ServerOptions, ServiceOptions};
 use crate::listing;
 
-use super::draft::{self, Draft, Key, Origin, RealServer, Refused, Service};
+use super::draft::{self, Draft, Key, Origin, RealServer, Refused, Servers, Service};
 
 /// Carries out one command line on the draft, as the kernel would.
 pub(super) fn read(origin: Origin, args: &[String], names: &Names, draft: &mut Draft) {
@@ -40,7 +40,9 @@ pub(super) fn read(origin: Origin, args: &[String], names: &Names, draft: &mut D
             let address = IpAddr::from(address);
             let found = key(&service).and_then(|key| draft.service(&key));
             let Some(found) = found else { return missing(origin, line(), draft) };
-            found.real_servers.retain(|one| (one.address, one.real_port) != (address, port));
+            if !found.real_servers.remove(address, port) {
+                no_server(origin, line(), draft);
+            }
         }
         Command::Clear => draft.clear(),
         Command::SetTimeouts { tcp_s, tcp_fin_s, udp_s } => {
@@ -71,6 +73,11 @@ pub(super) fn read(origin: Origin, args: &[String], names: &Names, draft: &mut D
 fn missing(origin: Origin, line: String, draft: &mut Draft) {
     let hint = "put the line that adds the service before it";
     draft.notes.add(origin, line, "there is no such service up to here", hint);
+}
+
+fn no_server(origin: Origin, line: String, draft: &mut Draft) {
+    let hint = "put the line that adds it before this one";
+    draft.notes.add(origin, line, "there is no such real server up to here", hint);
 }
 
 /// The service's key; `None` for what ipvsadm cannot name.
@@ -152,7 +159,7 @@ fn service(origin: Origin, options: &ServiceOptions, draft: &mut Draft) -> Optio
         scheduler,
         persistence,
         one_packet: options.one_packet,
-        real_servers: Vec::new(),
+        real_servers: Servers::default(),
     })
 }
 
@@ -180,12 +187,9 @@ fn add_server(
     let Some(key) = key(&options.service) else { return };
     let server = server(origin, options, &key, draft);
     let Some(service) = draft.service(&key) else { return missing(origin, line(), draft) };
-    // The last one is looked at first: saved listings are long and sorted.
-    let known = |one: &RealServer| (one.address, one.real_port) == (server.address, server.real_port);
-    let refused = if service.real_servers.iter().rev().take(MOST_COMPARED).any(known) {
-        Err(Refused::Exists)
-    } else {
-        draft.may_add_server()
+    let refused = match service.real_servers.find(server.address, server.real_port) {
+        Some(_) => Err(Refused::Exists),
+        None => draft.may_add_server(),
     };
     match refused {
         Ok(()) => {
@@ -197,9 +201,6 @@ fn add_server(
     }
 }
 
-/// Real servers that a new one is compared with here; doubles among more are found later.
-const MOST_COMPARED: usize = 1_000;
-
 fn edit_server(
     origin: Origin,
     options: &ServerOptions,
@@ -208,18 +209,10 @@ fn edit_server(
 ) {
     let Some(key) = key(&options.service) else { return };
     let new = server(origin, options, &key, draft);
-    let place = draft.service(&key).and_then(|service| {
-        service
-            .real_servers
-            .iter_mut()
-            .find(|one| (one.address, one.real_port) == (new.address, new.real_port))
-    });
-    match place {
+    let service = draft.service(&key);
+    match service.and_then(|service| service.real_servers.find(new.address, new.real_port)) {
         Some(place) => *place = new,
-        None => {
-            let hint = "put the line that adds it before this one";
-            draft.notes.add(origin, line(), "there is no such real server up to here", hint);
-        }
+        None => no_server(origin, line(), draft),
     }
 }
 

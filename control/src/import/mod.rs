@@ -97,7 +97,7 @@ pub fn import(inputs: &[Input<'_>], names: &Names, config_id: Option<&str>) -> I
 /// A shell script, or a saved listing, which is one without the commands' names.
 fn commands(file: usize, text: &str, names: &Names, draft: &mut Draft) {
     let mut tables = filter::Reader::new(file, text);
-    for line in script::lines(text) {
+    script::each(text, |line| {
         let origin = Origin::new(file, line.number);
         match script::program(&line.words) {
             Some((script::Program::Ipvsadm, args)) => ipvsadm::read(origin, args, names, draft),
@@ -107,7 +107,9 @@ fn commands(file: usize, text: &str, names: &Names, draft: &mut Draft) {
             Some((script::Program::Ip6tables, args)) => {
                 tables.command(origin, args, true, names, draft);
             }
-            Some((script::Program::Nft, args)) if args.first().is_none_or(|word| word != "list") => {
+            Some((script::Program::Nft, args))
+                if args.first().is_none_or(|word| word != "list") =>
+            {
                 draft.notes.add(
                     origin,
                     format!("nft {}", args.join(" ")),
@@ -124,5 +126,5 @@ fn commands(file: usize, text: &str, names: &Names, draft: &mut Draft) {
             }
             None => {}
         }
-    }
+    });
 }

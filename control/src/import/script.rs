@@ -19,15 +19,16 @@ pub(super) enum Program {
     Nft,
 }
 
-/// Characters that a variable may stand for.
+/// Bytes that a variable may stand for.
 const LONGEST_VALUE: usize = 256;
-/// Words kept of a line, each of them cut to this many characters.
+/// Characters that are read of a line.
 const LONGEST_LINE: usize = 65_536;
+/// Bytes that variables may add to a text.
+const MOST_GROWTH: usize = 16 << 20;
 
-/// All commands of a text.
-pub(super) fn lines(text: &str) -> Vec<Line> {
-    let mut variables = HashMap::new();
-    let mut lines = Vec::new();
+/// Calls `run` with every command of a text.
+pub(super) fn each(text: &str, mut run: impl FnMut(Line)) {
+    let mut variables = Variables { values: HashMap::new(), growth: 0 };
     let mut pending: Option<(usize, String)> = None;
     for (index, raw) in text.lines().enumerate() {
         let (number, mut whole) = pending.take().unwrap_or((index + 1, String::new()));
@@ -39,14 +40,19 @@ pub(super) fn lines(text: &str) -> Vec<Line> {
             }
             _ => {
                 whole.push_str(raw);
-                split(number, &whole, &mut variables, &mut lines);
+                split(number, &whole, &mut variables, &mut run);
             }
         }
     }
     if let Some((number, whole)) = pending {
-        split(number, &whole, &mut variables, &mut lines);
+        split(number, &whole, &mut variables, &mut run);
     }
-    lines
+}
+
+/// What was set so far.
+struct Variables {
+    values: HashMap<String, String>,
+    growth: usize,
 }
 
 /// The program that a command calls, and the words behind it.
@@ -80,12 +86,7 @@ pub(super) fn program(words: &[String]) -> Option<(Program, &[String])> {
 }
 
 /// Cuts one line into commands.
-fn split(
-    number: usize,
-    line: &str,
-    variables: &mut HashMap<String, String>,
-    lines: &mut Vec<Line>,
-) {
+fn split(number: usize, line: &str, variables: &mut Variables, run: &mut impl FnMut(Line)) {
     let mut cutter = Cutter::default();
     let mut chars = line.chars().take(LONGEST_LINE).peekable();
     while let Some(c) = chars.next() {
@@ -106,12 +107,12 @@ fn split(
             // What goes where is of no interest: `2>&1`, `> FILE`.
             (None, '&') if cutter.redirected && !cutter.begun => {}
             (None, '>' | '<') => cutter.redirect(),
-            (None, ';' | '&' | '|') => cutter.end_command(number, variables, lines),
+            (None, ';' | '&' | '|') => cutter.end_command(number, variables, run),
             (None, c) if c.is_whitespace() => cutter.end_word(),
             (None, c) => cutter.push(c),
         }
     }
-    cutter.end_command(number, variables, lines);
+    cutter.end_command(number, variables, run);
 }
 
 #[derive(Default)]
@@ -150,8 +151,8 @@ impl Cutter {
     fn end_command(
         &mut self,
         number: usize,
-        variables: &mut HashMap<String, String>,
-        lines: &mut Vec<Line>,
+        variables: &mut Variables,
+        run: &mut impl FnMut(Line),
     ) {
         self.end_word();
         self.redirected = false;
@@ -165,7 +166,7 @@ impl Cutter {
             match word.split_once('=') {
                 Some((name, value)) if is_name(name) => {
                     if value.len() <= LONGEST_VALUE {
-                        variables.insert(name.to_owned(), value.to_owned());
+                        variables.values.insert(name.to_owned(), value.to_owned());
                     }
                 }
                 _ => {
@@ -175,7 +176,7 @@ impl Cutter {
             }
         }
         if !all && !words.is_empty() {
-            lines.push(Line { number, words });
+            run(Line { number, words });
         }
     }
 
@@ -183,7 +184,7 @@ impl Cutter {
     fn variable(
         &mut self,
         chars: &mut std::iter::Peekable<impl Iterator<Item = char>>,
-        variables: &HashMap<String, String>,
+        variables: &mut Variables,
     ) {
         let braces = chars.next_if_eq(&'{').is_some();
         let mut name = String::new();
@@ -192,8 +193,11 @@ impl Cutter {
         }
         let closed = !braces || chars.next_if_eq(&'}').is_some();
         self.begun = true;
-        match variables.get(&name) {
-            Some(value) if closed => self.word.push_str(value),
+        match variables.values.get(&name) {
+            Some(value) if closed && variables.growth < MOST_GROWTH => {
+                variables.growth += value.len();
+                self.word.push_str(value);
+            }
             _ => {
                 self.word.push_str(if braces { "${" } else { "$" });
                 self.word.push_str(&name);
@@ -215,7 +219,9 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<(usize, Vec<String>)> {
-        lines(text).into_iter().map(|line| (line.number, line.words)).collect()
+        let mut words = Vec::new();
+        each(text, |line| words.push((line.number, line.words)));
+        words
     }
 
     #[test]
@@ -247,8 +253,8 @@ mod tests {
     #[test]
     fn a_program_is_found_behind_what_may_stand_before_it() {
         let called = |text: &str| {
-            let line = lines(text).remove(0);
-            program(&line.words).map(|(program, args)| (program, args.len()))
+            let (_, words) = words(text).remove(0);
+            program(&words).map(|(program, args)| (program, args.len()))
         };
         assert_eq!(called("/sbin/ipvsadm -C"), Some((Program::Ipvsadm, 1)));
         assert_eq!(called("sudo ip6tables -L -n"), Some((Program::Ip6tables, 2)));

@@ -7,9 +7,7 @@ mod selectors;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use crate::config::model::{
-    Family, Mark, Persistence, Protocol, Scheduler, Selector, VipPorts,
-};
+use crate::config::model::{Family, Mark, Persistence, Protocol, Scheduler, Selector, VipPorts};
 
 use super::draft::{Draft, Key, Origin, RealServer, Service};
 use super::filter;
@@ -99,7 +97,7 @@ fn one(
         return None;
     }
     if let (Some(mark), []) = (mark, selectors.as_slice()) {
-        let why = "the rules that put the mark on are not among what was imported";
+        let why = "no rule that could be carried over puts the mark on";
         let hint = "import the firewall's rules (iptables-save -t mangle, or nft list ruleset) \
                     together with this file, or complete the remark in the configuration";
         notes.add(origin, format!("the selectors of mark {mark}"), why, hint);
@@ -110,11 +108,9 @@ fn one(
         notes.add(origin, what, "it is for UDP, and the service has none", "leave it out");
         one_packet = false;
     }
-    let around = real_server::Around {
-        key,
-        vips: selectors.iter().map(|(one, _)| one.vip).collect(),
-    };
-    let real_servers = real_server::settle(real_servers, &around, notes);
+    let around =
+        real_server::Around { key, vips: selectors.iter().map(|(one, _)| one.vip).collect() };
+    let real_servers = real_server::settle(real_servers.into_list(), &around, notes);
     let name = name.filter(|name| names.insert(name.clone()));
     Some(Settled {
         origin,
@@ -135,7 +131,9 @@ fn no_host(address: IpAddr) -> Option<&'static str> {
         _ if address.is_unspecified() => Some("it stands for no address"),
         _ if address.is_multicast() => Some("it is a group address"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("it is the broadcast address"),
-        IpAddr::V4(v4) if v4.octets().first() == Some(&0) => Some("it is in 0.0.0.0/8, which has no hosts"),
+        IpAddr::V4(v4) if v4.octets().first() == Some(&0) => {
+            Some("it is in 0.0.0.0/8, which has no hosts")
+        }
         _ => None,
     }
 }

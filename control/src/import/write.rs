@@ -181,7 +181,10 @@ impl Writer {
             remark(&mut text, COLUMN, &line, &self.at(server.origin));
         }
         if service.selectors.is_empty() {
-            return text.lines().map(|line| format!("  # {}\n", line.get(2..).unwrap_or(line))).collect();
+            return text
+                .lines()
+                .map(|line| format!("  # {}\n", line.get(2..).unwrap_or(line)))
+                .collect();
         }
         text
     }

@@ -47,8 +47,9 @@ impl Reader {
         };
         let Some(first) = words.first() else { return };
         if let Some(table) = first.strip_prefix('*') {
-            let before = self.headers.iter().rev().find(|(line, _)| *line < origin.line());
-            self.family = before.map(|(_, family)| *family);
+            let before = self.headers.partition_point(|(line, _)| *line < origin.line());
+            let header = before.checked_sub(1).and_then(|at| self.headers.get(at));
+            self.family = header.map(|(_, family)| *family);
             self.table = Some(table.to_owned());
         } else if first == "COMMIT" {
             self.table = None;
@@ -56,7 +57,8 @@ impl Reader {
             let name = self.name(table, self.family);
             draft.rules.table(&name, self.family).chains.entry(chain.to_owned()).or_default();
         } else if let Some(table) = self.table.clone() {
-            Command { table, family: self.family, file: self.file }.run(origin, words, names, draft);
+            Command { table, family: self.family, file: self.file }
+                .run(origin, words, names, draft);
         }
     }
 
@@ -99,6 +101,9 @@ fn table_name(table: &str, family: Option<Family>, file: usize) -> String {
     }
 }
 
+/// Rules of a chain among which one may be put or looked for.
+const MOST_TO_CHANGE: usize = 10_000;
+
 /// What a command line is about.
 struct Command {
     table: String,
@@ -111,8 +116,17 @@ impl Command {
         let at = |word: &String| {
             matches!(
                 word.as_str(),
-                "-A" | "--append" | "-I" | "--insert" | "-N" | "--new-chain" | "-F" | "--flush"
-                    | "-D" | "--delete" | "-R" | "--replace"
+                "-A" | "--append"
+                    | "-I"
+                    | "--insert"
+                    | "-N"
+                    | "--new-chain"
+                    | "-F"
+                    | "--flush"
+                    | "-D"
+                    | "--delete"
+                    | "-R"
+                    | "--replace"
             )
         };
         let Some(at) = words.iter().position(at) else { return };
@@ -125,7 +139,7 @@ impl Command {
         let whole = || format!("-t {} {}", self.table, words.join(" "));
         match (verb, chain) {
             ("-F" | "--flush", None) => {
-                draft.rules.table(&name, self.family).chains.values_mut().for_each(Vec::clear);
+                draft.rules.table(&name, self.family).chains.clear();
             }
             ("-F" | "--flush", Some(chain)) => {
                 draft.rules.table(&name, self.family).chains.entry(chain).or_default().clear();
@@ -146,10 +160,12 @@ impl Command {
                 self.place(rule, chain, number.unwrap_or(1).saturating_sub(1), draft);
             }
             ("-D" | "--delete", Some(chain)) => {
-                let Some(rule) = self.rule(origin, &left, &chain, whole, names, draft) else { return };
+                let Some(rule) = self.rule(origin, &left, &chain, whole, names, draft) else {
+                    return;
+                };
                 let rules = draft.rules.table(&name, self.family).chains.entry(chain).or_default();
                 let same = |one: &Rule| one.matches == rule.matches && one.verdict == rule.verdict;
-                if let Some(at) = rules.iter().position(same) {
+                if let Some(at) = rules.iter().take(MOST_TO_CHANGE).position(same) {
                     rules.remove(at);
                 }
             }
@@ -168,6 +184,12 @@ impl Command {
         let Some(rule) = rule else { return };
         let table = table_name(&self.table, self.family, self.file);
         let rules = draft.rules.table(&table, self.family).chains.entry(chain.clone()).or_default();
+        if at < rules.len() && rules.len() > MOST_TO_CHANGE {
+            let why = "its chain has too many rules to be changed anywhere but at its end";
+            let hint = "import the output of `iptables-save -t mangle` instead";
+            draft.notes.add(rule.origin, format!("a rule for {chain}"), why, hint);
+            return;
+        }
         rules.insert(at.min(rules.len()), rule);
         let hook = match chain.as_str() {
             "PREROUTING" => Hook::Prerouting,
@@ -315,7 +337,8 @@ impl Reading {
             "--ctstate" | "--state" => {
                 let new = value.split(',').any(|state| state.eq_ignore_ascii_case("new"));
                 if new == not {
-                    self.refuse("it fits no packet that opens a connection, and others follow theirs".into());
+                    // No packet that opens a connection, and the others follow theirs.
+                    self.matches.push(Match::Never);
                 }
             }
             "-i" | "--in-interface" => self.interface(value, not),
@@ -411,7 +434,30 @@ const NO_ARGUMENT: &[&str] = &["--syn", "-f", "--fragment", "-4", "-6", "--ipv4"
 
 /// Targets behind which a packet goes on as it was, as far as marks are concerned.
 const GOING_ON: &[&str] = &[
-    "LOG", "NFLOG", "ULOG", "TRACE", "NOTRACK", "CT", "TCPMSS", "TOS", "DSCP", "TTL", "HL", "TEE",
-    "CLASSIFY", "CONNMARK", "SECMARK", "CONNSECMARK", "CHECKSUM", "RATEEST", "LED", "AUDIT", "SET",
-    "TCPOPTSTRIP", "ECN", "HMARK", "SYNPROXY", "IDLETIMER",
+    "LOG",
+    "NFLOG",
+    "ULOG",
+    "TRACE",
+    "NOTRACK",
+    "CT",
+    "TCPMSS",
+    "TOS",
+    "DSCP",
+    "TTL",
+    "HL",
+    "TEE",
+    "CLASSIFY",
+    "CONNMARK",
+    "SECMARK",
+    "CONNSECMARK",
+    "CHECKSUM",
+    "RATEEST",
+    "LED",
+    "AUDIT",
+    "SET",
+    "TCPOPTSTRIP",
+    "ECN",
+    "HMARK",
+    "SYNPROXY",
+    "IDLETIMER",
 ];

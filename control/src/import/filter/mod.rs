@@ -7,11 +7,11 @@
 
 mod iptables;
 mod nft;
-mod nft_text;
 mod nft_rule;
+mod nft_text;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use crate::config::model::{Family, Protocol};
@@ -37,14 +37,27 @@ type Ports = (u16, u16);
 enum Match {
     Family(Family),
     /// Its destination is in one of these, or in none of them.
-    Destination { nets: Vec<Net>, not: bool },
+    Destination {
+        nets: Vec<Net>,
+        not: bool,
+    },
     /// Its protocol is one of these, or none of them.
-    Protocols { protocols: Vec<Protocol>, not: bool },
+    Protocols {
+        protocols: Vec<Protocol>,
+        not: bool,
+    },
     /// Its destination port is in one of these, or in none of them.
-    Ports { ports: Vec<Ports>, not: bool },
+    Ports {
+        ports: Vec<Ports>,
+        not: bool,
+    },
     /// Its mark under the mask has this value, or another one.
-    Mark { value: u32, mask: u32, not: bool },
-    /// Nothing that comes from a NIC.
+    Mark {
+        value: u32,
+        mask: u32,
+        not: bool,
+    },
+    /// No packet that comes from a NIC and opens a connection.
     Never,
 }
 
@@ -52,7 +65,10 @@ enum Match {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
     /// The mark becomes (mark & keep) ^ flip.
-    Mark { keep: u32, flip: u32 },
+    Mark {
+        keep: u32,
+        flip: u32,
+    },
     Jump(String),
     Goto(String),
     Return,
@@ -89,7 +105,7 @@ enum Hook {
 #[derive(Debug, Default)]
 pub(super) struct Ruleset {
     tables: HashMap<String, Table>,
-    entries: Vec<Entry>,
+    entries: BTreeSet<Entry>,
 }
 
 #[derive(Debug, Default)]
@@ -107,10 +123,12 @@ impl Ruleset {
     }
 
     fn enter(&mut self, entry: Entry) {
-        if !self.entries.contains(&entry) {
-            self.entries.push(entry);
-            self.entries.sort();
-        }
+        self.entries.insert(entry);
+    }
+
+    /// How many chains there are.
+    fn chains(&self) -> usize {
+        self.tables.values().map(|table| table.chains.len() + 1).sum()
     }
 
     /// Whether any rule puts a mark on.
@@ -149,11 +167,17 @@ impl Net {
             IpAddr::V4(v4) => {
                 let host = u32::try_from(host).unwrap_or(u32::MAX);
                 let bits = v4.to_bits();
-                Self { first: IpAddr::V4((bits & !host).into()), last: IpAddr::V4((bits | host).into()) }
+                Self {
+                    first: IpAddr::V4((bits & !host).into()),
+                    last: IpAddr::V4((bits | host).into()),
+                }
             }
             IpAddr::V6(v6) => {
                 let bits = v6.to_bits();
-                Self { first: IpAddr::V6((bits & !host).into()), last: IpAddr::V6((bits | host).into()) }
+                Self {
+                    first: IpAddr::V6((bits & !host).into()),
+                    last: IpAddr::V6((bits | host).into()),
+                }
             }
         })
     }
@@ -232,7 +256,9 @@ mod tests {
         assert_eq!(ends("0.0.0.0/0"), pair("0.0.0.0", "255.255.255.255"));
         assert_eq!(ends("2001:db8::1/127"), pair("2001:db8::", "2001:db8::1"));
         assert_eq!(ends("::/0").map(|(first, _)| first), Some("::".into()));
-        for bad in ["", "198.18.0.5/33", "198.18.0.5/255.0.255.0", "a", "1.1.1.2-1.1.1.1", "::1-1.1.1.1"] {
+        for bad in
+            ["", "198.18.0.5/33", "198.18.0.5/255.0.255.0", "a", "1.1.1.2-1.1.1.1", "::1-1.1.1.1"]
+        {
             assert_eq!(ends(bad), None, "{bad}");
         }
     }

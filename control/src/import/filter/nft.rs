@@ -1,5 +1,6 @@
 //! What `nft list ruleset` prints, as far as it concerns marks.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::config::model::Family;
@@ -15,12 +16,31 @@ pub(in crate::import) fn is_nft(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.find(|line| !line.starts_with('#') || line.contains("nft"));
     first.is_some_and(|line| {
-        line.starts_with("table ") || line == "flush ruleset" || line.starts_with("#!") && line.contains("nft")
+        line.starts_with("table ")
+            || line == "flush ruleset"
+            || line.starts_with("#!") && line.contains("nft")
     })
 }
 
-/// Sets and maps of a table: their elements.
-pub(super) type Sets<'a> = HashMap<&'a str, Cursor<'a>>;
+/// Sets and maps of a table.
+#[derive(Default)]
+pub(super) struct Sets<'a> {
+    elements: HashMap<&'a str, Cursor<'a>>,
+    /// Tokens of sets that rules have looked at.
+    used: Cell<usize>,
+}
+
+/// Tokens of sets that the rules of a table may look at in all.
+const MOST_USED: usize = 4_000_000;
+
+impl<'a> Sets<'a> {
+    /// The elements of a set or map, unless rules have looked at too many.
+    pub(super) fn get(&self, name: &str) -> Option<Cursor<'a>> {
+        let found = self.elements.get(name)?.clone();
+        self.used.set(self.used.get() + found.len());
+        (self.used.get() <= MOST_USED).then_some(found)
+    }
+}
 
 /// Reads a whole ruleset.
 pub(in crate::import) fn read(file: usize, text: &str, names: &Names, draft: &mut Draft) {
@@ -98,6 +118,9 @@ fn table(file: usize, cursor: &mut Cursor<'_>, names: &Names, draft: &mut Draft)
                 draft.rules.enter(Entry { hook, priority, table, chain });
                 continue;
             }
+            if statement.clone().take("policy") {
+                continue;
+            }
             let rules = nft_rule::read(origin, statement, &sets, names, &mut draft.notes);
             let chains = &mut draft.rules.table(&table, family).chains;
             chains.entry(name.to_owned()).or_default().extend(rules);
@@ -107,7 +130,7 @@ fn table(file: usize, cursor: &mut Cursor<'_>, names: &Names, draft: &mut Draft)
 
 /// The elements of the table's sets and maps.
 fn sets(mut body: Cursor<'_>) -> Sets<'_> {
-    let mut sets = Sets::new();
+    let mut sets = Sets::default();
     while let Some(token) = body.next() {
         let Token::Word(word) = token else { continue };
         let name = body.word().unwrap_or_default();
@@ -121,7 +144,7 @@ fn sets(mut body: Cursor<'_>) -> Sets<'_> {
         }
         while inner.peek().is_some() {
             if inner.take("elements") && inner.take("=") && inner.take_token(&Token::Open) {
-                sets.insert(name, inner.block());
+                sets.elements.insert(name, inner.block());
             } else {
                 inner.next();
             }

@@ -65,7 +65,8 @@ pub(super) fn read(
         return Vec::new();
     }
     if let Some(why) = reading.foreign {
-        let hint = "see whether the service is right without it; if not, write its selectors by hand";
+        let hint =
+            "see whether the service is right without it; if not, write its selectors by hand";
         notes.add(origin, shown, why, hint);
         return Vec::new();
     }
@@ -92,7 +93,8 @@ impl<'a> Reading<'a> {
     /// Every way with every verdict, in the rule's order.
     fn rules(self) -> Vec<Rule> {
         let Self { origin, matches, ways, verdicts, .. } = self;
-        let ways = if ways.is_empty() { vec![Way { matches: Vec::new(), verdict: None }] } else { ways };
+        let ways =
+            if ways.is_empty() { vec![Way { matches: Vec::new(), verdict: None }] } else { ways };
         let mut rules = Vec::new();
         for way in ways {
             let mut all = matches.clone();
@@ -206,7 +208,7 @@ impl<'a> Reading<'a> {
             };
         }
         if not || matches!(fields, [_]) {
-            return self.refuse("this lookup is not understood");
+            return self.refuse("this lookup is not understood, or its set is too large");
         }
         self.map(fields, cursor, |words| words.is_empty().then_some(None));
     }
@@ -231,7 +233,7 @@ impl<'a> Reading<'a> {
         let mut single = cursor.clone();
         let word = cursor.word()?;
         match word.strip_prefix('@') {
-            Some(name) => self.sets.get(name).cloned(),
+            Some(name) => self.sets.get(name),
             None => Some(single.one()),
         }
     }
@@ -272,7 +274,7 @@ impl<'a> Reading<'a> {
             return self.refuse("two maps in one rule are too many");
         }
         let Some(mut elements) = self.elements(cursor) else {
-            return self.refuse("the set or map is not known");
+            return self.refuse("the set or map is not known, or too large");
         };
         while elements.peek().is_some() {
             let (mut keys, mut behind, mut colon) = (Vec::new(), Vec::new(), false);
@@ -314,7 +316,9 @@ impl<'a> Reading<'a> {
                 Some("ipv6" | "ip6") => self.matches.push(Match::Family(Family::V6)),
                 _ => self.refuse("this protocol is not understood"),
             },
-            other => self.refuse(format!("a selector has nothing like meta {}", other.unwrap_or(""))),
+            other => {
+                self.refuse(format!("a selector has nothing like meta {}", other.unwrap_or("")))
+            }
         }
     }
 
@@ -398,12 +402,11 @@ impl<'a> Reading<'a> {
                     new |= cursor.word() == Some("new");
                 }
                 if new == not {
-                    self.refuse("it fits no packet that opens a connection, and others follow theirs");
+                    // No packet that opens a connection, and the others follow theirs.
+                    self.matches.push(Match::Never);
                 }
             }
-            Some("mark") if cursor.take("set") => {
-                while cursor.word().is_some() {}
-            }
+            Some("mark") if cursor.take("set") => while cursor.word().is_some() {},
             other => self.refuse(format!("a selector has nothing like ct {}", other.unwrap_or(""))),
         }
     }

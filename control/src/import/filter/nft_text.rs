@@ -165,6 +165,11 @@ impl<'a> Cursor<'a> {
         Cursor::new(all.get(..count).unwrap_or_default())
     }
 
+    /// How many tokens are left.
+    pub(super) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next token alone.
     pub(super) fn one(&mut self) -> Cursor<'a> {
         Cursor::new(self.rest.get(..1).unwrap_or_default())

@@ -38,6 +38,7 @@ pub(in crate::import) fn marks(
     named(rules, &mut vips, notes);
     let mut walk = Walk {
         rules,
+        chains: rules.chains() as u64,
         steps: 0,
         anywhere: BTreeSet::new(),
         dropped: BTreeSet::new(),
@@ -106,6 +107,7 @@ enum Left {
 
 struct Walk<'a> {
     rules: &'a Ruleset,
+    chains: u64,
     steps: u64,
     /// Rules that mark packets without a word about their destination.
     anywhere: BTreeSet<Origin>,
@@ -119,6 +121,7 @@ impl Walk<'_> {
     /// The ports at which something may change, from 0 on.
     fn cuts(&mut self, vip: IpAddr) -> Vec<u16> {
         let mut cuts = BTreeSet::from([0]);
+        self.steps += self.chains;
         for rule in self.rules.rules() {
             self.steps += 1;
             let here = rule.matches.iter().all(|matched| match matched {
@@ -139,7 +142,12 @@ impl Walk<'_> {
         cuts.into_iter().collect()
     }
 
-    fn paint(&mut self, vip: IpAddr, protocol: Protocol, cuts: &[u16]) -> Vec<(Ports, u32, Origin)> {
+    fn paint(
+        &mut self,
+        vip: IpAddr,
+        protocol: Protocol,
+        cuts: &[u16],
+    ) -> Vec<(Ports, u32, Origin)> {
         let mut stretches: Vec<(Ports, u32, Origin)> = Vec::new();
         for (index, first) in cuts.iter().copied().enumerate() {
             if self.steps >= MOST_STEPS {
@@ -148,7 +156,9 @@ impl Walk<'_> {
             let last = cuts.get(index + 1).map_or(u16::MAX, |next| next.saturating_sub(1));
             let Some((mark, by)) = self.send(vip, protocol, first) else { continue };
             match stretches.last_mut() {
-                Some((ports, same, _)) if *same == mark && ports.1.checked_add(1) == Some(first) => {
+                Some((ports, same, _))
+                    if *same == mark && ports.1.checked_add(1) == Some(first) =>
+                {
                     ports.1 = last;
                 }
                 _ => stretches.push(((first, last), mark, by)),
@@ -164,6 +174,7 @@ impl Walk<'_> {
         let mut packet = Packet { vip, family, protocol, port, mark: 0, by };
         let rules = self.rules;
         for entry in &rules.entries {
+            self.steps += 1;
             let Some(table) = rules.tables.get(&entry.table) else { continue };
             if table.family.is_some_and(|only| only != family) {
                 continue;

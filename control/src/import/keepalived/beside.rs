@@ -60,7 +60,12 @@ fn timeouts(file: usize, node: &Node, draft: &mut Draft) {
             (Some(place), Some(seconds @ 1..=LONGEST_S)) => *place = seconds,
             _ => {
                 let why = "it is not a timeout from 1 s to 31 days";
-                draft.notes.add(origin(file, node), pair.join(" "), why, "write it into `timeouts`");
+                draft.notes.add(
+                    origin(file, node),
+                    pair.join(" "),
+                    why,
+                    "write it into `timeouts`",
+                );
             }
         }
     }
@@ -76,11 +81,18 @@ pub(super) fn note(file: usize, node: &Node, draft: &mut Draft) {
             "Director does not speak VRRP",
             "let keepalived go on running VRRP beside Director, without its virtual servers",
         ),
-        key if key.starts_with("vrrp") || key.starts_with("bfd") || key.starts_with("track_") => {
-            (shown, "Director does not speak VRRP", "let keepalived go on running VRRP beside Director")
-        }
-        "static_ipaddress" | "static_routes" | "static_rules" | "static_track_group"
-        | "interface_up_down_delays" | "linkbeat_interfaces" | "garp_group" => (
+        key if key.starts_with("vrrp") || key.starts_with("bfd") || key.starts_with("track_") => (
+            shown,
+            "Director does not speak VRRP",
+            "let keepalived go on running VRRP beside Director",
+        ),
+        "static_ipaddress"
+        | "static_routes"
+        | "static_rules"
+        | "static_track_group"
+        | "interface_up_down_delays"
+        | "linkbeat_interfaces"
+        | "garp_group" => (
             shown,
             "it sets up the kernel's network, not the balancing",
             "let the system's network configuration do it; Director's own addresses and routes \

@@ -17,9 +17,15 @@ const MOST: u32 = 4_096;
 /// What a group has one virtual server for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Member {
-    Address { vip: IpAddr, vip_port: u16 },
+    Address {
+        vip: IpAddr,
+        vip_port: u16,
+    },
     /// Without a family it is that of the real servers.
-    Mark { mark: Mark, family: Option<Family> },
+    Mark {
+        mark: Mark,
+        family: Option<Family>,
+    },
 }
 
 /// Groups by name; every member with its line.
@@ -146,7 +152,8 @@ mod tests {
         assert_eq!(ends("198.18.1.250-198.18.2.5"), some(12, "198.18.1.250", "198.18.2.5"));
         assert_eq!(ends("198.18.1.8/29"), some(8, "198.18.1.8", "198.18.1.15"));
         assert_eq!(ends("2001:db8::2-10"), some(15, "2001:db8::2", "2001:db8::10"));
-        for bad in ["198.18.1.9-3", "198.18.0.0/12", "::/0", "198.18.1.1/33", "x", "198.18.1.1-256"] {
+        for bad in ["198.18.1.9-3", "198.18.0.0/12", "::/0", "198.18.1.1/33", "x", "198.18.1.1-256"]
+        {
             assert_eq!(ends(bad), None, "{bad}");
         }
     }

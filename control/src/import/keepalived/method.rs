@@ -45,9 +45,7 @@ mod tests {
 
     #[test]
     fn every_form_of_a_method_is_read() {
-        let read = |text: &str| {
-            method(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
-        };
+        let read = |text: &str| method(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
         let port = NonZeroU16::new(6080).unwrap();
         assert_eq!(read("NAT"), Some(Forwarding::Masq));
         assert_eq!(read("dr"), Some(Forwarding::Route));

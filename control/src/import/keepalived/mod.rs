@@ -25,12 +25,12 @@ pub(super) fn read(
     let nodes = tree::build(file, &lines, &mut draft.notes);
     let global = beside::global(file, &nodes, draft);
     let groups = group::read_all(file, &nodes, names, draft);
-    let mut marks = global.first_mark;
+    let (mut marks, mut expanded) = (global.first_mark, 0);
     for node in &nodes {
         match node.key() {
             "virtual_server" => {
                 let reading = virtual_server::Reading { file, names, groups: &groups };
-                reading.read(node, global.marks_groups, &mut marks, draft);
+                reading.read(node, global.marks_groups, &mut marks, &mut expanded, draft);
             }
             "virtual_server_group" | "global_defs" => {}
             _ => beside::note(file, node, draft),

@@ -27,7 +27,8 @@ pub(super) fn lines(
     let mut lines = Vec::new();
     let mut bytes = 0;
     let raw = text.lines().enumerate();
-    let mut raw = raw.map(|(index, text)| Waiting { number: index + 1, depth: 0, text: text.into() });
+    let mut raw =
+        raw.map(|(index, text)| Waiting { number: index + 1, depth: 0, text: text.into() });
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     while let Some(line) = waiting.pop_front().or_else(|| raw.next()) {
         bytes += line.text.len();
@@ -67,9 +68,8 @@ pub(super) fn lines(
         match filled(plain, &parameters) {
             Some(text) if line.depth < DEEPEST => {
                 let (number, depth) = (line.number, line.depth + 1);
-                for (index, part) in text.lines().enumerate() {
-                    let part = Waiting { number, depth, text: part.to_owned() };
-                    waiting.insert(index, part);
+                for part in text.lines().rev() {
+                    waiting.push_front(Waiting { number, depth, text: part.to_owned() });
                 }
             }
             _ => {
@@ -111,7 +111,10 @@ fn condition<'a>(
         let (what, why) = if holds {
             (text.trim(), "it holds unless keepalived runs with this id, and was taken over")
         } else {
-            (text.trim(), "it holds only where keepalived runs with this id (-i, or the host's name)")
+            (
+                text.trim(),
+                "it holds only where keepalived runs with this id (-i, or the host's name)",
+            )
         };
         let hint = "import with the id that is meant if this is not right";
         draft.notes.add(Origin::new(file, line.number), what, why, hint);
@@ -194,7 +197,8 @@ mod tests {
     fn a_parameter_may_have_many_lines_and_others_in_them() {
         let text = "$RS= \\\nreal_server 192.0.2.${N} 80 { \\\nweight 1 \\\n}\n\
                     $VS= \\\n$N=1 \\\n$RS \\\n$N=2 \\\n$RS\n$VS\n";
-        let one = |n: &str| [format!("real_server 192.0.2.{n} 80 {{"), "weight 1".into(), "}".into()];
+        let one =
+            |n: &str| [format!("real_server 192.0.2.{n} 80 {{"), "weight 1".into(), "}".into()];
         assert_eq!(read(text, None).0, [one("1"), one("2")].concat());
     }
 

@@ -69,7 +69,8 @@ pub(super) fn build(file: usize, lines: &[(usize, String)], notes: &mut Notes) -
         for word in words {
             match word {
                 Word::Text(text) => {
-                    let node = pending.get_or_insert_with(|| Node { line: *line, ..Node::default() });
+                    let node =
+                        pending.get_or_insert_with(|| Node { line: *line, ..Node::default() });
                     node.words.push(text);
                 }
                 Word::Open => {

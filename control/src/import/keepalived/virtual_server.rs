@@ -8,7 +8,7 @@ use crate::config::model::{
 };
 use crate::ipvsadm::Names;
 
-use super::super::draft::{self, Draft, Key, Origin, RealServer, Service, one_or_all};
+use super::super::draft::{self, Draft, Key, Origin, RealServer, Servers, Service, one_or_all};
 use super::super::ipvsadm::prefix;
 use super::group::{Groups, Member};
 use super::tree::Node;
@@ -46,6 +46,8 @@ struct Server {
 
 /// keepalived's persistence timeout where none is given.
 const DEFAULT_TIMEOUT_S: u32 = 360;
+/// What the groups of all virtual servers may stand for.
+const MOST_MEMBERS: usize = 200_000;
 /// 31 days.
 const LONGEST_S: u32 = 2_678_400;
 
@@ -61,16 +63,23 @@ pub(super) fn port(text: &str, names: &Names) -> Option<u16> {
 
 impl Reading<'_> {
     /// Reads one virtual server. With `mark_groups` a group is one service that takes the next
-    /// mark.
+    /// mark; `expanded` counts what groups stand for.
     pub(super) fn read(
         &self,
         node: &Node,
         mark_groups: bool,
         next_mark: &mut u32,
+        expanded: &mut usize,
         draft: &mut Draft,
     ) {
         let what = node.words.join(" ");
         let Some(members) = self.members(node, &what, draft) else { return };
+        *expanded += members.len();
+        if *expanded > MOST_MEMBERS {
+            let why = "its group stands for too many services together with those before it";
+            draft.notes.add(origin(self.file, node), what, why, "import the file in parts");
+            return;
+        }
         let settings = self.settings(node, &what, draft);
         let servers: Vec<Server> = node
             .children
@@ -97,12 +106,7 @@ impl Reading<'_> {
     }
 
     /// What the virtual server stands for: an address, a mark, or a group's members.
-    fn members(
-        &self,
-        node: &Node,
-        what: &str,
-        draft: &mut Draft,
-    ) -> Option<Vec<(Member, Origin)>> {
+    fn members(&self, node: &Node, what: &str, draft: &mut Draft) -> Option<Vec<(Member, Origin)>> {
         let at = origin(self.file, node);
         let mut refuse = |why: &str| {
             draft.notes.add(at, format!("{what} {{ ... }}"), why, "write the service by hand");
@@ -169,7 +173,8 @@ impl Reading<'_> {
                     draft.notes.add(at, what, why, hint);
                 }
                 "persistence_engine" => {
-                    let why = "Director has no persistence engines; clients are told apart by address";
+                    let why =
+                        "Director has no persistence engines; clients are told apart by address";
                     draft.notes.add(at, what, why, "leave it out if that is enough");
                 }
                 "flag-3" => {
@@ -185,7 +190,8 @@ impl Reading<'_> {
         }
         if !health.is_empty() {
             let what = format!("{what}: {}", health.join("; "));
-            let why = "it concerns health checks and notifications, which Director does not have yet";
+            let why =
+                "it concerns health checks and notifications, which Director does not have yet";
             draft.notes.add(origin(self.file, node), what, why, "keep it for later");
         }
         settings
@@ -209,7 +215,8 @@ impl Reading<'_> {
                 None => return false,
             },
             "persistence_timeout" => {
-                let seconds = one.value(0).map_or(Some(DEFAULT_TIMEOUT_S), |text| text.parse().ok());
+                let seconds =
+                    one.value(0).map_or(Some(DEFAULT_TIMEOUT_S), |text| text.parse().ok());
                 match seconds {
                     Some(0) => settings.timeout_s = None,
                     Some(seconds @ 1..=LONGEST_S) => settings.timeout_s = Some(seconds),
@@ -283,7 +290,8 @@ impl Reading<'_> {
                 key if key.ends_with("_CHECK") || key.ends_with("_GET") => {
                     let what = format!("{what}: {}", one.shown());
                     let why = "Director does not check real servers' health yet";
-                    let hint = "keep it for later; until then set `weight: 0` when the server fails";
+                    let hint =
+                        "keep it for later; until then set `weight: 0` when the server fails";
                     draft.notes.add(origin(self.file, one), what, why, hint);
                 }
                 _ => health.push(one.shown()),
@@ -291,7 +299,8 @@ impl Reading<'_> {
         }
         if !health.is_empty() {
             let what = format!("{what}: {}", health.join("; "));
-            let why = "it concerns health checks and notifications, which Director does not have yet";
+            let why =
+                "it concerns health checks and notifications, which Director does not have yet";
             draft.notes.add(at, what, why, "keep it for later");
         }
         Some(server)
@@ -334,7 +343,15 @@ impl Reading<'_> {
         for (member, at) in members {
             if let Member::Mark { mark, family } = *member {
                 let family = family.or(settings.family).unwrap_or_else(|| family_of(servers));
-                self.add(*at, Key::Mark { mark, family }, None, Vec::new(), settings, servers, draft);
+                self.add(
+                    *at,
+                    Key::Mark { mark, family },
+                    None,
+                    Vec::new(),
+                    settings,
+                    servers,
+                    draft,
+                );
             }
         }
     }
@@ -354,20 +371,21 @@ impl Reading<'_> {
             Key::Address { vip_port, .. } => vip_port,
             Key::Mark { .. } => 0,
         };
-        let scheduler = draft::scheduler(&settings.scheduler, settings.flags).unwrap_or_else(|| {
-            let what = format!("{}: scheduler {}", key.shown(), settings.scheduler);
-            draft.notes.add(at, what, "Director has no such scheduler", "it is wlc now");
-            Scheduler::Wlc
-        });
+        let scheduler =
+            draft::scheduler(&settings.scheduler, settings.flags).unwrap_or_else(|| {
+                let what = format!("{}: scheduler {}", key.shown(), settings.scheduler);
+                draft.notes.add(at, what, "Director has no such scheduler", "it is wlc now");
+                Scheduler::Wlc
+            });
         if settings.flags != HashFlags::default() && scheduler.flags() != settings.flags {
             let what = format!("{}: scheduler flags", key.shown());
             let why = format!("they mean nothing to {}", scheduler.name());
             draft.notes.add(at, what, why, "leave them out");
         }
         let persistence = self.persistence(key, settings, draft);
-        let real_servers = servers
-            .iter()
-            .map(|server| RealServer {
+        let mut real_servers = Servers::default();
+        for server in servers {
+            real_servers.push(RealServer {
                 origin: server.origin,
                 address: server.address,
                 real_port: match (key, server.forwarding) {
@@ -378,11 +396,19 @@ impl Reading<'_> {
                 weight: server.weight,
                 forwarding: server.forwarding,
                 thresholds: server.thresholds,
-            })
-            .collect();
+            });
+        }
         let one_packet = settings.one_packet;
-        let service =
-            Service { origin: at, key, name, selectors, scheduler, persistence, one_packet, real_servers };
+        let service = Service {
+            origin: at,
+            key,
+            name,
+            selectors,
+            scheduler,
+            persistence,
+            one_packet,
+            real_servers,
+        };
         if let Err(refused) = draft.add(service) {
             draft.notes.add(at, key.shown(), refused.why(), refused.hint());
         }
@@ -400,16 +426,18 @@ impl Reading<'_> {
         };
         let prefix = match &settings.granularity {
             None => width,
-            Some((text, at)) => match (key.family(), text.parse::<Ipv4Addr>(), text.parse::<u8>()) {
-                (Family::V4, Ok(mask), _) => prefix(mask.to_bits().into(), key, *at, draft),
-                (Family::V6, _, Ok(prefix @ 1..=128)) => prefix,
-                _ => {
-                    let what = format!("{}: persistence_granularity {text}", key.shown());
-                    let why = format!("it is no netmask of {}", key.family());
-                    draft.notes.add(*at, what, why, format!("it is `prefix: {width}` now"));
-                    width
+            Some((text, at)) => {
+                match (key.family(), text.parse::<Ipv4Addr>(), text.parse::<u8>()) {
+                    (Family::V4, Ok(mask), _) => prefix(mask.to_bits().into(), key, *at, draft),
+                    (Family::V6, _, Ok(prefix @ 1..=128)) => prefix,
+                    _ => {
+                        let what = format!("{}: persistence_granularity {text}", key.shown());
+                        let why = format!("it is no netmask of {}", key.family());
+                        draft.notes.add(*at, what, why, format!("it is `prefix: {width}` now"));
+                        width
+                    }
                 }
-            },
+            }
         };
         Some(Persistence { timeout_s, prefix })
     }

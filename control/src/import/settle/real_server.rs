@@ -67,7 +67,12 @@ fn one(
     let Thresholds { upper, lower } = server.thresholds;
     if lower > upper {
         let why = format!("its lower threshold {lower} is above the upper one, {upper}");
-        notes.add(origin, what, why, "it has no lower threshold now: three quarters of the upper one");
+        notes.add(
+            origin,
+            what,
+            why,
+            "it has no lower threshold now: three quarters of the upper one",
+        );
         server.thresholds.lower = 0;
     }
     Some(server)

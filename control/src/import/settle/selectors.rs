@@ -7,7 +7,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::config::model::{Family, Mark, Protocol, Scheduler, Selector, VipPorts};
 
-use super::super::draft::{Key, Origin, Service, one_or_all};
+use super::super::draft::{Key, Origin, Servers, Service, one_or_all};
 use super::super::filter::Painted;
 use super::super::note::Notes;
 use super::no_host;
@@ -27,11 +27,8 @@ pub(super) struct Claims {
 impl Claims {
     pub(super) fn new(painted: Vec<Painted>, services: &[Service], notes: &mut Notes) -> Self {
         let known: HashSet<(Mark, Family)> = services.iter().filter_map(mark_of).collect();
-        let mut claims = Self {
-            of_marks: HashMap::new(),
-            painted: HashMap::new(),
-            own: HashSet::new(),
-        };
+        let mut claims =
+            Self { of_marks: HashMap::new(), painted: HashMap::new(), own: HashSet::new() };
         let mut strangers = BTreeMap::new();
         let mut of_vip: BTreeMap<IpAddr, Vec<(Mark, Selector, Origin)>> = BTreeMap::new();
         let mut count = 0;
@@ -42,7 +39,11 @@ impl Claims {
                 let mark = NonZeroU32::new(mark).map(Mark);
                 match mark.filter(|mark| known.contains(&(*mark, family))) {
                     Some(mark) => stretches.push((ports, mark, origin)),
-                    None => drop(mark.map(|mark| strangers.entry((mark, one.vip.is_ipv6())).or_insert(origin))),
+                    None => {
+                        if let Some(mark) = mark {
+                            strangers.entry((mark, one.vip.is_ipv6())).or_insert(origin);
+                        }
+                    }
                 }
             }
             count += stretches.len();
@@ -100,9 +101,7 @@ impl Claims {
         notes: &mut Notes,
     ) -> Option<Vec<(Selector, Origin)>> {
         let mut selectors = match service.key {
-            Key::Mark { mark, family } => {
-                self.of_marks.remove(&(mark, family)).unwrap_or_default()
-            }
+            Key::Mark { mark, family } => self.of_marks.remove(&(mark, family)).unwrap_or_default(),
             Key::Address { protocol, vip, vip_port } => {
                 if self.takes(vip, protocol, vip_port) {
                     let why = "its packets have a mark, and a mark's service goes first";
@@ -186,7 +185,9 @@ fn selectors(
 
 /// What all three protocols have of one VIP becomes `any`.
 fn joined(all: Vec<(Mark, Selector, Origin)>) -> Vec<(Mark, Selector, Origin)> {
-    let key = |mark: Mark, selector: &Selector| (mark, *selector.vip_ports.numbers().start(), *selector.vip_ports.numbers().end());
+    let key = |mark: Mark, selector: &Selector| {
+        (mark, *selector.vip_ports.numbers().start(), *selector.vip_ports.numbers().end())
+    };
     let mut counts: HashMap<_, usize> = HashMap::new();
     for (mark, selector, _) in &all {
         *counts.entry(key(*mark, selector)).or_default() += 1;
@@ -227,7 +228,7 @@ pub(super) fn services_of(painted: &[Painted], notes: &mut Notes) -> Vec<Service
             scheduler: Scheduler::default(),
             persistence: None,
             one_packet: false,
-            real_servers: Vec::new(),
+            real_servers: Servers::default(),
         }
     };
     marks.into_iter().map(service).collect()

@@ -1,0 +1,303 @@
+//! `director replay`: a capture through the real packet path, with the capture's own time
+//! stamps as the clock.
+//!
+//! The same worker, tables and schedulers as in the poll loop, on ports in memory. What a
+//! capture cannot tell is made up so that it shows: a next hop whose MAC address is not
+//! pinned has 02:00 and the last four bytes of its IP address.
+
+pub mod pcap;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use dataplane::catalog::{Catalog, Refused};
+use dataplane::director::{Director, Surroundings};
+use dataplane::explain::{Explanation, Fate};
+use dataplane::ids::{PortIndex, ScopeId};
+use dataplane::port::Frame as _;
+use dataplane::port::memory::{MemoryFrame, MemoryPort};
+use dataplane::shared::{HashKey, Shared, TableSizes};
+use dataplane::snapshot::{Scope, Snapshot};
+use dataplane::tick::{TICKS_PER_SECOND, Tick};
+use dataplane::timer::TimerRule;
+use dataplane::verdict::DropReason;
+use dataplane::wire::ethernet::{self, Mac};
+use dataplane::wire::{Addr, Family, Parsed, parse};
+use dataplane::worker::Worker;
+use serde_json::{Value, json};
+
+use crate::compile;
+use crate::config::Model;
+use crate::listing::{self, Meters, Style, gather};
+use crate::status;
+use pcap::Captured;
+
+const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND as u64;
+/// Frames that wait for a next hop: none, since all are resolved.
+const HELD: usize = 64;
+const TABLE_SIZE: u32 = 4096;
+
+/// What became of one packet.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Seconds since the first frame.
+    pub at_s: f64,
+    /// The packet in words.
+    pub packet: String,
+    /// The decision and its reasons, as `director explain` tells them; taken before the
+    /// packet passed.
+    pub story: Explanation,
+    /// What was done: `forwarded`, `answered`, `punted`, or the label of the drop reason.
+    pub verdict: String,
+}
+
+/// What became of a capture.
+#[derive(Debug)]
+pub struct Replayed {
+    /// One for every frame.
+    pub packets: Vec<Told>,
+    /// What was sent.
+    pub sent: Vec<Captured>,
+    /// The listings at the end: `ipvsadm -ln` and `-lnc`.
+    pub listings: String,
+    /// The counters at the end, in a line.
+    pub totals: String,
+}
+
+struct Stage {
+    shared: Arc<Shared>,
+    catalog: Catalog,
+    snapshot: Arc<Snapshot>,
+    worker: Worker<MemoryPort>,
+    ingress: PortIndex,
+}
+
+/// Pushes frames through the configuration. They come in on the port of this name, or on
+/// the first one.
+///
+/// # Errors
+/// A sentence, if the configuration does not fit the tables or has no such port.
+pub fn replay(model: &Model, frames: &[Captured], port: Option<&str>) -> Result<Replayed, String> {
+    let mut stage = Stage::new(model, frames, port)?;
+    let first_ns = frames.first().map_or(0, |captured| captured.at_ns);
+    let mut replayed = Replayed {
+        packets: Vec::with_capacity(frames.len()),
+        sent: Vec::new(),
+        listings: String::new(),
+        totals: String::new(),
+    };
+    let mut now = Tick(0);
+    for captured in frames {
+        let at_ns = captured.at_ns.saturating_sub(first_ns);
+        stage.advance(&mut now, Tick((at_ns / NS_PER_TICK) as u32));
+        replayed.packets.push(stage.play(captured, at_ns as f64 / 1e9, now));
+        replayed.sent.extend(stage.sent(captured.at_ns));
+    }
+    replayed.listings = stage.listings(now);
+    let totals = stage.shared.totals();
+    let _ = write!(
+        replayed.totals,
+        "received {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}",
+        totals.received,
+        totals.forwarded,
+        totals.punted,
+        totals.dropped_total(),
+        totals.unsent,
+        totals.held
+    );
+    Ok(replayed)
+}
+
+impl Stage {
+    fn new(model: &Model, frames: &[Captured], port: Option<&str>) -> Result<Self, String> {
+        let sizes = TableSizes { age_unit_s: 1, ..TableSizes::default() };
+        let room = frames.len().clamp(4096, 1 << 20);
+        let sizes = TableSizes {
+            connections_v4: room,
+            connections_v6: room,
+            templates_v4: room,
+            templates_v6: room,
+            clients_v4: room,
+            clients_v6: room,
+            age_unit_s: compile::table_sizes(model).age_unit_s.max(sizes.age_unit_s),
+        };
+        // A fixed key: a replay gives the same answers every time.
+        let key = HashKey([0x6469_7265_6374_6F72, 0x7265_706C_6179_2121]);
+        let (shared, seats) = Shared::new(1, sizes, TimerRule::Exact, key);
+        let plan = compile::plan(model);
+        let mut catalog = Catalog::new(Arc::clone(&shared), plan.site);
+        catalog.timeouts = plan.timeouts;
+        catalog.compat = plan.compat;
+        let applied = catalog.applied(&plan.farms, plan.selectors);
+        let (_, snapshot) = applied.map_err(|refused: Refused| refused.to_string())?;
+        resolve(&shared, &snapshot);
+        let ingress = match port {
+            None => PortIndex(0),
+            Some(name) => snapshot
+                .ports
+                .iter()
+                .position(|facts| &*facts.name == name)
+                .map(|index| PortIndex(index as u8))
+                .ok_or_else(|| format!("the configuration has no port '{name}'"))?,
+        };
+        let macs = macs(&snapshot, frames, ingress);
+        let ports =
+            macs.iter().zip(&snapshot.ports).map(|(mac, _)| MemoryPort::new(*mac)).collect();
+        let surroundings = Surroundings { macs, answers_per_second: u32::MAX };
+        let seat = seats.into_iter().next().ok_or("no core")?;
+        let director =
+            Director::new(Arc::clone(&shared), Arc::clone(&snapshot), seat, surroundings);
+        let worker = Worker::new(0, director, ports, HELD);
+        Ok(Self { shared, catalog, snapshot, worker, ingress })
+    }
+
+    /// Lets time pass: a turn every second, so that expiry keeps its order.
+    fn advance(&mut self, now: &mut Tick, then: Tick) {
+        while now.until(then) > TICKS_PER_SECOND as i32 {
+            *now = now.plus(TICKS_PER_SECOND);
+            self.worker.turn(*now);
+        }
+        if now.until(then) > 0 {
+            *now = then;
+        }
+    }
+
+    fn play(&mut self, captured: &Captured, at_s: f64, now: Tick) -> Told {
+        let story = self.worker.director().explain(&captured.frame, self.ingress, now);
+        let before = self.shared.totals();
+        if let Some(port) = self.worker.ports_mut().get_mut(usize::from(self.ingress.0)) {
+            port.arriving.push_back(MemoryFrame::new(&captured.frame));
+        }
+        self.worker.turn(now);
+        let after = self.shared.totals();
+        let dropped = DropReason::ALL
+            .iter()
+            .find(|reason| after.dropped_for(**reason) > before.dropped_for(**reason));
+        let verdict = match dropped {
+            Some(reason) => format!("dropped: {}", reason.label()),
+            None if after.answered > before.answered => "answered".to_owned(),
+            None if after.to_kernel > before.to_kernel => "to the kernel".to_owned(),
+            None if after.forwarded > before.forwarded => "forwarded".to_owned(),
+            None if after.punted > before.punted => "punted".to_owned(),
+            None => "held".to_owned(),
+        };
+        Told { at_s, packet: describe(&captured.frame), story, verdict }
+    }
+
+    fn sent(&mut self, at_ns: u64) -> Vec<Captured> {
+        self.worker
+            .ports_mut()
+            .iter_mut()
+            .flat_map(|port| port.sent.drain(..))
+            .map(|frame| Captured { at_ns, frame: frame.bytes().to_vec() })
+            .collect()
+    }
+
+    fn listings(&self, now: Tick) -> String {
+        let meters = Meters::default();
+        let mut listed = gather::services(&self.snapshot, &self.shared.loads, &meters, TABLE_SIZE);
+        listed.sort();
+        let bindings = self.worker.director().bindings();
+        let mut rows: Vec<_> = bindings
+            .iter()
+            .filter_map(|(flow, conn)| gather::connection(&flow, conn, &self.snapshot, now))
+            .collect();
+        let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
+        let templates = &self.shared.templates;
+        rows.extend(gather::templates(templates, 1, &scopes, &self.snapshot, now));
+        let mut text = listing::services(&listed, Style::Default);
+        text += &listing::connections(&rows, false);
+        text
+    }
+}
+
+/// Gives every next hop a MAC address: its pinned one, or one that shows its IP address.
+fn resolve(shared: &Shared, snapshot: &Snapshot) {
+    for route in snapshot.routes.iter() {
+        if let Some(via) = route.via {
+            let _ = shared.neighbours.intern(route.port, via);
+        }
+    }
+    for (_, address, id) in shared.neighbours.list() {
+        if shared.neighbours.mac(id).is_none() {
+            shared.neighbours.set(id, Some(made_up(address)));
+        }
+    }
+}
+
+fn made_up(address: Addr) -> Mac {
+    let number = match address.family() {
+        Family::V4 => address.v4_number(),
+        Family::V6 => address.number() as u32,
+    };
+    let [a, b, c, d] = number.to_be_bytes();
+    Mac([2, 0, a, b, c, d])
+}
+
+/// The ports' MAC addresses. The one that the capture comes in on has the address that its
+/// packets for the director are sent to.
+fn macs(snapshot: &Snapshot, frames: &[Captured], ingress: PortIndex) -> Vec<Mac> {
+    let seen = frames.iter().find_map(|captured| {
+        let Parsed::Packet(packet) = parse(&captured.frame) else { return None };
+        snapshot.hosts.get(packet.dst)?;
+        ethernet::destination(&captured.frame).filter(|mac| !mac.is_multicast())
+    });
+    (0..snapshot.ports.len())
+        .map(|index| match seen {
+            Some(mac) if index == usize::from(ingress.0) => mac,
+            _ => Mac([2, 0, 0, 0, 0xD1, index as u8]),
+        })
+        .collect()
+}
+
+fn describe(frame: &[u8]) -> String {
+    match parse(frame) {
+        Parsed::Packet(packet) if packet.protocol.has_ports() => {
+            let end = |address: Addr, port: u16| match address.family() {
+                Family::V4 => format!("{address}:{port}"),
+                Family::V6 => format!("[{address}]:{port}"),
+            };
+            format!(
+                "{} {} -> {}",
+                packet.protocol,
+                end(packet.src, packet.src_port),
+                end(packet.dst, packet.dst_port)
+            )
+        }
+        Parsed::Packet(packet) => format!("{} {} -> {}", packet.protocol, packet.src, packet.dst),
+        Parsed::Arp(arp) => format!("arp {} -> {}", arp.sender, arp.target),
+        Parsed::Other => "no IP".to_owned(),
+        Parsed::Malformed(_) => "malformed".to_owned(),
+    }
+}
+
+impl Told {
+    /// The packet's line.
+    pub fn line(&self) -> String {
+        let mut line = format!("{:>12.6}  {}  {}", self.at_s, self.packet, self.verdict);
+        if let Some((name, _)) = &self.story.service {
+            let _ = write!(line, "  service {name}");
+        }
+        match &self.story.fate {
+            Fate::Real { address, because, .. } => {
+                let _ = write!(line, "  server {address}  ({because})");
+            }
+            Fate::Not(sentence) => {
+                let _ = write!(line, "  ({sentence})");
+            }
+        }
+        line
+    }
+
+    /// The packet as JSON.
+    pub fn json(&self) -> Value {
+        let mut value = status::explanation(&self.story);
+        if let Value::Object(fields) = &mut value {
+            fields.insert("at_s".into(), json!(self.at_s));
+            fields.insert("packet".into(), json!(self.packet));
+            fields.insert("verdict".into(), json!(self.verdict));
+        }
+        value
+    }
+}

@@ -1,0 +1,156 @@
+//! Capture files in libpcap's classic format: a header of 24 bytes, then a header of 16
+//! bytes before every frame, in the byte order and the time unit that the magic number tells.
+
+use std::fmt;
+
+/// Microseconds, written by this machine's byte order or the other one; then nanoseconds.
+const MICROSECONDS: u32 = 0xA1B2_C3D4;
+const NANOSECONDS: u32 = 0xA1B2_3C4D;
+const ETHERNET: u32 = 1;
+const FILE_HEADER: usize = 24;
+const FRAME_HEADER: usize = 16;
+/// The longest frame that is believed.
+const LONGEST: u32 = 256 * 1024;
+
+/// What is wrong with a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureError {
+    /// Not a classic capture.
+    Magic,
+    /// Frames of another link than Ethernet.
+    Link(u32),
+    /// The file ends within a frame.
+    Cut {
+        /// Frames before it.
+        frames: usize,
+    },
+}
+
+impl fmt::Display for CaptureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str(
+                "it is no capture in libpcap's classic format; convert it with 'editcap -F pcap IN OUT'",
+            ),
+            Self::Link(kind) => {
+                write!(f, "its frames are of link type {kind}, not Ethernet (1); capture on an Ethernet interface")
+            }
+            Self::Cut { frames } => {
+                write!(f, "it ends within frame {}; the file is cut off", frames + 1)
+            }
+        }
+    }
+}
+
+impl std::error::Error for CaptureError {}
+
+/// One captured frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// Nanoseconds since the epoch of the capture's clock.
+    pub at_ns: u64,
+    /// The frame, without FCS.
+    pub frame: Vec<u8>,
+}
+
+/// Reads all frames of a capture.
+pub fn read(bytes: &[u8]) -> Result<Vec<Captured>, CaptureError> {
+    let magic: [u8; 4] = *bytes.first_chunk().ok_or(CaptureError::Magic)?;
+    let (little, ns_per_unit) = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
+        (MICROSECONDS, _) => (true, 1_000),
+        (NANOSECONDS, _) => (true, 1),
+        (_, MICROSECONDS) => (false, 1_000),
+        (_, NANOSECONDS) => (false, 1),
+        _ => return Err(CaptureError::Magic),
+    };
+    let word = |at: usize| -> Option<u32> {
+        let word = *bytes.get(at..)?.first_chunk()?;
+        Some(if little { u32::from_le_bytes(word) } else { u32::from_be_bytes(word) })
+    };
+    match word(20).ok_or(CaptureError::Magic)? & 0x0FFF_FFFF {
+        ETHERNET => {}
+        other => return Err(CaptureError::Link(other)),
+    }
+    let mut frames = Vec::new();
+    let mut at = FILE_HEADER;
+    while at < bytes.len() {
+        let cut = CaptureError::Cut { frames: frames.len() };
+        let (seconds, units, length) = (
+            word(at).ok_or(cut)?,
+            word(at + 4).ok_or(cut)?,
+            word(at + 8).filter(|length| *length <= LONGEST).ok_or(cut)?,
+        );
+        at += FRAME_HEADER;
+        let frame = bytes.get(at..at + length as usize).ok_or(cut)?.to_vec();
+        at += length as usize;
+        let at_ns = u64::from(seconds) * 1_000_000_000 + u64::from(units) * ns_per_unit;
+        frames.push(Captured { at_ns, frame });
+    }
+    Ok(frames)
+}
+
+/// Writes a capture with nanoseconds.
+pub fn write(frames: &[Captured]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(NANOSECONDS.to_le_bytes());
+    bytes.extend([2, 0, 4, 0]);
+    bytes.extend([0; 8]);
+    bytes.extend(LONGEST.to_le_bytes());
+    bytes.extend(ETHERNET.to_le_bytes());
+    for captured in frames {
+        let length = (captured.frame.len() as u32).to_le_bytes();
+        bytes.extend(((captured.at_ns / 1_000_000_000) as u32).to_le_bytes());
+        bytes.extend(((captured.at_ns % 1_000_000_000) as u32).to_le_bytes());
+        bytes.extend(length);
+        bytes.extend(length);
+        bytes.extend(&captured.frame);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<Captured> {
+        (1..4u8)
+            .map(|n| Captured {
+                at_ns: 1_000_000_007 * u64::from(n),
+                frame: vec![n; usize::from(n) * 20],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        assert_eq!(read(&write(&frames())).unwrap(), frames());
+        assert_eq!(read(&write(&[])).unwrap(), []);
+    }
+
+    #[test]
+    fn the_other_byte_order_and_microseconds_are_read() {
+        let mut bytes = Vec::new();
+        for word in [MICROSECONDS, 0x0002_0004, 0, 0, 65_535, ETHERNET, 7, 5, 3, 3] {
+            bytes.extend(word.to_be_bytes());
+        }
+        bytes.extend([1, 2, 3]);
+        let expected = Captured { at_ns: 7_000_005_000, frame: vec![1, 2, 3] };
+        assert_eq!(read(&bytes).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn what_is_no_capture_is_refused_wherever_it_ends() {
+        let whole = write(&frames());
+        for end in 0..whole.len() {
+            let _ = read(&whole[..end]);
+        }
+        assert_eq!(read(b"hello, world, hello, world"), Err(CaptureError::Magic));
+        assert_eq!(read(&whole[..30]), Err(CaptureError::Cut { frames: 0 }));
+        let mut lying = whole.clone();
+        lying[32..36].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(read(&lying), Err(CaptureError::Cut { frames: 0 }));
+        let mut radio = whole;
+        radio[20] = 127;
+        assert_eq!(read(&radio), Err(CaptureError::Link(127)));
+    }
+}
