@@ -315,6 +315,38 @@ fn the_largest_files_load() {
 }
 
 #[test]
+fn many_rules_that_look_at_a_large_set_end() {
+    let mut text = "table ip t {\nset s { elements = { ".to_owned();
+    for element in 0..300_000_u32 {
+        write!(text, "{}, ", element % 65_536).unwrap();
+    }
+    text.push_str("} }\nchain c {\ntype filter hook prerouting priority 0\n");
+    text.push_str(&"ip daddr 198.18.255.1 tcp dport @s meta mark set 1\n".repeat(50_000));
+    text.push_str("} }\n");
+    services(&read(&[(Kind::Iptables, text.as_bytes())]));
+    let chains = "table ip t { chain c { type filter hook input priority 1\n}\n}\n".repeat(50_000);
+    let text = format!("{chains}table ip u {{ chain c {{ type filter hook input priority 2\n\
+                        ip daddr 198.18.255.0/24 meta mark set 1\n}}\n}}\n");
+    assert_eq!(services(&read(&[(Kind::Iptables, text.as_bytes())])), 1);
+}
+
+#[test]
+fn real_servers_that_are_edited_over_and_over_end() {
+    let mut text = "-A -f 1\n".to_owned();
+    for server in 0..50_000_u32 {
+        writeln!(text, "-a -f 1 -r 10.1.{}.{}", server / 250, server % 250 + 1).unwrap();
+    }
+    for server in 0..50_000_u32 {
+        writeln!(text, "-e -f 1 -r 10.1.{}.{} -w 2", server / 250, server % 250 + 1).unwrap();
+        writeln!(text, "-d -f 1 -r 10.1.{}.{}", server / 250, server % 250 + 1).unwrap();
+    }
+    let rules = "iptables -t mangle -I PREROUTING -d 198.18.255.1 -j MARK --set-mark 1\n";
+    text.push_str(&rules.repeat(40_000));
+    text.push_str(&rules.replace("-I", "-D").repeat(10_000));
+    assert_eq!(services(&read(&[(Kind::Ipvsadm, text.as_bytes())])), 1);
+}
+
+#[test]
 fn parameters_that_grow_end() {
     let mut text = String::new();
     for name in 0..40 {

@@ -64,6 +64,9 @@ pub(super) fn read(
     if !decides {
         return Vec::new();
     }
+    if reading.size() > MOST_ELEMENTS {
+        reading.refuse("its maps and sets are too large together");
+    }
     if let Some(why) = reading.foreign {
         let hint =
             "see whether the service is right without it; if not, write its selectors by hand";
@@ -89,7 +92,21 @@ fn mentions_verdict(shown: &str) -> bool {
     false
 }
 
+/// Addresses and ports that the rules made of one rule may have together.
+const MOST_ELEMENTS: usize = 4_000_000;
+
 impl<'a> Reading<'a> {
+    /// How many addresses and ports its rules are going to have.
+    fn size(&self) -> usize {
+        let of_one = |matched: &Match| match matched {
+            Match::Destination { nets, .. } => nets.len(),
+            Match::Ports { ports, .. } => ports.len(),
+            Match::Family(_) | Match::Protocols { .. } | Match::Mark { .. } | Match::Never => 1,
+        };
+        let each: usize = self.matches.iter().map(of_one).sum();
+        (each + 1).saturating_mul(self.ways.len().max(1)).saturating_mul(self.verdicts.len() + 1)
+    }
+
     /// Every way with every verdict, in the rule's order.
     fn rules(self) -> Vec<Rule> {
         let Self { origin, matches, ways, verdicts, .. } = self;

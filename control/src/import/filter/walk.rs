@@ -287,3 +287,99 @@ impl Walk<'_> {
 fn names_destination(rule: &Rule) -> bool {
     rule.matches.iter().any(|matched| matches!(matched, Match::Destination { not: false, .. }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::draft::Draft;
+    use super::super::{Reader, nft};
+    use super::*;
+    use crate::ipvsadm::Names;
+
+    /// Which ports get which mark, VIP by VIP; protocols that have the same are joined.
+    fn painted(text: &str) -> Vec<String> {
+        let mut draft = Draft::new(["f"].into_iter());
+        if text.starts_with("table") {
+            nft(0, text, &Names::offline(), &mut draft);
+        } else {
+            let mut reader = Reader::new(0, text);
+            crate::import::script::each(text, |line| {
+                let origin = Origin::new(0, line.number);
+                reader.command(origin, &line.words, false, &Names::offline(), &mut draft);
+            });
+        }
+        let mut notes = Notes::default();
+        let mut lines: Vec<String> = Vec::new();
+        for one in marks(&draft.rules, std::iter::empty(), &mut notes) {
+            for ((first, last), mark, _) in one.stretches {
+                lines.push(format!("{} {} {first}-{last} {mark:#x}", one.vip, one.protocol));
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_later_rule_marks_over_an_earlier_one() {
+        let all = "-t mangle -A PREROUTING -d 198.18.255.1 -p tcp -j MARK --set-mark 1\n";
+        let one = "-t mangle -A PREROUTING -d 198.18.255.1 -p tcp --dport 80 -j MARK --set-mark 2\n";
+        assert_eq!(
+            painted(&[all, one].concat()),
+            [
+                "198.18.255.1 tcp 0-79 0x1",
+                "198.18.255.1 tcp 80-80 0x2",
+                "198.18.255.1 tcp 81-65535 0x1"
+            ]
+        );
+        assert_eq!(painted(&[one, all].concat()), ["198.18.255.1 tcp 0-65535 0x1"]);
+    }
+
+    #[test]
+    fn masks_keep_the_other_bits_of_a_mark() {
+        let text = "-t mangle -A PREROUTING -d 198.18.255.1 -p udp -j MARK --set-mark 0xf0f\n\
+                    -t mangle -A PREROUTING -m mark --mark 0x0f/0xff -j MARK --set-xmark 0x11/0xff\n\
+                    -t mangle -A PREROUTING -m mark ! --mark 0xf11 -j MARK --set-mark 9\n\
+                    -t mangle -A PREROUTING -p udp -j MARK --and-mark 0xff0\n\
+                    -t mangle -A PREROUTING -p udp -j MARK --or-mark 0x4\n\
+                    -t mangle -A PREROUTING -p tcp -j MARK --set-mark 0\n\
+                    -t mangle -A PREROUTING -p sctp -j MARK --xor-mark 9\n";
+        assert_eq!(painted(text), ["198.18.255.1 udp 0-65535 0xf14"]);
+    }
+
+    #[test]
+    fn chains_return_where_they_were_called_and_accept_ends_them_all() {
+        let text = "-t mangle -N a\n-t mangle -N b\n\
+                    -t mangle -A PREROUTING -d 198.18.255.1 -p tcp -j a\n\
+                    -t mangle -A PREROUTING -d 198.18.255.1 -p tcp --dport 4 -j MARK --set-mark 4\n\
+                    -t mangle -A a -p tcp -m tcp ! --dport 1:5 -j RETURN\n\
+                    -t mangle -A a -p tcp --dport 1 -j MARK --set-mark 1\n\
+                    -t mangle -A a -p tcp --dport 3:4 -g b\n\
+                    -t mangle -A a -p tcp -m multiport --dports 2,3 -j MARK --set-mark 2\n\
+                    -t mangle -A b -p tcp -j MARK --set-mark 3\n\
+                    -t mangle -A b -p tcp --dport 4 -j ACCEPT\n\
+                    -t mangle -A a -p tcp --dport 5 -j DROP\n\
+                    -t mangle -I a 1 -p tcp --dport 1 -j ACCEPT\n";
+        assert_eq!(
+            painted(text),
+            ["198.18.255.1 tcp 2-2 0x2", "198.18.255.1 tcp 3-4 0x3"]
+        );
+    }
+
+    #[test]
+    fn nft_rules_do_what_iptables_rules_do() {
+        let text = "table ip t {\n chain c {\n type filter hook prerouting priority mangle;\n\
+                    ip daddr 198.18.255.1 tcp dport vmap { 80 : jump web, 25 : drop, 22 : accept }\n\
+                    ip daddr . tcp dport { 198.18.255.2 . 53, 198.18.255.3 . 53-54 } mark set 7\n\
+                    ip daddr 198.18.255.1 tcp dport { 22, 25 } mark set 8\n\
+                    ip daddr 198.18.255.2 meta l4proto != { tcp, udp } meta mark set 0x100 comment \"x\"\n\
+                    meta mark & 0xff00 == 0x100 meta mark set mark and 0xff or 0x2 return\n\
+                    }\n chain web { ct state new counter meta mark set 5; }\n}\n";
+        assert_eq!(
+            painted(text),
+            [
+                "198.18.255.1 tcp 80-80 0x5",
+                "198.18.255.2 tcp 53-53 0x7",
+                "198.18.255.2 sctp 0-65535 0x2",
+                "198.18.255.3 tcp 53-54 0x7"
+            ]
+        );
+    }
+}

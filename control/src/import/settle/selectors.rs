@@ -233,3 +233,43 @@ pub(super) fn services_of(painted: &[Painted], notes: &mut Notes) -> Vec<Service
     };
     marks.into_iter().map(service).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 255, 1));
+
+    fn mark(number: u32) -> Mark {
+        Mark(NonZeroU32::new(number).unwrap())
+    }
+
+    fn shown(all: &[(Mark, Selector, Origin)]) -> Vec<String> {
+        all.iter()
+            .map(|(mark, one, _)| format!("{mark}: {} {}", one.protocol, one.vip_ports))
+            .collect()
+    }
+
+    #[test]
+    fn a_mark_on_every_port_is_said_once_and_others_go_before_it() {
+        let at = Origin::default();
+        let stretches = [((0, 79), mark(1), at), ((80, 80), mark(2), at), ((81, 65_535), mark(1), at)];
+        let found = selectors(VIP, Protocol::Tcp, &stretches);
+        assert_eq!(shown(&found), ["1: tcp 0", "2: tcp 80"]);
+        // One port without a mark, and `0` would take it in.
+        let found = selectors(VIP, Protocol::Tcp, &stretches[..2]);
+        assert_eq!(shown(&found), ["1: tcp 1-79", "2: tcp 80"]);
+        assert_eq!(shown(&selectors(VIP, Protocol::Tcp, &[((0, 0), mark(1), at)])), [""; 0]);
+    }
+
+    #[test]
+    fn what_all_three_protocols_have_becomes_any() {
+        let at = Origin::default();
+        let mut all = Vec::new();
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            all.extend(selectors(VIP, protocol, &[((53, 53), mark(1), at)]));
+        }
+        all.extend(selectors(VIP, Protocol::Tcp, &[((80, 81), mark(1), at)]));
+        assert_eq!(shown(&joined(all)), ["1: any 53", "1: tcp 80-81"]);
+    }
+}

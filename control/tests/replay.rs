@@ -1,0 +1,85 @@
+//! A capture through the real packet path: what is told, sent and listed.
+
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use control::config;
+use control::flow::FlowText;
+use control::replay::pcap::Captured;
+use control::replay::{Replayed, replay};
+use dataplane::wire::Vlan;
+use dataplane::wire::ethernet::Mac;
+
+const OWN: Mac = Mac([2, 0, 0, 0, 0, 0x77]);
+
+const CONFIG: &str = "
+ports:
+  - name: lan0
+    device: net_null0
+    cores: [1]
+    addresses: [198.18.10.1/24]
+    gateway: 198.18.10.254
+services:
+  - name: farm
+    mark: 10
+    selectors:
+      - { vip: 198.18.255.1, protocol: tcp, vip_port: 80 }
+      - { vip: 198.18.255.1, protocol: tcp, vip_port: 443 }
+    scheduler: rr
+    persistence: { timeout: 360 }
+    real_servers:
+      - { address: 198.18.10.11 }
+      - { address: 198.18.10.12 }
+";
+
+fn frame(at_s: f64, flow: &str, flags: &str) -> Captured {
+    let frame = FlowText::parse(flow, flags).unwrap().frame(OWN, Vlan::UNTAGGED);
+    Captured { at_ns: (at_s * 1e9) as u64, frame }
+}
+
+fn play(frames: &[Captured]) -> Replayed {
+    replay(&config::parse(CONFIG.as_bytes(), "test").unwrap(), frames, None).unwrap()
+}
+
+fn servers(replayed: &Replayed) -> Vec<u8> {
+    replayed.sent.iter().map(|captured| captured.frame[5]).collect()
+}
+
+#[test]
+fn one_client_goes_to_one_server_on_both_ports_and_another_to_the_other() {
+    let replayed = play(&[
+        frame(100.0, "tcp 198.18.0.5:1000 -> 198.18.255.1:80", "S"),
+        frame(100.1, "tcp 198.18.0.5:1001 -> 198.18.255.1:443", "S"),
+        frame(100.2, "tcp 198.18.0.6:1000 -> 198.18.255.1:443", "S"),
+    ]);
+    assert_eq!(servers(&replayed), [12, 12, 11], "made-up MAC addresses show the server");
+    assert!(replayed.packets.iter().all(|told| told.verdict == "forwarded"));
+    assert!(replayed.packets[1].line().contains("the client is bound"));
+    assert!(replayed.listings.contains("FWM  10 rr persistent 360"), "{}", replayed.listings);
+    assert!(replayed.totals.starts_with("received 3 = forwarded 3 "), "{}", replayed.totals);
+}
+
+#[test]
+fn the_captures_time_stamps_are_the_clock() {
+    let first = frame(0.0, "tcp 198.18.0.5:1000 -> 198.18.255.1:80", "S");
+    let later = |at_s| frame(at_s, "tcp 198.18.0.5:1001 -> 198.18.255.1:80", "S");
+    assert_eq!(servers(&play(&[first.clone(), later(350.0)])), [12, 12], "bound for 360 s");
+    assert_eq!(servers(&play(&[first, later(500.0)])), [12, 11], "and no longer");
+}
+
+#[test]
+fn every_frame_gets_a_line_whatever_it_is() {
+    let garbage = Captured { at_ns: 5, frame: vec![0xFF; 40] };
+    let replayed = play(&[
+        garbage,
+        frame(1.0, "tcp 198.18.0.5:1000 -> 198.18.255.1:8080", "S"),
+        frame(1.5, "udp 198.18.0.5:1000 -> 198.18.10.1:53", "S"),
+    ]);
+    let verdicts: Vec<&str> = replayed.packets.iter().map(|told| told.verdict.as_str()).collect();
+    assert_eq!(verdicts.len(), 3);
+    assert_eq!(verdicts[2], "answered");
+    for told in &replayed.packets {
+        assert!(told.json()["verdict"].is_string());
+        assert!(!told.line().is_empty());
+    }
+}
