@@ -75,7 +75,9 @@ fn main_core(file: &raw::File, ports: &Option<Vec<Port>>, findings: &mut Finding
         ports.iter().flatten().flat_map(|port| port.cores.iter().copied()).collect();
     let free = (0..u16::MAX).map(CoreId).find(|core| !polling.contains(core)).unwrap_or(CoreId(0));
     let core = file.main_core.or(free);
-    if polling.contains(&core) {
+    // A laboratory may have no CPU to spare; there the two take turns.
+    let laboratory = file.memory.no_huge && !file.main_core.is_absent();
+    if polling.contains(&core) && !laboratory {
         let what = format!("the main core {core} also polls a port");
         let hint = format!("use a core that no port polls, such as {free}, or remove the key");
         findings.value(Code::MainCorePolls, &Path::Root.key("main_core"), what, &hint);
