@@ -206,7 +206,8 @@ impl Path {
         }
         match packet.fragment {
             Fragment::Whole => {
-                let outcome = self.bindings.bind(packet, snapshot, at.now);
+                let transport = packet.transport(frame.bytes());
+                let outcome = self.bindings.bind(packet, transport, snapshot, at.now);
                 self.carry_out(outcome, snapshot, frame, packet, at)
             }
             Fragment::First { .. } => self.first_fragment(snapshot, frame, packet, at),
@@ -372,8 +373,7 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if snapshot.masqueraded.has_address(packet.src)
-            && snapshot.hosts.get(packet.dst).is_none()
+        if snapshot.masqueraded.has_address(packet.src) && snapshot.hosts.get(packet.dst).is_none()
         {
             return self.unknown_reply(snapshot, frame, packet, at);
         }

@@ -115,12 +115,16 @@ impl Fragments {
     /// # Errors
     /// [`Contradiction`], where the datagram was decided about with other ports just now
     /// (RFC 5722: such a datagram is not to be put together).
-    pub fn check(&self, packet: &Packet, now: Tick, limits: &FragmentLimits) -> Result<(), Contradiction> {
+    pub fn check(
+        &self,
+        packet: &Packet,
+        now: Tick,
+        limits: &FragmentLimits,
+    ) -> Result<(), Contradiction> {
         let known = Key::of(packet).and_then(|key| self.entry(&key, now, limits));
         match known {
             Some(entry)
-                if entry.ports != ports(packet)
-                    && entry.since.until(now) < CONTESTED as i32 =>
+                if entry.ports != ports(packet) && entry.since.until(now) < CONTESTED as i32 =>
             {
                 Err(Contradiction)
             }
@@ -135,10 +139,10 @@ impl Fragments {
         let Some(set) = self.sets.get_mut(home) else { return };
         let entry = Entry { key, ports: ports(packet), outcome, since: now };
         let same = set.iter().position(|place| place.is_some_and(|old| old.key == key));
-        let age = |place: &Option<Entry>| place.map_or(i64::MAX, |old| i64::from(old.since.until(now)));
-        let oldest = || {
-            set.iter().enumerate().max_by_key(|(_, place)| age(place)).map(|(place, _)| place)
-        };
+        let age =
+            |place: &Option<Entry>| place.map_or(i64::MAX, |old| i64::from(old.since.until(now)));
+        let oldest =
+            || set.iter().enumerate().max_by_key(|(_, place)| age(place)).map(|(place, _)| place);
         if let Some(place) = same.or_else(oldest).and_then(|place| set.get_mut(place)) {
             *place = Some(entry);
             self.remembered = self.remembered.wrapping_add(1);

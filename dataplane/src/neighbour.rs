@@ -59,8 +59,8 @@ impl Default for NeighbourTable {
 /// Where the search for a neighbour begins.
 fn home(port: PortIndex, address: Addr) -> usize {
     let [high, low] = address.words();
-    let mixed = (high ^ low.rotate_left(31) ^ u64::from(port.0) << 56)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed =
+        (high ^ low.rotate_left(31) ^ u64::from(port.0) << 56).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 40) as usize
 }
 

@@ -179,7 +179,12 @@ impl ReplyTable {
                 let version = (before & !TAG).wrapping_add(VERSION);
                 if before & TAG != FREE
                     || state
-                        .compare_exchange(before, version | CLAIMED, Ordering::Acquire, Ordering::Relaxed)
+                        .compare_exchange(
+                            before,
+                            version | CLAIMED,
+                            Ordering::Acquire,
+                            Ordering::Relaxed,
+                        )
                         .is_err()
                 {
                     continue;
@@ -362,7 +367,8 @@ mod tests {
                 for n in 0..KEYS * 2 {
                     if let Some((_, found)) = table.find(&key(n)) {
                         let round = found.slot.number();
-                        let expected = Origin { vip_port: n as u16, ..origin(round, (n % 2) as u16) };
+                        let expected =
+                            Origin { vip_port: n as u16, ..origin(round, (n % 2) as u16) };
                         assert_eq!(found, expected);
                     }
                 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::counters::CoreCounters;
 use crate::director::Director;
+use crate::forward::fragment;
+use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::mailbox::{Answer, Query};
 use crate::port::{Burst, Frame, Port};
@@ -15,8 +17,6 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, Verdict};
-use crate::forward::fragment;
-use crate::fragments::FragmentLimits;
 use crate::wire::{Addr, ethernet};
 
 /// Table entries looked at in one turn at the most.
@@ -316,7 +316,7 @@ impl<P: Port> Worker<P> {
     /// frame counts as one; further pieces count as originated.
     fn split(&mut self, frame: P::Frame, port: PortIndex) {
         let index = usize::from(port.0);
-        let Some(mtu) = self.ports.get(index).map(Port::mtu) else {
+        let Some(mtu) = self.director.snapshot().port(port).map(|facts| facts.mtu) else {
             return self.count_drop(DropReason::NotForUs);
         };
         let mut cut = match fragment::Cut::of(frame, mtu) {

@@ -124,14 +124,15 @@ proptest! {
 fn replies_in_fragments_are_masqueraded_as_a_whole() {
     let mut scene = scene(Forwarding::Masq);
     scene.feed(0, OUTSIDE, &datagram(1, false, 10, 1).build());
-    let reply = packet::udp("172.16.0.13:5353", "10.1.0.1:1000")
-        .payload(&[9; 900])
-        .dst_mac(INSIDE_MAC);
+    let reply =
+        packet::udp("172.16.0.13:5353", "10.1.0.1:1000").payload(&[9; 900]).dst_mac(INSIDE_MAC);
     let mut frames = reply.fragments(400);
     frames.reverse();
     let got: Vec<Sent> = frames.iter().flat_map(|frame| scene.feed(0, INSIDE, frame)).collect();
     assert_eq!(got.len(), 3);
-    assert!(got.iter().all(|sent| sent.port == OUTSIDE && ip(&sent.bytes)[12..16] == [192, 0, 2, 10]));
+    assert!(
+        got.iter().all(|sent| sent.port == OUTSIDE && ip(&sent.bytes)[12..16] == [192, 0, 2, 10])
+    );
     let whole = joined(&got.iter().map(|sent| sent.bytes.as_slice()).collect::<Vec<_>>());
     let wanted = packet::udp(VIP, "10.1.0.1:1000").payload(&[9; 900]);
     assert_eq!(whole, wanted.transport_bytes());

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use support::packet::{self, Builder, assert_checksums, describe};
 use support::scene::{
     GATEWAY_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scene, Sent, addr, ip, macs, real,
-    real6, real_mac, service, site,
+    real_mac, real6, service, site,
 };
 
 const VIP: &str = "192.0.2.10:80";
@@ -127,6 +127,14 @@ fn sctp_gets_a_new_crc() {
 }
 
 #[test]
+fn a_piece_of_an_sctp_packet_that_needs_another_port_is_dropped() {
+    let mut scene = scene_of(Protocol::Sctp);
+    let pieces = packet::sctp(CLIENT, VIP, &[(1, 100)]).dst_mac(OUTSIDE_MAC).fragments(64);
+    assert!(scene.feed(0, OUTSIDE, &pieces[0]).is_empty());
+    assert_eq!(scene.dropped(DropReason::SctpFragment), 1);
+}
+
+#[test]
 fn ipv6_is_masqueraded_as_well() {
     let (vip, client, server) =
         ("[2001:db8:c0de::10]:80", "[2001:db8:1::1]:1000", "[fd00:16::11]:8080");
@@ -154,16 +162,16 @@ fn ipv6_is_masqueraded_as_well() {
 
 #[test]
 fn icmp_errors_are_translated_in_both_directions_however_little_they_quote() {
-    for (protocol, make) in [
-        (Protocol::Tcp, packet::tcp as fn(&str, &str) -> Builder),
-        (Protocol::Udp, packet::udp),
-    ] {
+    for (protocol, make) in
+        [(Protocol::Tcp, packet::tcp as fn(&str, &str) -> Builder), (Protocol::Udp, packet::udp)]
+    {
         for quoted in [28, 35, 36, 40, 48, 120] {
             let mut scene = scene_of(protocol);
             let open = make(CLIENT, VIP);
             one(scene.client(&if protocol == Protocol::Tcp { open.flags("S") } else { open }));
             let data = |src, dst| make(src, dst).payload(&[7; 90]).build();
-            let error = packet::icmp_error("10.77.0.1", "192.0.2.10", 3, 4, &data(VIP, CLIENT), quoted);
+            let error =
+                packet::icmp_error("10.77.0.1", "192.0.2.10", 3, 4, &data(VIP, CLIENT), quoted);
             let wanted =
                 packet::icmp_error("10.77.0.1", "172.16.0.11", 3, 4, &data(SERVER, CLIENT), quoted);
             assert_sent(scene.client(&error), &expected(wanted, INSIDE, real_mac(1)));

@@ -27,12 +27,15 @@ fn recorded(number: u8, port: u16, weight: u32) -> RealSpec {
 /// A site in which 192.168.1.0/24 is on the inside.
 fn scene() -> Scene {
     let mut site = support::scene::site(1500);
-    site.routes.insert(0, dataplane::route::Route {
-        network: addr("192.168.1.0"),
-        length: 24,
-        port: dataplane::ids::PortIndex(support::scene::INSIDE),
-        via: None,
-    });
+    site.routes.insert(
+        0,
+        dataplane::route::Route {
+            network: addr("192.168.1.0"),
+            length: 24,
+            port: dataplane::ids::PortIndex(support::scene::INSIDE),
+            via: None,
+        },
+    );
     Scene::with(1, site, Default::default())
 }
 
@@ -47,10 +50,14 @@ fn mh_places_clients_as_the_kernel_does() {
     let mut scene = scene();
     let spec = service(Protocol::Tcp, "10.9.0.100", 1017, "mh");
     scene.add(&spec, &[recorded(1, 1017, 1), recorded(2, 1017, 2), recorded(3, 1017, 3)]);
-    assert_eq!(clients(&mut scene, 60, "10.9.0.100:1017"), [
-        2, 3, 2, 3, 2, 3, 3, 3, 3, 2, 1, 3, 3, 2, 3, 3, 2, 2, 2, 2, 1, 1, 2, 3, 3, 2, 1, 3, 2, 1,
-        3, 3, 3, 1, 2, 3, 2, 2, 2, 3, 3, 1, 1, 3, 3, 2, 3, 2, 3, 2, 3, 3, 3, 2, 2, 3, 1, 3, 1, 1
-    ]);
+    assert_eq!(
+        clients(&mut scene, 60, "10.9.0.100:1017"),
+        [
+            2, 3, 2, 3, 2, 3, 3, 3, 3, 2, 1, 3, 3, 2, 3, 3, 2, 2, 2, 2, 1, 1, 2, 3, 3, 2, 1, 3, 2,
+            1, 3, 3, 3, 1, 2, 3, 2, 2, 2, 3, 3, 1, 1, 3, 3, 2, 3, 2, 3, 2, 3, 3, 3, 2, 2, 3, 1, 3,
+            1, 1
+        ]
+    );
 }
 
 #[test]
@@ -65,9 +72,10 @@ fn mh_with_the_port_places_connections_as_the_kernel_does() {
             scene.picks(&packet::tcp(&from, "10.9.0.100:1018").flags("S"))
         })
         .collect();
-    assert_eq!(picks, [
-        3, 3, 3, 3, 2, 3, 3, 1, 3, 3, 2, 2, 3, 2, 2, 2, 3, 3, 3, 1, 1, 2, 3, 3, 3, 2, 3, 3, 3, 3
-    ]);
+    assert_eq!(
+        picks,
+        [3, 3, 3, 3, 2, 3, 3, 1, 3, 3, 2, 2, 3, 2, 2, 2, 3, 3, 3, 1, 1, 2, 3, 3, 3, 2, 3, 3, 3, 3]
+    );
 }
 
 #[test]
@@ -78,10 +86,13 @@ fn mh_with_fallback_moves_only_the_quiesced_servers_clients() {
     scene.add(&spec, &[recorded(1, 1021, 1), recorded(2, 1021, 2), recorded(3, 1021, 3)]);
     scene.catalog.edit_real(&spec.identity, recorded(2, 1021, 0)).unwrap();
     scene.publish();
-    assert_eq!(clients(&mut scene, 40, "10.9.0.100:1021"), [
-        1, 3, 3, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 1, 1, 3, 3, 1, 3, 1, 3, 3, 1, 3,
-        3, 3, 3, 3, 3, 1, 3, 3, 1, 1
-    ]);
+    assert_eq!(
+        clients(&mut scene, 40, "10.9.0.100:1021"),
+        [
+            1, 3, 3, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 1, 1, 3, 3, 1, 3, 1, 3, 3, 1,
+            3, 3, 3, 3, 3, 3, 1, 3, 3, 1, 1
+        ]
+    );
 }
 
 #[test]
@@ -202,7 +213,11 @@ fn no_scheduler_ever_picks_a_server_that_takes_no_clients() {
                         Kind::Down => changed.state = RealState::Down,
                         Kind::Overloaded => {
                             let snapshot = scene.workers[0].director().snapshot();
-                            let id = snapshot.reals.iter().flatten().find(|r| r.address == changed.address);
+                            let id = snapshot
+                                .reals
+                                .iter()
+                                .flatten()
+                                .find(|r| r.address == changed.address);
                             scene.shared.loads.set_overloaded(id.unwrap().id, true);
                         }
                         Kind::Removed => {

@@ -13,7 +13,7 @@ use dataplane::wire::Protocol;
 use etherparse::{IpHeaders, SlicedPacket};
 use support::packet::{self, Builder, assert_checksums, describe};
 use support::scene::{
-    GATEWAY_MAC, INSIDE, INSIDE_MAC, OUTSIDE, Scene, Sent, ip, macs, real, real6, real_mac,
+    GATEWAY_MAC, INSIDE, INSIDE_MAC, OUTSIDE, Scene, Sent, ip, macs, real, real_mac, real6,
     service, site,
 };
 
@@ -31,10 +31,9 @@ fn scene(tunnel: Tunnel, outer_v6: bool, inside_mtu: u16) -> Scene {
     let spec = if outer_v6 { real6(1, 80) } else { real(1, 80) };
     let spec = RealSpec { forwarding: Forwarding::Tunnel, tunnel, ..spec };
     let mut scene = Scene::with(1, site(inside_mtu), TableSizes::default());
-    scene.workers[0].ports_mut()[1] = dataplane::port::memory::MemoryPort::new(
-        dataplane::wire::ethernet::Mac(INSIDE_MAC),
-    )
-    .with_mtu(inside_mtu);
+    scene.workers[0].ports_mut()[1] =
+        dataplane::port::memory::MemoryPort::new(dataplane::wire::ethernet::Mac(INSIDE_MAC))
+            .with_mtu(inside_mtu);
     for vip in ["192.0.2.10", "2001:db8:c0de::10"] {
         scene.add(&service(Protocol::Tcp, vip, 80, "rr"), &[spec]);
     }

@@ -6,8 +6,8 @@ use dataplane::snapshot::{Identity, Tracking};
 use dataplane::wire::{Addr, Family, Protocol};
 
 use super::marks::MarkRule;
-use super::{proc, settings};
 use super::world::{TABLE_SIZE, World, network};
+use super::{proc, settings};
 use crate::ipvsadm::{self, Reply, Target};
 
 /// Runs one program. The error is a sentence on what is not simulated.
@@ -191,6 +191,7 @@ fn python(world: &mut World, script: &str) -> Result<Reply, String> {
                 flags: Default::default(),
                 seed: None,
                 persistence: None,
+                engine: None,
                 tracking: Tracking::Full,
                 one_packet: false,
                 compat: world.catalog.compat,

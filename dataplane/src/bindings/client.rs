@@ -144,12 +144,10 @@ impl Bindings {
                 }
                 Ok(picked)
             }
-            Some(Bound::Found(found)) => {
-                match self.usable_client(&found, service, snapshot, now) {
-                    Ok(real) => real.ok_or(NoChoice::Nobody),
-                    Err(Waiting) => Err(NoChoice::Down),
-                }
-            }
+            Some(Bound::Found(found)) => match self.usable_client(&found, service, snapshot, now) {
+                Ok(real) => real.ok_or(NoChoice::Nobody),
+                Err(Waiting) => Err(NoChoice::Down),
+            },
             None => {
                 let persistence = service.persistence.as_ref().ok_or(NoChoice::Nobody)?;
                 let choice = self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;

@@ -10,14 +10,19 @@ use crate::mailbox::Seen;
 use crate::reply::{Origin, ReplyKey};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
-use crate::wire::{Addr, Packet, Protocol};
+use crate::wire::{Addr, Packet, Protocol, TcpFlags};
 
 /// Notes of other cores that are taken up in one turn.
 const NOTES_PER_TURN: usize = 512;
 
 impl Bindings {
     /// The connection that a packet answers, if any: counted, and moved by it.
-    pub(super) fn reply(&mut self, packet: &Packet, snapshot: &Snapshot, now: Tick) -> Option<Outcome> {
+    pub(super) fn reply(
+        &mut self,
+        packet: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
         if let Some(outcome) = self.masqueraded_reply(packet, snapshot, now) {
             return Some(outcome);
         }
@@ -55,6 +60,14 @@ impl Bindings {
         }
         self.count_outgoing(origin.real, packet);
         Some(Outcome::Reply { from: Some(endpoint(&origin)) })
+    }
+
+    /// The host itself has answered a packet of a local real server with a reset.
+    pub fn reset_by_host(&mut self, packet: &Packet, snapshot: &Snapshot, now: Tick) {
+        let flow = Flow::of(packet);
+        let Some(slot) = self.find(&flow, now) else { return };
+        let signal = Signal { tcp_flags: TcpFlags::RST, ..Signal::of(packet) };
+        self.replied(&flow, slot, signal, snapshot, now);
     }
 
     /// The VIP and port that an ICMP error from the real servers' side is about: what it
@@ -98,7 +111,8 @@ impl Bindings {
     /// A packet from the real server: state and timer.
     fn replied(&mut self, flow: &Flow, slot: Slot, signal: Signal, snapshot: &Snapshot, now: Tick) {
         let Some(conn) = self.owned(flow, slot).copied() else { return };
-        let secure = snapshot.service(conn.service).map_or(snapshot.compat, |s| s.compat).secure_tcp;
+        let secure =
+            snapshot.service(conn.service).map_or(snapshot.compat, |s| s.compat).secure_tcp;
         let next = signal.next(conn.state, Direction::Out, secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.flags.remove(ConnFlags::NO_OUTPUT);
@@ -113,7 +127,14 @@ impl Bindings {
     }
 
     /// Lets all cores find the replies of a new masqueraded connection.
-    pub(super) fn announce(&self, flow: &Flow, slot: Slot, conn: &Conn, snapshot: &Snapshot, now: Tick) {
+    pub(super) fn announce(
+        &self,
+        flow: &Flow,
+        slot: Slot,
+        conn: &Conn,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
         if conn.forwarding == Forwarding::Masq
             && let Some(key) = reply_key(flow, conn, snapshot)
         {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::spec::{RealSpec, ServiceSpec};
 use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
-use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::forward::Forwarding;
+use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::{Exit, Exits, Route, Routes};
 use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
-    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service, Snapshot,
+    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service,
+    Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 
@@ -29,6 +30,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         flags: spec.flags,
         seed: spec.seed,
         persistence: spec.persistence,
+        engine: spec.engine,
         timeout_index: 0,
         tracking: spec.tracking,
         one_packet: spec.one_packet,
@@ -233,6 +235,7 @@ impl Catalog {
                     vlan: port.vlan,
                     peer: port.peer,
                     kernel_facing: port.kernel_facing,
+                    mtu: port.mtu,
                     own_v4: port.addresses.iter().copied().find(|address| address.is_v4()),
                     own_v6: port.addresses.iter().copied().find(|address| !address.is_v4()),
                 })

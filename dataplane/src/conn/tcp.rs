@@ -49,7 +49,7 @@ pub fn next(state: State, flags: TcpFlags, direction: Direction, secure: bool) -
         (Direction::In, Event::Fin, SR | FW | SA) => TW,
         (Direction::InOnly, Event::Fin, NO) => CL,
         (Direction::InOnly, Event::Fin, ES) => FW,
-        (Direction::InOnly, Event::Fin, SR | FW | SA) => TW,
+        (Direction::InOnly, Event::Fin, SR | SA) => TW,
         (Direction::In | Direction::InOnly, Event::Ack, NO | SR | SA) => ES,
         (Direction::In | Direction::InOnly, Event::Ack, LA) => CL,
         (Direction::In, Event::Rst, NO | ES | SS | FW | TW | CW) => CL,

@@ -48,8 +48,9 @@ impl Path {
         if !self.answers.take(at.now) {
             return Some(Verdict::Drop(DropReason::AnswerLimited));
         }
-        let told = uncover(frame, error, &inner)
-            .and_then(|inner| icmp::error_from(frame, &inner, self.mac(at.port), inner.dst, why).ok());
+        let told = uncover(frame, error, &inner).and_then(|inner| {
+            icmp::error_from(frame, &inner, self.mac(at.port), inner.dst, why).ok()
+        });
         if told.is_none() {
             return Some(Verdict::Drop(DropReason::Unanswerable));
         }
@@ -66,7 +67,8 @@ impl Path {
         let Parsed::Packet(packet) = parse(frame.bytes()) else {
             return Verdict::Drop(DropReason::Unanswerable);
         };
-        let next = snapshot.exits.lookup(packet.dst).and_then(|exit| self.next_hop(exit, packet.dst));
+        let next =
+            snapshot.exits.lookup(packet.dst).and_then(|exit| self.next_hop(exit, packet.dst));
         let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
         self.sent(rewrite, frame, &packet, true, None, at)

@@ -202,10 +202,8 @@ mod tests {
     fn a_fragment_is_cut_again_in_its_place() {
         for more in [0, MORE] {
             let all = pieces(frame(100 | more, &[], &[7; 96]), 60);
-            let places: Vec<_> = all
-                .iter()
-                .map(|piece| u16_at(piece.bytes(), 14 + ipv4::FLAGS).unwrap())
-                .collect();
+            let places: Vec<_> =
+                all.iter().map(|piece| u16_at(piece.bytes(), 14 + ipv4::FLAGS).unwrap()).collect();
             assert_eq!(places, [100 | MORE, 105 | MORE, 110 | more]);
         }
     }

@@ -148,7 +148,8 @@ pub fn rewrite_error(
         return Err(Unwritable::Family);
     }
     let moved = Change::NONE.addr(outer, to.address);
-    let change = rewrite_quoted(frame, error, quoted, end.other(), to).ok_or(Unwritable::Headers)?;
+    let change =
+        rewrite_quoted(frame, error, quoted, end.other(), to).ok_or(Unwritable::Headers)?;
     write_address(frame, error, end, to.address, moved).ok_or(Unwritable::Headers)?;
     // ICMPv6 sums the addresses in its pseudo-header as well.
     let change = match error.family {

@@ -94,7 +94,9 @@ mod tests {
     fn to(number: u32) -> Packet {
         let mut frame = vec![0; 14 + 28];
         frame[12] = 8;
-        frame[14..34].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 198, 18, 0, 5, 0, 0, 0, 0]);
+        frame[14..34].copy_from_slice(&[
+            0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 198, 18, 0, 5, 0, 0, 0, 0,
+        ]);
         frame[30..34].copy_from_slice(&number.to_be_bytes());
         frame[39] = 8;
         let Parsed::Packet(packet) = parse(&frame) else { panic!("not read") };

@@ -1,7 +1,7 @@
 //! Destination hashing: 256 buckets over the destination address, weights ignored.
 
-use super::{Listed, Pool};
 use super::sh::{BUCKETS, folded, multiplicative};
+use super::{Listed, Pool};
 use crate::ids::RealId;
 use crate::wire::Packet;
 

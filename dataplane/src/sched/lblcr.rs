@@ -43,7 +43,11 @@ impl Sets {
             return Some(picked);
         }
         let picked = pool.least(|real| pool.load(real))?;
-        self.0.put(packet, Set { servers: [picked].into_iter().collect(), changed: pool.now }, pool.now);
+        self.0.put(
+            packet,
+            Set { servers: [picked].into_iter().collect(), changed: pool.now },
+            pool.now,
+        );
         Some(picked)
     }
 }
@@ -51,7 +55,10 @@ impl Sets {
 impl Set {
     fn least(&self, pool: &Pool<'_>) -> Option<RealId> {
         let usable = self.servers.iter().copied();
-        pool.least_of(usable.filter(|real| pool.is_listed(*real) && pool.is_usable(*real)), |real| pool.load(real))
+        pool.least_of(
+            usable.filter(|real| pool.is_listed(*real) && pool.is_usable(*real)),
+            |real| pool.load(real),
+        )
     }
 
     fn add(&mut self, real: RealId, now: Tick) {

@@ -66,7 +66,8 @@ fn round([a, b, c, d]: &mut [u64; 4]) {
 /// How often each real server claims a slot in a round, as shifted-down multiples of the
 /// weights' common divisor.
 fn turns(last_weights: impl Iterator<Item = u32> + Clone) -> impl Fn(u32) -> u64 {
-    let divisor = last_weights.clone().fold(0, |divisor, weight| super::wrr::gcd(divisor, u64::from(weight)));
+    let divisor =
+        last_weights.clone().fold(0, |divisor, weight| super::wrr::gcd(divisor, u64::from(weight)));
     let divisor = divisor.max(1);
     let largest = u64::from(last_weights.max().unwrap_or(0)) / divisor;
     let shift = (u64::BITS - largest.leading_zeros()).saturating_sub(TURN_BITS);

@@ -272,11 +272,7 @@ pub fn pick(
         (Scheduler::Twos, Cursor::Twos(draws)) => draws.pick(pool, packet),
         // Not reached: the state has just been brought in line with the scheduler.
         (
-            Scheduler::Rr
-            | Scheduler::Wrr
-            | Scheduler::Lblc
-            | Scheduler::Lblcr
-            | Scheduler::Twos,
+            Scheduler::Rr | Scheduler::Wrr | Scheduler::Lblc | Scheduler::Lblcr | Scheduler::Twos,
             _,
         ) => None,
         (Scheduler::Lc, _) => lc::pick(pool),

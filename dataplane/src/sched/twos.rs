@@ -34,11 +34,13 @@ impl Draws {
         }
         // 0 and the total itself are both drawn, as in IPVS: the first server in the list
         // is the candidate for one number more than its weight.
-        let [first, second] = self.draw(pool, packet).map(|number| {
-            ((u128::from(number) * u128::from(total + 1)) >> u64::BITS) as u64
-        });
+        let [first, second] = self
+            .draw(pool, packet)
+            .map(|number| ((u128::from(number) * u128::from(total + 1)) >> u64::BITS) as u64);
         let (one, other) = (candidate(pool, first)?, candidate(pool, second)?);
-        let cost = |load_of, weight_of| u128::from(pool.load(load_of)) * u128::from(pool.weight(weight_of));
+        let cost = |load_of, weight_of| {
+            u128::from(pool.load(load_of)) * u128::from(pool.weight(weight_of))
+        };
         let other_is_better = cost(one, other) > cost(other, one);
         Some(if other_is_better { other } else { one })
     }

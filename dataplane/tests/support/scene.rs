@@ -80,6 +80,7 @@ pub fn service(protocol: Protocol, vip: &str, vip_port: u16, scheduler: &str) ->
         flags: SchedulerFlags::empty(),
         seed: None,
         persistence: None,
+        engine: None,
         tracking: Tracking::Full,
         one_packet: false,
         compat: Compat::default(),
@@ -191,10 +192,12 @@ impl Scene {
         worker.turn(self.now);
         let mut sent = Vec::new();
         for (port, queue) in worker.ports_mut().iter_mut().enumerate() {
-            sent.extend(queue.sent.drain(..).map(|frame| Sent {
-                port: port as u8,
-                bytes: frame.bytes().to_vec(),
-            }));
+            sent.extend(
+                queue
+                    .sent
+                    .drain(..)
+                    .map(|frame| Sent { port: port as u8, bytes: frame.bytes().to_vec() }),
+            );
         }
         let totals = self.shared.totals();
         assert!(totals.is_conserved(), "{totals:?}");
