@@ -268,9 +268,16 @@ pub fn call(path: &Path, request: &Request) -> Result<Reply, SocketError> {
     let _ = stream.set_read_timeout(Some(PATIENCE + IDLE));
     let mut line = serde_json::to_vec(request).map_err(|e| garbled(e.into()))?;
     line.push(b'\n');
-    stream.write_all(&line).map_err(unreachable)?;
+    // A director that sends this client away says why before it has read everything, so a
+    // request that could not be written whole may have an answer all the same.
+    let written = stream.write_all(&line);
     let mut answer = String::new();
-    BufReader::new(&stream).read_line(&mut answer).map_err(garbled)?;
+    match (BufReader::new(&stream).read_line(&mut answer), written) {
+        (Ok(length), Err(error)) if length == 0 => return Err(unreachable(error)),
+        (Err(_), Err(error)) => return Err(unreachable(error)),
+        (Err(error), Ok(())) => return Err(garbled(error)),
+        (Ok(_), _) => {}
+    }
     serde_json::from_str(&answer).map_err(|error| garbled(error.into()))
 }
 

@@ -511,6 +511,7 @@ fn restart_needed(running: &Model, wanted: &Model) -> Result<(), String> {
     differ("the number of ports", running.ports.len() != wanted.ports.len());
     for (old, new) in running.ports.iter().zip(&wanted.ports) {
         let key = |name: &str| format!("ports.{}.{name}", old.name);
+        differ(&key("name"), old.name != new.name);
         differ(&key("device"), old.device != new.device);
         differ(&key("kernel_port"), old.kernel_port != new.kernel_port);
         differ(&key("cores"), old.cores != new.cores);

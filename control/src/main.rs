@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         },
         Command::Apply(args) => match read(&args.file) {
             Ok(text) => {
-                let name = args.file.display().to_string();
+                let name = match args.file.as_path() {
+                    file if file == Path::new("-") => "standard input".to_owned(),
+                    file => file.display().to_string(),
+                };
                 ask(&args.at.socket, &Request::Apply { name, text })
             }
             Err(error) => {
@@ -73,13 +76,17 @@ fn listing(args: &Show) -> Listing {
     }
 }
 
+/// The text of a file, or of standard input. No more is read than the director would take:
+/// it answers that the rest is too much.
 fn read(file: &Path) -> io::Result<String> {
+    let limit = control::config::MAX_BYTES as u64 + 1;
+    let mut text = String::new();
     if file == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().lock().take(control::config::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
-        return Ok(text);
+        io::stdin().lock().take(limit).read_to_string(&mut text)?;
+    } else {
+        fs::File::open(file)?.take(limit).read_to_string(&mut text)?;
     }
-    fs::read_to_string(file)
+    Ok(text)
 }
 
 /// Asks the running director and prints its answer: 0 done, 1 refused, 2 not reached.

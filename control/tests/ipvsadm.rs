@@ -61,7 +61,10 @@ fn persistence_without_a_number_is_six_minutes() {
     assert_eq!(persistence("-A -t 192.0.2.10:80 -p -s rr"), of(360, all));
     assert_eq!(persistence("-A -t 192.0.2.10:80 -p 50"), of(50, all));
     assert_eq!(persistence("-A -t 192.0.2.10:80 -p50"), of(50, all));
-    assert_eq!(persistence("-A -t 192.0.2.10:0 --persistent=7 -M 255.255.255.0"), of(7, 0xFFFF_FF00));
+    assert_eq!(
+        persistence("-A -t 192.0.2.10:0 --persistent=7 -M 255.255.255.0"),
+        of(7, 0xFFFF_FF00)
+    );
     assert_eq!(persistence("-A -f 10 -6 -p 9 -M 48"), of(9, u128::MAX << 80));
     assert_eq!(persistence("-A -t [2001:db8::1]:80 -p 9"), of(9, u128::MAX));
     assert_eq!(persistence("-A -t 192.0.2.10:80 -M 255.255.255.0"), None);
@@ -93,7 +96,8 @@ fn a_server_that_is_not_masqueraded_has_the_services_port() {
 
 #[test]
 fn tunnels_take_the_options_of_their_kind_only() {
-    let forward = |options: &str| server(&format!("-a -t 192.0.2.10:80 -r 172.16.0.11 {options}")).forward;
+    let forward =
+        |options: &str| server(&format!("-a -t 192.0.2.10:80 -r 172.16.0.11 {options}")).forward;
     assert_eq!(forward("-i"), Forward::Tunnel(Tunnel::Ipip));
     assert_eq!(
         forward("-i --tun-type gue --tun-port 6080 --tun-remcsum"),
@@ -125,7 +129,10 @@ fn tunnels_take_the_options_of_their_kind_only() {
 fn short_options_may_be_bundled_and_long_ones_may_carry_their_value() {
     assert_eq!(shown("-ln"), Show::Services(Style::Default));
     assert_eq!(shown("-Lnc"), Show::Connections { engine_data: false });
-    assert_eq!(shown("--list --numeric --connection --persistent-conn"), Show::Connections { engine_data: true });
+    assert_eq!(
+        shown("--list --numeric --connection --persistent-conn"),
+        Show::Connections { engine_data: true }
+    );
     assert_eq!(shown(""), Show::Services(Style::Default));
     assert_eq!(server("-at192.0.2.10:80 -r172.16.0.11 -w7").weight, 7);
     assert_eq!(server("-a -t 192.0.2.10:80 -r 172.16.0.11 --weight=7").weight, 7);
@@ -149,7 +156,10 @@ fn listings_have_one_subject_and_one_set_of_columns() {
         "The option 'service-address' conflicts with the 'connection' option in the 'list' command"
     );
     assert_eq!(refused("-l -c --stats").0, "options conflicts in the list command");
-    assert_eq!(refused("-l --timeout --persistent-conn").0, "options conflicts in the list command");
+    assert_eq!(
+        refused("-l --timeout --persistent-conn").0,
+        "options conflicts in the list command"
+    );
 }
 
 #[test]
@@ -168,9 +178,15 @@ fn the_first_option_is_a_command_and_the_only_one() {
 fn options_that_do_not_go_with_a_command_are_named() {
     for (line, message) in [
         ("-C -n", "Illegal 'numeric' option with the 'flush' command"),
-        ("-D -t 192.0.2.10:80 -s rr", "Illegal 'scheduler' option with the 'delete-service' command"),
+        (
+            "-D -t 192.0.2.10:80 -s rr",
+            "Illegal 'scheduler' option with the 'delete-service' command",
+        ),
         ("-A -t 192.0.2.10:80 -w 1", "Illegal 'weight' option with the 'add-service' command"),
-        ("-d -t 192.0.2.10:80 -r 172.16.0.11 -g", "Illegal 'forwarding-method' option with the 'delete-server' command"),
+        (
+            "-d -t 192.0.2.10:80 -r 172.16.0.11 -g",
+            "Illegal 'forwarding-method' option with the 'delete-server' command",
+        ),
         ("-A -t 192.0.2.10:80 -s rr -s rr", "multiple 'scheduler' options specified"),
         ("-A -t 192.0.2.10:80 -s sh -b mh-port", "incompatible scheduler flag `mh-port'"),
         ("-A -t 192.0.2.10", "Zero port specified for non-persistent service"),
@@ -180,7 +196,10 @@ fn options_that_do_not_go_with_a_command_are_named() {
         ("--start-daemon both", "illegal start-daemon parameter specified"),
         ("--stop-daemon both", "illegal start_daemon specified"),
         ("--start-daemon master --syncid 256", "illegal syncid specified"),
-        ("--stop-daemon master --mcast-ttl 1", "Illegal 'mcast-ttl' option with the 'stop-daemon' command"),
+        (
+            "--stop-daemon master --mcast-ttl 1",
+            "Illegal 'mcast-ttl' option with the 'stop-daemon' command",
+        ),
     ] {
         assert_eq!(refused(line), (message.to_owned(), 2), "{line}");
     }

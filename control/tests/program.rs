@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -161,14 +161,15 @@ fn devices_that_are_not_there_are_said_in_one_sentence() {
         let yaml = home.yaml(&farm::port_on(device, "[1]"));
         assert_refused(&node, &home, &yaml, 2, parts);
     }
-    let queues = on_two_cores(&home, "net_pcap0,iface=eth0");
-    assert_refused(&node, &home, &queues, 2, &["port lan0", "queue"]);
 }
 
 #[test]
 fn a_socket_that_cannot_be_had_is_said_and_a_link_that_is_down_is_only_a_warning() {
     let (node, peer) = wired();
     peer.ip("link set peer0 down");
+    eventually("the kernel knows that the link is down", || {
+        node.shell("ip -br link show eth0").contains("NO-CARRIER").then_some(())
+    });
     let program = Program::start(&node, &farm::one_port());
     program.logs("WARN port lan0 has no link");
     assert_eq!(program.status()["ports"][0]["link_up"], false);
@@ -284,7 +285,73 @@ impl Drop for AtTheEnd<'_> {
     }
 }
 
-/// A configuration with two cores on a device that has one queue.
-fn on_two_cores(home: &Home, device: &str) -> String {
-    home.yaml(&farm::port_on(device, "[0, 1]")).replace("mbufs: 8191", "mbufs: 16383")
+#[test]
+fn a_director_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
+    let node = Node::new();
+    let mut killed = Program::start(&node, NULL_PORT);
+    let socket = killed.home.socket();
+    let yaml = std::fs::read_to_string(killed.file()).unwrap();
+    let home = killed.kill();
+    assert!(socket.exists(), "it had no time to clean up");
+    let next = Program::start_as(&node, home, &yaml, &["--verbose"]);
+    assert_eq!(next.number(&["generation"]), 1);
+    next.stop_unread();
+}
+
+#[test]
+fn a_stop_while_it_starts_is_a_stop() {
+    let node = Node::new();
+    let home = Home::new();
+    std::fs::write(home.file(), home.yaml(NULL_PORT)).unwrap();
+    let mut child = home.run(&node, &[]);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains("INFO port lan0 is net_null0"), "{first}");
+    let mut program = Program::adopt(home, child);
+    program.signal(libc::SIGINT);
+    let balance = program.ended();
+    assert_eq!(balance.unsent, 0, "{balance:?}");
+}
+
+#[test]
+fn the_log_can_be_json_and_dpdk_is_heard_when_asked_for() {
+    let node = Node::new();
+    let home = Home::new();
+    let yaml = home.yaml(&format!("{NULL_PORT}log: {{ format: json }}\n"));
+    let program = Program::start_as(&node, home, &yaml, &[]);
+    program.logs("generation 1 runs on 1 core(s)");
+    for line in program.log().lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(entry["level"].is_string() && entry["fields"]["message"].is_string(), "{line}");
+    }
+    let socket = program.home.socket();
+    let told = Command::new(env!("CARGO_BIN_EXE_director"))
+        .args(["status", "--json"])
+        .env("DIRECTOR_SOCKET", &socket)
+        .output()
+        .unwrap();
+    assert_eq!(told.status.code(), Some(0), "the environment names the socket");
+    program.stop_unread();
+
+    let home = Home::new();
+    std::fs::write(home.file(), home.yaml(&farm::port_on("net_nonsense0", "[1]"))).unwrap();
+    let child = home.run(&node, &["-v"]);
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.lines().any(|line| line.starts_with("EAL: ")), "{told}");
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let node = Node::new();
+    let running = Program::start(&node, NULL_PORT);
+    for words in [&["apply", "/dev/zero"][..], &["apply", "/"]] {
+        let ended = running.ask(words);
+        assert_sentence(&ended, 1, &[]);
+    }
+    let ended = director(&["check", "/dev/zero"]);
+    assert_sentence(&ended, 1, &["/dev/zero"]);
+    assert_eq!(running.number(&["generation"]), 1);
+    running.stop_unread();
 }

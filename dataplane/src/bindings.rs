@@ -90,6 +90,8 @@ pub struct Related {
 struct Choice {
     real: RealId,
     template: Option<Handle>,
+    /// An ICMP error was what told of the flow.
+    by_error: bool,
 }
 
 /// Why there is none.
@@ -229,7 +231,9 @@ impl Bindings {
             return self.bind_client(packet, hit, service, snapshot, now);
         }
         let mut shadowed = None;
-        if let Some(slot) = self.slot(&flow)
+        // In IPVS, connections from port 0 look like templates to a packet and are never found.
+        let known = if packet.src_port == 0 { None } else { self.slot(&flow) };
+        if let Some(slot) = known
             && let Some(conn) = self.conn(family, slot)
         {
             let compat = service.map_or(&snapshot.compat, |service| &service.compat);
@@ -292,6 +296,52 @@ impl Bindings {
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
             Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
         }
+    }
+
+    /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
+    /// the connection is made, and no packet has moved it. `None` where that is off or no
+    /// service takes the flow.
+    pub fn bind_by_error(
+        &mut self,
+        error: &Packet,
+        quoted: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
+        // What is quoted went from the VIP to the client.
+        let packet = Packet {
+            src: quoted.dst,
+            dst: quoted.src,
+            src_port: quoted.dst_port,
+            dst_port: quoted.src_port,
+            total_len: error.total_len,
+            ..*quoted
+        };
+        let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
+        let service = snapshot.service(hit.service)?;
+        let bars = service.tracking == Tracking::Client
+            || packet.src_port == FTP_DATA_PORT
+            || self.find(&Flow::of(&packet), now).is_some();
+        if !service.compat.schedule_icmp || !follows_flow(error) || bars {
+            return None;
+        }
+        if self.drops_packet(&service.compat, packet.family) {
+            return Some(Outcome::Drop(DropReason::DropRate));
+        }
+        self.dialog = None;
+        if service.engine.is_some() && service.persistence.is_some() {
+            // An error quotes too little to find a Call-ID in.
+            return Some(Outcome::Drop(DropReason::NoCallId));
+        }
+        Some(match self.choose(&packet, &hit, service, snapshot, now) {
+            Ok(choice) => {
+                let choice = Choice { by_error: true, ..choice };
+                self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
+            }
+            // An error is never answered.
+            Err(NoChoice::Nobody) => Outcome::Drop(DropReason::NoRealServer),
+            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
+        })
     }
 
     /// A packet of a known connection: count, state, timer.
@@ -360,7 +410,7 @@ impl Bindings {
             }
             None => {
                 let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
-                Ok(Choice { real, template: None })
+                Ok(Choice { real, template: None, by_error: false })
             }
         }
     }
@@ -410,7 +460,7 @@ impl Bindings {
     ) -> Outcome {
         let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
         let fixed_port = hit.own_port || service.persistence.is_none();
-        let real_port = if fixed_port && real.port != 0 { real.port } else { flow.vip_port };
+        let real_port = if fixed_port && real.port != 0 { real.port } else { packet.dst_port };
         let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
         self.count_scheduled(real.id, choice.template.is_some());
         self.count_incoming(real.id, packet);
@@ -435,13 +485,12 @@ impl Bindings {
             in_packets: 1,
         };
         self.shift_load(real, 0, 1);
-        // An ICMP error can open the connection that it is about, but says nothing of its state.
-        let conn = if packet.protocol == flow.protocol {
-            let secure = service.compat.secure_tcp;
+        let secure = service.compat.secure_tcp;
+        let conn = if choice.by_error {
+            conn
+        } else {
             let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
             self.moved(conn, next, &snapshot.timeouts, now)
-        } else {
-            conn
         };
         let inserted = match packet.family {
             Family::V4 => self.v4.insert(flow, conn),
@@ -489,29 +538,12 @@ impl Bindings {
         {
             return self.related_client(error, flow.client, service, snapshot, now);
         }
-        if let Some(slot) = self.find(&flow, now) {
-            let conn = self.conn(flow.client.family(), slot).copied()?;
-            snapshot.available(conn.real)?;
-            self.count_incoming(conn.real, error);
-            let Conn { real, forwarding, real_port, .. } = conn;
-            return Some(Related { real, forwarding, real_port });
-        }
-        let service =
-            snapshot.service(hit?.service).filter(|service| service.compat.schedule_icmp)?;
-        let first = Packet {
-            src: flow.client,
-            dst: flow.vip,
-            src_port: flow.client_port,
-            dst_port: flow.vip_port,
-            ..*quoted
-        };
-        let choice = self.choose(&first, &hit?, service, snapshot, now).ok()?;
-        match self.open(error, &flow, &hit?, service, choice, snapshot, now) {
-            Outcome::Forward { real, forwarding, real_port } => {
-                Some(Related { real, forwarding, real_port })
-            }
-            _ => None,
-        }
+        let slot = self.find(&flow, now)?;
+        let conn = self.conn(flow.client.family(), slot).copied()?;
+        snapshot.available(conn.real)?;
+        self.count_incoming(conn.real, error);
+        let Conn { real, forwarding, real_port, .. } = conn;
+        Some(Related { real, forwarding, real_port })
     }
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.

@@ -7,7 +7,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use dataplane::catalog::spec::{RealSpec, ServiceSpec};
+use dataplane::compat::Defence;
 use dataplane::ids::PortIndex;
+use dataplane::snapshot::{OnDown, Policy, RealState};
 use dataplane::verdict::DropReason::{self, *};
 use support::lab::Seen::{Dropped, Held, Real, Unsent};
 use support::lab::{Lab, Layout, Setup};
@@ -19,19 +22,8 @@ const CLIENT6: &str = "[2001:db8::1]:40000";
 const VIP6: &str = "[2001:db8:0:ffff::1]:80";
 
 /// Reasons that belong to code which a laboratory without a NIC or a control thread cannot
-/// reach, and those that are provoked where their features are tested: policies, defences and
-/// engines, fragments, masquerading.
-const NO_PATH: [DropReason; 9] = [
-    NoPort,
-    PuntQueueFull,
-    RealServerDown,
-    FrameMemory,
-    FragmentTable,
-    SctpFragment,
-    DropRate,
-    NoCallId,
-    Loop,
-];
+/// reach, or to masquerading and the SIP engine, which have stories of their own.
+const NO_PATH: [DropReason; 6] = [NoPort, PuntQueueFull, FrameMemory, NoCallId, Loop, SctpFragment];
 
 fn with(setup: Setup, lines: &str) -> Lab {
     let mut lab = Lab::with(setup);
@@ -158,6 +150,37 @@ fn provoked() -> Vec<(DropReason, Provoke)> {
             assert_eq!(lab.frame(&whole.fragments(64)[1]), Held);
             lab.after_secs(1);
             assert_eq!(lab.totals().dropped_for(reason), 1);
+        }),
+        (FragmentTable, |reason| {
+            let mut lab = lab();
+            let early = |n: u16| {
+                let from = format!("198.18.33.1:{}", 2000 + n);
+                packet::udp(&from, VIP).id(n.into()).payload(&[0; 100]).fragments(64)[1].clone()
+            };
+            let dropped = (1..200).filter(|n| lab.frame(&early(*n)) == Dropped(reason)).count();
+            assert_eq!(dropped, 199 - 64, "sixty-four wait");
+        }),
+        (RealServerDown, |reason| {
+            let mut lab = lab();
+            let (identity, real) = {
+                let farm = &lab.catalog.farms()[0];
+                (farm.service.clone(), farm.reals[0])
+            };
+            let policy = Policy { on_down: OnDown::Drop, ..Policy::default() };
+            let conn = lab.client(1).opens("V:80");
+            lab.catalog.edit_service(ServiceSpec { policy, ..identity.clone() }).unwrap();
+            let down = RealSpec { state: RealState::Down, ..real };
+            lab.catalog.edit_real(&identity.identity, down).unwrap();
+            lab.publish();
+            assert_eq!(lab.establishes(&conn), Dropped(reason));
+        }),
+        (DropRate, |reason| {
+            let mut lab = lab();
+            lab.switch(|compat| {
+                compat.drop_packet = Defence::Always;
+                compat.am_droprate = 3;
+            });
+            assert_eq!(lab.client(1).opens("V:80").got, Dropped(reason));
         }),
         (Stopping, |reason| {
             let mut lab = unresolved(8);

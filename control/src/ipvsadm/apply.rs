@@ -179,7 +179,10 @@ fn add_service(target: &mut Target<'_>, options: &ServiceOptions) -> Done {
         return Err(SERVICE_EXISTS);
     }
     let spec = service_spec(target.catalog, options, None)?;
-    target.catalog.add_service(spec).map(drop).map_err(of_service)
+    let id = target.catalog.add_service(spec).map_err(of_service)?;
+    // A service that was there before has its old id, but counts from nothing.
+    target.meters.zero(&target.catalog.snapshot(), target.loads, Some(id));
+    Ok(())
 }
 
 fn edit_service(target: &mut Target<'_>, options: &ServiceOptions) -> Done {

@@ -40,6 +40,9 @@ pub(super) fn build(
 
 /// The IP packet, or the one fragment of it that is asked for.
 fn packet(spec: &PacketSpec, next_id: u32) -> Result<Vec<u8>, String> {
+    if let Some(key) = spec.unknown.keys().next() {
+        return Err(format!("{key:?} of the packet is not simulated"));
+    }
     let family = Addr::from(spec.src).family();
     if Addr::from(spec.dst).family() != family {
         return Err(format!("{} and {} are of different families", spec.src, spec.dst));
@@ -165,7 +168,7 @@ fn transport(spec: &PacketSpec, protocol: Protocol) -> Result<Vec<u8>, String> {
         }
         Protocol::Ah | Protocol::Esp | Protocol::Other(_) => payload,
     };
-    if spec.badcsum == Some(true)
+    if spec.badcsum
         && let Some(place) = checksum_place(protocol)
         && let Some(byte) = bytes.get_mut(place)
     {

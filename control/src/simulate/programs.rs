@@ -113,8 +113,9 @@ fn ip(world: &mut World, args: &[String]) -> Result<Reply, String> {
     match words.as_slice() {
         ["link", "set", device, "mtu", mtu] | ["link", "set", "dev", device, "mtu", mtu] => {
             let mtu = mtu.parse().map_err(|_| format!("{mtu:?} is no MTU"))?;
-            let port = world.site.ports.iter_mut().find(|port| &*port.name == *device);
-            port.ok_or_else(|| format!("there is no interface {device}"))?.mtu = mtu;
+            if !world.set_mtu(device, mtu) {
+                return Err(format!("there is no interface {device}"));
+            }
         }
         // The director answers for what its selectors name, so that the route says nothing new.
         ["route", "add", "local", to, "dev", "lo"] => drop(network(to)?),

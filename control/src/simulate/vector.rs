@@ -94,7 +94,7 @@ pub(super) struct Step {
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(super) enum What {
     /// A frame comes in.
-    Pkt { from: String, pkt: PacketSpec, verdict: String, obs: Vec<Value> },
+    Pkt { from: String, pkt: Box<PacketSpec>, verdict: String, obs: Vec<Value> },
     /// A command is run in the director.
     Cmd {
         cmd: String,
@@ -141,10 +141,15 @@ pub(super) struct PacketSpec {
     pub(super) id: Option<u32>,
     #[serde(default)]
     pub(super) nocsum: bool,
-    pub(super) badcsum: Option<bool>,
+    /// A wrong transport checksum.
+    #[serde(default, alias = "bad_csum", alias = "badsum", alias = "bad_l4_csum")]
+    pub(super) badcsum: bool,
     pub(super) frag: Option<FragSpec>,
     pub(super) icmp: Option<Box<IcmpSpec>>,
     pub(super) chunk: Option<String>,
+    /// What nobody here understands; such a packet is not played.
+    #[serde(flatten)]
+    pub(super) unknown: BTreeMap<String, Value>,
 }
 
 /// Which piece of a datagram is sent.
@@ -181,6 +186,11 @@ impl Vector {
             return Err(format!("its format is {:?}; this reads {FORMAT:?}", vector.format));
         }
         Ok(vector)
+    }
+
+    /// Whether the kernel chose real servers at random.
+    pub(super) fn is_random(&self) -> bool {
+        self.nondeterministic_steps.iter().any(|(_, what)| what == "verdict")
     }
 
     /// Whether two recordings differed in this part of a step.

@@ -44,6 +44,8 @@ const SIZES: TableSizes = TableSizes {
     clients_v6: 64,
     age_unit_s: 6,
 };
+/// Turns of the poll loop after a frame.
+const TURNS: usize = 3;
 /// Sweeps until nothing depends on another sweep: connections, then their templates, of both
 /// families.
 const ROUNDS: usize = 3;
@@ -261,12 +263,31 @@ impl World {
         }
     }
 
+    /// Changes what an interface takes at the most; false if there is none of that name.
+    pub(super) fn set_mtu(&mut self, device: &str, mtu: u16) -> bool {
+        let Some(index) = self.site.ports.iter().position(|port| &*port.name == device) else {
+            return false;
+        };
+        if let Some(port) = self.site.ports.get_mut(index) {
+            port.mtu = mtu;
+        }
+        if let (Some(port), Some(mac)) =
+            (self.worker.ports_mut().get_mut(index), self.macs.get(index))
+        {
+            *port = MemoryPort::new(*mac).with_mtu(mtu);
+        }
+        true
+    }
+
     /// Lets a frame come in.
     pub(super) fn inject(&mut self, frame: &[u8], port: PortIndex) {
         if let Some(port) = self.worker.ports_mut().get_mut(usize::from(port.0)) {
             port.arriving.push_back(MemoryFrame::new(frame));
         }
-        self.worker.turn(self.now);
+        // A poll loop turns many times before the next frame: what waited for this one leaves.
+        for _ in 0..TURNS {
+            self.worker.turn(self.now);
+        }
     }
 
     /// The packets that came out since the last call.

@@ -54,7 +54,7 @@ impl Farm {
     pub fn plug(&self, port: &str, node: &Node, interface: &str) {
         self.switch.wire(port, node, interface);
         self.switch.mute(port);
-        self.switch.ip(&format!("link set {port} master lan"));
+        self.switch.ip(&format!("link set dev {port} master lan"));
     }
 }
 

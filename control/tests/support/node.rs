@@ -75,10 +75,10 @@ impl Node {
     /// unfinished (without checksum, or several in one): a poll-mode port would see it so.
     pub fn wire(&self, here: &str, there: &Node, name: &str) {
         self.ip(&format!(
-            "link add {here} type veth peer name {name} netns {}\nlink set {here} up",
+            "link add name {here} type veth peer name {name} netns {}\nlink set dev {here} up",
             there.path()
         ));
-        there.ip(&format!("link set {name} up"));
+        there.ip(&format!("link set dev {name} up"));
         for (node, interface) in [(self, here), (there, name)] {
             node.shell(&format!(
                 "ethtool -K {interface} rx off tx off sg off tso off gso off gro off \

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -201,23 +201,38 @@ impl Program {
     pub fn start_as(node: &Node, home: Home, yaml: &str, more: &[&str]) -> Self {
         fs::write(home.file(), yaml).unwrap();
         let mut child = home.run(node, more);
-        let log = Arc::new(Mutex::new(String::new()));
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let written = Arc::clone(&log);
-        let logging = std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let mut log = written.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        let mut program = Self { home, child, log, logging: Some(logging) };
+        let lines = child.stderr.take().unwrap();
+        let mut program = Self::adopt(home, child);
+        program.keep_log(lines);
         eventually("the director answers", || {
             let ended = program.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended: {ended:?}");
             (program.ask(&["status"]).code() == Some(0)).then_some(())
         });
         program
+    }
+
+    /// A director that was started otherwise.
+    pub fn adopt(home: Home, child: Child) -> Self {
+        Self { home, child, log: Arc::default(), logging: None }
+    }
+
+    fn keep_log(&mut self, lines: ChildStderr) {
+        let log = Arc::clone(&self.log);
+        self.logging = Some(std::thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                let mut log = log.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        }));
+    }
+
+    /// Kills it, so that it cannot clean up, and gives its folder to the next one.
+    pub fn kill(&mut self) -> Home {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.home, Home::new())
     }
 
     /// A subcommand that asks this director.

@@ -47,7 +47,7 @@ pub fn udp(node: &Node, address: &str, name: &str) {
 pub fn everywhere(farm: &farm::Farm, ports: &[u16]) {
     for (index, node) in farm.servers.iter().enumerate() {
         for port in ports {
-            tcp(node, &format!("0.0.0.0:{port}"), &farm::name(index));
+            tcp(node, &format!("[::]:{port}"), &farm::name(index));
         }
     }
 }
@@ -79,7 +79,17 @@ impl Talk {
 
     /// Says a line and gives back the name of the server that answers it.
     pub fn say(&mut self, line: &str) -> String {
+        self.send(line);
+        self.hear(line)
+    }
+
+    /// Says a line.
+    pub fn send(&mut self, line: &str) {
         self.stream.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// The name of the server that answers this line.
+    pub fn hear(&mut self, line: &str) -> String {
         let mut answer = String::new();
         self.stream.read_line(&mut answer).unwrap();
         let (name, echo) = answer.trim_end().split_once(' ').expect("a name and the line");

@@ -51,10 +51,13 @@ fn receive(socket: &OwnedFd) -> Option<Vec<u8>> {
 }
 
 /// Whole frames on an interface: sends them, receives all that come in.
-pub struct Wire(OwnedFd);
+pub struct Wire {
+    socket: OwnedFd,
+    vlan: Option<u16>,
+}
 
 impl Wire {
-    /// Opens one on this interface of a node.
+    /// Opens one on this interface of a node. It hears frames without a VLAN tag.
     pub fn on(node: &Node, interface: &str) -> Self {
         node.inside(|| {
             let name = CString::new(interface).unwrap();
@@ -64,6 +67,8 @@ impl Wire {
             assert_ne!(index, 0, "{interface}: {}", io::Error::last_os_error());
             let socket = open(libc::AF_PACKET, libc::SOCK_RAW, 0);
             option(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1i32);
+            // The kernel takes VLAN tags out of what it receives and tells them beside.
+            option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1i32);
             wait_at_most(&socket, libc::SO_RCVTIMEO, Duration::from_millis(100));
             // SAFETY: all zero is a valid `sockaddr_ll`; bind reads it only.
             unsafe {
@@ -74,22 +79,33 @@ impl Wire {
                 let size = mem::size_of_val(&address) as libc::socklen_t;
                 checked(libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size));
             }
-            Self(socket)
+            Self { socket, vlan: None }
         })
+    }
+
+    /// Speaks and hears in this VLAN alone (IEEE 802.1Q); frames are given without the tag.
+    pub fn in_vlan(self, vlan: u16) -> Self {
+        Self { vlan: Some(vlan), ..self }
     }
 
     /// Sends a frame.
     pub fn send(&self, frame: &[u8]) {
-        // SAFETY: reads the slice only.
-        let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(sent, frame.len() as isize, "{}", io::Error::last_os_error());
+        let mut bytes = frame.to_vec();
+        if let Some(vlan) = self.vlan {
+            let [high, low] = vlan.to_be_bytes();
+            bytes.splice(12..12, [0x81, 0x00, high, low]);
+        }
+        let socket = self.socket.as_raw_fd();
+        // SAFETY: reads the bytes only.
+        let sent = unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), 0) };
+        assert_eq!(sent, bytes.len() as isize, "{}", io::Error::last_os_error());
     }
 
     /// The first frame that `wanted` makes something of; others are passed over.
     pub fn expect<T>(&self, what: &str, mut wanted: impl FnMut(&[u8]) -> Option<T>) -> T {
         let began = Instant::now();
         loop {
-            if let Some(found) = receive(&self.0).and_then(|frame| wanted(&frame)) {
+            if let Some(found) = self.next().flatten().and_then(|frame| wanted(&frame)) {
                 return found;
             }
             assert!(began.elapsed() < PATIENCE, "no such frame came: {what}");
@@ -98,7 +114,40 @@ impl Wire {
 
     /// All frames that have come in until there was none for a tenth of a second.
     pub fn drain(&self) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| receive(&self.0)).collect()
+        std::iter::from_fn(|| self.next()).flatten().collect()
+    }
+
+    /// The next frame; inside `None` for one of another VLAN, outside if none came.
+    fn next(&self) -> Option<Option<Vec<u8>>> {
+        let mut bytes = vec![0u8; 16_384];
+        let mut beside = [0u64; 16];
+        let mut parts = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        // SAFETY: the message points to buffers that live here, with their lengths; recvmsg
+        // writes at most that much, and the control messages are walked by the macros made
+        // for it. `tpacket_auxdata` may be read from any address.
+        unsafe {
+            let mut message: libc::msghdr = mem::zeroed();
+            message.msg_iov = &raw mut parts;
+            message.msg_iovlen = 1;
+            message.msg_control = beside.as_mut_ptr().cast();
+            message.msg_controllen = mem::size_of_val(&beside);
+            let got = libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0);
+            bytes.truncate(usize::try_from(got).ok()?);
+            let mut tag = None;
+            let mut control = libc::CMSG_FIRSTHDR(&raw const message);
+            while let Some(header) = control.as_ref() {
+                if (header.cmsg_level, header.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA)
+                {
+                    let data = libc::CMSG_DATA(control).cast::<libc::tpacket_auxdata>();
+                    let told = data.read_unaligned();
+                    if told.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
+                        tag = Some(told.tp_vlan_tci & 0x0FFF);
+                    }
+                }
+                control = libc::CMSG_NXTHDR(&raw const message, control);
+            }
+            Some((tag == self.vlan).then_some(bytes))
+        }
     }
 }
 

@@ -74,7 +74,11 @@ impl Bindings {
                 &mut self.seat.templates,
             );
             if attached.is_ok() {
-                return Ok(Choice { real: bound.real, template: Some(bound.handle) });
+                return Ok(Choice {
+                    real: bound.real,
+                    template: Some(bound.handle),
+                    by_error: false,
+                });
             }
         }
         self.place_by_hash(hit, persistence, packet.src, service, snapshot)
@@ -117,7 +121,8 @@ impl Bindings {
         }
         let client = persistence.masked(client);
         let real = by_hash(&self.shared.key.0, hit, client, service, snapshot);
-        real.map(|real| Choice { real: real.id, template: None }).ok_or(NoChoice::Nobody)
+        real.map(|real| Choice { real: real.id, template: None, by_error: false })
+            .ok_or(NoChoice::Nobody)
     }
 }
 

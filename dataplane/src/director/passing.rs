@@ -2,6 +2,7 @@
 
 use super::{Arrival, Path};
 use crate::answer::Answer;
+use crate::bindings::Outcome;
 use crate::compat::TtlPolicy;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
 use crate::forward::{Egress, Forwarding, Outer, Rewrite, admit, route, send};
@@ -284,7 +285,20 @@ impl Path {
             return Some(self.forward(snapshot, frame, to, at));
         }
         let Some(from) = self.bindings.related_reply(error, quoted) else {
-            return self.relay(snapshot, frame, error, quoted, at);
+            return match self.bindings.bind_by_error(error, quoted, snapshot, at.now) {
+                // The flow has a connection now, which the error follows.
+                Some(Outcome::Forward { real, forwarding, real_port }) => {
+                    let to =
+                        Inward { packet: error, real: snapshot.real(real)?, forwarding, real_port };
+                    Some(match forwarding {
+                        Forwarding::Masq => self.forward_error(snapshot, frame, to, quoted, at),
+                        _ => self.forward(snapshot, frame, to, at),
+                    })
+                }
+                Some(Outcome::Drop(reason)) => Some(Verdict::Drop(reason)),
+                Some(_) => None,
+                None => self.relay(snapshot, frame, error, quoted, at),
+            };
         };
         Some(self.outward(snapshot, frame, error, at, |frame| {
             masq::rewrite_error(frame, error, quoted, End::Source, from)

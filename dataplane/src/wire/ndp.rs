@@ -222,8 +222,7 @@ pub fn advertise_in_reply(
     // The answer goes the packet's way back; only its two addresses differ from those seen.
     let back = Packet { src: to, dst: target.into(), ..*packet };
     sum_up(&mut bytes, back.dst, back.src).ok_or(Unanswerable::NoRoom)?;
-    let reply =
-        Reply { from: packet.dst, protocol: Protocol::Icmpv6, tos: 0, hop_limit: HOP_LIMIT };
+    let reply = Reply { from: back.dst, protocol: Protocol::Icmpv6, tos: 0, hop_limit: HOP_LIMIT };
     let at = answer::begin(frame, &back, own, reply, LEN)?;
     if probe {
         ethernet::set_macs(frame.bytes_mut(), group_mac(ALL_NODES), own);

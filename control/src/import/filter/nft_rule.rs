@@ -1,0 +1,435 @@
+//! One rule of nft as rules of the common form.
+
+use crate::config::model::{Family, Protocol};
+use crate::ipvsadm::Names;
+
+use super::super::draft::Origin;
+use super::super::note::Notes;
+use super::nft::Sets;
+use super::nft_text::{Cursor, Token};
+use super::{Match, Net, Ports, Rule, Verdict, number, port, protocols};
+
+/// A field of a packet that an expression looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Destination,
+    Port,
+    Protocol,
+}
+
+/// One way in which a rule may fit, and what comes of it where a map says so.
+struct Way {
+    matches: Vec<Match>,
+    verdict: Option<Verdict>,
+}
+
+/// A rule as far as it is read.
+struct Reading<'a> {
+    origin: Origin,
+    sets: &'a Sets<'a>,
+    names: &'a Names,
+    matches: Vec<Match>,
+    ways: Vec<Way>,
+    verdicts: Vec<Verdict>,
+    foreign: Option<String>,
+    passed_over: Option<String>,
+}
+
+/// Reads one rule. A map becomes a rule for each of its elements.
+pub(super) fn read(
+    origin: Origin,
+    statement: Cursor<'_>,
+    sets: &Sets<'_>,
+    names: &Names,
+    notes: &mut Notes,
+) -> Vec<Rule> {
+    let shown = statement.shown();
+    let mut reading = Reading {
+        origin,
+        sets,
+        names,
+        matches: Vec::new(),
+        ways: Vec::new(),
+        verdicts: Vec::new(),
+        foreign: None,
+        passed_over: None,
+    };
+    let mut statement = statement;
+    while statement.peek().is_some() && reading.foreign.is_none() {
+        reading.expression(&mut statement);
+    }
+    let decides = !reading.verdicts.is_empty()
+        || reading.ways.iter().any(|way| way.verdict.is_some())
+        || (reading.foreign.is_some() && mentions_verdict(&shown));
+    if !decides {
+        return Vec::new();
+    }
+    if let Some(why) = reading.foreign {
+        let hint = "see whether the service is right without it; if not, write its selectors by hand";
+        notes.add(origin, shown, why, hint);
+        return Vec::new();
+    }
+    if let Some(what) = &reading.passed_over {
+        let why = "selectors count on every port of the director";
+        notes.add(origin, what, why, "nothing, if no packet for the VIP may lack it");
+    }
+    reading.rules()
+}
+
+/// Whether a rule that was not understood might matter.
+fn mentions_verdict(shown: &str) -> bool {
+    let mut words = shown.split(' ').peekable();
+    while let Some(word) = words.next() {
+        let marks = word == "mark" && words.peek() == Some(&"set");
+        if marks || matches!(word, "jump" | "goto" | "return" | "accept" | "drop" | "vmap") {
+            return true;
+        }
+    }
+    false
+}
+
+impl<'a> Reading<'a> {
+    /// Every way with every verdict, in the rule's order.
+    fn rules(self) -> Vec<Rule> {
+        let Self { origin, matches, ways, verdicts, .. } = self;
+        let ways = if ways.is_empty() { vec![Way { matches: Vec::new(), verdict: None }] } else { ways };
+        let mut rules = Vec::new();
+        for way in ways {
+            let mut all = matches.clone();
+            all.extend(way.matches);
+            for verdict in way.verdict.into_iter().chain(verdicts.iter().cloned()) {
+                rules.push(Rule { origin, matches: all.clone(), verdict });
+            }
+        }
+        rules
+    }
+
+    fn refuse(&mut self, why: impl Into<String>) {
+        self.foreign.get_or_insert(why.into());
+    }
+
+    fn expression(&mut self, cursor: &mut Cursor<'a>) {
+        if let Some(fields) = self.fields(cursor) {
+            return self.lookup(&fields, cursor);
+        }
+        let Some(word) = cursor.word() else {
+            cursor.next();
+            return self.refuse("it is not understood");
+        };
+        match word {
+            "counter" => {
+                while cursor.take("packets") || cursor.take("bytes") {
+                    cursor.word();
+                }
+            }
+            "comment" => drop(cursor.word()),
+            "log" => {
+                while cursor.take("prefix") || cursor.take("level") || cursor.take("flags") {
+                    cursor.word();
+                }
+            }
+            "continue" => {}
+            "accept" => self.verdicts.push(Verdict::Accept),
+            "drop" => self.verdicts.push(Verdict::Drop),
+            "return" => self.verdicts.push(Verdict::Return),
+            "jump" | "goto" => {
+                let to = cursor.word().unwrap_or_default().to_owned();
+                let jump = word == "jump";
+                self.verdicts.push(if jump { Verdict::Jump(to) } else { Verdict::Goto(to) });
+            }
+            "meta" => self.meta(cursor),
+            "mark" => self.mark(cursor),
+            "ct" => self.connection(cursor),
+            "fib" => {
+                if !(cursor.take("daddr") && cursor.take("type") && cursor.take("local")) {
+                    self.refuse("a selector has nothing like fib");
+                }
+            }
+            "iif" | "iifname" => self.interface(cursor),
+            "ip" | "ip6" if cursor.take("saddr") => {
+                self.refuse("a selector cannot ask for the source");
+            }
+            "tcp" | "udp" | "sctp" | "th" if cursor.take("sport") => {
+                self.refuse("a selector cannot ask for the source port");
+            }
+            other => self.refuse(format!("a selector has nothing like `{other}`")),
+        }
+    }
+
+    /// `ip daddr . tcp dport`: what is looked at, with the protocol that goes without saying.
+    fn fields(&mut self, cursor: &mut Cursor<'a>) -> Option<Vec<Field>> {
+        let mut fields = Vec::new();
+        let mut implied = Vec::new();
+        loop {
+            let mut ahead = cursor.clone();
+            let field = match (ahead.word()?, ahead.word()?) {
+                ("ip", "daddr") => {
+                    implied.push(Match::Family(Family::V4));
+                    Field::Destination
+                }
+                ("ip6", "daddr") => {
+                    implied.push(Match::Family(Family::V6));
+                    Field::Destination
+                }
+                (name @ ("tcp" | "udp" | "sctp"), "dport") => {
+                    implied.push(Match::Protocols { protocols: protocols(name), not: false });
+                    Field::Port
+                }
+                ("th", "dport") => Field::Port,
+                ("ip", "protocol") | ("ip6", "nexthdr") | ("meta", "l4proto") => Field::Protocol,
+                _ => return None,
+            };
+            *cursor = ahead;
+            fields.push(field);
+            if !cursor.take(".") {
+                self.matches.extend(implied);
+                return Some(fields);
+            }
+        }
+    }
+
+    /// What is behind the fields: a value, a set, or a map of verdicts.
+    fn lookup(&mut self, fields: &[Field], cursor: &mut Cursor<'a>) {
+        if cursor.take("vmap") {
+            return self.map(fields, cursor, |words| verdict(words).map(Some));
+        }
+        let not = cursor.take("!=");
+        if !not {
+            cursor.take("==");
+        }
+        if let [field] = fields
+            && let Some(values) = self.values(cursor)
+        {
+            return match self.matching(*field, &values, not) {
+                Some(matched) => self.matches.push(matched),
+                None => self.refuse(format!("{} is not understood", values.join(" "))),
+            };
+        }
+        if not || matches!(fields, [_]) {
+            return self.refuse("this lookup is not understood");
+        }
+        self.map(fields, cursor, |words| words.is_empty().then_some(None));
+    }
+
+    /// `{ A, B }`, `@NAME` or a single value.
+    fn values(&self, cursor: &mut Cursor<'a>) -> Option<Vec<&'a str>> {
+        let mut elements = self.elements(cursor)?;
+        let mut values = Vec::new();
+        while let Some(token) = elements.next() {
+            if let Token::Word(word) = token {
+                values.push(word.as_str());
+            }
+        }
+        Some(values)
+    }
+
+    /// The elements of a set or map.
+    fn elements(&self, cursor: &mut Cursor<'a>) -> Option<Cursor<'a>> {
+        if cursor.take_token(&Token::Open) {
+            return Some(cursor.block());
+        }
+        let mut single = cursor.clone();
+        let word = cursor.word()?;
+        match word.strip_prefix('@') {
+            Some(name) => self.sets.get(name).cloned(),
+            None => Some(single.one()),
+        }
+    }
+
+    fn matching(&self, field: Field, values: &[&str], not: bool) -> Option<Match> {
+        let all = |list: Vec<Option<Ports>>| list.into_iter().collect::<Option<Vec<Ports>>>();
+        Some(match field {
+            Field::Destination => Match::Destination {
+                nets: values.iter().map(|text| Net::parse(text)).collect::<Option<_>>()?,
+                not,
+            },
+            Field::Port => {
+                let one = |text: &&str| -> Option<Ports> {
+                    if let Some(found) = port(text, self.names) {
+                        return Some((found, found));
+                    }
+                    let (first, last) = text.split_once('-')?;
+                    let (first, last) = (port(first, self.names)?, port(last, self.names)?);
+                    (first <= last).then_some((first, last))
+                };
+                Match::Ports { ports: all(values.iter().map(one).collect())?, not }
+            }
+            Field::Protocol => {
+                let found: Vec<Protocol> = values.iter().flat_map(|text| protocols(text)).collect();
+                Match::Protocols { protocols: found, not }
+            }
+        })
+    }
+
+    /// Reads elements `A . B : RESULT`; `result` makes something of the words behind the colon.
+    fn map(
+        &mut self,
+        fields: &[Field],
+        cursor: &mut Cursor<'a>,
+        result: impl Fn(&[&str]) -> Option<Option<Verdict>>,
+    ) {
+        if !self.ways.is_empty() {
+            return self.refuse("two maps in one rule are too many");
+        }
+        let Some(mut elements) = self.elements(cursor) else {
+            return self.refuse("the set or map is not known");
+        };
+        while elements.peek().is_some() {
+            let (mut keys, mut behind, mut colon) = (Vec::new(), Vec::new(), false);
+            while let Some(token) = elements.next() {
+                match token {
+                    Token::Comma => break,
+                    Token::Word(word) if word == ":" => colon = true,
+                    Token::Word(word) if colon => behind.push(word.as_str()),
+                    Token::Word(word) if word != "." => keys.push(word.as_str()),
+                    _ => {}
+                }
+            }
+            if keys.is_empty() {
+                continue;
+            }
+            let matches: Option<Vec<Match>> = fields
+                .iter()
+                .zip(&keys)
+                .map(|(field, key)| self.matching(*field, &[key], false))
+                .collect();
+            match (matches, result(&behind)) {
+                (Some(matches), Some(verdict)) if keys.len() == fields.len() => {
+                    self.ways.push(Way { matches, verdict });
+                }
+                _ => {
+                    let (keys, behind) = (keys.join(" . "), behind.join(" "));
+                    return self.refuse(format!("the element {keys} : {behind} is not understood"));
+                }
+            }
+        }
+    }
+
+    fn meta(&mut self, cursor: &mut Cursor<'a>) {
+        match cursor.word() {
+            Some("mark") => self.mark(cursor),
+            Some("iif" | "iifname") => self.interface(cursor),
+            Some("nfproto" | "protocol") => match cursor.word() {
+                Some("ipv4" | "ip") => self.matches.push(Match::Family(Family::V4)),
+                Some("ipv6" | "ip6") => self.matches.push(Match::Family(Family::V6)),
+                _ => self.refuse("this protocol is not understood"),
+            },
+            other => self.refuse(format!("a selector has nothing like meta {}", other.unwrap_or(""))),
+        }
+    }
+
+    /// Behind `mark`: it is set, or looked at.
+    fn mark(&mut self, cursor: &mut Cursor<'a>) {
+        if cursor.take("set") {
+            return self.set_mark(cursor);
+        }
+        let mask = if cursor.take("&") || cursor.take("and") {
+            match cursor.word().and_then(number) {
+                Some(mask) => mask,
+                None => return self.refuse("this mask is not understood"),
+            }
+        } else {
+            u32::MAX
+        };
+        let not = cursor.take("!=");
+        if !not {
+            cursor.take("==");
+        }
+        match cursor.word().and_then(number) {
+            Some(value) => self.matches.push(Match::Mark { value, mask, not }),
+            None => self.refuse("this comparison of marks is not understood"),
+        }
+    }
+
+    /// `mark set N`, `mark set mark and N or M`, `mark set FIELDS map { ... }`.
+    fn set_mark(&mut self, cursor: &mut Cursor<'a>) {
+        if let Some(fields) = self.fields(cursor) {
+            if !cursor.take("map") {
+                return self.refuse("this way of setting a mark is not understood");
+            }
+            return self.map(&fields, cursor, |words| match words {
+                [one] => number(one).map(|flip| Some(Verdict::Mark { keep: 0, flip })),
+                _ => None,
+            });
+        }
+        if cursor.take("ct") {
+            cursor.take("mark");
+            // What a connection's mark restores is the service that it has already.
+            return;
+        }
+        cursor.take("(");
+        cursor.take("meta");
+        let (mut keep, mut flip) = (0, 0);
+        if cursor.take("mark") {
+            keep = u32::MAX;
+        } else {
+            match cursor.word().and_then(number) {
+                Some(mark) => flip = mark,
+                None => return self.refuse("this way of setting a mark is not understood"),
+            }
+        }
+        loop {
+            cursor.take(")");
+            let Some(Token::Word(word)) = cursor.peek() else { break };
+            if !matches!(word.as_str(), "&" | "and" | "|" | "or" | "^" | "xor") {
+                break;
+            }
+            cursor.next();
+            let Some(value) = cursor.word().and_then(number) else {
+                return self.refuse("this way of setting a mark is not understood");
+            };
+            match word.as_str() {
+                "&" | "and" => (keep, flip) = (keep & value, flip & value),
+                "|" | "or" => (keep, flip) = (keep & !value, (flip & !value) | value),
+                _ => flip ^= value,
+            }
+        }
+        self.verdicts.push(Verdict::Mark { keep, flip });
+    }
+
+    fn connection(&mut self, cursor: &mut Cursor<'a>) {
+        match cursor.word() {
+            Some("state") => {
+                let not = cursor.take("!=");
+                let states = self.values(cursor).unwrap_or_default();
+                // Without braces a list goes on behind a comma.
+                let mut new = states.contains(&"new");
+                while cursor.take_token(&Token::Comma) {
+                    new |= cursor.word() == Some("new");
+                }
+                if new == not {
+                    self.refuse("it fits no packet that opens a connection, and others follow theirs");
+                }
+            }
+            Some("mark") if cursor.take("set") => {
+                while cursor.word().is_some() {}
+            }
+            other => self.refuse(format!("a selector has nothing like ct {}", other.unwrap_or(""))),
+        }
+    }
+
+    fn interface(&mut self, cursor: &mut Cursor<'a>) {
+        let not = cursor.take("!=");
+        let names = self.values(cursor).unwrap_or_default();
+        if names == ["lo"] {
+            if !not {
+                self.matches.push(Match::Never);
+            }
+            return;
+        }
+        let not = if not { "!= " } else { "" };
+        self.passed_over = Some(format!("iifname {not}{}", names.join(", ")));
+    }
+}
+
+fn verdict(words: &[&str]) -> Option<Verdict> {
+    Some(match words {
+        ["accept"] => Verdict::Accept,
+        ["drop"] => Verdict::Drop,
+        ["return"] => Verdict::Return,
+        ["continue"] => Verdict::Go,
+        ["jump", to] => Verdict::Jump((*to).to_owned()),
+        ["goto", to] => Verdict::Goto((*to).to_owned()),
+        _ => return None,
+    })
+}

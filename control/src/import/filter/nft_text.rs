@@ -1,0 +1,184 @@
+//! nft's language cut into words and blocks.
+
+/// A word, a string without its quotes, or one of the signs that stand for themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    Word(String),
+    Open,
+    Close,
+    Comma,
+    /// A line's end or a semicolon.
+    End,
+}
+
+/// All tokens, each with its line.
+pub(super) fn tokens(text: &str) -> Vec<(usize, Token)> {
+    let mut tokens = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let number = index + 1;
+        let mut word = String::new();
+        let mut chars = line.chars();
+        let mut quoted = false;
+        let continued = line.ends_with('\\');
+        while let Some(c) = chars.next() {
+            let sign = match c {
+                '"' => {
+                    quoted = !quoted;
+                    if !quoted && word.is_empty() {
+                        tokens.push((number, Token::Word(String::new())));
+                    }
+                    None
+                }
+                _ if quoted => {
+                    word.push(c);
+                    continue;
+                }
+                '#' => break,
+                '\\' => None,
+                '{' => Some(Token::Open),
+                '}' => Some(Token::Close),
+                ',' => Some(Token::Comma),
+                ';' => Some(Token::End),
+                '(' | ')' | '=' | '!' | '&' | '|' | '^' | '<' | '>' => {
+                    flush(number, &mut word, &mut tokens);
+                    word.push(c);
+                    if matches!(c, '=' | '!' | '<' | '>') && chars.as_str().starts_with('=') {
+                        word.push('=');
+                        chars.next();
+                    }
+                    None
+                }
+                c if c.is_whitespace() => None,
+                c => {
+                    word.push(c);
+                    continue;
+                }
+            };
+            flush(number, &mut word, &mut tokens);
+            tokens.extend(sign.map(|sign| (number, sign)));
+        }
+        flush(number, &mut word, &mut tokens);
+        if !continued {
+            tokens.push((number, Token::End));
+        }
+    }
+    tokens
+}
+
+fn flush(number: usize, word: &mut String, tokens: &mut Vec<(usize, Token)>) {
+    if !word.is_empty() {
+        tokens.push((number, Token::Word(std::mem::take(word))));
+    }
+}
+
+/// Goes through tokens.
+#[derive(Clone)]
+pub(super) struct Cursor<'a> {
+    rest: &'a [(usize, Token)],
+    line: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(tokens: &'a [(usize, Token)]) -> Self {
+        Self { rest: tokens, line: tokens.first().map_or(0, |(line, _)| *line) }
+    }
+
+    pub(super) fn peek(&self) -> Option<&'a Token> {
+        self.rest.first().map(|(_, token)| token)
+    }
+
+    /// The line of the last token that was taken.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'a Token> {
+        let ((line, token), rest) = self.rest.split_first()?;
+        self.rest = rest;
+        self.line = *line;
+        Some(token)
+    }
+
+    pub(super) fn word(&mut self) -> Option<&'a str> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                self.next();
+                Some(word)
+            }
+            _ => None,
+        }
+    }
+
+    /// The next word, if it is this one.
+    pub(super) fn take(&mut self, expected: &str) -> bool {
+        let found = matches!(self.peek(), Some(Token::Word(word)) if word == expected);
+        if found {
+            self.next();
+        }
+        found
+    }
+
+    pub(super) fn take_token(&mut self, expected: &Token) -> bool {
+        let found = self.peek() == Some(expected);
+        if found {
+            self.next();
+        }
+        found
+    }
+
+    /// The tokens up to the end of the statement, which is behind the blocks that it contains.
+    pub(super) fn statement(&mut self) -> Cursor<'a> {
+        let all = self.rest;
+        let mut depth = 0_usize;
+        let mut count = 0;
+        while let Some(token) = self.peek() {
+            match token {
+                Token::Open => depth += 1,
+                Token::Close if depth == 0 => break,
+                Token::Close => depth -= 1,
+                Token::End if depth == 0 => {
+                    self.next();
+                    break;
+                }
+                _ => {}
+            }
+            self.next();
+            count += 1;
+        }
+        Cursor::new(all.get(..count).unwrap_or_default())
+    }
+
+    /// The tokens of a block that has been opened, up to its end.
+    pub(super) fn block(&mut self) -> Cursor<'a> {
+        let all = self.rest;
+        let mut depth = 0_usize;
+        let mut count = 0;
+        while let Some(token) = self.next() {
+            match token {
+                Token::Open => depth += 1,
+                Token::Close if depth == 0 => break,
+                Token::Close => depth -= 1,
+                _ => {}
+            }
+            count += 1;
+        }
+        Cursor::new(all.get(..count).unwrap_or_default())
+    }
+
+    /// The next token alone.
+    pub(super) fn one(&mut self) -> Cursor<'a> {
+        Cursor::new(self.rest.get(..1).unwrap_or_default())
+    }
+
+    /// The words that are left, for a note.
+    pub(super) fn shown(&self) -> String {
+        let words = self.rest.iter().map(|(_, token)| match token {
+            Token::Word(word) => word.as_str(),
+            Token::Open => "{",
+            Token::Close => "}",
+            Token::Comma => ",",
+            Token::End => "",
+        });
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,285 @@
+//! Which packets leave the rules with which mark.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::config::model::{Family, Protocol};
+
+use super::super::draft::Origin;
+use super::super::note::Notes;
+use super::{ALL_PROTOCOLS, Match, Ports, Rule, Ruleset, Verdict};
+
+/// The ports of a VIP under a protocol that have a mark, and the rule that put it on. The
+/// stretches are disjoint, sorted and as long as can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::import) struct Painted {
+    pub(in crate::import) vip: IpAddr,
+    pub(in crate::import) protocol: Protocol,
+    pub(in crate::import) stretches: Vec<(Ports, u32, Origin)>,
+}
+
+/// Rules looked at in all: a bound on the time, far above what any real ruleset takes.
+const MOST_STEPS: u64 = 30_000_000;
+/// Chains within chains; iptables refuses loops, and here they end.
+const DEEPEST: usize = 64;
+/// VIPs looked at.
+const MOST_VIPS: usize = 65_536;
+
+/// Sends packets to every VIP that the rules name, or that is among `known`.
+pub(in crate::import) fn marks(
+    rules: &Ruleset,
+    known: impl Iterator<Item = IpAddr>,
+    notes: &mut Notes,
+) -> Vec<Painted> {
+    if !rules.marks_anything() {
+        return Vec::new();
+    }
+    let mut vips: BTreeSet<IpAddr> = known.take(MOST_VIPS).collect();
+    named(rules, &mut vips, notes);
+    let mut walk = Walk {
+        rules,
+        steps: 0,
+        anywhere: BTreeSet::new(),
+        dropped: BTreeSet::new(),
+        missing: BTreeSet::new(),
+    };
+    let mut painted = Vec::new();
+    for vip in vips.iter().copied() {
+        let cuts = walk.cuts(vip);
+        for protocol in ALL_PROTOCOLS {
+            let stretches = walk.paint(vip, protocol, &cuts);
+            if !stretches.is_empty() {
+                painted.push(Painted { vip, protocol, stretches });
+            }
+        }
+        if walk.steps >= MOST_STEPS {
+            let why = "it would take too long to find out which packets they fit";
+            let hint = "split the file, or write the selectors by hand";
+            let what = format!("the rules for {vip} and the addresses behind it");
+            notes.add(Origin::default(), what, why, hint);
+            break;
+        }
+    }
+    walk.report(vips.is_empty(), notes);
+    painted
+}
+
+/// Every address that a rule names as a destination.
+fn named(rules: &Ruleset, vips: &mut BTreeSet<IpAddr>, notes: &mut Notes) {
+    for rule in rules.rules() {
+        for matched in &rule.matches {
+            let Match::Destination { nets, not: false } = matched else { continue };
+            for net in nets {
+                match net.addresses() {
+                    Some(all) if vips.len() + all.len() <= MOST_VIPS => vips.extend(all),
+                    _ => {
+                        let what = format!("destination {} to {}", net.first, net.last);
+                        let why = "a selector has one VIP, and these are too many";
+                        let hint = "it counts for the VIPs that are named elsewhere; \
+                                    add selectors for others";
+                        notes.add(rule.origin, what, why, hint);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A packet on its way.
+struct Packet {
+    vip: IpAddr,
+    family: Family,
+    protocol: Protocol,
+    port: u16,
+    mark: u32,
+    /// The rule that put the mark on.
+    by: Origin,
+}
+
+/// What a chain did to a packet.
+enum Left {
+    /// It came to the end of the chain.
+    Through,
+    Accepted,
+    Dropped,
+}
+
+struct Walk<'a> {
+    rules: &'a Ruleset,
+    steps: u64,
+    /// Rules that mark packets without a word about their destination.
+    anywhere: BTreeSet<Origin>,
+    /// Rules that drop.
+    dropped: BTreeSet<Origin>,
+    /// Rules that lead to a chain that is not there.
+    missing: BTreeSet<Origin>,
+}
+
+impl Walk<'_> {
+    /// The ports at which something may change, from 0 on.
+    fn cuts(&mut self, vip: IpAddr) -> Vec<u16> {
+        let mut cuts = BTreeSet::from([0]);
+        for rule in self.rules.rules() {
+            self.steps += 1;
+            let here = rule.matches.iter().all(|matched| match matched {
+                Match::Destination { nets, not } => {
+                    nets.iter().any(|net| net.contains(vip)) != *not
+                }
+                _ => true,
+            });
+            for matched in rule.matches.iter().filter(|_| here) {
+                let Match::Ports { ports, .. } = matched else { continue };
+                self.steps += ports.len() as u64;
+                for (first, last) in ports {
+                    cuts.insert(*first);
+                    cuts.extend(last.checked_add(1));
+                }
+            }
+        }
+        cuts.into_iter().collect()
+    }
+
+    fn paint(&mut self, vip: IpAddr, protocol: Protocol, cuts: &[u16]) -> Vec<(Ports, u32, Origin)> {
+        let mut stretches: Vec<(Ports, u32, Origin)> = Vec::new();
+        for (index, first) in cuts.iter().copied().enumerate() {
+            if self.steps >= MOST_STEPS {
+                break;
+            }
+            let last = cuts.get(index + 1).map_or(u16::MAX, |next| next.saturating_sub(1));
+            let Some((mark, by)) = self.send(vip, protocol, first) else { continue };
+            match stretches.last_mut() {
+                Some((ports, same, _)) if *same == mark && ports.1.checked_add(1) == Some(first) => {
+                    ports.1 = last;
+                }
+                _ => stretches.push(((first, last), mark, by)),
+            }
+        }
+        stretches
+    }
+
+    /// The mark with which a packet comes to IPVS.
+    fn send(&mut self, vip: IpAddr, protocol: Protocol, port: u16) -> Option<(u32, Origin)> {
+        let family = Family::of(vip);
+        let by = Origin::default();
+        let mut packet = Packet { vip, family, protocol, port, mark: 0, by };
+        let rules = self.rules;
+        for entry in &rules.entries {
+            let Some(table) = rules.tables.get(&entry.table) else { continue };
+            if table.family.is_some_and(|only| only != family) {
+                continue;
+            }
+            if let Left::Dropped = self.chain(table, &entry.chain, &mut packet, false, 0) {
+                return None;
+            }
+        }
+        (packet.mark != 0).then_some((packet.mark, packet.by))
+    }
+
+    /// `placed`: a rule on the way here has looked at the destination.
+    fn chain(
+        &mut self,
+        table: &super::Table,
+        name: &str,
+        packet: &mut Packet,
+        placed: bool,
+        depth: usize,
+    ) -> Left {
+        let Some(rules) = table.chains.get(name).filter(|_| depth < DEEPEST) else {
+            return Left::Through;
+        };
+        for rule in rules {
+            self.steps += 1 + rule.matches.len() as u64;
+            if self.steps >= MOST_STEPS {
+                return Left::Through;
+            }
+            if !rule.matches.iter().all(|matched| self.fits(matched, packet)) {
+                continue;
+            }
+            let placed = placed || names_destination(rule);
+            if let Verdict::Jump(to) | Verdict::Goto(to) = &rule.verdict
+                && !table.chains.contains_key(to)
+            {
+                self.missing.insert(rule.origin);
+            }
+            match &rule.verdict {
+                Verdict::Go => {}
+                Verdict::Mark { keep, flip } => {
+                    packet.mark = packet.mark & keep ^ flip;
+                    packet.by = rule.origin;
+                    if !placed && packet.mark != 0 {
+                        self.anywhere.insert(rule.origin);
+                    }
+                }
+                Verdict::Return => return Left::Through,
+                Verdict::Accept => return Left::Accepted,
+                Verdict::Drop => {
+                    self.dropped.insert(rule.origin);
+                    return Left::Dropped;
+                }
+                Verdict::Jump(to) => match self.chain(table, to, packet, placed, depth + 1) {
+                    Left::Through => {}
+                    left => return left,
+                },
+                Verdict::Goto(to) => return self.chain(table, to, packet, placed, depth + 1),
+            }
+        }
+        Left::Through
+    }
+
+    fn fits(&mut self, matched: &Match, packet: &Packet) -> bool {
+        match matched {
+            Match::Family(family) => *family == packet.family,
+            Match::Destination { nets, not } => {
+                self.steps += nets.len() as u64;
+                nets.iter().any(|net| net.contains(packet.vip)) != *not
+            }
+            Match::Protocols { protocols, not } => protocols.contains(&packet.protocol) != *not,
+            Match::Ports { ports, not } => {
+                self.steps += ports.len() as u64;
+                let port = packet.port;
+                ports.iter().any(|(first, last)| (*first..=*last).contains(&port)) != *not
+            }
+            Match::Mark { value, mask, not } => (packet.mark & mask == *value) != *not,
+            Match::Never => false,
+        }
+    }
+
+    fn report(self, no_vips: bool, notes: &mut Notes) {
+        let why = "the rule names no destination, and a selector needs a VIP";
+        let anywhere: Vec<Origin> = if no_vips {
+            let marking = |rule: &&Rule| matches!(rule.verdict, Verdict::Mark { .. });
+            self.rules.rules().filter(marking).map(|rule| rule.origin).collect()
+        } else {
+            self.anywhere.into_iter().collect()
+        };
+        for origin in anywhere {
+            let hint = if no_vips {
+                "write the selectors by hand"
+            } else {
+                "it counts for every VIP that is named elsewhere; add selectors for others"
+            };
+            notes.add(origin, "a mark for any destination", why, hint);
+        }
+        for origin in self.missing {
+            let why = "there is no such chain, and it is no target that is known";
+            let hint = "if it puts marks on, write the selectors by hand";
+            notes.add(origin, "a rule with an unknown target", why, hint);
+        }
+        for origin in self.dropped {
+            let why = "Director is no packet filter";
+            let hint = "such packets have no selector now; filter before the director";
+            notes.add(origin, "a rule that drops packets", why, hint);
+        }
+    }
+}
+
+fn names_destination(rule: &Rule) -> bool {
+    rule.matches.iter().any(|matched| matches!(matched, Match::Destination { not: false, .. }))
+}
+
+impl Painted {
+    /// By first port: the last port of each stretch that is marked.
+    pub(in crate::import) fn by_first(&self) -> BTreeMap<u16, (u16, u32)> {
+        self.stretches.iter().map(|((first, last), mark, _)| (*first, (*last, *mark))).collect()
+    }
+}

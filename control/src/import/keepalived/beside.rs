@@ -1,0 +1,118 @@
+//! What keepalived does besides balancing.
+
+use super::super::draft::Draft;
+use super::origin;
+use super::tree::Node;
+
+/// What `global_defs` says that concerns virtual servers.
+pub(super) struct Global {
+    /// `nftables_ipvs`: a group is one service by a mark that keepalived gives it.
+    pub(super) marks_groups: bool,
+    /// The first of those marks.
+    pub(super) first_mark: u32,
+}
+
+/// Reads `global_defs`; what concerns keepalived itself is noted.
+pub(super) fn global(file: usize, nodes: &[Node], draft: &mut Draft) -> Global {
+    let mut global = Global { marks_groups: false, first_mark: 1_000 };
+    for node in nodes.iter().filter(|node| node.key() == "global_defs") {
+        let mut others = Vec::new();
+        for one in &node.children {
+            match one.key() {
+                "nftables_ipvs" => global.marks_groups = true,
+                "nftables_ipvs_start_fwmark" => {
+                    if let Some(mark) = one.value(0).and_then(|text| text.parse().ok()) {
+                        global.first_mark = mark;
+                    }
+                }
+                "nftables_ipvs_priority" | "lvs_flush" | "lvs_flush_on_stop" => {}
+                "lvs_timeouts" => timeouts(file, one, draft),
+                "lvs_sync_daemon" => {
+                    let why = "Director does not speak IPVS's synchronisation protocol";
+                    draft.notes.add(origin(file, one), one.shown(), why, "leave it out");
+                }
+                _ => others.push(one.shown()),
+            }
+        }
+        if !others.is_empty() {
+            let what = format!("global_defs: {}", others.join("; "));
+            let why = "it concerns keepalived itself";
+            draft.notes.add(origin(file, node), what, why, "keep it where keepalived still runs");
+        }
+    }
+    global
+}
+
+/// The longest timeout of IPVS and Director: 31 days.
+const LONGEST_S: u32 = 2_678_400;
+
+/// `lvs_timeouts [tcp N] [tcpfin N] [udp N]`.
+fn timeouts(file: usize, node: &Node, draft: &mut Draft) {
+    for pair in node.words.get(1..).unwrap_or_default().chunks(2) {
+        let place = match pair.first().map(String::as_str) {
+            Some("tcp") => 0,
+            Some("tcpfin") => 1,
+            Some("udp") => 2,
+            _ => 3,
+        };
+        let seconds = pair.get(1).and_then(|text| text.parse().ok());
+        match (draft.timeouts_s.get_mut(place), seconds) {
+            (Some(place), Some(seconds @ 1..=LONGEST_S)) => *place = seconds,
+            _ => {
+                let why = "it is not a timeout from 1 s to 31 days";
+                draft.notes.add(origin(file, node), pair.join(" "), why, "write it into `timeouts`");
+            }
+        }
+    }
+}
+
+/// Notes a statement outside of virtual servers.
+pub(super) fn note(file: usize, node: &Node, draft: &mut Draft) {
+    let shown = node.shown();
+    let (what, why, hint) = match node.key() {
+        "vrrp_instance" => (
+            instance(node),
+            "Director does not speak VRRP",
+            "let keepalived go on running VRRP beside Director, without its virtual servers",
+        ),
+        key if key.starts_with("vrrp") || key.starts_with("bfd") || key.starts_with("track_") => {
+            (shown, "Director does not speak VRRP", "let keepalived go on running VRRP beside Director")
+        }
+        "static_ipaddress" | "static_routes" | "static_rules" | "static_track_group"
+        | "interface_up_down_delays" | "linkbeat_interfaces" | "garp_group" => (
+            shown,
+            "it sets up the kernel's network, not the balancing",
+            "let the system's network configuration do it; Director's own addresses and routes \
+             are in `ports`",
+        ),
+        "include" | "includer" | "includem" | "includew" | "includeb" | "includea" => (
+            shown,
+            "included files are not opened",
+            "put the file's text in the place of this line and import again",
+        ),
+        "SSL" => (shown, "Director does not check real servers' health yet", "keep it for later"),
+        _ => (
+            shown,
+            "it is not part of a virtual server",
+            "leave it out, or keep it where keepalived still runs",
+        ),
+    };
+    draft.notes.add(origin(file, node), what, why, hint);
+}
+
+/// The addresses first: they are what has to keep moving between directors.
+fn instance(node: &Node) -> String {
+    let addresses: Vec<String> = node
+        .children
+        .iter()
+        .filter(|one| one.key().starts_with("virtual_ipaddress"))
+        .flat_map(|one| &one.children)
+        .map(Node::shown)
+        .collect();
+    let addresses = if addresses.is_empty() {
+        String::new()
+    } else {
+        format!(" (virtual addresses: {})", addresses.join(", "))
+    };
+    format!("vrrp_instance {}{addresses}: {}", node.value(0).unwrap_or_default(), node.shown())
+}

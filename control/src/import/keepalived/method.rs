@@ -1,0 +1,67 @@
+//! `lvs_method` and its older name `lb_kind`.
+
+use std::num::NonZeroU16;
+
+use crate::config::model::{Forwarding, GueChecksum, Tunnel};
+
+/// How packets are forwarded; `None` for words that are not understood.
+pub(super) fn method(words: &[String]) -> Option<Forwarding> {
+    let (first, rest) = words.split_first()?;
+    match first.to_ascii_uppercase().as_str() {
+        "NAT" => Some(Forwarding::Masq),
+        "DR" => Some(Forwarding::Route),
+        "TUN" => tunnel(rest).map(Forwarding::Tunnel),
+        _ => None,
+    }
+}
+
+/// `[type ipip|gue port N|gre] [nocsum|csum|remcsum]`.
+fn tunnel(words: &[String]) -> Option<Tunnel> {
+    let (mut kind, mut port, mut checksum) = ("ipip", None, GueChecksum::None);
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "type" => kind = words.next()?,
+            "port" => port = words.next()?.parse::<NonZeroU16>().ok(),
+            "nocsum" => checksum = GueChecksum::None,
+            "csum" => checksum = GueChecksum::Full,
+            "remcsum" => checksum = GueChecksum::Remote,
+            _ => return None,
+        }
+    }
+    match kind {
+        "ipip" => Some(Tunnel::Ipip),
+        "gre" if checksum != GueChecksum::Remote => {
+            Some(Tunnel::Gre { checksum: checksum == GueChecksum::Full })
+        }
+        "gue" => port.map(|port| Tunnel::Gue { port, checksum }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_method_is_read() {
+        let read = |text: &str| {
+            method(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        };
+        let port = NonZeroU16::new(6080).unwrap();
+        assert_eq!(read("NAT"), Some(Forwarding::Masq));
+        assert_eq!(read("dr"), Some(Forwarding::Route));
+        assert_eq!(read("TUN"), Some(Forwarding::Tunnel(Tunnel::Ipip)));
+        assert_eq!(
+            read("TUN type gue port 6080 remcsum"),
+            Some(Forwarding::Tunnel(Tunnel::Gue { port, checksum: GueChecksum::Remote }))
+        );
+        assert_eq!(
+            read("TUN type gre csum"),
+            Some(Forwarding::Tunnel(Tunnel::Gre { checksum: true }))
+        );
+        for bad in ["", "NAT2", "TUN type gue", "TUN type gre remcsum", "TUN gue"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `keepalived.conf`: its virtual servers become services; what keepalived does besides (VRRP,
+//! health checks, mails) is noted.
+
+mod beside;
+mod group;
+mod method;
+mod text;
+mod tree;
+mod virtual_server;
+
+use crate::ipvsadm::Names;
+
+use super::draft::{Draft, Origin};
+use tree::Node;
+
+/// Reads a whole file. `config_id` decides about lines that begin with `@`.
+pub(super) fn read(
+    file: usize,
+    text: &str,
+    names: &Names,
+    config_id: Option<&str>,
+    draft: &mut Draft,
+) {
+    let lines = text::lines(file, text, config_id, draft);
+    let nodes = tree::build(file, &lines, &mut draft.notes);
+    let global = beside::global(file, &nodes, draft);
+    let groups = group::read_all(file, &nodes, names, draft);
+    let mut marks = global.first_mark;
+    for node in &nodes {
+        match node.key() {
+            "virtual_server" => {
+                let reading = virtual_server::Reading { file, names, groups: &groups };
+                reading.read(node, global.marks_groups, &mut marks, draft);
+            }
+            "virtual_server_group" | "global_defs" => {}
+            _ => beside::note(file, node, draft),
+        }
+    }
+}
+
+/// A node's place.
+fn origin(file: usize, node: &Node) -> Origin {
+    Origin::new(file, node.line)
+}
