@@ -366,6 +366,7 @@ impl Masqueraded {
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     exact: std::collections::HashMap<Addr, HostAddress>,
+    vips: std::collections::HashSet<Addr>,
     prefixes: Vec<(Addr, u8)>,
 }
 
@@ -381,6 +382,9 @@ pub enum HostAddress {
 impl Hosts {
     /// Adds an address; an own address stays one even if it is a VIP as well.
     pub fn add(&mut self, address: Addr, kind: HostAddress) {
+        if kind == HostAddress::Vip {
+            self.vips.insert(address);
+        }
         let entry = self.exact.entry(address).or_insert(kind);
         if matches!(kind, HostAddress::Own(_)) {
             *entry = kind;
@@ -392,16 +396,21 @@ impl Hosts {
         self.prefixes.push((network.masked(length), length));
     }
 
+    /// Whether services have this address, be it the director's own as well.
+    pub fn is_vip(&self, address: Addr) -> bool {
+        self.vips.contains(&address) || self.is_in_prefix(address)
+    }
+
+    fn is_in_prefix(&self, address: Addr) -> bool {
+        self.prefixes.iter().any(|(network, length)| {
+            address.family() == network.family() && address.masked(*length) == *network
+        })
+    }
+
     /// What the address is to the director, if anything.
     pub fn get(&self, address: Addr) -> Option<HostAddress> {
-        self.exact.get(&address).copied().or_else(|| {
-            self.prefixes
-                .iter()
-                .any(|(network, length)| {
-                    address.family() == network.family() && address.masked(*length) == *network
-                })
-                .then_some(HostAddress::Vip)
-        })
+        let exact = self.exact.get(&address).copied();
+        exact.or_else(|| self.is_in_prefix(address).then_some(HostAddress::Vip))
     }
 
     /// Every single address with its kind, in no order.

@@ -3,7 +3,7 @@
 use super::{Arrival, Path};
 use crate::bindings::Outcome;
 use crate::port::Frame;
-use crate::snapshot::{HostAddress, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::Packet;
 
@@ -50,7 +50,6 @@ impl Path {
     fn may_be_balanced(&self, snapshot: &Snapshot, packet: &Packet) -> bool {
         let carried = packet.protocol.has_ports() || packet.family == crate::wire::Family::V6;
         carried
-            && (snapshot.hosts.get(packet.dst) == Some(HostAddress::Vip)
-                || snapshot.masqueraded.has_address(packet.src))
+            && (snapshot.hosts.is_vip(packet.dst) || snapshot.masqueraded.has_address(packet.src))
     }
 }
