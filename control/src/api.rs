@@ -273,7 +273,7 @@ pub fn call(path: &Path, request: &Request) -> Result<Reply, SocketError> {
     let written = stream.write_all(&line);
     let mut answer = String::new();
     match (BufReader::new(&stream).read_line(&mut answer), written) {
-        (Ok(length), Err(error)) if length == 0 => return Err(unreachable(error)),
+        (Ok(0), Err(error)) => return Err(unreachable(error)),
         (Err(_), Err(error)) => return Err(unreachable(error)),
         (Err(error), Ok(())) => return Err(garbled(error)),
         (Ok(_), _) => {}

@@ -32,22 +32,6 @@ pub struct Plan {
     pub compat: Compat,
 }
 
-/// What the configuration may say and this version cannot do yet, each in a sentence. Not
-/// to be taken over: a service would behave otherwise than its file says.
-pub fn unsupported(model: &Model) -> Vec<String> {
-    let mut said = Vec::new();
-    for service in &model.services {
-        let name = service.scheduler.name();
-        if Scheduler::by_name(name).is_none() {
-            said.push(format!(
-                "services.{}: scheduler {name} is not built into this version",
-                service.name
-            ));
-        }
-    }
-    said
-}
-
 /// The plan of a configuration.
 pub fn plan(model: &Model) -> Plan {
     let compat = compat(model);

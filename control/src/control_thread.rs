@@ -188,10 +188,6 @@ impl ControlThread {
 
     fn change_to(&mut self, model: Model) -> Result<String, String> {
         restart_needed(&self.model, &model)?;
-        let unsupported = compile::unsupported(&model);
-        if !unsupported.is_empty() {
-            return Err(unsupported.join("\n"));
-        }
         let plan = compile::plan(&model);
         self.catalog.timeouts = plan.timeouts;
         self.catalog.compat = plan.compat;

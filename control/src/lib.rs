@@ -14,6 +14,7 @@ pub mod compile;
 pub mod config;
 pub mod control_thread;
 pub mod flow;
+pub mod import;
 pub mod ipvsadm;
 pub mod listing;
 pub mod log;

@@ -42,9 +42,6 @@ pub enum RunError {
     /// The control socket could not be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
-    /// The configuration asks for what this version cannot do.
-    #[error("{0}")]
-    Unsupported(String),
     /// The services do not fit.
     #[error("the configuration cannot be taken over: {0}")]
     Refused(#[from] Refused),
@@ -72,7 +69,7 @@ impl RunError {
     /// 1: the configuration was refused; 2: the director could not start.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Unsupported(_) => ExitCode::from(1),
+            Self::Config(_) => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }
@@ -83,10 +80,6 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let model = config::load(&args.config)?;
     crate::log::start(&model.log, args.verbose);
     check_cores(&model)?;
-    let unsupported = compile::unsupported(&model);
-    if !unsupported.is_empty() {
-        return Err(RunError::Unsupported(unsupported.join("\n")));
-    }
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
     let mut nic = nic::open(&compile::nic_config(&model))?;
@@ -273,9 +266,6 @@ fn print(text: &str) {
 /// `director check`.
 pub fn check(file: &Path) -> Result<(), RunError> {
     let model = config::load(file)?;
-    for sentence in compile::unsupported(&model) {
-        eprintln!("{}: warning: {sentence}; director run will refuse the file", file.display());
-    }
     let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
     print(&format!(
         "{}: no problem; {} port(s), {} service(s), {reals} real server(s)\n",

@@ -4,6 +4,8 @@
 //! `BLESS=1 cargo test -p control --test config` rewrites the expected texts; read the
 //! difference before keeping it.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;

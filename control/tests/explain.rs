@@ -1,6 +1,8 @@
 //! What the director says about itself while it works: listings, `explain` and `status`; and
 //! that saying it changes nothing.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,8 @@
 //! ipvsadm's command line: what it takes, what it refuses and in which words.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use control::ipvsadm::{Command, Forward, Names, Show, Usage, parse};
 use control::listing::{Style, Tunnel, TunnelChecksum};
 use dataplane::snapshot::{Identity, Persistence};

@@ -1,5 +1,8 @@
 //! ipvsadm's commands on a director without traffic: what is done, and what is answered.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+
 use std::sync::Arc;
 
 use control::ipvsadm::{Names, Reply, Target, run};

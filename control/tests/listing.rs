@@ -3,6 +3,8 @@
 //!
 //! `fixtures/listing/KIND.SCENARIO.txt` holds what the option KIND printed.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

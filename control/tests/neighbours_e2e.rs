@@ -1,6 +1,8 @@
 //! The director among its neighbours: it answers for its addresses, finds the real servers
 //! and says when somebody else claims what is its own.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -206,6 +208,39 @@ fn packets_wait_for_a_real_server_and_it_is_asked_again_by_unicast() {
     for frame in alone.wire.drain() {
         let asked = Arp::read(&frame).map(|arp| arp.target.to_string());
         assert_ne!(asked.as_deref(), Some("198.18.10.12"), "the pinned one was asked for");
+    }
+    program.stop();
+}
+
+#[test]
+fn frames_leave_in_the_order_in_which_they_came_however_late_the_answer() {
+    let alone = Alone::new();
+    let place = |n: u64| (format!("198.18.254.{n}"), format!("198.18.20.{n}"));
+    let body = |n: u64| {
+        let (vip, rip) = place(n);
+        format!(
+            "{}neighbours: {{ retransmit: 100ms, retries: 20 }}\nservices:\n{}",
+            farm::one_port(),
+            dns(&vip, &format!("{{ address: {rip} }}"))
+        )
+    };
+    let program = Program::start(&alone.director, &body(0));
+    // When the answer comes is chance; a round for each real server makes many chances.
+    for n in 1..=20u64 {
+        let (vip, rip) = place(n);
+        let ended = program.ask_with_input(&["apply", "-"], &program.yaml(&body(n)));
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        let question = alone.question(&rip);
+        let before = program.number(&["frames", "received"]);
+        for text in b'a'..=b'p' {
+            alone.datagram(4000, &vip, &[text]);
+        }
+        eventually("the frames are held", || {
+            (program.number(&["frames", "received"]) >= before + 16).then_some(())
+        });
+        alone.wire.send(&question.answer(SERVER_MAC).frame());
+        let came: Vec<u8> = (b'a'..=b'p').flat_map(|_| alone.forwarded().2).collect();
+        assert_eq!(came, (b'a'..=b'p').collect::<Vec<u8>>(), "to {rip}");
     }
     program.stop();
 }

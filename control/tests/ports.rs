@@ -1,5 +1,7 @@
 //! One director on each kind of port: the same conversation everywhere.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,8 @@
 //! The command line and the start: what the program prints and how it ends, also when
 //! nothing is as it should be.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,7 @@
 //! Every protocol once from end to end, with real sockets on both sides.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

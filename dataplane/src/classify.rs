@@ -228,6 +228,27 @@ impl Classifier {
         own.map_or(self, |(_, _, classifier)| classifier).lookup(vip, protocol, vip_port)
     }
 
+    /// Whether any rule is for this address, whatever the port.
+    pub fn has_address(&self, vip: Addr) -> bool {
+        let placed = |protocol| {
+            let mask = self.places.len().wrapping_sub(1);
+            let mut at = slot(vip, protocol) & mask;
+            while let Some(Some(place)) = self.places.get(at) {
+                if place.vip == vip && place.protocol == protocol {
+                    return true;
+                }
+                at = (at + 1) & mask;
+            }
+            false
+        };
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().any(placed)
+            || self.prefixes.iter().any(|prefix| {
+                prefix.network.family() == vip.family()
+                    && vip.masked(prefix.length) == prefix.network
+            })
+            || self.sources.iter().any(|(_, _, classifier)| classifier.has_address(vip))
+    }
+
     /// The service of a packet to this address, protocol and port from a client that no rule
     /// names.
     #[inline]
@@ -327,6 +348,9 @@ mod tests {
             assert_eq!(service(&built, "198.18.255.1", port), Some(expected), "port {port}");
         }
         assert_eq!(service(&built, "198.18.255.2", 65_535), Some(4));
+        assert!(
+            built.has_address(addr("198.18.255.2")) && !built.has_address(addr("198.18.255.3"))
+        );
         assert_eq!(service(&built, "198.18.255.2", 65_534), None);
         assert_eq!(service(&built, "198.18.255.3", 443), None);
         assert_eq!(built.lookup(addr("198.18.255.1"), Protocol::Udp, 443), None);

@@ -366,7 +366,6 @@ impl Masqueraded {
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     exact: std::collections::HashMap<Addr, HostAddress>,
-    vips: std::collections::HashSet<Addr>,
     prefixes: Vec<(Addr, u8)>,
 }
 
@@ -382,9 +381,6 @@ pub enum HostAddress {
 impl Hosts {
     /// Adds an address; an own address stays one even if it is a VIP as well.
     pub fn add(&mut self, address: Addr, kind: HostAddress) {
-        if kind == HostAddress::Vip {
-            self.vips.insert(address);
-        }
         let entry = self.exact.entry(address).or_insert(kind);
         if matches!(kind, HostAddress::Own(_)) {
             *entry = kind;
@@ -394,11 +390,6 @@ impl Hosts {
     /// Adds a whole network of VIPs.
     pub fn add_prefix(&mut self, network: Addr, length: u8) {
         self.prefixes.push((network.masked(length), length));
-    }
-
-    /// Whether services have this address, be it the director's own as well.
-    pub fn is_vip(&self, address: Addr) -> bool {
-        self.vips.contains(&address) || self.is_in_prefix(address)
     }
 
     fn is_in_prefix(&self, address: Addr) -> bool {

@@ -17,7 +17,8 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Addr, ethernet};
+use crate::wire::Addr;
+use crate::wire::ethernet::{self, Mac};
 
 /// Table entries looked at in one turn at the most.
 const SWEEP_PER_TURN: usize = 64;
@@ -36,6 +37,8 @@ enum Awaited {
 struct Held<F> {
     frame: F,
     awaited: Awaited,
+    /// What it waits for, once that was found.
+    mac: Option<Mac>,
     port: PortIndex,
     until: Tick,
 }
@@ -355,7 +358,7 @@ impl<P: Port> Worker<P> {
             self.count_drop(DropReason::HoldQueueFull);
             return;
         }
-        self.held.push_back(Held { frame, awaited, port, until: now.plus(HOLD) });
+        self.held.push_back(Held { frame, awaited, mac: None, port, until: now.plus(HOLD) });
         if let Some(counters) = self.counters() {
             counters.held.add(1);
         }
@@ -370,19 +373,10 @@ impl<P: Port> Worker<P> {
     /// Sends the held frames whose next hop is known by now and drops those that waited
     /// too long; the rest keep their order.
     fn release(&mut self, now: Tick) {
+        self.look_up_held();
         for _ in 0..self.held.len() {
             let Some(mut held) = self.held.pop_front() else { break };
-            let neighbours = &self.shared.neighbours;
-            if let Awaited::Id(address) = held.awaited
-                && let Some(neighbour) = neighbours.find(held.port, address)
-            {
-                held.awaited = Awaited::Mac(neighbour);
-            }
-            let mac = match held.awaited {
-                Awaited::Mac(neighbour) => neighbours.mac(neighbour),
-                Awaited::Id(_) => None,
-            };
-            if let Some(mac) = mac {
+            if let Some(mac) = held.mac {
                 let own = ethernet::source(held.frame.bytes()).unwrap_or_default();
                 ethernet::set_macs(held.frame.bytes_mut(), mac, own);
                 self.unhold();
@@ -393,6 +387,23 @@ impl<P: Port> Worker<P> {
             } else {
                 self.held.push_back(held);
             }
+        }
+    }
+
+    /// The newest first: control may tell a MAC address meanwhile, and no frame may find one
+    /// that an older frame to the same next hop has just missed.
+    fn look_up_held(&mut self) {
+        let neighbours = &self.shared.neighbours;
+        for held in self.held.iter_mut().rev() {
+            if let Awaited::Id(address) = held.awaited
+                && let Some(neighbour) = neighbours.find(held.port, address)
+            {
+                held.awaited = Awaited::Mac(neighbour);
+            }
+            held.mac = match held.awaited {
+                Awaited::Mac(neighbour) => neighbours.mac(neighbour),
+                Awaited::Id(_) => None,
+            };
         }
     }
 

@@ -2,7 +2,7 @@
 //! panics, every frame is accounted for, and what is sent can be read.
 
 // Clippy knows the functions that tests call only as production code.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 

@@ -1,6 +1,8 @@
 //! Masquerading: what real servers and clients receive, on any core, in both families.
 
 // Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+// Clippy knows the functions that tests call only as production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

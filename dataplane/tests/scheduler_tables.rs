@@ -2,6 +2,8 @@
 //! schedulers: none ever picks a real server that takes no clients.
 
 // Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+// Clippy knows the functions that tests call only as production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -2,6 +2,9 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p dataplane --test template_loom --release`.
 //!
 //! Tables are as small as they get, two buckets, so that every key's window is the whole table.
+
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

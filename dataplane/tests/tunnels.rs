@@ -1,6 +1,8 @@
 //! Tunnels: whatever the kind and the families, what comes out of the tunnel is what went in.
 
 // Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+// Clippy knows the functions that tests call only as production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

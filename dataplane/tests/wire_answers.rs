@@ -1,6 +1,8 @@
 //! The director as a host: every answer that it writes over the frame that caused it.
 
 // Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+// Clippy knows the functions that tests call only as production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

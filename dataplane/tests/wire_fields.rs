@@ -2,6 +2,8 @@
 //! independent parser reads from it.
 
 // Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+// Clippy knows the functions that tests call only as production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

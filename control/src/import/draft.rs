@@ -201,13 +201,6 @@ impl Draft {
     pub(super) fn take_services(&mut self) -> Vec<Service> {
         std::mem::take(&mut self.services).into_iter().flatten().collect()
     }
-
-    pub(super) fn vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.services.iter().flatten().filter_map(|service| match service.key {
-            Key::Address { vip, .. } => Some(vip),
-            Key::Mark { .. } => None,
-        })
-    }
 }
 
 /// The scheduler of that name, with flags where it is one that has them.

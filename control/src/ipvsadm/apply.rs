@@ -103,8 +103,6 @@ const NO_SCHEDULER: &str = "Scheduler or persistence engine not found";
 const OUT_OF_RANGE: &str = "Numerical result out of range";
 const NO_MEMORY: &str = "Memory allocation problem";
 const INVALID: &str = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
-/// Not the kernel's: it forwards by every method.
-
 type Done = Result<(), &'static str>;
 
 /// A refusal of something that is done to a service.

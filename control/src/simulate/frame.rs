@@ -87,7 +87,7 @@ fn header(
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let total = u16::try_from(IPV4_HEADER + payload.len()).map_err(|_| TOO_LONG)?;
             let (offset, more) = fragment.unwrap_or_default();
-            let flags = u16::from(spec.df) << 14 | u16::from(more) << 13 | offset / 8;
+            let flags = u16::from(spec.df) << 14 | u16::from(more) << 13 | (offset / 8);
             let mut bytes = vec![0x45, spec.tos];
             bytes.extend(total.to_be_bytes());
             bytes.extend((id as u16).to_be_bytes());

@@ -66,7 +66,8 @@ fn service(row: &ServiceRow) -> String {
             let ticks = u64::from(persistence.timeout_s) * u64::from(TICKS_PER_SECOND);
             let mask = match row.identity.family() {
                 Family::V4 => format!("{:08X}", persistence.mask as u32),
-                Family::V6 => format!("{:08X}", persistence.mask.count_ones()),
+                // The prefix length, in the byte order that the kernel prints masks in.
+                Family::V6 => format!("{:08X}", persistence.mask.count_ones().swap_bytes()),
             };
             format!("{head}persistent {ticks} {mask}\n")
         }

@@ -1,5 +1,7 @@
 //! `net_af_packet` over veth: real frames, by way of the kernel, without a driver to bind.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,7 @@
 //! `net_af_xdp` over veth, in copy mode.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,7 @@
 //! `net_memif`: frames from one process to another through shared memory.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,7 @@
 //! `net_pcap`: frames out of a file, and into one.
 
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

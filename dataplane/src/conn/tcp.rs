@@ -105,6 +105,8 @@ mod tests {
         assert_eq!(dr(&[SYN, ACK]), TcpEstablished);
         assert_eq!(dr(&[SYN, ACK, FIN | ACK]), TcpFinWait);
         assert_eq!(dr(&[SYN, ACK, FIN | ACK, ACK]), TcpFinWait);
+        // A second FIN of the client's is no FIN of the server's (recorded in `fuzz-01`).
+        assert_eq!(dr(&[SYN, ACK, FIN | ACK, FIN | ACK]), TcpFinWait);
         assert_eq!(dr(&[SYN, ACK, RST]), TcpClose);
         assert_eq!(dr(&[SYN, RST]), TcpSynRecv);
         assert_eq!(dr(&[SYN, FIN]), TcpTimeWait);

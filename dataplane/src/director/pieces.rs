@@ -50,6 +50,7 @@ impl Path {
     fn may_be_balanced(&self, snapshot: &Snapshot, packet: &Packet) -> bool {
         let carried = packet.protocol.has_ports() || packet.family == crate::wire::Family::V6;
         carried
-            && (snapshot.hosts.is_vip(packet.dst) || snapshot.masqueraded.has_address(packet.src))
+            && (snapshot.classifier.has_address(packet.dst)
+                || snapshot.masqueraded.has_address(packet.src))
     }
 }

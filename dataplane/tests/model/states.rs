@@ -43,7 +43,7 @@ pub fn next(state: State, segment: Segment) -> State {
         State::None => [SR, CL, ES, CL],
         State::Established => [ES, FW, ES, CL],
         State::SynRecv => [SR, TW, ES, SR],
-        State::FinWait => [SR, TW, FW, CL],
+        State::FinWait => [SR, FW, FW, CL],
         State::TimeWait => [SR, TW, TW, CL],
         State::Close => [SR, CL, CL, CL],
     };

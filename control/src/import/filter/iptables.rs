@@ -310,11 +310,8 @@ impl Reading {
             "--set-mark" | "--set-xmark" | "--and-mark" | "--or-mark" | "--xor-mark" => {
                 self.set(name, value);
             }
-            "--dst-type" => {
-                if value != "LOCAL" || not {
-                    self.refuse(format!("destinations of type {value} are not known"));
-                }
-            }
+            "--dst-type" if value == "LOCAL" && !not => {}
+            "--dst-type" => self.refuse(format!("destinations of type {value} are not known")),
             "--ctstate" | "--state" => {
                 let new = value.split(',').any(|state| state.eq_ignore_ascii_case("new"));
                 if new == not {

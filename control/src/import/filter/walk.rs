@@ -1,6 +1,6 @@
 //! Which packets leave the rules with which mark.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::model::{Family, Protocol};
@@ -275,11 +275,4 @@ impl Walk<'_> {
 
 fn names_destination(rule: &Rule) -> bool {
     rule.matches.iter().any(|matched| matches!(matched, Match::Destination { not: false, .. }))
-}
-
-impl Painted {
-    /// By first port: the last port of each stretch that is marked.
-    pub(in crate::import) fn by_first(&self) -> BTreeMap<u16, (u16, u32)> {
-        self.stretches.iter().map(|((first, last), mark, _)| (*first, (*last, *mark))).collect()
-    }
 }

@@ -31,11 +31,11 @@ pub(super) fn global(file: usize, nodes: &[Node], draft: &mut Draft) -> Global {
                     let why = "Director does not speak IPVS's synchronisation protocol";
                     draft.notes.add(origin(file, one), one.shown(), why, "leave it out");
                 }
-                _ => others.push(one.shown()),
+                _ => others.push(one.key()),
             }
         }
         if !others.is_empty() {
-            let what = format!("global_defs: {}", others.join("; "));
+            let what = format!("global_defs: {}", others.join(", "));
             let why = "it concerns keepalived itself";
             draft.notes.add(origin(file, node), what, why, "keep it where keepalived still runs");
         }
@@ -68,7 +68,8 @@ fn timeouts(file: usize, node: &Node, draft: &mut Draft) {
 
 /// Notes a statement outside of virtual servers.
 pub(super) fn note(file: usize, node: &Node, draft: &mut Draft) {
-    let shown = node.shown();
+    // Of blocks only what they are: they stay in their file, and may hold passwords.
+    let shown = node.words.join(" ");
     let (what, why, hint) = match node.key() {
         "vrrp_instance" => (
             instance(node),
@@ -100,19 +101,15 @@ pub(super) fn note(file: usize, node: &Node, draft: &mut Draft) {
     draft.notes.add(origin(file, node), what, why, hint);
 }
 
-/// The addresses first: they are what has to keep moving between directors.
+/// What has to keep moving between directors.
 fn instance(node: &Node) -> String {
-    let addresses: Vec<String> = node
-        .children
-        .iter()
-        .filter(|one| one.key().starts_with("virtual_ipaddress"))
-        .flat_map(|one| &one.children)
-        .map(Node::shown)
-        .collect();
-    let addresses = if addresses.is_empty() {
-        String::new()
-    } else {
-        format!(" (virtual addresses: {})", addresses.join(", "))
-    };
-    format!("vrrp_instance {}{addresses}: {}", node.value(0).unwrap_or_default(), node.shown())
+    let one = |key: &'static str| node.children.iter().filter(move |one| one.key() == key);
+    let mut parts: Vec<String> =
+        one("interface").chain(one("virtual_router_id")).map(Node::shown).collect();
+    let blocks = node.children.iter().filter(|one| one.key().starts_with("virtual_ipaddress"));
+    let addresses: Vec<String> = blocks.flat_map(|one| &one.children).map(Node::shown).collect();
+    if !addresses.is_empty() {
+        parts.push(format!("virtual addresses {}", addresses.join(", ")));
+    }
+    format!("{} ({})", node.words.join(" "), parts.join("; "))
 }

@@ -35,8 +35,8 @@ impl Node {
     }
 
     fn show(&self, text: &mut String) {
-        for word in &self.words {
-            if !text.is_empty() {
+        for (index, word) in self.words.iter().enumerate() {
+            if index > 0 {
                 text.push(' ');
             }
             match word.contains(char::is_whitespace) || word.is_empty() {
@@ -46,7 +46,10 @@ impl Node {
         }
         if self.block {
             text.push_str(" {");
-            self.children.iter().for_each(|child| child.show(text));
+            for (index, child) in self.children.iter().enumerate() {
+                text.push_str(if index > 0 { "; " } else { " " });
+                child.show(text);
+            }
             text.push_str(" }");
         }
     }
@@ -205,7 +208,7 @@ mod tests {
         for text in ["a b {\n c d\n e\n}\nf", "a b\n{\nc d\ne }\nf", "a b { c d\n e }\n f"] {
             let (nodes, notes) = read(text);
             let shown: Vec<String> = nodes.iter().map(Node::shown).collect();
-            assert_eq!(shown, ["a b { c d e }", "f"], "{text}");
+            assert_eq!(shown, ["a b { c d; e }", "f"], "{text}");
             assert_eq!((nodes[0].children.len(), notes), (2, 0), "{text}");
         }
     }

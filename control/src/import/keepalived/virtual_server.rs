@@ -185,7 +185,7 @@ impl Reading<'_> {
         }
         if !health.is_empty() {
             let what = format!("{what}: {}", health.join("; "));
-            let why = "it concerns health checks and messages, which Director does not have yet";
+            let why = "it concerns health checks and notifications, which Director does not have yet";
             draft.notes.add(origin(self.file, node), what, why, "keep it for later");
         }
         settings
@@ -291,7 +291,7 @@ impl Reading<'_> {
         }
         if !health.is_empty() {
             let what = format!("{what}: {}", health.join("; "));
-            let why = "it concerns health checks and messages, which Director does not have yet";
+            let why = "it concerns health checks and notifications, which Director does not have yet";
             draft.notes.add(at, what, why, "keep it for later");
         }
         Some(server)
