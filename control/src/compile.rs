@@ -74,6 +74,7 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
         scheduler: Scheduler::by_name(service.scheduler.name()),
         flags: flags(service.scheduler.flags()),
         seed: None,
+        engine: None,
         persistence: service.persistence.as_ref().map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             mask: mask(persistence.prefix, service.family()),

@@ -9,6 +9,7 @@ mod defence;
 mod expiry;
 mod persistent;
 mod reply;
+mod sip;
 
 use std::sync::Arc;
 
@@ -22,12 +23,12 @@ use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{Identity, OnDown, Real, Service, Snapshot, Tracking};
-use crate::table::{Cursor, Handle};
+use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
+use crate::table::{ClientKey, Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
-use crate::wire::{Family, Packet, Protocol, TcpFlags};
+use crate::wire::{Family, Packet, Protocol, TcpFlags, udp};
 
 /// Connections from this port are FTP's active data connections and are never scheduled.
 const FTP_DATA_PORT: u16 = 20;
@@ -69,6 +70,8 @@ pub struct Bindings {
     schedulers: Vec<sched::State>,
     flush_at: Cursor,
     defences: defence::Defences,
+    /// What the packet at hand is bound by, where its service has an engine for that.
+    dialog: Option<ClientKey>,
 }
 
 /// Where an ICMP error about a flow goes.
@@ -114,6 +117,7 @@ impl Bindings {
             schedulers: Vec::new(),
             flush_at: Cursor::default(),
             defences: defence::Defences::default(),
+            dialog: None,
         }
     }
 
@@ -197,8 +201,15 @@ impl Bindings {
         self.end_of(conn).has_come(now)
     }
 
-    /// Decides about a packet from a client, and remembers the decision.
-    pub fn bind(&mut self, packet: &Packet, snapshot: &Snapshot, now: Tick) -> Outcome {
+    /// Decides about a packet, and remembers the decision. `transport` are the packet's bytes
+    /// from the transport header on, for engines that look into it.
+    pub fn bind(
+        &mut self,
+        packet: &Packet,
+        transport: &[u8],
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Outcome {
         if !packet.protocol.has_ports() {
             return Outcome::NotOurs;
         }
@@ -262,6 +273,16 @@ impl Bindings {
         {
             return Outcome::Drop(DropReason::DropRate);
         }
+        self.dialog = None;
+        if let Some((_, service)) = taker
+            && let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence)
+        {
+            let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
+            let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
+            let Some(call_id) = call_id else { return Outcome::Drop(DropReason::NoCallId) };
+            let client = persistence.masked(packet.src);
+            self.dialog = Some(sip::key(client, call_id, self.shared.key.0));
+        }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
         if let Some(slot) = shadowed {
             self.remove(family, slot, snapshot, now);
@@ -306,6 +327,11 @@ impl Bindings {
         }
         if self.drops_packet(&service.compat, packet.family) {
             return Some(Outcome::Drop(DropReason::DropRate));
+        }
+        self.dialog = None;
+        if service.engine.is_some() && service.persistence.is_some() {
+            // An error quotes too little to find a Call-ID in.
+            return Some(Outcome::Drop(DropReason::NoCallId));
         }
         Some(match self.choose(&packet, &hit, service, snapshot, now) {
             Ok(choice) => {

@@ -206,7 +206,8 @@ impl Path {
         }
         match packet.fragment {
             Fragment::Whole => {
-                let outcome = self.bindings.bind(packet, snapshot, at.now);
+                let transport = packet.transport(frame.bytes());
+                let outcome = self.bindings.bind(packet, transport, snapshot, at.now);
                 self.carry_out(outcome, snapshot, frame, packet, at)
             }
             Fragment::First { .. } => self.first_fragment(snapshot, frame, packet, at),

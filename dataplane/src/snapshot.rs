@@ -94,6 +94,23 @@ impl Persistence {
     }
 }
 
+/// What binds clients besides their address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// SIP's Call-ID: a call stays with its server, whatever port its datagrams come from.
+    /// Other protocols than UDP, and messages without a Call-ID, are dropped.
+    Sip,
+}
+
+impl Engine {
+    /// The name as in `ipvsadm --pe`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+        }
+    }
+}
+
 /// What is remembered of clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tracking {
@@ -132,6 +149,8 @@ pub struct Service {
     pub seed: Option<u64>,
     /// Persistence, if clients are bound.
     pub persistence: Option<Persistence>,
+    /// What binds clients besides their address (`ipvsadm --pe`).
+    pub engine: Option<Engine>,
     /// The place of the persistence timeout in [`Snapshot::template_timeouts_s`].
     pub timeout_index: u8,
     /// What is remembered of clients.
@@ -299,6 +318,8 @@ pub struct PortFacts {
     pub peer: Option<PortIndex>,
     /// Whether this is the kernel-facing port of `peer`.
     pub kernel_facing: bool,
+    /// The longest IP packet that it takes.
+    pub mtu: u16,
     /// The director's own IPv4 address on it, for what it sends as a router.
     pub own_v4: Option<Addr>,
     /// The director's own IPv6 address on it.
@@ -371,16 +392,16 @@ impl Hosts {
         self.prefixes.push((network.masked(length), length));
     }
 
+    fn is_in_prefix(&self, address: Addr) -> bool {
+        self.prefixes.iter().any(|(network, length)| {
+            address.family() == network.family() && address.masked(*length) == *network
+        })
+    }
+
     /// What the address is to the director, if anything.
     pub fn get(&self, address: Addr) -> Option<HostAddress> {
-        self.exact.get(&address).copied().or_else(|| {
-            self.prefixes
-                .iter()
-                .any(|(network, length)| {
-                    address.family() == network.family() && address.masked(*length) == *network
-                })
-                .then_some(HostAddress::Vip)
-        })
+        let exact = self.exact.get(&address).copied();
+        exact.or_else(|| self.is_in_prefix(address).then_some(HostAddress::Vip))
     }
 
     /// Every single address with its kind, in no order.

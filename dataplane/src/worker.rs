@@ -319,7 +319,7 @@ impl<P: Port> Worker<P> {
     /// frame counts as one; further pieces count as originated.
     fn split(&mut self, frame: P::Frame, port: PortIndex) {
         let index = usize::from(port.0);
-        let Some(mtu) = self.ports.get(index).map(Port::mtu) else {
+        let Some(mtu) = self.director.snapshot().port(port).map(|facts| facts.mtu) else {
             return self.count_drop(DropReason::NotForUs);
         };
         let mut cut = match fragment::Cut::of(frame, mtu) {

@@ -22,8 +22,7 @@ const CLIENT6: &str = "[2001:db8::1]:40000";
 const VIP6: &str = "[2001:db8:0:ffff::1]:80";
 
 /// Reasons that belong to code which a laboratory without a NIC or a control thread cannot
-/// reach, to features that have no code path yet, or to masquerading, which has stories of its
-/// own.
+/// reach, or to masquerading and the SIP engine, which have stories of their own.
 const NO_PATH: [DropReason; 6] = [NoPort, PuntQueueFull, FrameMemory, NoCallId, Loop, SctpFragment];
 
 fn with(setup: Setup, lines: &str) -> Lab {

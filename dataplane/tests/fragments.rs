@@ -201,6 +201,18 @@ fn fragments_of_a_refused_datagram_are_refused_once() {
 }
 
 #[test]
+fn a_vip_that_is_an_own_address_as_well_gets_its_fragments_in_any_order() {
+    let mut scene = scene(Forwarding::Route);
+    scene.add(&service(Protocol::Udp, "10.255.255.1", 53, "rr"), &[real(1, 53)]);
+    let mut frames = packet::udp("10.1.0.1:1000", "10.255.255.1:53")
+        .payload(&[0; 900])
+        .dst_mac(OUTSIDE_MAC)
+        .fragments(400);
+    frames.reverse();
+    assert_eq!(feed_all(&mut scene, &frames).len(), 3);
+}
+
+#[test]
 fn fragments_to_nobody_do_not_wait() {
     let mut scene = scene(Forwarding::Route);
     let frames = packet::udp("10.1.0.1:1000", "192.0.2.99:53")

@@ -253,6 +253,7 @@ impl Both {
             scheduler: scheduler(settings.scheduler),
             flags: SchedulerFlags::empty(),
             seed: None,
+            engine: None,
             persistence: settings.persistence.map(|(timeout_s, whole)| Persistence {
                 timeout_s,
                 mask: if whole { u128::MAX } else { !1 },

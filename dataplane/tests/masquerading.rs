@@ -129,6 +129,14 @@ fn sctp_gets_a_new_crc() {
 }
 
 #[test]
+fn a_piece_of_an_sctp_packet_that_needs_another_port_is_dropped() {
+    let mut scene = scene_of(Protocol::Sctp);
+    let pieces = packet::sctp(CLIENT, VIP, &[(1, 100)]).dst_mac(OUTSIDE_MAC).fragments(64);
+    assert!(scene.feed(0, OUTSIDE, &pieces[0]).is_empty());
+    assert_eq!(scene.dropped(DropReason::SctpFragment), 1);
+}
+
+#[test]
 fn ipv6_is_masqueraded_as_well() {
     let (vip, client, server) =
         ("[2001:db8:c0de::10]:80", "[2001:db8:1::1]:1000", "[fd00:16::11]:8080");

@@ -11,7 +11,7 @@ mod support;
 use dataplane::catalog::spec::{RealSpec, ServiceSpec};
 use dataplane::compat::Defence;
 use dataplane::forward::Forwarding;
-use dataplane::snapshot::{OnDown, OnDrain, Persistence, Policy, RealState, Tracking};
+use dataplane::snapshot::{Engine, OnDown, OnDrain, Persistence, Policy, RealState, Tracking};
 use dataplane::tick::Tick;
 use dataplane::verdict::DropReason;
 use dataplane::wire::Protocol;
@@ -206,4 +206,23 @@ fn an_error_that_finds_no_server_is_not_answered() {
     let error = packet::icmp_error("10.77.0.1", "192.0.2.10", 3, 4, &reply, 28);
     assert!(scene.client(&error).is_empty());
     assert_eq!(scene.dropped(DropReason::NoRealServer), 1);
+}
+
+#[test]
+fn a_sip_call_stays_with_its_server_whatever_port_it_comes_from() {
+    let mut spec = persistent(Protocol::Udp, Policy::default(), Tracking::Full);
+    (spec.engine, spec.one_packet) = (Some(Engine::Sip), true);
+    let mut scene = Scene::new();
+    scene.add(&spec, &[real(1, 80), real(2, 80), real(3, 80)]);
+    let mut call = |from: &str, id: &str| {
+        let message = format!("OPTIONS sip:a SIP/2.0\r\n{id}\r\n\r\n");
+        scene.picks(&packet::udp(from, VIP).payload(message.as_bytes()))
+    };
+    assert_eq!(call("10.1.0.1:5060", "Call-ID: abc@x"), 3);
+    assert_eq!(call("10.1.0.1:5060", "Call-ID: def@x"), 2);
+    assert_eq!(call("10.1.0.1:5061", "i: abc@x"), 3);
+    assert_eq!(call("10.1.0.1:5062", "Call-ID: def@x"), 2);
+    assert_eq!(call("10.1.0.2:5060", "Call-ID: abc@x"), 1, "another client's call is another one");
+    assert_eq!(call("10.1.0.1:5060", "Via: abc@x"), 0);
+    assert_eq!(scene.dropped(DropReason::NoCallId), 1);
 }

@@ -7,7 +7,7 @@ use dataplane::catalog::{Catalog, Refused};
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::load::LoadBoard;
 use dataplane::sched::Scheduler;
-use dataplane::snapshot::{Identity, Policy, RealState, Tracking};
+use dataplane::snapshot::{Engine, Identity, Policy, RealState, Tracking};
 use dataplane::wire::Addr;
 
 use super::command::{
@@ -148,6 +148,7 @@ fn service_spec(
         flags: options.flags,
         seed: old.and_then(|old| old.seed),
         persistence: options.persistence,
+        engine: options.engine.as_deref().map(|_| Engine::Sip),
         tracking: old.map_or(Tracking::Full, |old| old.tracking),
         one_packet: options.one_packet,
         compat: old.map_or(catalog.compat, |old| old.compat),

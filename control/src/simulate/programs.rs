@@ -192,6 +192,7 @@ fn python(world: &mut World, script: &str) -> Result<Reply, String> {
                 flags: Default::default(),
                 seed: None,
                 persistence: None,
+                engine: None,
                 tracking: Tracking::Full,
                 one_packet: false,
                 compat: world.catalog.compat,

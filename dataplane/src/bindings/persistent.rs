@@ -20,7 +20,11 @@ impl Bindings {
         client: Addr,
         now: Tick,
     ) -> (Probe, Option<View>) {
-        let probe = self.shared.templates.probe(key(hit, persistence, client));
+        let mut key = key(hit, persistence, client);
+        if let Some(dialog) = self.dialog {
+            key.client = dialog;
+        }
+        let probe = self.shared.templates.probe(key);
         let view = self.shared.templates.get(&probe, now);
         (probe, view)
     }

@@ -10,7 +10,7 @@ use crate::mailbox::Seen;
 use crate::reply::{Origin, ReplyKey};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
-use crate::wire::{Addr, Packet, Protocol};
+use crate::wire::{Addr, Packet, Protocol, TcpFlags};
 
 /// Notes of other cores that are taken up in one turn.
 const NOTES_PER_TURN: usize = 512;
@@ -60,6 +60,14 @@ impl Bindings {
         }
         self.count_outgoing(origin.real, packet);
         Some(Outcome::Reply { from: Some(endpoint(&origin)) })
+    }
+
+    /// The host itself has answered a packet of a local real server with a reset.
+    pub fn reset_by_host(&mut self, packet: &Packet, snapshot: &Snapshot, now: Tick) {
+        let flow = Flow::of(packet);
+        let Some(slot) = self.find(&flow, now) else { return };
+        let signal = Signal { tcp_flags: TcpFlags::RST, ..Signal::of(packet) };
+        self.replied(&flow, slot, signal, snapshot, now);
     }
 
     /// The VIP and port that an ICMP error from the real servers' side is about: what it

@@ -30,6 +30,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         flags: spec.flags,
         seed: spec.seed,
         persistence: spec.persistence,
+        engine: spec.engine,
         timeout_index: 0,
         tracking: spec.tracking,
         one_packet: spec.one_packet,
@@ -234,6 +235,7 @@ impl Catalog {
                     vlan: port.vlan,
                     peer: port.peer,
                     kernel_facing: port.kernel_facing,
+                    mtu: port.mtu,
                     own_v4: port.addresses.iter().copied().find(|address| address.is_v4()),
                     own_v6: port.addresses.iter().copied().find(|address| !address.is_v4()),
                 })

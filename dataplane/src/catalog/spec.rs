@@ -9,7 +9,7 @@ use crate::forward::{Forwarding, Tunnel};
 use crate::ids::{Mark, PortIndex};
 use crate::route::Route;
 use crate::sched::{Scheduler, SchedulerFlags};
-use crate::snapshot::{Identity, Persistence, Policy, RealState, Tracking};
+use crate::snapshot::{Engine, Identity, Persistence, Policy, RealState, Tracking};
 use crate::tick::Tick;
 use crate::wire::ethernet::Mac;
 use crate::wire::{Addr, Protocol, Vlan};
@@ -31,6 +31,8 @@ pub struct ServiceSpec {
     pub seed: Option<u64>,
     /// Persistence.
     pub persistence: Option<Persistence>,
+    /// What binds clients besides their address; counts with persistence only.
+    pub engine: Option<Engine>,
     /// What is remembered of clients.
     pub tracking: Tracking,
     /// One-packet scheduling.

@@ -55,7 +55,12 @@ impl Path {
             if forwarding == Forwarding::Masq && real.address.is_loopback() {
                 return Verdict::Drop(DropReason::BadAddress);
             }
-            return self.host(snapshot, frame, packet, at);
+            let verdict = self.host(snapshot, frame, packet, at);
+            if packet.protocol == Protocol::Tcp && verdict == Verdict::Forward(at.port) {
+                // The host has reset the connection, and IPVS sees what the host sends.
+                self.bindings.reset_by_host(packet, snapshot, at.now);
+            }
+            return verdict;
         }
         let Some(next) = real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
         if forwarding == Forwarding::Tunnel {
@@ -348,6 +353,11 @@ impl Path {
             && snapshot.masqueraded.has_port(packet.protocol, packet.src, packet.src_port)
             && let Some(own) = snapshot.port(at.port).and_then(|port| port.own(packet.family))
         {
+            // Quoted as a router has it already: with one taken off its TTL.
+            let ttl = self.egress(snapshot, None).ttl;
+            if let Err(refused) = admit(frame, packet, u16::MAX, ttl) {
+                return self.sent(refused, frame, packet, true, Some(own), at);
+            }
             let refusal = Answer::IcmpFrom(own, icmp::Error::PortUnreachable);
             return self.answer_or(refusal, DropReason::NotForUs, frame, packet, at);
         }

@@ -19,7 +19,8 @@ impl Path {
         if self.fragments.check(packet, at.now, &snapshot.fragments).is_err() {
             return Verdict::Drop(DropReason::BadFragment);
         }
-        let outcome = self.bindings.bind(packet, snapshot, at.now);
+        let transport = packet.transport(frame.bytes());
+        let outcome = self.bindings.bind(packet, transport, snapshot, at.now);
         self.fragments.remember(packet, outcome, at.now);
         self.carry_out(outcome, snapshot, frame, packet, at)
     }

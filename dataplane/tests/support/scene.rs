@@ -80,6 +80,7 @@ pub fn service(protocol: Protocol, vip: &str, vip_port: u16, scheduler: &str) ->
         flags: SchedulerFlags::empty(),
         seed: None,
         persistence: None,
+        engine: None,
         tracking: Tracking::Full,
         one_packet: false,
         compat: Compat::default(),

@@ -103,6 +103,7 @@ impl<'a> Command<'a> {
             },
             flags,
             seed: None,
+            engine: None,
             persistence: self.has("-p").then(|| self.persistence(identity.family())),
             tracking: if self.has("--client") { Tracking::Client } else { Tracking::Full },
             one_packet: self.has("-o"),
