@@ -325,8 +325,10 @@ fn many_rules_that_look_at_a_large_set_end() {
     text.push_str("} }\n");
     services(&read(&[(Kind::Iptables, text.as_bytes())]));
     let chains = "table ip t { chain c { type filter hook input priority 1\n}\n}\n".repeat(50_000);
-    let text = format!("{chains}table ip u {{ chain c {{ type filter hook input priority 2\n\
-                        ip daddr 198.18.255.0/24 meta mark set 1\n}}\n}}\n");
+    let text = format!(
+        "{chains}table ip u {{ chain c {{ type filter hook input priority 2\n\
+                        ip daddr 198.18.255.0/24 meta mark set 1\n}}\n}}\n"
+    );
     assert_eq!(services(&read(&[(Kind::Iptables, text.as_bytes())])), 1);
 }
 

@@ -320,7 +320,8 @@ mod tests {
     #[test]
     fn a_later_rule_marks_over_an_earlier_one() {
         let all = "-t mangle -A PREROUTING -d 198.18.255.1 -p tcp -j MARK --set-mark 1\n";
-        let one = "-t mangle -A PREROUTING -d 198.18.255.1 -p tcp --dport 80 -j MARK --set-mark 2\n";
+        let one =
+            "-t mangle -A PREROUTING -d 198.18.255.1 -p tcp --dport 80 -j MARK --set-mark 2\n";
         assert_eq!(
             painted(&[all, one].concat()),
             [
@@ -357,10 +358,7 @@ mod tests {
                     -t mangle -A b -p tcp --dport 4 -j ACCEPT\n\
                     -t mangle -A a -p tcp --dport 5 -j DROP\n\
                     -t mangle -I a 1 -p tcp --dport 1 -j ACCEPT\n";
-        assert_eq!(
-            painted(text),
-            ["198.18.255.1 tcp 2-2 0x2", "198.18.255.1 tcp 3-4 0x3"]
-        );
+        assert_eq!(painted(text), ["198.18.255.1 tcp 2-2 0x2", "198.18.255.1 tcp 3-4 0x3"]);
     }
 
     #[test]

@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn a_mark_on_every_port_is_said_once_and_others_go_before_it() {
         let at = Origin::default();
-        let stretches = [((0, 79), mark(1), at), ((80, 80), mark(2), at), ((81, 65_535), mark(1), at)];
+        let stretches =
+            [((0, 79), mark(1), at), ((80, 80), mark(2), at), ((81, 65_535), mark(1), at)];
         let found = selectors(VIP, Protocol::Tcp, &stretches);
         assert_eq!(shown(&found), ["1: tcp 0", "2: tcp 80"]);
         // One port without a mark, and `0` would take it in.
