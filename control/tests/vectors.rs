@@ -14,7 +14,6 @@ const KNOWN_TO_DIFFER: &[(&str, &str)] = &[
     ("frag-udp-dr", "a datagram that never becomes whole is scheduled by its first fragment"),
     ("persist-pe-sip", "templates of the sip engine are not listed with their Call-ID"),
     ("persist-pe-sip-ops", "templates of the sip engine are not listed with their Call-ID"),
-    ("save-restore", "the order of the lines of /proc/net/ip_vs"),
 ];
 
 fn vectors() -> PathBuf {

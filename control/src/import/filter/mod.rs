@@ -6,7 +6,9 @@
 //! masks and `-m mark` count exactly as in the kernel.
 
 mod iptables;
+mod iptables_rule;
 mod nft;
+mod nft_mark;
 mod nft_rule;
 mod nft_text;
 mod walk;

@@ -8,7 +8,7 @@ use crate::ipvsadm::Names;
 
 use super::super::draft::{Draft, Origin};
 use super::nft_rule;
-use super::nft_text::{Cursor, Token, tokens};
+use super::nft_text::{Cursor, MOST_TOKENS, Token, tokens};
 use super::{Entry, Hook};
 
 /// Whether a text is nft's: its first statement is a table's.
@@ -45,6 +45,11 @@ impl<'a> Sets<'a> {
 /// Reads a whole ruleset.
 pub(in crate::import) fn read(file: usize, text: &str, names: &Names, draft: &mut Draft) {
     let tokens = tokens(text);
+    if tokens.len() > MOST_TOKENS {
+        let line = tokens.last().map_or(0, |(line, _)| *line);
+        let (what, why) = ("everything from here on", "the ruleset is too large");
+        draft.notes.add(Origin::new(file, line), what, why, "import it in parts");
+    }
     let mut cursor = Cursor::new(&tokens);
     while let Some(token) = cursor.peek() {
         match token {

@@ -7,11 +7,11 @@ use super::super::draft::Origin;
 use super::super::note::Notes;
 use super::nft::Sets;
 use super::nft_text::{Cursor, Token};
-use super::{Match, Net, Ports, Rule, Verdict, number, port, protocols};
+use super::{Match, Net, Ports, Rule, Verdict, port, protocols};
 
 /// A field of a packet that an expression looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+pub(super) enum Field {
     Destination,
     Port,
     Protocol,
@@ -24,15 +24,15 @@ struct Way {
 }
 
 /// A rule as far as it is read.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     origin: Origin,
     sets: &'a Sets<'a>,
     names: &'a Names,
-    matches: Vec<Match>,
+    pub(super) matches: Vec<Match>,
     ways: Vec<Way>,
-    verdicts: Vec<Verdict>,
+    pub(super) verdicts: Vec<Verdict>,
     foreign: Option<String>,
-    passed_over: Option<String>,
+    pub(super) passed_over: Option<String>,
 }
 
 /// Reads one rule. A map becomes a rule for each of its elements.
@@ -123,7 +123,7 @@ impl<'a> Reading<'a> {
         rules
     }
 
-    fn refuse(&mut self, why: impl Into<String>) {
+    pub(super) fn refuse(&mut self, why: impl Into<String>) {
         self.foreign.get_or_insert(why.into());
     }
 
@@ -176,7 +176,7 @@ impl<'a> Reading<'a> {
     }
 
     /// `ip daddr . tcp dport`: what is looked at, with the protocol that goes without saying.
-    fn fields(&mut self, cursor: &mut Cursor<'a>) -> Option<Vec<Field>> {
+    pub(super) fn fields(&mut self, cursor: &mut Cursor<'a>) -> Option<Vec<Field>> {
         let mut fields = Vec::new();
         let mut implied = Vec::new();
         loop {
@@ -231,7 +231,7 @@ impl<'a> Reading<'a> {
     }
 
     /// `{ A, B }`, `@NAME` or a single value.
-    fn values(&self, cursor: &mut Cursor<'a>) -> Option<Vec<&'a str>> {
+    pub(super) fn values(&self, cursor: &mut Cursor<'a>) -> Option<Vec<&'a str>> {
         let mut elements = self.elements(cursor)?;
         let mut values = Vec::new();
         while let Some(token) = elements.next() {
@@ -281,7 +281,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads elements `A . B : RESULT`; `result` makes something of the words behind the colon.
-    fn map(
+    pub(super) fn map(
         &mut self,
         fields: &[Field],
         cursor: &mut Cursor<'a>,
@@ -322,123 +322,6 @@ impl<'a> Reading<'a> {
                 }
             }
         }
-    }
-
-    fn meta(&mut self, cursor: &mut Cursor<'a>) {
-        match cursor.word() {
-            Some("mark") => self.mark(cursor),
-            Some("iif" | "iifname") => self.interface(cursor),
-            Some("nfproto" | "protocol") => match cursor.word() {
-                Some("ipv4" | "ip") => self.matches.push(Match::Family(Family::V4)),
-                Some("ipv6" | "ip6") => self.matches.push(Match::Family(Family::V6)),
-                _ => self.refuse("this protocol is not understood"),
-            },
-            other => {
-                self.refuse(format!("a selector has nothing like meta {}", other.unwrap_or("")))
-            }
-        }
-    }
-
-    /// Behind `mark`: it is set, or looked at.
-    fn mark(&mut self, cursor: &mut Cursor<'a>) {
-        if cursor.take("set") {
-            return self.set_mark(cursor);
-        }
-        let mask = if cursor.take("&") || cursor.take("and") {
-            match cursor.word().and_then(number) {
-                Some(mask) => mask,
-                None => return self.refuse("this mask is not understood"),
-            }
-        } else {
-            u32::MAX
-        };
-        let not = cursor.take("!=");
-        if !not {
-            cursor.take("==");
-        }
-        match cursor.word().and_then(number) {
-            Some(value) => self.matches.push(Match::Mark { value, mask, not }),
-            None => self.refuse("this comparison of marks is not understood"),
-        }
-    }
-
-    /// `mark set N`, `mark set mark and N or M`, `mark set FIELDS map { ... }`.
-    fn set_mark(&mut self, cursor: &mut Cursor<'a>) {
-        if let Some(fields) = self.fields(cursor) {
-            if !cursor.take("map") {
-                return self.refuse("this way of setting a mark is not understood");
-            }
-            return self.map(&fields, cursor, |words| match words {
-                [one] => number(one).map(|flip| Some(Verdict::Mark { keep: 0, flip })),
-                _ => None,
-            });
-        }
-        if cursor.take("ct") {
-            cursor.take("mark");
-            // What a connection's mark restores is the service that it has already.
-            return;
-        }
-        cursor.take("(");
-        cursor.take("meta");
-        let (mut keep, mut flip) = (0, 0);
-        if cursor.take("mark") {
-            keep = u32::MAX;
-        } else {
-            match cursor.word().and_then(number) {
-                Some(mark) => flip = mark,
-                None => return self.refuse("this way of setting a mark is not understood"),
-            }
-        }
-        loop {
-            cursor.take(")");
-            let Some(Token::Word(word)) = cursor.peek() else { break };
-            if !matches!(word.as_str(), "&" | "and" | "|" | "or" | "^" | "xor") {
-                break;
-            }
-            cursor.next();
-            let Some(value) = cursor.word().and_then(number) else {
-                return self.refuse("this way of setting a mark is not understood");
-            };
-            match word.as_str() {
-                "&" | "and" => (keep, flip) = (keep & value, flip & value),
-                "|" | "or" => (keep, flip) = (keep & !value, (flip & !value) | value),
-                _ => flip ^= value,
-            }
-        }
-        self.verdicts.push(Verdict::Mark { keep, flip });
-    }
-
-    fn connection(&mut self, cursor: &mut Cursor<'a>) {
-        match cursor.word() {
-            Some("state") => {
-                let not = cursor.take("!=");
-                let states = self.values(cursor).unwrap_or_default();
-                // Without braces a list goes on behind a comma.
-                let mut new = states.contains(&"new");
-                while cursor.take_token(&Token::Comma) {
-                    new |= cursor.word() == Some("new");
-                }
-                if new == not {
-                    // No packet that opens a connection, and the others follow theirs.
-                    self.matches.push(Match::Never);
-                }
-            }
-            Some("mark") if cursor.take("set") => while cursor.word().is_some() {},
-            other => self.refuse(format!("a selector has nothing like ct {}", other.unwrap_or(""))),
-        }
-    }
-
-    fn interface(&mut self, cursor: &mut Cursor<'a>) {
-        let not = cursor.take("!=");
-        let names = self.values(cursor).unwrap_or_default();
-        if names == ["lo"] {
-            if !not {
-                self.matches.push(Match::Never);
-            }
-            return;
-        }
-        let not = if not { "!= " } else { "" };
-        self.passed_over = Some(format!("iifname {not}{}", names.join(", ")));
     }
 }
 

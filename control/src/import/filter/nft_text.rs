@@ -11,7 +11,10 @@ pub(super) enum Token {
     End,
 }
 
-/// All tokens, each with its line.
+/// Tokens of a text that are read.
+pub(super) const MOST_TOKENS: usize = 1_000_000;
+
+/// All tokens, each with its line; a few more than [`MOST_TOKENS`] of a text that has more.
 pub(super) fn tokens(text: &str) -> Vec<(usize, Token)> {
     let mut tokens = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -21,6 +24,9 @@ pub(super) fn tokens(text: &str) -> Vec<(usize, Token)> {
         let mut quoted = false;
         let continued = line.ends_with('\\');
         while let Some(c) = chars.next() {
+            if tokens.len() > MOST_TOKENS {
+                return tokens;
+            }
             let sign = match c {
                 '"' => {
                     quoted = !quoted;

@@ -4,6 +4,7 @@
 mod beside;
 mod group;
 mod method;
+mod real_server;
 mod text;
 mod tree;
 mod virtual_server;

@@ -6,6 +6,8 @@ use super::super::draft::{Draft, Origin};
 
 /// Bytes that parameters may grow a file to.
 const MOST_BYTES: usize = 16 << 20;
+/// Lines that it may grow to.
+const MOST_LINES: usize = 500_000;
 /// Parameters within parameters.
 const DEEPEST: usize = 16;
 
@@ -25,15 +27,16 @@ pub(super) fn lines(
 ) -> Vec<(usize, String)> {
     let mut parameters: HashMap<String, String> = HashMap::new();
     let mut lines = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut count) = (0, 0);
     let raw = text.lines().enumerate();
     let mut raw =
         raw.map(|(index, text)| Waiting { number: index + 1, depth: 0, text: text.into() });
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     while let Some(line) = waiting.pop_front().or_else(|| raw.next()) {
         bytes += line.text.len();
-        if bytes > MOST_BYTES {
-            let why = "parameters make the file too large";
+        count += 1;
+        if bytes > MOST_BYTES || count > MOST_LINES {
+            let why = "the file is too large, or its parameters make it so";
             let what = "everything from here on";
             draft.notes.add(Origin::new(file, line.number), what, why, "import it in parts");
             break;
@@ -41,22 +44,9 @@ pub(super) fn lines(
         let plain = without_remark(&line.text);
         let Some(plain) = condition(file, &line, plain, config_id, draft) else { continue };
         if let Some((name, value)) = definition(plain) {
-            let mut whole = String::new();
-            let mut part = value.to_owned();
-            while let Some(begun) = part.strip_suffix('\\') {
-                if whole.len() > MOST_BYTES {
-                    break;
-                }
-                whole.push_str(begun);
-                whole.push('\n');
-                let Some(next) = waiting.pop_front().or_else(|| raw.next()) else {
-                    part = String::new();
-                    break;
-                };
-                part = without_remark(&next.text).trim_end().to_owned();
-            }
-            whole.push_str(&part);
-            parameters.insert(name.to_owned(), whole);
+            let next = || waiting.pop_front().or_else(|| raw.next());
+            let value = continued(value, next);
+            parameters.insert(name.to_owned(), value);
             continue;
         }
         if plain.trim_start().starts_with("~SEQ") || plain.trim_start().starts_with("~LST") {
@@ -68,7 +58,8 @@ pub(super) fn lines(
         match filled(plain, &parameters) {
             Some(text) if line.depth < DEEPEST => {
                 let (number, depth) = (line.number, line.depth + 1);
-                for part in text.lines().rev() {
+                let parts: Vec<&str> = text.lines().take(MOST_LINES).collect();
+                for part in parts.into_iter().rev() {
                     waiting.push_front(Waiting { number, depth, text: part.to_owned() });
                 }
             }
@@ -127,6 +118,19 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.trim().strip_prefix('$')?.split_once('=')?;
     let named = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     named.then_some((name, value))
+}
+
+/// A value with the lines that follow it where it ends in a backslash.
+fn continued(value: &str, mut next: impl FnMut() -> Option<Waiting>) -> String {
+    let mut whole = String::new();
+    let mut part = value.to_owned();
+    while let Some(begun) = part.strip_suffix('\\') {
+        whole.push_str(begun);
+        whole.push('\n');
+        let Some(line) = next().filter(|_| whole.len() <= MOST_BYTES) else { return whole };
+        part = without_remark(&line.text).trim_end().to_owned();
+    }
+    whole + &part
 }
 
 /// The line with its parameters filled in once; `None` if there are none.

@@ -16,6 +16,9 @@ pub(super) struct Node {
 /// Blocks within blocks; real files have five.
 const DEEPEST: usize = 32;
 
+/// Characters that are read of a line.
+const LONGEST_LINE: usize = 65_536;
+
 impl Node {
     /// The first word.
     pub(super) fn key(&self) -> &str {
@@ -138,7 +141,7 @@ fn words(line: &str) -> Vec<Word> {
     let mut word = String::new();
     let (mut begun, mut quoted, mut parameter) = (false, false, false);
     let mut before = ' ';
-    for c in line.chars() {
+    for c in line.chars().take(LONGEST_LINE) {
         let brace = match c {
             '"' => {
                 quoted = !quoted;

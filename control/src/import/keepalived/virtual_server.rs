@@ -1,16 +1,17 @@
 //! `virtual_server` and its real servers.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use crate::config::model::{
-    Family, Forwarding, HashFlags, Mark, Persistence, Protocol, Scheduler, Selector, Thresholds,
+    Family, Forwarding, HashFlags, Mark, Persistence, Protocol, Scheduler, Selector,
 };
 use crate::ipvsadm::Names;
 
 use super::super::draft::{self, Draft, Key, Origin, RealServer, Servers, Service, one_or_all};
 use super::super::ipvsadm::prefix;
 use super::group::{Groups, Member};
+use super::real_server::{Server, family_of};
 use super::tree::Node;
 use super::{method::method, origin};
 
@@ -32,16 +33,6 @@ struct Settings {
     granularity: Option<(String, Origin)>,
     one_packet: bool,
     family: Option<Family>,
-}
-
-/// A real server; without a port it has the service's.
-struct Server {
-    origin: Origin,
-    address: IpAddr,
-    port: Option<u16>,
-    weight: u16,
-    forwarding: Forwarding,
-    thresholds: Thresholds,
 }
 
 /// keepalived's persistence timeout where none is given.
@@ -243,69 +234,6 @@ impl Reading<'_> {
         true
     }
 
-    fn server(
-        &self,
-        node: &Node,
-        service: &str,
-        forwarding: Forwarding,
-        draft: &mut Draft,
-    ) -> Option<Server> {
-        let at = origin(self.file, node);
-        let what = format!("{service}: {}", node.words.join(" "));
-        let Some(address) = node.value(0).and_then(draft::address) else {
-            let why = "its address is not understood; names are not looked up";
-            draft.notes.add(at, what, why, "add the real server by hand");
-            return None;
-        };
-        let port = match node.value(1) {
-            None => None,
-            Some(text) => match port(text, self.names) {
-                Some(port) => Some(port),
-                None => {
-                    let hint = "it has the service's port now; write `real_port` if that is wrong";
-                    draft.notes.add(at, what.clone(), "its port is not understood", hint);
-                    None
-                }
-            },
-        };
-        let mut server = Server {
-            origin: at,
-            address,
-            port,
-            weight: 1,
-            forwarding,
-            thresholds: Thresholds::default(),
-        };
-        let mut health = Vec::new();
-        for one in &node.children {
-            match one.key() {
-                "weight" | "uthreshold" | "lthreshold" | "lvs_method" | "lb_kind" => {
-                    if !server_setting(one, &mut server) {
-                        let what = format!("{what}: {}", one.shown());
-                        let why = "it is not understood, or too large";
-                        let at = origin(self.file, one);
-                        draft.notes.add(at, what, why, "see to the real server");
-                    }
-                }
-                key if key.ends_with("_CHECK") || key.ends_with("_GET") => {
-                    let what = format!("{what}: {}", one.shown());
-                    let why = "Director does not check real servers' health yet";
-                    let hint =
-                        "keep it for later; until then set `weight: 0` when the server fails";
-                    draft.notes.add(origin(self.file, one), what, why, hint);
-                }
-                _ => health.push(one.shown()),
-            }
-        }
-        if !health.is_empty() {
-            let what = format!("{what}: {}", health.join("; "));
-            let why =
-                "it concerns health checks and notifications, which Director does not have yet";
-            draft.notes.add(at, what, why, "keep it for later");
-        }
-        Some(server)
-    }
-
     /// A group under `nftables_ipvs`: keepalived's own rules join its addresses by a mark.
     fn marked_group(
         &self,
@@ -367,6 +295,10 @@ impl Reading<'_> {
         servers: &[Server],
         draft: &mut Draft,
     ) {
+        if let Err(refused) = draft.may_add(&key, servers.len()) {
+            draft.notes.add(at, key.shown(), refused.why(), refused.hint());
+            return;
+        }
         let port = match key {
             Key::Address { vip_port, .. } => vip_port,
             Key::Mark { .. } => 0,
@@ -441,38 +373,6 @@ impl Reading<'_> {
         };
         Some(Persistence { timeout_s, prefix })
     }
-}
-
-fn server_setting(one: &Node, server: &mut Server) -> bool {
-    let number = one.value(0).and_then(|text| text.parse::<u32>().ok());
-    let threshold = number.filter(|number| i32::try_from(*number).is_ok());
-    match one.key() {
-        "weight" => match number.and_then(|number| u16::try_from(number).ok()) {
-            Some(weight) => server.weight = weight,
-            None => return false,
-        },
-        "uthreshold" => match threshold {
-            Some(upper) => server.thresholds.upper = upper,
-            None => return false,
-        },
-        "lthreshold" => match threshold {
-            Some(lower) => server.thresholds.lower = lower,
-            None => return false,
-        },
-        _ => match method(one.words.get(1..).unwrap_or_default()) {
-            Some(forwarding) => server.forwarding = forwarding,
-            None => return false,
-        },
-    }
-    true
-}
-
-/// The family of a mark: that of the real servers, of which tunnelled ones say nothing unless
-/// there are no others.
-fn family_of(servers: &[Server]) -> Family {
-    let plain = |server: &&Server| !matches!(server.forwarding, Forwarding::Tunnel(_));
-    let first = servers.iter().find(plain).or_else(|| servers.first());
-    first.map_or(Family::V4, |server| Family::of(server.address))
 }
 
 /// Whether a group's name can be a service's: no default name looks like it.
