@@ -222,7 +222,10 @@ fn assert_oracle_agrees(bytes: &[u8], packet: &Packet) {
             assert_eq!(packet.total_len, header.payload_length() + 40);
             assert_eq!(packet.tos, header.traffic_class());
             assert_eq!(packet.protocol.number(), ip.payload().ip_number.0);
-            assert_eq!(packet.transport(bytes), ip.payload().payload);
+            // The oracle takes a payload length of 0 for a jumbogram, and padding for payload.
+            if header.payload_length() != 0 {
+                assert_eq!(packet.transport(bytes), ip.payload().payload);
+            }
             assert_eq!(packet.fragment != Fragment::Whole, ip.is_payload_fragmented());
         }
         NetSlice::Arp(_) => panic!("not ARP: {}", describe(bytes)),

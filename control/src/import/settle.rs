@@ -98,8 +98,8 @@ fn one(
     }
     if let (Some(mark), []) = (mark, selectors.as_slice()) {
         let why = "no rule that could be carried over puts the mark on";
-        let hint = "import the firewall's rules (iptables-save -t mangle, or nft list ruleset) \
-                    together with this file, or complete the remark in the configuration";
+        let hint = "import the firewall's rules, too (`--iptables FILE`: iptables-save -t mangle, \
+                    or nft list ruleset), or complete the remark in the configuration";
         notes.add(origin, format!("the selectors of mark {mark}"), why, hint);
     }
     let udp = |(one, _): &(Selector, Origin)| one.protocol.overlaps(Protocol::Udp);
