@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use dataplane::catalog::spec::Site;
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
@@ -93,6 +94,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             warn!("port {} has no link; packets flow as soon as it is up", port.name);
         }
     }
+    share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
     let (catalog, snapshot) = catalog(&model, &shared)?;
     let started = Instant::now();
@@ -150,6 +152,21 @@ fn check_cores(model: &Model) -> Result<(), RunError> {
         }
     }
     Ok(())
+}
+
+/// The kernel answers behind a NIC port with that port's MAC address.
+fn share_macs(nic: &Nic, site: &Site) {
+    for (index, port) in site.ports.iter().enumerate().filter(|(_, port)| port.kernel_facing) {
+        let before = port.peer.and_then(|peer| nic.ports().get(usize::from(peer.0)));
+        if let Some(before) = before
+            && !nic.set_kernel_mac(index, before.mac)
+        {
+            warn!(
+                "port {}: give its interface the MAC address {} (ip link set IFACE address {}), or the kernel hears nothing",
+                port.name, before.mac, before.mac
+            );
+        }
+    }
 }
 
 /// Keeps the control thread and its children off the polling cores.

@@ -114,7 +114,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let (name, args) = match text.split_once(',') {
             Some((name, args)) => (name, Some(args.to_owned())),
             None => (text, None),

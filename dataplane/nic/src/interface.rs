@@ -6,6 +6,8 @@ use std::mem;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
+use dataplane::wire::ethernet::Mac;
+
 /// Whether there is such an interface.
 pub(crate) fn exists(interface: &str) -> bool {
     CString::new(interface).is_ok_and(|name| {
@@ -29,16 +31,37 @@ pub(crate) fn is_running(interface: &str) -> Option<bool> {
     Some(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
 }
 
+/// Gives it a MAC address. False where the kernel refuses.
+pub(crate) fn set_mac(interface: &str, mac: Mac) -> bool {
+    let mut request = request(interface);
+    request.ifr_ifru.ifru_hwaddr.sa_family = libc::ARPHRD_ETHER;
+    // SAFETY: the address was zeroed with the rest of the request.
+    let bytes = unsafe { &mut request.ifr_ifru.ifru_hwaddr.sa_data };
+    for (to, from) in bytes.iter_mut().zip(mac.0) {
+        *to = from as libc::c_char;
+    }
+    tell(&mut request, libc::SIOCSIFHWADDR)
+}
+
 fn ask(interface: &str, question: libc::Ioctl) -> Option<libc::ifreq> {
-    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    let mut request = request(interface);
+    tell(&mut request, question).then_some(request)
+}
+
+fn request(interface: &str) -> libc::ifreq {
     // SAFETY: all zeros is a valid request.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes().take(libc::IFNAMSIZ - 1)) {
         *to = from as libc::c_char;
     }
-    // SAFETY: an open socket and a request with a terminated name, which the kernel fills in.
-    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), question, &mut request) };
-    (answer == 0).then_some(request)
+    request
+}
+
+fn tell(request: &mut libc::ifreq, what: libc::Ioctl) -> bool {
+    let Ok(socket) = UdpSocket::bind(("0.0.0.0", 0)) else { return false };
+    // SAFETY: an open socket and a request with a terminated name, which the kernel reads
+    // and fills in.
+    unsafe { libc::ioctl(socket.as_raw_fd(), what, request) == 0 }
 }
 
 #[cfg(test)]

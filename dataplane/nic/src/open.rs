@@ -14,14 +14,16 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as CoreError;
 
-use crate::config::NicConfig;
+use dataplane::wire::ethernet::Mac;
+
+use crate::config::{Device, NicConfig};
 use crate::error::{Detail, NicError};
 use crate::handle::{NicHandle, Shared};
-use crate::log;
 use crate::port::{self, OpenPort, PortInfo};
 use crate::preflight;
 use crate::queue::{Alive, Queue};
 use crate::run::{START, Totals, TurnFn, Turns};
+use crate::{interface, log};
 
 static OPENED: AtomicBool = AtomicBool::new(false);
 
@@ -89,6 +91,15 @@ impl Nic {
     /// The ports, in the configured order.
     pub fn ports(&self) -> &[PortInfo] {
         &self.ports
+    }
+
+    /// Gives the kernel's end of a tap port a MAC address, so that it can stand for the NIC
+    /// port behind which it is. False where the port is no tap or the kernel refuses.
+    pub fn set_kernel_mac(&self, port: usize, mac: Mac) -> bool {
+        let Some(port) = self.ports.get(port) else { return false };
+        let device = Device::parse(&port.device);
+        device.is("net_tap")
+            && device.values("iface").next().is_some_and(|name| interface::set_mac(name, mac))
     }
 
     /// The cores that poll, in rising order.
