@@ -4,34 +4,28 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod questions;
+mod restart;
+
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::bindings::service_of;
 use dataplane::catalog::Catalog;
-use dataplane::conn::Conn;
-use dataplane::conn::table::Flow;
-use dataplane::explain::Explanation;
-use dataplane::ids::{NeighbourId, PortIndex, ScopeId};
-use dataplane::mailbox::{Answer, Query};
+use dataplane::ids::NeighbourId;
 use dataplane::shared::Shared;
-use dataplane::snapshot::{HostAddress, Scope, Snapshot};
-use dataplane::table::Cursor;
-use dataplane::tick::Tick;
+use dataplane::snapshot::{HostAddress, Snapshot};
+use dataplane::wire::Addr;
 use dataplane::wire::ethernet::Mac;
-use dataplane::wire::{Addr, Vlan};
 use nic::{NicHandle, PortInfo};
 use tracing::{error, info, warn};
 
-use crate::api::{self, Call, Reply, Request, Socket};
+use crate::api::{Call, Reply, Request, Socket};
 use crate::compile;
 use crate::config::{self, Model};
-use crate::flow::FlowText;
-use crate::listing::{self, ConnectionRow, Meters, Style, gather};
+use crate::listing::Meters;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
 use crate::publish;
 use crate::status::{self, LastApply};
@@ -40,14 +34,8 @@ use crate::status::{self, LastApply};
 const ROUND: Duration = Duration::from_millis(2);
 /// Between two looks at the configuration file.
 const LOOK: Duration = Duration::from_millis(200);
-/// Connections asked from a core at a time.
-const PAGE: usize = 4096;
-/// How long a core may take to answer a question.
-const ANSWER: Duration = Duration::from_secs(2);
 /// How long an apply waits for the cores to take the new snapshot.
 const ADOPTION: Duration = Duration::from_secs(2);
-/// The listing's `size=`: IPVS's default number of hash rows.
-const TABLE_SIZE: u32 = 4096;
 
 /// Signals, as flags that their handlers set.
 #[derive(Clone, Debug, Default)]
@@ -187,7 +175,7 @@ impl ControlThread {
     }
 
     fn change_to(&mut self, model: Model) -> Result<String, String> {
-        restart_needed(&self.model, &model)?;
+        restart::needed(&self.model, &model)?;
         let plan = compile::plan(&model);
         self.catalog.timeouts = plan.timeouts;
         self.catalog.compat = plan.compat;
@@ -335,128 +323,6 @@ impl ControlThread {
         }
     }
 
-    fn show(&mut self, what: api::Listing, exact: bool, json: bool) -> Reply {
-        let style = match what {
-            api::Listing::Connections => return self.show_connections(json),
-            api::Listing::Services => Style::Default,
-            api::Listing::Stats => Style::Stats { exact },
-            api::Listing::Rate => Style::Rate { exact },
-            api::Listing::Thresholds => Style::Thresholds,
-            api::Listing::Persistent => Style::PersistentConnections,
-        };
-        let mut listed =
-            gather::services(&self.snapshot, &self.shared.loads, &self.meters, TABLE_SIZE);
-        listed.sort();
-        if json { to_json(&listed) } else { Reply::done(listing::services(&listed, style)) }
-    }
-
-    fn show_connections(&mut self, json: bool) -> Reply {
-        let mut rows: Vec<ConnectionRow> = Vec::new();
-        let mut now = Tick::default();
-        for core in 0..self.shared.cores() {
-            for v6 in [false, true] {
-                let Some(entries) = self.connections_of(core, v6, &mut now) else {
-                    return Reply::refused(format!("core {core} did not answer in time\n"));
-                };
-                rows.extend(entries.iter().filter_map(|(flow, conn)| {
-                    gather::connection(flow, conn, &self.snapshot, now)
-                }));
-            }
-        }
-        let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
-        let shards = self.shared.cores() as u32;
-        let templates = &self.shared.templates;
-        rows.extend(gather::templates(templates, shards, &scopes, &self.snapshot, now));
-        rows.extend(self.clients());
-        if json { to_json(&rows) } else { Reply::done(listing::connections(&rows, false)) }
-    }
-
-    /// The clients of services under `tracking: client`.
-    fn clients(&self) -> Vec<ConnectionRow> {
-        let mut rows = Vec::new();
-        for (shard, counters) in self.shared.counters.iter().enumerate() {
-            let age_now = counters.client_age.get() as u8;
-            let mut from = Some(Cursor::default());
-            while let Some(at) = from {
-                let each = |scope, client, number, age| {
-                    let idle_s = u32::from(age_now.wrapping_sub(age)) * self.shared.age_unit_s;
-                    let service = service_of(scope);
-                    rows.extend(gather::client(service, client, number, idle_s, &self.snapshot));
-                };
-                from = self.shared.clients.iterate(shard as u32, at, PAGE, each);
-            }
-        }
-        rows
-    }
-
-    fn connections_of(&self, core: usize, v6: bool, now: &mut Tick) -> Option<Vec<(Flow, Conn)>> {
-        let mut all = Vec::new();
-        let mut from = 0;
-        loop {
-            let page = Vec::with_capacity(PAGE);
-            match self.ask(core, Query::Connections { v6, from, page })? {
-                Answer::Connections { page, next, now: then } => {
-                    all.extend(page);
-                    *now = then;
-                    match next {
-                        Some(next) => from = next,
-                        None => return Some(all),
-                    }
-                }
-                Answer::Explanation(_) => return None,
-            }
-        }
-    }
-
-    fn ask(&self, core: usize, query: Query) -> Option<Answer> {
-        let mailbox = self.shared.mailboxes.get(core)?;
-        // An answer that came too late for the one who asked is nobody's now.
-        while mailbox.answers.pop().is_some() {}
-        mailbox.queries.push(query).ok()?;
-        let asked = Instant::now();
-        loop {
-            if let Some(answer) = mailbox.answers.pop() {
-                return Some(answer);
-            }
-            if asked.elapsed() > ANSWER {
-                return None;
-            }
-            std::thread::sleep(Duration::from_micros(100));
-        }
-    }
-
-    fn explain(&self, flow: &str, flags: &str, port: Option<&str>, json: bool) -> Reply {
-        let flow = match FlowText::parse(flow, flags) {
-            Ok(flow) => flow,
-            Err(error) => return Reply::refused(format!("{error}\n")),
-        };
-        let index = match port {
-            None => 0,
-            Some(name) => match self.snapshot.ports.iter().position(|p| &*p.name == name) {
-                Some(index) => index,
-                None => return Reply::refused(format!("there is no port '{name}'\n")),
-            },
-        };
-        let mac = self.ports.get(index).map_or(Mac::ZERO, |port| port.mac);
-        let vlan = self.snapshot.ports.get(index).map_or(Vlan::UNTAGGED, |port| port.vlan);
-        let frame: Box<[u8]> = flow.frame(mac, vlan).into();
-        let mut told: Option<Explanation> = None;
-        for core in 0..self.shared.cores() {
-            let port = PortIndex(index as u8);
-            let query = Query::Explain { frame: frame.clone(), port };
-            if let Some(Answer::Explanation(story)) = self.ask(core, query)
-                && (told.is_none() || story.is_of_connection())
-            {
-                told = Some(story);
-            }
-        }
-        match told {
-            Some(story) if json => to_json(&status::explanation(&story)),
-            Some(story) => Reply::done(story.to_string()),
-            None => Reply::refused("no core answered in time\n"),
-        }
-    }
-
     fn status(&self, json: bool) -> Reply {
         let report = status::Report::gather(
             &self.shared,
@@ -486,35 +352,4 @@ fn neighbour_settings(model: &Model) -> Settings {
         entries: model.neighbours.entries,
         ..Settings::default()
     }
-}
-
-/// What cannot change while the director runs, each difference in a line.
-fn restart_needed(running: &Model, wanted: &Model) -> Result<(), String> {
-    let mut said = String::new();
-    let mut differ = |key: &str, differs: bool| {
-        if differs {
-            let _ = writeln!(
-                said,
-                "{key} differs from the running configuration and needs a restart \
-                 (systemctl restart director); undo the change to apply the rest"
-            );
-        }
-    };
-    differ("memory", running.memory != wanted.memory);
-    differ("tables", running.tables != wanted.tables);
-    differ("main_core", running.main_core != wanted.main_core);
-    differ("control.socket", running.control.socket != wanted.control.socket);
-    differ("the number of ports", running.ports.len() != wanted.ports.len());
-    for (old, new) in running.ports.iter().zip(&wanted.ports) {
-        let key = |name: &str| format!("ports.{}.{name}", old.name);
-        differ(&key("name"), old.name != new.name);
-        differ(&key("device"), old.device != new.device);
-        differ(&key("kernel_port"), old.kernel_port != new.kernel_port);
-        differ(&key("cores"), old.cores != new.cores);
-        differ(&key("mtu"), old.mtu != new.mtu);
-        differ(&key("rx_descriptors"), old.rx_descriptors != new.rx_descriptors);
-        differ(&key("tx_descriptors"), old.tx_descriptors != new.tx_descriptors);
-        differ(&key("promiscuous"), old.promiscuous != new.promiscuous);
-    }
-    if said.is_empty() { Ok(()) } else { Err(said) }
 }
