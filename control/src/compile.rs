@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dataplane::catalog::spec::{Farm, PortSpec, RealSpec, Selector, ServiceSpec, Site};
 use dataplane::classify::Rank;
-use dataplane::compat::{Compat, Kernel, TtlPolicy};
+use dataplane::compat::{Compat, Defence, Kernel, TtlPolicy};
 use dataplane::conn::Timeouts;
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::ids::{Mark, PortIndex};
@@ -63,7 +63,23 @@ fn compat(model: &Model) -> Compat {
         conn_reuse_mode: model.compat.conn_reuse_mode,
         expire_nodest_conn: model.compat.expire_nodest_conn,
         expire_quiescent_template: model.compat.expire_quiescent_template,
+        schedule_icmp: model.compat.schedule_icmp,
+        nat_icmp_send: model.compat.nat_icmp_send,
+        pmtu_disc: model.compat.pmtu_disc,
+        secure_tcp: model.compat.secure_tcp,
+        drop_entry: defence(model.compat.drop_entry),
+        drop_packet: defence(model.compat.drop_packet),
+        am_droprate: model.compat.am_droprate,
+        amemthresh: model.compat.amemthresh,
         ..Compat::default()
+    }
+}
+
+fn defence(mode: u8) -> Defence {
+    match mode {
+        0 => Defence::Off,
+        1 | 2 => Defence::Pressed,
+        _ => Defence::Always,
     }
 }
 

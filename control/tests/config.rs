@@ -187,6 +187,14 @@ compat:
   conn_reuse_mode: 1
   expire_nodest_conn: false
   expire_quiescent_template: false
+  schedule_icmp: false
+  nat_icmp_send: false
+  pmtu_disc: true
+  secure_tcp: false
+  drop_entry: 0
+  drop_packet: 0
+  am_droprate: 10
+  amemthresh: 1024
 services:
 - name: tcp/198.18.255.1:80
   selectors:

@@ -238,17 +238,41 @@ pub struct Compat {
     /// `expire_quiescent_template`: a client bound to a real server of weight 0 is
     /// scheduled anew. Default false.
     pub expire_quiescent_template: bool,
+    /// `schedule_icmp`: an ICMP error about a flow that is not known is scheduled as if it
+    /// were the flow's first packet. Default false.
+    pub schedule_icmp: bool,
+    /// `nat_icmp_send`: a masqueraded real server's packet that belongs to no connection is
+    /// answered with "port unreachable". Default false.
+    pub nat_icmp_send: bool,
+    /// `pmtu_disc`: tunnels tell senders of packets that are too long for them; without it
+    /// the outer packet may be fragmented. Default true.
+    pub pmtu_disc: bool,
+    /// `secure_tcp`: the second TCP state table, for times of attack. Default false.
+    pub secure_tcp: bool,
+    /// `drop_entry`: half-open and idle connections are dropped at random: 0 never, 1 and 2
+    /// while the tables have less room than `amemthresh`, 3 always. Default 0.
+    pub drop_entry: u8,
+    /// `drop_packet`: every n-th packet that would open a connection is dropped: 0 never, 1
+    /// and 2 while the tables have less room than `amemthresh`, 3 always. Default 0.
+    pub drop_packet: u8,
+    /// `am_droprate`: the n of `drop_packet: 3`, 1 to 1,000,000. Default 10.
+    pub am_droprate: u32,
+    /// `amemthresh`: free entries of a core's connection table below which modes 1 and 2 act, 0 to
+    /// 1,000,000,000.
+    /// Default 1,024. The kernel counts pages of memory.
+    pub amemthresh: u32,
 }
 
 /// `compat.kernel`: the generation of kernels whose decisions are followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kernel {
-    /// 6.12.107 and later: a connection in SYN_RECV counts as active, load is 257 x
-    /// active + inactive.
+    /// 6.12.107 and later: load is 257 x active + inactive, and edited thresholds act at
+    /// once.
     #[default]
     New,
-    /// Before: SYN_RECV counts as inactive, load is 256 x active + inactive.
+    /// Before: load is 256 x active + inactive, and a lowered threshold acts on the next
+    /// connection.
     Classic,
 }
 
@@ -305,6 +329,14 @@ impl Default for Compat {
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
             expire_quiescent_template: false,
+            schedule_icmp: false,
+            nat_icmp_send: false,
+            pmtu_disc: true,
+            secure_tcp: false,
+            drop_entry: 0,
+            drop_packet: 0,
+            am_droprate: 10,
+            amemthresh: 1_024,
         }
     }
 }

@@ -186,6 +186,14 @@ pub(super) fn compat(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Comp
         "conn_reuse_mode",
         "expire_nodest_conn",
         "expire_quiescent_template",
+        "schedule_icmp",
+        "nat_icmp_send",
+        "pmtu_disc",
+        "secure_tcp",
+        "drop_entry",
+        "drop_packet",
+        "am_droprate",
+        "amemthresh",
     ];
     let Some(fields) =
         file.find("compat").and_then(|node| Fields::open(node, &path, known, findings))
@@ -198,6 +206,17 @@ pub(super) fn compat(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Comp
     let conn_reuse_mode = fields
         .read("conn_reuse_mode", findings, |text| scalar::fitting(text, 0..=3))
         .or(default.conn_reuse_mode);
+    let mut mode = |key, default: u8| -> u8 {
+        fields.read(key, findings, |text| scalar::fitting(text, 0..=3)).or(default)
+    };
+    let (drop_entry, drop_packet) =
+        (mode("drop_entry", default.drop_entry), mode("drop_packet", default.drop_packet));
+    let am_droprate = fields
+        .read("am_droprate", findings, |text| scalar::fitting(text, 1..=1_000_000))
+        .or(default.am_droprate);
+    let amemthresh = fields
+        .read("amemthresh", findings, |text| scalar::fitting(text, 0..=1_000_000_000))
+        .or(default.amemthresh);
     let mut switch = |key, default: bool| -> bool {
         let given: Given<bool> = fields.read(key, findings, scalar::boolean);
         given.or(default)
@@ -212,5 +231,13 @@ pub(super) fn compat(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Comp
             "expire_quiescent_template",
             default.expire_quiescent_template,
         ),
+        schedule_icmp: switch("schedule_icmp", default.schedule_icmp),
+        nat_icmp_send: switch("nat_icmp_send", default.nat_icmp_send),
+        pmtu_disc: switch("pmtu_disc", default.pmtu_disc),
+        secure_tcp: switch("secure_tcp", default.secure_tcp),
+        drop_entry,
+        drop_packet,
+        am_droprate,
+        amemthresh,
     }
 }
