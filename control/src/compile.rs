@@ -11,7 +11,7 @@ use dataplane::ids::{Mark, PortIndex};
 use dataplane::route::Route;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::TableSizes;
-use dataplane::snapshot::{Identity, Persistence, Policy, RealState, Tracking};
+use dataplane::snapshot::{Identity, OnDown, OnDrain, Persistence, Policy, RealState, Tracking};
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Family, Protocol, Vlan};
 
@@ -89,7 +89,7 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
         identity: identity(service),
         scheduler: Scheduler::by_name(service.scheduler.name()),
         flags: flags(service.scheduler.flags()),
-        seed: None,
+        seed: service.seed,
         engine: None,
         persistence: service.persistence.as_ref().map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
@@ -101,7 +101,17 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
         },
         one_packet: service.one_packet,
         compat,
-        policy: Policy::default(),
+        policy: Policy {
+            on_drain: match service.on_drain {
+                model::OnDrain::Keep => OnDrain::Keep,
+                model::OnDrain::NewElsewhere => OnDrain::NewElsewhere,
+            },
+            on_down: match service.on_down {
+                model::OnDown::Rebind => OnDown::Rebind,
+                model::OnDown::Keep => OnDown::Keep,
+                model::OnDown::Drop => OnDown::Drop,
+            },
+        },
     };
     Farm { service: spec, reals: service.real_servers.iter().map(real).collect() }
 }
@@ -194,7 +204,11 @@ fn real(real: &model::RealServer) -> RealSpec {
         },
         upper_threshold: real.thresholds.upper,
         lower_threshold: real.thresholds.lower,
-        state: RealState::Up,
+        state: match real.state {
+            model::State::Up => RealState::Up,
+            model::State::Drain => RealState::Drain,
+            model::State::Down => RealState::Down,
+        },
         drain_until: None,
         mac: real.mac.map(|mac| Mac(mac.bytes())),
     }

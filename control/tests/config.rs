@@ -205,10 +205,13 @@ services:
   persistence: false
   tracking: full
   one_packet: false
+  on_drain: keep
+  on_down: rebind
   real_servers:
   - address: 198.18.10.11
     real_port: 80
     weight: 1
+    state: up
     forwarding: route
     upper_threshold: 0
     lower_threshold: 0

@@ -24,10 +24,11 @@ use serde::ser::Serializer;
 
 pub use address::{Cidr, Mac};
 pub use port::{CoreId, Device, PciAddress, Port, Route, VlanId};
-pub use real_server::{Forwarding, GueChecksum, RealServer, Thresholds, Tunnel};
+pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tunnel};
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
-    Family, Kind, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
+    Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service, Tracking,
+    VipPorts,
 };
 
 /// A configuration that was found to be free of problems.

@@ -98,6 +98,7 @@ fn one(
             (_, port) => written.real_port.or(port.unwrap_or(0)),
         },
         weight: written.weight.or(1),
+        state: written.state.or_default(),
         forwarding: match method {
             Method::Route => Forwarding::Route,
             Method::Masq => Forwarding::Masq,

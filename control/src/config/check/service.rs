@@ -197,6 +197,9 @@ fn meant(
         persistence,
         tracking: service.tracking.or_default(),
         one_packet: service.one_packet.or(false),
+        seed: service.seed.good(),
+        on_drain: service.on_drain.or_default(),
+        on_down: service.on_down.or_default(),
         real_servers: real_servers?,
     })
 }

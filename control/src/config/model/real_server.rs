@@ -22,6 +22,9 @@ pub struct RealServer {
     pub real_port: u16,
     /// `weight`: 0 (quiesced: no new clients) to 65,535. Default 1.
     pub weight: u16,
+    /// `state`: `up`, `drain` (no new clients; bound ones as the service's `on_drain` says) or
+    /// `down` (nobody; bound ones as `on_down` says). Default `up`.
+    pub state: State,
     /// `forwarding`: how packets get there. Default `route`.
     #[serde(flatten)]
     pub forwarding: Forwarding,
@@ -117,4 +120,17 @@ pub enum GueChecksum {
     Full,
     /// `--tun-remcsum`: remote checksum offload.
     Remote,
+}
+
+/// `state`: whether a real server takes clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Takes new and old clients.
+    #[default]
+    Up,
+    /// Takes no new clients.
+    Drain,
+    /// Takes nobody.
+    Down,
 }

@@ -37,8 +37,43 @@ pub struct Service {
     pub tracking: Tracking,
     /// `one_packet`: schedule every UDP packet by itself, ipvsadm's `-o`. Default false.
     pub one_packet: bool,
+    /// `seed`: what mh's keys and twos's draws are made from; directors with one seed agree on
+    /// a client. Default: the kernel's fixed keys for mh, and fresh draws for twos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// `on_drain`: bound clients of a real server in `drain`: `keep` them there, or
+    /// `new_elsewhere`: their new connections go to another one. Default `keep`.
+    pub on_drain: OnDrain,
+    /// `on_down`: clients of a real server that is `down`: `rebind` them to another one at
+    /// once, `keep` them as IPVS would, or `drop` their packets until it is back. Default
+    /// `rebind`.
+    pub on_down: OnDown,
     /// `real_servers`: in the file's order. May be empty: clients then get an ICMP error.
     pub real_servers: Vec<RealServer>,
+}
+
+/// `on_drain`: what becomes of the bound clients of a real server in drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDrain {
+    /// They stay.
+    #[default]
+    Keep,
+    /// Their new connections go elsewhere.
+    NewElsewhere,
+}
+
+/// `on_down`: what becomes of the clients of a real server that is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDown {
+    /// They are given another one at once.
+    #[default]
+    Rebind,
+    /// They stay, as in IPVS.
+    Keep,
+    /// They stay, and their packets are dropped until it is back.
+    Drop,
 }
 
 impl Service {

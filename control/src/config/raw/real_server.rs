@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
-use crate::config::model::{GueChecksum, Mac, Tunnel};
+use crate::config::model::{GueChecksum, Mac, State, Tunnel};
 use crate::config::path::Path;
 use crate::config::scalar;
 use crate::config::tree::Node;
@@ -15,6 +15,7 @@ pub(in crate::config) struct RealServer {
     pub(in crate::config) address: Given<IpAddr>,
     pub(in crate::config) real_port: Given<u16>,
     pub(in crate::config) weight: Given<u16>,
+    pub(in crate::config) state: Given<State>,
     pub(in crate::config) forwarding: Given<Method>,
     pub(in crate::config) tunnel: Given<Tunnel>,
     pub(in crate::config) mac: Given<Mac>,
@@ -36,12 +37,16 @@ const KEYS: &[&str] = &[
     "address",
     "real_port",
     "weight",
+    "state",
     "forwarding",
     "tunnel",
     "mac",
     "upper_threshold",
     "lower_threshold",
 ];
+
+const STATES: &[(&str, State)] =
+    &[("up", State::Up), ("drain", State::Drain), ("down", State::Down)];
 
 const METHODS: &[(&str, Method)] = &[
     ("route", Method::Route),
@@ -77,6 +82,7 @@ impl RealServer {
             address: fields.read("address", findings, |text| scalar::address(text, "real_port")),
             real_port: fields.read("real_port", findings, |text| scalar::fitting(text, 0..=65_535)),
             weight: fields.read("weight", findings, |text| scalar::fitting(text, 0..=65_535)),
+            state: fields.word("state", findings, STATES),
             forwarding: fields.word("forwarding", findings, METHODS),
             tunnel: tunnel(&fields, path, findings),
             mac: fields.read("mac", findings, scalar::mac),

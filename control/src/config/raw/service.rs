@@ -3,7 +3,9 @@
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, word, wrong_kind};
 use crate::config::findings::Findings;
-use crate::config::model::{HashFlags, Mark, Protocol, Scheduler, Selector, Tracking};
+use crate::config::model::{
+    HashFlags, Mark, OnDown, OnDrain, Protocol, Scheduler, Selector, Tracking,
+};
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
 use crate::config::tree::{Node, Value};
@@ -21,6 +23,9 @@ pub(in crate::config) struct Service {
     pub(in crate::config) persistence: Given<Option<Persistence>>,
     pub(in crate::config) tracking: Given<Tracking>,
     pub(in crate::config) one_packet: Given<bool>,
+    pub(in crate::config) seed: Given<u64>,
+    pub(in crate::config) on_drain: Given<OnDrain>,
+    pub(in crate::config) on_down: Given<OnDown>,
     pub(in crate::config) real_servers: Vec<Option<RealServer>>,
 }
 
@@ -67,6 +72,9 @@ const KEYS: &[&str] = &[
     "persistence",
     "tracking",
     "one_packet",
+    "seed",
+    "on_drain",
+    "on_down",
     "real_servers",
 ];
 
@@ -129,6 +137,17 @@ impl Service {
                 &[("full", Tracking::Full), ("client", Tracking::Client)],
             ),
             one_packet: fields.read("one_packet", findings, scalar::boolean),
+            seed: fields.read("seed", findings, |text| scalar::fitting(text, 0..=u64::MAX)),
+            on_drain: fields.word(
+                "on_drain",
+                findings,
+                &[("keep", OnDrain::Keep), ("new_elsewhere", OnDrain::NewElsewhere)],
+            ),
+            on_down: fields.word(
+                "on_down",
+                findings,
+                &[("rebind", OnDown::Rebind), ("keep", OnDown::Keep), ("drop", OnDown::Drop)],
+            ),
             real_servers: RealServer::read_all(&fields, path, findings),
         })
     }
