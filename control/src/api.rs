@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,6 +121,9 @@ pub enum SocketError {
         "a director is running already with the socket {0}; stop it, or give this one another --socket"
     )]
     Taken(PathBuf),
+    /// Something else is there.
+    #[error("{0} is there already and is no socket; it is left alone: give another path")]
+    NoSocket(PathBuf),
     /// The folder or the socket could not be made.
     #[error("cannot listen on {path}: {error}; give a path in a folder that you may write to")]
     Listen {
@@ -180,6 +183,10 @@ fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let failed = |error| SocketError::Listen { path: path.to_owned(), error };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
+    }
+    // Whatever else stands there is somebody's: only a socket is ever replaced.
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+        return Err(SocketError::NoSocket(path.to_owned()));
     }
     match UnixStream::connect(path) {
         Ok(_) => return Err(SocketError::Taken(path.to_owned())),
@@ -336,6 +343,16 @@ mod tests {
         drop(dead);
         assert!(path.exists());
         drop(Socket::open(&path).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let path = path("precious");
+        fs::write(&path, "precious").unwrap();
+        let error = Socket::open(&path).unwrap_err();
+        assert!(error.to_string().contains("is no socket"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

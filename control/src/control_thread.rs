@@ -134,9 +134,24 @@ impl ControlThread {
             if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
                 metered = Instant::now();
                 self.meters.tick(&self.snapshot, &self.shared.loads);
+                self.look_at_links();
             }
         }
         info!("stopping");
+    }
+
+    /// Says which ports lost or got their link.
+    fn look_at_links(&mut self) {
+        for (port, now) in self.ports.iter_mut().zip(self.nic.stats().ports) {
+            if port.link_up == now.link_up {
+                continue;
+            }
+            port.link_up = now.link_up;
+            match now.link_up {
+                true => info!("port {}: the link is up", port.name),
+                false => warn!("port {}: the link is down; nothing is received or sent", port.name),
+            }
+        }
     }
 
     fn look_at_file(&mut self) {

@@ -21,6 +21,14 @@ type Failed = String;
 /// The configuration's problems, or what is wrong with the capture.
 pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
     let model = config::load(&args.config).map_err(|problems| problems.to_string())?;
+    if let Some(output) = &args.output
+        && same_file(output, &args.capture)
+    {
+        return Err(format!(
+            "{} would be written over what it is made from; give -o another name",
+            output.display()
+        ));
+    }
     let bytes = fs::read(&args.capture).map_err(|error| unreadable(&args.capture, &error))?;
     let frames =
         pcap::read(&bytes).map_err(|error| format!("{}: {error}", args.capture.display()))?;
@@ -70,6 +78,9 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     let inputs: Vec<Input<'_>> =
         texts.iter().map(|(kind, name, text)| Input { kind: *kind, name, text }).collect();
     let imported = import::import(&inputs, &names(), args.config_id.as_deref());
+    if imported.services == 0 && imported.notes.is_empty() {
+        return Err("nothing was found to import; is it the right kind of file?".to_owned());
+    }
     print(&imported.yaml);
     for note in &imported.notes {
         let _ = writeln!(io::stderr().lock(), "{note}");
@@ -91,6 +102,13 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
         return Ok(text);
     }
     fs::read(file)
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::canonicalize(a), fs::canonicalize(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> Failed {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::bindings::{self, Bindings};
 use crate::classify::Hit;
 use crate::conn::table::Flow;
+use crate::forward::Forwarding;
 use crate::ids::{PortIndex, RealId};
 use crate::shared::Shared;
 use crate::snapshot::{HostAddress, Identity, Service, Snapshot, Tracking};
@@ -111,6 +112,9 @@ impl fmt::Display for Explanation {
             Fate::Real { address, forwarding, mac, port, because, .. } => {
                 writeln!(f, "why         {because}")?;
                 writeln!(f, "real server {address}")?;
+                if *forwarding == Forwarding::Local.word() {
+                    return writeln!(f, "verdict     {forwarding}: handed to the host itself");
+                }
                 let port = port.as_deref().unwrap_or("no port");
                 match mac {
                     Some(mac) => writeln!(f, "verdict     {forwarding} to {mac} on {port}"),

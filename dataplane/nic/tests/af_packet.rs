@@ -13,6 +13,9 @@ mod lab;
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use dataplane::port::{Burst, Frame, Port};
 use lab::wire::Wire;
@@ -81,14 +84,30 @@ fn a_link_that_is_down_is_no_error() {
         lab::own_network();
         lab::veth("wan0", "peer0");
         lab::shell("ip link set peer0 down");
+        // The kernel tells of a lost or found carrier when it gets round to it.
+        eventually(|| {
+            let output = Command::new("ip").args(["-o", "link", "show", "wan0"]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).contains("NO-CARRIER")
+        });
         let port = PortConfig::new("wan", "net_af_packet0,iface=wan0", &[1]);
         let nic = nic::open(&lab::config("down", vec![port])).unwrap();
         assert!(!nic.ports()[0].link_up);
         let handle = nic.handle();
         assert!(!handle.stats().ports[0].link_up);
         lab::shell("ip link set peer0 up");
-        assert!(handle.stats().ports[0].link_up);
+        eventually(|| handle.stats().ports[0].link_up);
     });
+}
+
+/// Waits until it holds, for at most ten seconds.
+fn eventually(holds: impl Fn() -> bool) {
+    assert!((0..200).any(|_| {
+        let now = holds();
+        if !now {
+            thread::sleep(Duration::from_millis(50));
+        }
+        now
+    }));
 }
 
 #[test]

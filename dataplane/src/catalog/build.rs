@@ -114,7 +114,7 @@ impl Catalog {
             tunnel_source: self.own_towards(spec.address),
             upper_threshold: spec.upper_threshold,
             lower_threshold: spec.lower_threshold,
-            next_hop: self.next_hop(spec),
+            next_hop: if self.is_own(spec.address) { None } else { self.next_hop(spec) },
             local: self.is_own(spec.address),
             mac: spec.mac,
             number: self.number_of(service, id),
