@@ -253,7 +253,7 @@ pub(crate) fn finish(
     let interface = config.parsed_device().interface();
     let (link_up, link_mbps) = link(id, interface.as_deref());
     if !link_up {
-        tracing::warn!(port = config.name, "the link is down; frames flow once it is up");
+        tracing::debug!(port = config.name, "the link is down; frames flow once it is up");
     }
     let info = PortInfo {
         name: config.name.clone(),
