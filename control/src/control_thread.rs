@@ -4,6 +4,7 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod drains;
 mod questions;
 mod restart;
 
@@ -23,12 +24,15 @@ use nic::{NicHandle, PortInfo};
 use tracing::{error, info, warn};
 
 use crate::api::{Call, Reply, Request, Socket};
+use crate::calls::Calls;
 use crate::compile;
 use crate::config::{self, Model};
 use crate::listing::Meters;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
 use crate::publish;
 use crate::status::{self, LastApply};
+
+pub use drains::{Draining, Drains};
 
 /// Pause between two rounds of the loop; what waits for control waits no longer.
 const ROUND: Duration = Duration::from_millis(2);
@@ -55,6 +59,8 @@ pub struct ControlThread {
     config: PathBuf,
     watch: crate::watch::Watch,
     neighbours: Neighbours,
+    calls: Calls,
+    drains: Drains,
     meters: Meters,
     socket: Socket,
     nic: NicHandle,
@@ -72,6 +78,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The snapshot that the cores started with.
     pub snapshot: Arc<Snapshot>,
+    /// The drains in it that have a deadline.
+    pub drains: Drains,
     /// The configuration.
     pub model: Model,
     /// Where it came from.
@@ -94,6 +102,8 @@ impl ControlThread {
         let mut thread = Self {
             watch: crate::watch::Watch::new(&parts.config),
             neighbours: Neighbours::new(neighbour_settings(&parts.model)),
+            calls: Calls::default(),
+            drains: parts.drains,
             meters: Meters::default(),
             last_apply: LastApply::started(&parts.config),
             shared: parts.shared,
@@ -129,6 +139,7 @@ impl ControlThread {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
+                self.end_drains();
                 self.catalog.reclaim(publish::adopted(&self.shared));
             }
             if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
@@ -152,6 +163,20 @@ impl ControlThread {
                 false => warn!("port {}: the link is down; nothing is received or sent", port.name),
             }
         }
+    }
+
+    /// Servers whose drain has come to its deadline are down from now on.
+    fn end_drains(&mut self) {
+        let now = self.now_ms();
+        let ended = self.drains.end(&mut self.catalog, now);
+        if ended.is_empty() {
+            return;
+        }
+        for (service, address) in ended {
+            info!("service {service}: the drain of {address} is over, it counts as down now");
+        }
+        self.snapshot = self.catalog.snapshot();
+        publish::publish(&self.shared, &self.snapshot);
     }
 
     fn look_at_file(&mut self) {
@@ -191,9 +216,11 @@ impl ControlThread {
 
     fn change_to(&mut self, model: Model) -> Result<String, String> {
         restart::needed(&self.model, &model)?;
-        let plan = compile::plan(&model);
+        let mut plan = compile::plan(&model);
+        self.drains.settle(&model, &mut plan.farms, self.now_ms());
         self.catalog.timeouts = plan.timeouts;
         self.catalog.compat = plan.compat;
+        self.catalog.fragments = plan.fragments;
         self.catalog.set_site(plan.site);
         let applied = self.catalog.applied(&plan.farms, plan.selectors);
         let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
@@ -287,6 +314,7 @@ impl ControlThread {
                 self.neighbours.hear(&self.shared.neighbours, &event, now);
             }
         }
+        self.calls.hear(&self.shared, crate::run::tick(self.started));
         let outgoing = self.shared.mailboxes.first().map(|mailbox| &mailbox.outgoing);
         self.neighbours.tick(&self.shared.neighbours, now, &mut |frame| {
             // A full queue loses the question; it is asked again by its timer.
@@ -346,6 +374,7 @@ impl ControlThread {
             &self.nic.stats(),
             &self.neighbours,
             &self.last_apply,
+            self.drains.list(self.now_ms()),
             self.started.elapsed(),
         );
         if json { to_json(&report) } else { Reply::done(report.to_string()) }

@@ -9,6 +9,7 @@
 //! Reading order: `main`, [`run`], [`control_thread`], [`compile`].
 
 pub mod api;
+pub mod calls;
 pub mod cli;
 pub mod compile;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod cores;
 pub mod flow;
 pub mod import;
 pub mod ipvsadm;
+pub mod link;
 pub mod listing;
 pub mod log;
 pub mod neighbour;

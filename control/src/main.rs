@@ -77,6 +77,7 @@ fn finish(result: Result<ExitCode, String>) -> ExitCode {
 
 fn listing(args: &Show) -> Listing {
     match args {
+        Show { connections: true, persistent: true, .. } => Listing::ConnectionsWithCalls,
         Show { connections: true, .. } => Listing::Connections,
         Show { stats: true, .. } => Listing::Stats,
         Show { rate: true, .. } => Listing::Rate,

@@ -26,8 +26,9 @@ use crate::api::{Socket, SocketError};
 use crate::cli;
 use crate::compile;
 use crate::config::{self, Model, Problems};
-use crate::control_thread::{ControlThread, Parts, Signals};
+use crate::control_thread::{ControlThread, Drains, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
+use crate::link::{self, NoLink};
 
 /// Answers given as a host, per second and core.
 const ANSWERS_PER_SECOND: u32 = 10_000;
@@ -50,6 +51,9 @@ pub enum RunError {
     /// A core of the configuration is not there.
     #[error("{0}")]
     NoSuchCore(#[from] NoSuchCore),
+    /// A port that must have a link has none.
+    #[error("{0}; the director does not start because of `require_link`")]
+    NoLink(#[from] NoLink),
     /// Signals or randomness could not be had.
     #[error("the system refused {what}: {error}")]
     System {
@@ -61,10 +65,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// 1: the configuration was refused; 2: the director could not start.
+    /// 1: the configuration was refused, or what it requires of a link is not so; 2: the
+    /// director could not start.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(1),
+            Self::Config(_) | Self::NoLink(_) => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }
@@ -85,13 +90,11 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             "port {} is {} ({}), MAC {}, {} queue(s)",
             port.name, port.device, port.driver, port.mac, port.rx_queues
         );
-        if !port.link_up {
-            warn!("port {} has no link; packets flow as soon as it is up", port.name);
-        }
     }
+    link::check(&model, nic.ports(), &nic.handle())?;
     share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
-    let (catalog, snapshot) = catalog(&model, &shared)?;
+    let (catalog, snapshot, drains) = catalog(&model, &shared)?;
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
@@ -100,6 +103,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         shared: Arc::clone(&shared),
         catalog,
         snapshot,
+        drains,
         model,
         config: args.config.clone(),
         socket,
@@ -173,13 +177,19 @@ fn shared(model: &Model, nic: &Nic) -> Result<(Arc<Shared>, Vec<CoreSeat>), RunE
     Ok(Shared::new(nic.cores().len(), compile::table_sizes(model), TimerRule::Exact, key))
 }
 
-fn catalog(model: &Model, shared: &Arc<Shared>) -> Result<(Catalog, Arc<Snapshot>), RunError> {
-    let plan = compile::plan(model);
+fn catalog(
+    model: &Model,
+    shared: &Arc<Shared>,
+) -> Result<(Catalog, Arc<Snapshot>, Drains), RunError> {
+    let mut plan = compile::plan(model);
+    let mut drains = Drains::default();
+    drains.settle(model, &mut plan.farms, 0);
     let mut catalog = Catalog::new(Arc::clone(shared), plan.site);
     catalog.timeouts = plan.timeouts;
     catalog.compat = plan.compat;
+    catalog.fragments = plan.fragments;
     let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;
-    Ok((catalog, snapshot))
+    Ok((catalog, snapshot, drains))
 }
 
 fn workers(
@@ -217,7 +227,7 @@ fn workers(
 }
 
 /// The moment in ticks; read once a turn.
-fn tick(started: Instant) -> Tick {
+pub(crate) fn tick(started: Instant) -> Tick {
     let ms_per_tick = u128::from(1000 / TICKS_PER_SECOND);
     Tick((started.elapsed().as_millis() / ms_per_tick) as u32)
 }
@@ -254,13 +264,20 @@ fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// `director check`.
+/// `director check`; `-` reads standard input.
+///
+/// # Errors
+/// The configuration's problems.
 pub fn check(file: &Path) -> Result<(), RunError> {
-    let model = config::load(file)?;
+    let model = if file == Path::new("-") {
+        config::load_from(&mut io::stdin().lock(), "standard input")?
+    } else {
+        config::load(file)?
+    };
     let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
     print(&format!(
         "{}: no problem; {} port(s), {} service(s), {reals} real server(s)\n",
-        file.display(),
+        if file == Path::new("-") { "standard input".into() } else { file.display().to_string() },
         model.ports.len(),
         model.services.len()
     ));

@@ -10,6 +10,7 @@
 //! every default spelt out; reading that gives an equal model.
 
 mod address;
+mod compat;
 mod port;
 mod real_server;
 mod scheduler;
@@ -23,12 +24,13 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 pub use address::{Cidr, Mac};
+pub use compat::{Compat, Defaults, Kernel, ServiceCompat};
 pub use port::{CoreId, Device, PciAddress, Port, Route, VlanId};
 pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tunnel};
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
-    Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service, Tracking,
-    VipPorts,
+    Engine, Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service,
+    Tracking, VipPorts,
 };
 
 /// A configuration that was found to be free of problems.
@@ -69,6 +71,8 @@ pub struct Settings {
     pub memory: Memory,
     /// `tables`: how many entries the tables start with.
     pub tables: Tables,
+    /// `fragments`: how fragments find their way.
+    pub fragments: Fragments,
     /// `timeouts`: how long idle connections are kept.
     pub timeouts: Timeouts,
     /// `ttl`: what direct routing does with the TTL or hop limit. Default `decrement`.
@@ -119,9 +123,25 @@ pub struct Tables {
     pub clients: u32,
     /// `clients6`: IPv6 clients of `tracking: client`. Default 128k.
     pub clients6: u32,
-    /// `fragments`: fragmented packets whose later fragments are being followed.
-    /// Default 8k.
+    /// `fragments`: fragmented packets whose later fragments are being followed; where all
+    /// places are taken, the oldest makes room. Default 8k.
     pub fragments: u32,
+}
+
+/// `fragments`: later fragments have no ports and follow their first one; there is no
+/// reassembly. Taken over by a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fragments {
+    /// `remembered`: how long the later fragments are awaited after the first one, 1 s to
+    /// 2 min. Default 30 s, as the kernel's `ipfrag_time`.
+    #[serde(rename = "remembered")]
+    pub remembered_s: u32,
+    /// `early_wait`: how long a later fragment waits that comes before its first one, 0 to
+    /// 30 s; then it is dropped and counted. Default 50 ms.
+    #[serde(rename = "early_wait", serialize_with = "millis")]
+    pub early_wait_ms: u32,
+    /// `early`: how many may wait so on each core, 0 to 1,024. Default 64.
+    pub early: u16,
 }
 
 /// `timeouts`: seconds without a packet after which a connection is forgotten, 1 to
@@ -176,7 +196,8 @@ pub struct Neighbours {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Control {
     /// `socket`: absolute path of the Unix socket (mode 0600), at most 107 bytes, which
-    /// is all that fits into the kernel's `sun_path`. Default
+    /// is all that fits into the kernel's `sun_path`. Missing folders are made (mode 0700).
+    /// Default
     /// `/run/director/control.sock`. A change needs a restart.
     pub socket: PathBuf,
     /// `watch`: whether a change of the file is taken over without being asked.
@@ -221,64 +242,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// `compat`: what the kernel has under `/proc/sys/net/ipv4/vs/`, with the kernel's
-/// defaults. Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Compat {
-    /// `kernel`: whose rules decide where kernels differ. Default `new`.
-    pub kernel: Kernel,
-    /// `sloppy_tcp`: a connection may begin with any segment but a RST. Default false.
-    pub sloppy_tcp: bool,
-    /// `sloppy_sctp`: a connection may begin with any chunk but an ABORT. Default false.
-    pub sloppy_sctp: bool,
-    /// `conn_reuse_mode`: when a SYN on a known connection is scheduled anew: 0 never,
-    /// bit 1 after TIME_WAIT and CLOSE, bit 2 also after FIN_WAIT seen in one direction;
-    /// 0 to 3. Default 1.
-    pub conn_reuse_mode: u8,
-    /// `expire_nodest_conn`: forget connections at once when their real server is taken
-    /// out, instead of dropping their packets until they time out. Default false.
-    pub expire_nodest_conn: bool,
-    /// `expire_quiescent_template`: a client bound to a real server of weight 0 is
-    /// scheduled anew. Default false.
-    pub expire_quiescent_template: bool,
-    /// `schedule_icmp`: an ICMP error about a flow that is not known is scheduled as if it
-    /// were the flow's first packet. Default false.
-    pub schedule_icmp: bool,
-    /// `nat_icmp_send`: a masqueraded real server's packet that belongs to no connection is
-    /// answered with "port unreachable". Default false.
-    pub nat_icmp_send: bool,
-    /// `pmtu_disc`: tunnels tell senders of packets that are too long for them; without it
-    /// the outer packet may be fragmented. Default true.
-    pub pmtu_disc: bool,
-    /// `secure_tcp`: the second TCP state table, for times of attack. Default false.
-    pub secure_tcp: bool,
-    /// `drop_entry`: half-open and idle connections are dropped at random: 0 never, 1 and 2
-    /// while the tables have less room than `amemthresh`, 3 always. Default 0.
-    pub drop_entry: u8,
-    /// `drop_packet`: every n-th packet that would open a connection is dropped: 0 never, 1
-    /// and 2 while the tables have less room than `amemthresh`, 3 always. Default 0.
-    pub drop_packet: u8,
-    /// `am_droprate`: the n of `drop_packet: 3`, 1 to 1,000,000. Default 10.
-    pub am_droprate: u32,
-    /// `amemthresh`: free entries of a core's connection table below which modes 1 and 2 act, 0 to
-    /// 1,000,000,000.
-    /// Default 1,024. The kernel counts pages of memory.
-    pub amemthresh: u32,
-}
-
-/// `compat.kernel`: the generation of kernels whose decisions are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kernel {
-    /// 6.12.107 and later: load is 257 x active + inactive, and edited thresholds act at
-    /// once.
-    #[default]
-    New,
-    /// Before: load is 256 x active + inactive, and a lowered threshold acts on the next
-    /// connection.
-    Classic,
-}
-
 impl Default for Memory {
     fn default() -> Self {
         Self { no_huge: false, mib: 1024, mbufs: 65_535, file_prefix: "director".to_owned() }
@@ -296,6 +259,12 @@ impl Default for Tables {
             clients6: 128_000,
             fragments: 8_000,
         }
+    }
+}
+
+impl Default for Fragments {
+    fn default() -> Self {
+        Self { remembered_s: 30, early_wait_ms: 50, early: 64 }
     }
 }
 
@@ -320,27 +289,6 @@ impl Default for Neighbours {
 impl Default for Control {
     fn default() -> Self {
         Self { socket: PathBuf::from("/run/director/control.sock"), watch: true }
-    }
-}
-
-impl Default for Compat {
-    fn default() -> Self {
-        Self {
-            kernel: Kernel::New,
-            sloppy_tcp: false,
-            sloppy_sctp: false,
-            conn_reuse_mode: 1,
-            expire_nodest_conn: false,
-            expire_quiescent_template: false,
-            schedule_icmp: false,
-            nat_icmp_send: false,
-            pmtu_disc: true,
-            secure_tcp: false,
-            drop_entry: 0,
-            drop_packet: 0,
-            am_droprate: 10,
-            amemthresh: 1_024,
-        }
     }
 }
 

@@ -4,22 +4,28 @@
 //! wrong by itself is reported here and stays [`Given::Bad`], so that nothing reports it
 //! again.
 
+mod compat;
+mod persistence;
 mod port;
 mod real_server;
+mod scheduler;
 mod section;
+mod selector;
 mod service;
 
 use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
-use super::model::{Compat, Control, CoreId, Log, Neighbours, Tables, Timeouts, Ttl};
+use super::model::{Compat, Control, CoreId, Fragments, Log, Neighbours, Tables, Timeouts, Ttl};
 use super::path::Path;
 use super::scalar;
 use super::tree::Node;
 
+pub(super) use persistence::Persistence;
 pub(super) use port::{LEAST_DESCRIPTORS, Port};
 pub(super) use real_server::{Method, RealServer};
 pub(super) use section::Memory;
-pub(super) use service::{Persistence, Selector, Service};
+pub(super) use selector::Selector;
+pub(super) use service::Service;
 
 /// The whole file. Sections whose keys do not depend on each other are read as they are
 /// meant; the rest stays as written.
@@ -29,6 +35,7 @@ pub(super) struct File {
     pub(super) main_core: Given<CoreId>,
     pub(super) memory: Memory,
     pub(super) tables: Tables,
+    pub(super) fragments: Fragments,
     pub(super) timeouts: Timeouts,
     pub(super) ttl: Ttl,
     pub(super) neighbours: Neighbours,
@@ -43,6 +50,7 @@ const KEYS: &[&str] = &[
     "main_core",
     "memory",
     "tables",
+    "fragments",
     "timeouts",
     "ttl",
     "neighbours",
@@ -64,6 +72,7 @@ impl File {
             }),
             memory: section::memory(&fields, findings),
             tables: section::tables(&fields, findings),
+            fragments: section::fragments(&fields, findings),
             timeouts: section::timeouts(&fields, findings),
             ttl: fields
                 .word("ttl", findings, &[("decrement", Ttl::Decrement), ("keep", Ttl::Keep)])
@@ -71,7 +80,7 @@ impl File {
             neighbours: section::neighbours(&fields, findings),
             control: section::control(&fields, findings),
             log: section::log(&fields, findings),
-            compat: section::compat(&fields, findings),
+            compat: compat::of_director(&fields, findings),
             services: Service::read_all(&fields, findings),
         })
     }

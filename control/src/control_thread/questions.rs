@@ -32,7 +32,8 @@ const TABLE_SIZE: u32 = 4096;
 impl ControlThread {
     pub(super) fn show(&mut self, what: api::Listing, exact: bool, json: bool) -> Reply {
         let style = match what {
-            api::Listing::Connections => return self.show_connections(json),
+            api::Listing::Connections => return self.show_connections(json, false),
+            api::Listing::ConnectionsWithCalls => return self.show_connections(json, true),
             api::Listing::Services => Style::Default,
             api::Listing::Stats => Style::Stats { exact },
             api::Listing::Rate => Style::Rate { exact },
@@ -45,7 +46,7 @@ impl ControlThread {
         if json { to_json(&listed) } else { Reply::done(listing::services(&listed, style)) }
     }
 
-    fn show_connections(&mut self, json: bool) -> Reply {
+    fn show_connections(&mut self, json: bool, engine: bool) -> Reply {
         let mut rows: Vec<ConnectionRow> = Vec::new();
         let mut now = Tick::default();
         for core in 0..self.shared.cores() {
@@ -62,8 +63,9 @@ impl ControlThread {
         let shards = self.shared.cores() as u32;
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, shards, &scopes, &self.snapshot, now));
+        self.calls.name(&mut rows);
         rows.extend(self.clients());
-        if json { to_json(&rows) } else { Reply::done(listing::connections(&rows, false)) }
+        if json { to_json(&rows) } else { Reply::done(listing::connections(&rows, engine)) }
     }
 
     /// The clients of services under `tracking: client`.

@@ -158,6 +158,11 @@ impl Catalog {
         farms
     }
 
+    /// The specification of a real server that is in its service's list.
+    pub fn real(&self, identity: &Identity, address: Addr, port: u16) -> Option<RealSpec> {
+        self.find_real(identity, address, port).ok().and_then(|(_, id)| self.spec_of(id))
+    }
+
     fn spec_of(&self, real: RealId) -> Option<RealSpec> {
         self.reals.get(real.0 as usize)?.as_ref().map(|entry| entry.spec)
     }

@@ -52,6 +52,9 @@ pub struct Port {
     pub tx_descriptors: u16,
     /// `promiscuous`: take frames for other MAC addresses, too. Default false.
     pub promiscuous: bool,
+    /// `require_link`: do not start unless the link is up, or comes up within five seconds.
+    /// Default false: the start says so and goes on, and the link is used when it comes up.
+    pub require_link: bool,
 }
 
 /// `ports[].routes[]`: a network behind a next hop.

@@ -34,6 +34,8 @@ pub enum Scheduler {
     Ovf,
     /// Power of two choices.
     Twos,
+    /// New clients get nobody; bound ones and connections stay.
+    None,
 }
 
 impl Scheduler {
@@ -55,6 +57,7 @@ impl Scheduler {
             Scheduler::Fo => "fo",
             Scheduler::Ovf => "ovf",
             Scheduler::Twos => "twos",
+            Scheduler::None => "none",
         }
     }
 
@@ -74,7 +77,8 @@ impl Scheduler {
             | Scheduler::Nq
             | Scheduler::Fo
             | Scheduler::Ovf
-            | Scheduler::Twos => HashFlags::default(),
+            | Scheduler::Twos
+            | Scheduler::None => HashFlags::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::as_text;
+use super::compat::ServiceCompat;
 use super::real_server::RealServer;
 use super::scheduler::Scheduler;
 
@@ -46,8 +47,16 @@ pub struct Service {
     pub on_drain: OnDrain,
     /// `on_down`: clients of a real server that is `down`: `rebind` them to another one at
     /// once, `keep` them as IPVS would, or `drop` their packets until it is back. Default
-    /// `rebind`.
+    /// `rebind`, under `compat: ipvs` `keep`.
     pub on_down: OnDown,
+    /// `drain_deadline`: how long a real server may be in `drain` until it counts as `down`,
+    /// 1 s to 31 d, from the moment when this director first saw it in drain. Default: for
+    /// ever.
+    #[serde(rename = "drain_deadline", skip_serializing_if = "Option::is_none")]
+    pub drain_deadline_s: Option<u32>,
+    /// `compat`: the switches that this service has otherwise than the others. Default: none.
+    #[serde(skip_serializing_if = "ServiceCompat::is_empty")]
+    pub compat: ServiceCompat,
     /// `real_servers`: in the file's order. May be empty: clients then get an ICMP error.
     pub real_servers: Vec<RealServer>,
 }
@@ -255,6 +264,18 @@ pub struct Persistence {
     /// address make one client; 1 to 32, for IPv6 1 to 128. Default 32, 128: every
     /// address by itself.
     pub prefix: u8,
+    /// `engine`: what binds clients besides their address, ipvsadm's `--pe`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+}
+
+/// `services[].persistence.engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// SIP's Call-ID (RFC 3261, 20.8): a call of a client stays with its server, whatever
+    /// port its datagrams come from. UDP only; messages without a Call-ID are dropped.
+    Sip,
 }
 
 /// Writes `false` for no persistence, so that the key is always there to be seen.

@@ -26,6 +26,7 @@ pub(in crate::config) struct Port {
     pub(in crate::config) rx_descriptors: Given<u16>,
     pub(in crate::config) tx_descriptors: Given<u16>,
     pub(in crate::config) promiscuous: Given<bool>,
+    pub(in crate::config) require_link: Given<bool>,
 }
 
 /// A route as written.
@@ -49,6 +50,7 @@ const KEYS: &[&str] = &[
     "rx_descriptors",
     "tx_descriptors",
     "promiscuous",
+    "require_link",
 ];
 
 /// Ports are numbered in a byte and polled one after the other.
@@ -97,6 +99,7 @@ impl Port {
             rx_descriptors: fields.read("rx_descriptors", findings, descriptors),
             tx_descriptors: fields.read("tx_descriptors", findings, descriptors),
             promiscuous: fields.read("promiscuous", findings, scalar::boolean),
+            require_link: fields.read("require_link", findings, scalar::boolean),
         })
     }
 }
