@@ -48,7 +48,9 @@ impl Testpmd {
     /// # Errors
     /// The program is not there or refuses to start; the message has its last words.
     pub fn start(settings: &Settings) -> Result<Self, BenchError> {
-        let mut command = Command::new(TESTPMD);
+        // Into a pipe it would keep what it says to itself until its end.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", TESTPMD]);
         command.arg(format!("--lcores=0@{},1@{}", settings.main_core, settings.core));
         command.args(["--no-pci", "--no-telemetry"]);
         command.arg(format!("--vdev={}", settings.device));
@@ -66,9 +68,13 @@ impl Testpmd {
         command.arg(format!("--total-num-mbufs={}", settings.mbufs));
         command.args(["--mbcache=256", "--port-topology=loop"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| failed(&format!(
-            "cannot be started ({error}); install it with apt-get install dpdk-dev, or leave out the reference"
-        )))?;
+        if !is_installed(TESTPMD) {
+            return Err(failed(
+                "is not installed; apt-get install dpdk-dev brings it, or leave out the reference",
+            ));
+        }
+        let mut child =
+            command.spawn().map_err(|error| failed(&format!("cannot be started: {error}")))?;
         let (Some(commands), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed("has no standard input or output"));
         };
@@ -147,6 +153,11 @@ impl Drop for Testpmd {
         let _ = self.answers.read_to_end(&mut rest);
         let _ = self.child.wait();
     }
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 fn failed(what: &str) -> BenchError {
