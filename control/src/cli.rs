@@ -1,8 +1,12 @@
 //! The command line: what can be said, and its help. Nothing is done here.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -49,6 +53,13 @@ pub enum Command {
     /// Several files make one configuration: name the marks' firewall rules beside the
     /// services that use them. What cannot be carried over is said on standard error.
     Import(Import),
+    /// Measure what a packet costs: synthetic clients, the real packet path, one process.
+    ///
+    /// Counts the time that the polling thread was on its CPU, divided by packets. Needs no
+    /// NIC. Rounds in which the CPU was wanted elsewhere are made again.
+    ///
+    /// Example: director bench --clients 1000000 --reference macswap
+    Bench(Bench),
 }
 
 /// `director replay`.

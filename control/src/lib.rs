@@ -9,6 +9,7 @@
 //! Reading order: `main`, [`run`], [`control_thread`], [`compile`].
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod compile;
 pub mod config;

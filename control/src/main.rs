@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{self, Listing, Reply, Request};
 use control::cli::{Cli, Command, Show};
-use control::{offline, run};
+use control::{bench, offline, run};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
+        Command::Bench(args) => finish(bench::run(&args)),
     }
 }
 

@@ -14,7 +14,7 @@ use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
 use dataplane::shared::{CoreSeat, HashKey, Shared};
 use dataplane::snapshot::Snapshot;
-use dataplane::tick::{TICKS_PER_SECOND, Tick};
+use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
 use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
@@ -204,7 +204,8 @@ fn workers(
         turns.push((
             core,
             Box::new(move || {
-                worker.turn(tick(started));
+                // The time is read once a turn.
+                worker.turn(Tick::after(started.elapsed()));
                 if stop.load(Ordering::Relaxed) {
                     worker.stop();
                     return Turn::Stop;
@@ -214,12 +215,6 @@ fn workers(
         ));
     }
     Ok(turns)
-}
-
-/// The moment in ticks; read once a turn.
-fn tick(started: Instant) -> Tick {
-    let ms_per_tick = u128::from(1000 / TICKS_PER_SECOND);
-    Tick((started.elapsed().as_millis() / ms_per_tick) as u32)
 }
 
 /// The totals, on standard output. Whoever does not read them any more misses nothing else.
