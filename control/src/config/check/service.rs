@@ -6,7 +6,8 @@ use crate::config::code::Code;
 use crate::config::fields::Given;
 use crate::config::findings::Findings;
 use crate::config::model::{
-    Family, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
+    Family, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts, mark_name,
+    selector_name,
 };
 use crate::config::path::Path;
 use crate::config::raw;
@@ -59,7 +60,9 @@ pub(super) fn services(
 
 /// The family of the selectors, if one could be read.
 fn family(service: &raw::Service) -> Option<Family> {
-    service.selectors.all().iter().flatten().next().map(|selector| Family::of(selector.vip))
+    let selectors = service.selectors.all();
+    let of_selectors = selectors.iter().flatten().next().map(|selector| Family::of(selector.vip));
+    of_selectors.or_else(|| selectors.is_empty().then(|| service.family.or(Family::V4)))
 }
 
 /// In the kernel, too, a mark may have one service per family.
@@ -165,7 +168,7 @@ fn one_packet(
     let udp = selectors
         .iter()
         .any(|selector| selector.is_none_or(|found| found.protocol.overlaps(Protocol::Udp)));
-    if !udp {
+    if !udp && !selectors.is_empty() {
         let what = "`one_packet` is for UDP, and no selector has `udp` or `any`".to_owned();
         findings.value(Code::OnePacket, &path, what, "remove `one_packet`");
     } else if client {
@@ -184,14 +187,15 @@ fn meant(
     let persistence = persistence(service, path, findings);
     let real_servers = real_server::real_servers(service, lan, path, findings);
     let selectors = service.selectors.all().iter().copied().collect::<Option<Vec<Selector>>>()?;
-    let first = selectors.first()?;
+    let (mark, family) = (service.mark.good(), family(service));
     let name = match &service.name {
         Given::Good(name) => name.clone(),
-        Given::Absent | Given::Bad => default_name(service.mark.good(), first),
+        Given::Absent | Given::Bad => default_name(mark, family, selectors.first())?,
     };
     Some(Service {
         name,
-        mark: service.mark.good(),
+        mark,
+        family: family.filter(|family| selectors.is_empty() && *family == Family::V6),
         selectors,
         scheduler: service.scheduler.or_default(),
         persistence,
@@ -204,14 +208,16 @@ fn meant(
     })
 }
 
-fn default_name(mark: Option<Mark>, selector: &Selector) -> String {
-    let Selector { vip, protocol, vip_ports } = selector;
-    match (mark, Family::of(*vip)) {
-        (Some(mark), Family::V4) => format!("mark/{mark}"),
-        (Some(mark), Family::V6) => format!("mark6/{mark}"),
-        (None, Family::V4) => format!("{protocol}/{vip}:{vip_ports}"),
-        (None, Family::V6) => format!("{protocol}/[{vip}]:{vip_ports}"),
-    }
+/// `None` where there is neither a mark nor a selector, which is reported elsewhere.
+fn default_name(
+    mark: Option<Mark>,
+    family: Option<Family>,
+    selector: Option<&Selector>,
+) -> Option<String> {
+    Some(match (mark, selector) {
+        (Some(mark), _) => mark_name(mark, family.unwrap_or(Family::V4)),
+        (None, selector) => selector_name(selector?),
+    })
 }
 
 fn persistence(

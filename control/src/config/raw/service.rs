@@ -4,7 +4,7 @@ use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, word, wrong_kind};
 use crate::config::findings::Findings;
 use crate::config::model::{
-    HashFlags, Mark, OnDown, OnDrain, Protocol, Scheduler, Selector, Tracking,
+    Family, HashFlags, Mark, OnDown, OnDrain, Protocol, Scheduler, Selector, Tracking,
 };
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
@@ -17,6 +17,7 @@ use super::section::MAX_TIMEOUT_S;
 pub(in crate::config) struct Service {
     pub(in crate::config) name: Given<String>,
     pub(in crate::config) mark: Given<Mark>,
+    pub(in crate::config) family: Given<Family>,
     pub(in crate::config) selectors: Selectors,
     pub(in crate::config) scheduler: Given<Scheduler>,
     /// `Good(None)` is `persistence: false`.
@@ -64,6 +65,7 @@ impl Persistence {
 const KEYS: &[&str] = &[
     "name",
     "mark",
+    "family",
     "selectors",
     "vip",
     "protocol",
@@ -128,6 +130,7 @@ impl Service {
         Some(Self {
             name: fields.read("name", findings, |text| scalar::name(text, ":/[]", 64)),
             mark: fields.read("mark", findings, mark),
+            family: family(&fields, path, findings),
             selectors: selectors(&fields, path, findings),
             scheduler: scheduler(&fields, path, findings),
             persistence: persistence(&fields, path, findings),
@@ -161,6 +164,26 @@ fn mark(text: &str) -> Result<Mark, Reject> {
     })
 }
 
+/// Selectors have a family of their own; a mark alone has none.
+fn family(
+    fields: &Fields<'_, '_>,
+    service: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Given<Family> {
+    let selected = ["selectors", "vip"].iter().any(|key| fields.has(key));
+    if selected && fields.has("family") && !is_empty_list(fields, "selectors") {
+        let what = "`family` has no effect beside selectors: their addresses have one".to_owned();
+        findings.key(Code::Pointless, &service.key("family"), what, "remove it");
+    }
+    fields.word("family", findings, &[("ipv4", Family::V4), ("ipv6", Family::V6)])
+}
+
+fn is_empty_list(fields: &Fields<'_, '_>, key: &str) -> bool {
+    fields
+        .find(key)
+        .is_some_and(|node| matches!(&node.value, Value::List(items) if items.is_empty()))
+}
+
 fn selectors(
     fields: &Fields<'_, '_>,
     service: &Path<'_>,
@@ -177,7 +200,8 @@ fn selectors(
         }
         (None, Given::Good(items)) => {
             let path = service.key("selectors");
-            if items.is_empty() {
+            // Packets get a mark alone from nobody yet, as in the kernel without iptables.
+            if items.is_empty() && !fields.has("mark") {
                 let what = "the list of selectors is empty".to_owned();
                 let hint = "no packet would ever belong to this service";
                 findings.value(Code::OutOfRange, &path, what, hint);
@@ -191,6 +215,7 @@ fn selectors(
             Selectors::List(items.iter().enumerate().map(read).collect())
         }
         (None, Given::Bad) => Selectors::List(vec![None]),
+        (None, Given::Absent) if fields.has("mark") => Selectors::List(Vec::new()),
         (None, Given::Absent) => {
             let hint = "such as `vip: 198.18.255.1`, with `protocol` and `vip_port`";
             fields.require("selectors", hint, findings);
