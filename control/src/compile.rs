@@ -97,7 +97,8 @@ fn defence(mode: u8) -> Defence {
     }
 }
 
-fn farm(service: &model::Service, model: &Model) -> Farm {
+/// A service with its real servers.
+pub(crate) fn farm(service: &model::Service, model: &Model) -> Farm {
     let spec = ServiceSpec {
         name: service.name.as_str().into(),
         identity: identity(service),
@@ -134,7 +135,8 @@ fn farm(service: &model::Service, model: &Model) -> Farm {
     Farm { service: spec, reals: service.real_servers.iter().map(real).collect() }
 }
 
-fn identity(service: &model::Service) -> Identity {
+/// What a service is known by.
+pub(crate) fn identity(service: &model::Service) -> Identity {
     let family = match service.family() {
         model::Family::V4 => Family::V4,
         model::Family::V6 => Family::V6,
@@ -193,7 +195,8 @@ fn protocol(protocol: model::Protocol) -> Option<Protocol> {
     }
 }
 
-fn flags(flags: model::HashFlags) -> SchedulerFlags {
+/// The flags of sh and mh.
+pub(crate) fn flags(flags: model::HashFlags) -> SchedulerFlags {
     let mut set = SchedulerFlags::empty();
     set.set(SchedulerFlags::FALLBACK, flags.fallback);
     set.set(SchedulerFlags::PORT, flags.port);
@@ -214,7 +217,7 @@ fn real(real: &model::RealServer) -> RealSpec {
     RealSpec {
         address: real.address.into(),
         port: real.real_port,
-        weight: u32::from(real.weight),
+        weight: real.weight,
         forwarding: match real.forwarding {
             model::Forwarding::Local => Forwarding::Local,
             model::Forwarding::Route => Forwarding::Route,

@@ -93,6 +93,15 @@ pub fn to_yaml(model: &Model) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(model)
 }
 
+/// Anything as YAML: rows of `director get`.
+///
+/// # Errors
+///
+/// As for [`to_yaml`].
+pub fn yaml_of(value: &impl serde::Serialize) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(value)
+}
+
 fn read(bytes: &[u8], name: &str) -> (Option<model::Settings>, Problems) {
     let text = match text::checked(bytes) {
         Ok(text) => text,

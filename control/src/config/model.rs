@@ -30,7 +30,7 @@ pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tu
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
     Engine, Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service,
-    Tracking, VipPorts,
+    Tracking, VipPorts, mark_name, selector_name,
 };
 
 /// A configuration that was found to be free of problems.
@@ -46,6 +46,15 @@ impl Model {
     /// Only the checks of this module may call something valid.
     pub(in crate::config) fn of_checked(settings: Settings) -> Self {
         Self { settings }
+    }
+}
+
+impl Model {
+    /// The same configuration with other services and timeouts: what ipvsadm's commands made
+    /// of it. They obey the kernel's rules, which are wider than a file's: a real server may
+    /// stand where no route leads.
+    pub(crate) fn with_services(&self, services: Vec<Service>, timeouts: Timeouts) -> Self {
+        Self { settings: Settings { services, timeouts, ..self.settings.clone() } }
     }
 }
 

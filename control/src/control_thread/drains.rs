@@ -20,7 +20,7 @@ use crate::config::Model;
 type Key = (Identity, Addr, u16);
 
 /// The drains that have a deadline.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Drains {
     known: HashMap<Key, Drain>,
 }
@@ -93,11 +93,15 @@ impl Drains {
         ended
     }
 
-    /// All of them, by service and address.
-    pub fn list(&self, now_ms: u64) -> Vec<Draining> {
+    /// All of them that are still there and not up again, by service and address.
+    pub fn list(&self, catalog: &Catalog, now_ms: u64) -> Vec<Draining> {
+        let is_there = |(identity, address, port): &Key| {
+            catalog.real(identity, *address, *port).is_some_and(|one| one.state != RealState::Up)
+        };
         let mut list: Vec<Draining> = self
             .known
             .iter()
+            .filter(|(key, _)| is_there(key))
             .map(|((_, address, port), drain)| Draining {
                 service: drain.service.clone(),
                 real_server: match address.is_v4() {
@@ -158,7 +162,6 @@ mod tests {
         assert_eq!(settled(&mut drains, &model("up", "drain_deadline: 10"), 13_000).1, None);
         assert_eq!(settled(&mut drains, &draining, 14_000).1, Some(tick(24_000)));
         assert_eq!(settled(&mut drains, &model("drain", ""), 15_000), (RealState::Drain, None));
-        assert_eq!(drains.list(15_000), []);
     }
 
     #[test]
@@ -177,14 +180,16 @@ mod tests {
             catalog.real(&identity, real.address, real.port).unwrap().state
         };
 
-        assert_eq!(drains.list(2_500)[0].seconds_left, 8);
-        assert_eq!(drains.list(2_500)[0].real_server, "198.18.10.11:80");
+        assert_eq!(drains.list(&catalog, 2_500)[0].seconds_left, 8);
+        assert_eq!(drains.list(&catalog, 2_500)[0].real_server, "198.18.10.11:80");
         assert_eq!(drains.end(&mut catalog, 9_999), []);
         assert_eq!(state(&catalog), RealState::Drain);
         let ended = drains.end(&mut catalog, 10_000);
         assert_eq!(ended.len(), 1);
         assert_eq!(state(&catalog), RealState::Down);
         assert_eq!(drains.end(&mut catalog, 20_000), []);
-        assert_eq!(drains.list(20_000)[0].seconds_left, 0);
+        assert_eq!(drains.list(&catalog, 20_000)[0].seconds_left, 0);
+        catalog.delete_service(&identity).unwrap();
+        assert_eq!(drains.list(&catalog, 20_000), []);
     }
 }

@@ -138,6 +138,11 @@ impl Catalog {
         self.generation
     }
 
+    /// Goes on counting behind this generation, that of an earlier run.
+    pub fn resume(&mut self, newest: Generation) {
+        self.generation = self.generation.max(newest);
+    }
+
     /// The specification of a service.
     pub fn service(&self, identity: &Identity) -> Option<&ServiceSpec> {
         self.entry(identity).map(|(_, entry)| &entry.spec)
@@ -158,9 +163,10 @@ impl Catalog {
         farms
     }
 
-    /// The specification of a real server that is in its service's list.
+    /// A real server of a service, as it was specified.
     pub fn real(&self, identity: &Identity, address: Addr, port: u16) -> Option<RealSpec> {
-        self.find_real(identity, address, port).ok().and_then(|(_, id)| self.spec_of(id))
+        let (_, id) = self.find_real(identity, address, port).ok()?;
+        self.spec_of(id)
     }
 
     fn spec_of(&self, real: RealId) -> Option<RealSpec> {

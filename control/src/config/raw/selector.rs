@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, Listed};
 use crate::config::findings::Findings;
-use crate::config::model::{self, Protocol, VipPorts};
+use crate::config::model::{self, Family, Protocol, VipPorts};
 use crate::config::path::Path;
 use crate::config::scalar;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 
 /// What belongs to a service, said in one of two ways.
 pub(in crate::config) struct Selectors {
@@ -44,6 +44,11 @@ impl Selectors {
         &self.list.items
     }
 
+    /// Whether it is certain that there is none.
+    pub(in crate::config) fn none(&self) -> bool {
+        self.list.whole && self.list.items.is_empty()
+    }
+
     /// The only selector, where it is certain that there is just one.
     pub(in crate::config) fn only(&self) -> Option<&Selector> {
         match self.list.items.as_slice() {
@@ -68,6 +73,27 @@ const PROTOCOLS: &[(&str, Protocol)] = &[
     ("any", Protocol::Any),
 ];
 
+/// Selectors have a family of their own; a mark alone has none.
+pub(super) fn family(
+    fields: &Fields<'_, '_>,
+    service: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Given<Family> {
+    let selected = ["selectors", "vip"].iter().any(|key| fields.has(key));
+    if selected && fields.has("family") && !is_empty_list(fields, "selectors") {
+        let what = "`family` has no effect beside selectors: their addresses have one".to_owned();
+        findings.key(Code::Pointless, &service.key("family"), what, "remove it");
+    }
+    fields.word("family", findings, &[("ipv4", Family::V4), ("ipv6", Family::V6)])
+}
+
+fn is_empty_list(fields: &Fields<'_, '_>, key: &str) -> bool {
+    fields
+        .find(key)
+        .good()
+        .is_some_and(|node| matches!(&node.value, Value::List(items) if items.is_empty()))
+}
+
 /// What belongs to a service.
 pub(super) fn selectors(
     fields: &Fields<'_, '_>,
@@ -83,12 +109,15 @@ pub(super) fn selectors(
             let list = Listed { items: vec![selector(fields, findings)], whole: true };
             return Selectors { short, list };
         }
+        // Packets get a mark alone from nobody, as in the kernel without iptables.
+        Given::Absent if fields.has("mark") => Listed { items: Vec::new(), whole: true },
         Given::Absent => {
             let hint = "such as `vip: 198.18.255.1`, with `protocol` and `vip_port`";
             fields.require("selectors", hint, findings);
             Listed::unknown()
         }
         Given::Bad => Listed::unknown(),
+        Given::Good([]) if fields.has("mark") => Listed { items: Vec::new(), whole: true },
         Given::Good(items) => listed_selectors(items, &service.key("selectors"), findings),
     };
     if let Some(key) = SELECTOR_KEYS.iter().find(|key| fields.has(key))

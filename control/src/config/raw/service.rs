@@ -3,7 +3,7 @@
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
-use crate::config::model::{Mark, OnDown, OnDrain, Scheduler, ServiceCompat, Tracking};
+use crate::config::model::{Family, Mark, OnDown, OnDrain, Scheduler, ServiceCompat, Tracking};
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
 use crate::config::tree::Node;
@@ -13,12 +13,13 @@ use super::persistence::{Persistence, persistence};
 use super::real_server::RealServer;
 use super::scheduler::scheduler;
 use super::section::MAX_TIMEOUT_S;
-use super::selector::{Selectors, selectors};
+use super::selector::{Selectors, family, selectors};
 
 /// A virtual service as written.
 pub(in crate::config) struct Service {
     pub(in crate::config) name: Given<String>,
     pub(in crate::config) mark: Given<Mark>,
+    pub(in crate::config) family: Given<Family>,
     pub(in crate::config) selectors: Selectors,
     pub(in crate::config) scheduler: Given<Scheduler>,
     /// `Good(None)` is `persistence: false`.
@@ -36,6 +37,7 @@ pub(in crate::config) struct Service {
 const KEYS: &[&str] = &[
     "name",
     "mark",
+    "family",
     "selectors",
     "vip",
     "protocol",
@@ -74,6 +76,7 @@ impl Service {
         Some(Self {
             name: fields.read("name", findings, |text| scalar::name(text, ":/[]", 64)),
             mark: fields.read("mark", findings, mark),
+            family: family(&fields, path, findings),
             selectors: selectors(&fields, path, findings),
             scheduler: scheduler(&fields, path, findings),
             persistence: persistence(&fields, path, findings),
