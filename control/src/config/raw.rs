@@ -15,7 +15,9 @@ mod service;
 
 use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
-use super::model::{Compat, Control, CoreId, Fragments, Log, Neighbours, Tables, Timeouts, Ttl};
+use super::model::{
+    Compat, Control, CoreId, Defaults, Fragments, Log, Neighbours, Tables, Timeouts, Ttl,
+};
 use super::path::Path;
 use super::scalar;
 use super::tree::Node;
@@ -42,6 +44,8 @@ pub(super) struct File {
     pub(super) control: Control,
     pub(super) log: Log,
     pub(super) compat: Compat,
+    /// `compat.defaults`, if it can be read.
+    pub(super) defaults: Option<Defaults>,
     pub(super) services: Vec<Option<Service>>,
 }
 
@@ -65,6 +69,7 @@ impl File {
         let top = Path::Root;
         let fields = Fields::open(root, &top, KEYS, findings)?;
         fields.require("ports", "a director needs at least one NIC port", findings);
+        let (compat, defaults) = compat::of_director(&fields, findings);
         Some(Self {
             ports: Port::read_all(&fields, findings),
             main_core: fields.read("main_core", findings, |text| {
@@ -80,7 +85,8 @@ impl File {
             neighbours: section::neighbours(&fields, findings),
             control: section::control(&fields, findings),
             log: section::log(&fields, findings),
-            compat: compat::of_director(&fields, findings),
+            compat,
+            defaults,
             services: Service::read_all(&fields, findings),
         })
     }
