@@ -65,6 +65,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
+        Command::ExplainKey(args) => finish(offline::explain_key(&args)),
+        Command::Schema => finish(offline::schema()),
     }
 }
 
