@@ -20,7 +20,7 @@ pub static FILE: Section = Section::of::<Settings>(&[
         "[{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]",
     ),
     Key::new("main_core", Value::number(0, 1_023), "0")
-        .or_from("the lowest CPU that no port has")
+        .or_from("the lowest CPU of the machine that no port has; if there is none, the last one that a port has")
         .restart(),
     Key::new("memory", Value::Mapping(&MEMORY), "{ mib: 2048 }").or("{}"),
     Key::new("tables", Value::Mapping(&TABLES), "{ connections: 4M }").or("{}"),
