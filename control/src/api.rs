@@ -171,6 +171,12 @@ impl Socket {
             .map_err(|error| SocketError::Listen { path: path.to_owned(), error })?;
         Ok(Self { path: path.to_owned(), calls })
     }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for Socket {

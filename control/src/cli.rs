@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -58,6 +59,30 @@ pub enum Command {
     /// Editors with a YAML language server take it from a line at the top of the file:
     /// # yaml-language-server: $schema=/usr/share/director/director.schema.json
     Schema,
+    /// Print the completions of a shell.
+    ///
+    /// The Debian package has them in place. By hand, for bash:
+    /// director completions bash > /usr/share/bash-completion/completions/director
+    Completions(Completions),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Manual(Manual),
+}
+
+/// `director completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `director manual`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// The folder; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// `director explain-key`.

@@ -4,6 +4,7 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod begin;
 mod questions;
 mod restart;
 
@@ -27,6 +28,8 @@ use crate::compile;
 use crate::config::{self, Model};
 use crate::listing::Meters;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
+use crate::notify::Notify;
+use crate::privileges::{Account, PrivilegeError};
 use crate::publish;
 use crate::status::{self, LastApply};
 
@@ -62,6 +65,10 @@ pub struct ControlThread {
     signals: Signals,
     started: Instant,
     last_apply: LastApply,
+    notify: Notify,
+    account: Option<Account>,
+    files: Vec<PathBuf>,
+    ready: bool,
 }
 
 /// What a control thread starts with.
@@ -86,6 +93,10 @@ pub struct Parts {
     pub signals: Signals,
     /// When the ticks began.
     pub started: Instant,
+    /// Who the process becomes once the cores run.
+    pub account: Option<Account>,
+    /// What that user must be able to write to and remove.
+    pub files: Vec<PathBuf>,
 }
 
 impl ControlThread {
@@ -106,6 +117,10 @@ impl ControlThread {
             ports: parts.ports,
             signals: parts.signals,
             started: parts.started,
+            notify: Notify::from_environment(),
+            account: parts.account,
+            files: parts.files,
+            ready: false,
         };
         thread.settle_neighbours();
         thread
@@ -116,7 +131,10 @@ impl ControlThread {
     }
 
     /// Runs until a signal says stop.
-    pub fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`PrivilegeError`] if the process cannot become the user that it should be.
+    pub fn run(mut self) -> Result<(), PrivilegeError> {
         let (mut looked, mut metered) = (Instant::now(), Instant::now());
         while !self.signals.stop.load(Ordering::Relaxed) {
             match self.socket.calls.recv_timeout(ROUND) {
@@ -126,10 +144,12 @@ impl ControlThread {
             }
             self.hear();
             publish::collect(&self.shared);
+            self.begin()?;
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
                 self.catalog.reclaim(publish::adopted(&self.shared));
+                self.tell();
             }
             if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
                 metered = Instant::now();
@@ -138,6 +158,8 @@ impl ControlThread {
             }
         }
         info!("stopping");
+        self.notify.stopping();
+        Ok(())
     }
 
     /// Says which ports lost or got their link.
@@ -162,11 +184,16 @@ impl ControlThread {
         }
         if asked {
             self.watch.taken();
+            self.notify.reloading();
         }
         let why = if asked { "SIGHUP" } else { "the file changed" };
         let result = config::load(&self.config).map_err(|problems| problems.to_string());
         let name = self.config.display().to_string();
         let _ = self.take_over(result, &name, why);
+        if asked && self.ready {
+            let state = self.state();
+            self.notify.ready(&state);
+        }
     }
 
     /// Makes a configuration the running one, or leaves the running one as it is.

@@ -67,6 +67,11 @@ fn main() -> ExitCode {
         Command::Import(args) => finish(offline::import(&args)),
         Command::ExplainKey(args) => finish(offline::explain_key(&args)),
         Command::Schema => finish(offline::schema()),
+        Command::Completions(args) => {
+            offline::completions(&args);
+            ExitCode::SUCCESS
+        }
+        Command::Manual(args) => finish(offline::manual(&args)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `director run`: from a configuration to turning cores, and back.
 
+use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ use crate::compile;
 use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
+use crate::privileges::{Account, PrivilegeError};
 
 /// Answers given as a host, per second and core.
 const ANSWERS_PER_SECOND: u32 = 10_000;
@@ -50,6 +52,9 @@ pub enum RunError {
     /// A core of the configuration is not there.
     #[error("{0}")]
     NoSuchCore(#[from] NoSuchCore),
+    /// The process cannot become the user that it should be.
+    #[error("{0}")]
+    Privileges(#[from] PrivilegeError),
     /// Signals or randomness could not be had.
     #[error("the system refused {what}: {error}")]
     System {
@@ -76,6 +81,10 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     crate::log::start(&model.log, args.verbose);
     let main_core = cores::main_core(&model, &cores::usable())?;
     main_core.warn();
+    let account = model.run_as.as_ref().map(Account::find).transpose()?;
+    if let Some(account) = &account {
+        account.seal()?;
+    }
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
     let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
@@ -96,6 +105,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
     info!("generation {} runs on {} core(s)", snapshot.generation, turns.len());
+    let files = files(&socket, &nic);
     let control = ControlThread::new(Parts {
         shared: Arc::clone(&shared),
         catalog,
@@ -107,6 +117,8 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         ports: nic.ports().to_vec(),
         signals,
         started,
+        account,
+        files,
     });
     let finished = Arc::clone(&stop);
     let control = std::thread::Builder::new()
@@ -115,16 +127,25 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             // Whatever ends the control thread ends the cores: a director that nobody can
             // reach is restarted rather than left alone.
             let _stop = StopOnDrop(finished);
-            control.run();
+            control.run()
         })
         .map_err(|error| RunError::System { what: "a thread", error: error.to_string() })?;
     let totals = nic.run(turns)?;
     stop.store(true, Ordering::Relaxed);
-    if control.join().is_err() {
-        error!("the control thread failed; see the message above");
+    match control.join() {
+        Ok(ended) => ended?,
+        Err(_) => error!("the control thread failed; see the message above"),
     }
     print_totals(&shared.totals(), &totals);
     Ok(())
+}
+
+/// What the director writes to or removes while it runs and when it ends.
+fn files(socket: &Socket, nic: &Nic) -> Vec<PathBuf> {
+    let folders = ["RUNTIME_DIRECTORY", "STATE_DIRECTORY"].into_iter().filter_map(env::var_os);
+    // systemd separates several folders by colons.
+    let folders = folders.flat_map(|list| env::split_paths(&list).collect::<Vec<_>>());
+    folders.chain([socket.path().to_owned(), nic.runtime_files().to_owned()]).collect()
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

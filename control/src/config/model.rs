@@ -12,6 +12,7 @@
 mod address;
 mod port;
 mod real_server;
+mod run_as;
 mod scheduler;
 mod service;
 
@@ -26,6 +27,7 @@ use serde::ser::Serializer;
 pub use address::{Cidr, Mac};
 pub use port::{CoreId, Device, PciAddress, Port, Route, VlanId};
 pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tunnel};
+pub use run_as::RunAs;
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
     Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service, Tracking,
@@ -78,6 +80,9 @@ pub struct Settings {
     pub neighbours: Neighbours,
     /// `control`: the control socket and the watch on this file.
     pub control: Control,
+    /// `run_as`: who the director is once its ports are up. Default: who started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<RunAs>,
     /// `log`: what is logged and how.
     pub log: Log,
     /// `compat`: switches that the kernel's IPVS has as sysctls.

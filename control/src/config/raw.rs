@@ -6,12 +6,13 @@
 
 mod port;
 mod real_server;
+mod run_as;
 mod section;
 mod service;
 
 use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
-use super::model::{Compat, Control, CoreId, Log, Neighbours, Tables, Timeouts, Ttl};
+use super::model::{Compat, Control, CoreId, Log, Neighbours, RunAs, Tables, Timeouts, Ttl};
 use super::path::Path;
 use super::scalar;
 use super::tree::Node;
@@ -33,6 +34,7 @@ pub(super) struct File {
     pub(super) ttl: Ttl,
     pub(super) neighbours: Neighbours,
     pub(super) control: Control,
+    pub(super) run_as: Option<RunAs>,
     pub(super) log: Log,
     pub(super) compat: Compat,
     pub(super) services: Vec<Option<Service>>,
@@ -47,6 +49,7 @@ const KEYS: &[&str] = &[
     "ttl",
     "neighbours",
     "control",
+    "run_as",
     "log",
     "compat",
     "services",
@@ -70,6 +73,7 @@ impl File {
                 .or(Ttl::default()),
             neighbours: section::neighbours(&fields, findings),
             control: section::control(&fields, findings),
+            run_as: run_as::run_as(&fields, findings),
             log: section::log(&fields, findings),
             compat: section::compat(&fields, findings),
             services: Service::read_all(&fields, findings),

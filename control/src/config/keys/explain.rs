@@ -53,8 +53,8 @@ fn text(found: &Found) -> String {
     if let Some((_, key)) = found.key {
         let _ = writeln!(said, "{}\n", found.path);
         let mut facts = vec![("value", key.value.to_string())];
-        if let Some(form) = key.value.form() {
-            facts.push(("written", form.about.to_owned()));
+        for (name, about) in key.value.written() {
+            facts.push(("", format!("{name}: {about}")));
         }
         facts.push(("default", default(key.default)));
         if found.section().is_none() {
@@ -111,7 +111,7 @@ fn change(restart: bool) -> &'static str {
 }
 
 /// A rule as a sentence.
-pub(super) fn sentence(rule: &Rule) -> String {
+pub(crate) fn sentence(rule: &Rule) -> String {
     match rule {
         Rule::OneOf(groups) => {
             let groups: Vec<String> = groups

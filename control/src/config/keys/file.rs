@@ -5,7 +5,7 @@ use super::port::PORT;
 use super::service::SERVICE;
 use super::{Key, Section, Value};
 use crate::config::model::{
-    Compat, Control, Kernel, Log, LogFormat, LogLevel, Memory, Neighbours, Settings, Tables,
+    Compat, Control, Kernel, Log, LogFormat, LogLevel, Memory, Neighbours, RunAs, Settings, Tables,
     Timeouts, Ttl,
 };
 
@@ -28,6 +28,13 @@ pub static FILE: Section = Section::of::<Settings>(&[
     Key::new("ttl", Value::words::<Ttl>(), "keep").or("decrement"),
     Key::new("neighbours", Value::Mapping(&NEIGHBOURS), "{ retries: 5 }").or("{}"),
     Key::new("control", Value::Mapping(&CONTROL), "{ watch: false }").or("{}"),
+    Key::new(
+        "run_as",
+        Value::Either(&[Value::Mapping(&RUN_AS), Value::Text(&form::ACCOUNT)]),
+        "director",
+    )
+    .or_from("who started it")
+    .restart(),
     Key::new("log", Value::Either(&[Value::Mapping(&LOG), Value::words::<LogLevel>()]), "debug")
         .or("{}"),
     Key::new("compat", Value::Mapping(&COMPAT), "{ kernel: classic }").or("{}"),
@@ -85,6 +92,11 @@ static CONTROL: Section = Section::of::<Control>(&[
         .or("/run/director/control.sock")
         .restart(),
     Key::new("watch", Value::Switch, "false").or("true"),
+]);
+
+static RUN_AS: Section = Section::of::<RunAs>(&[
+    Key::new("user", Value::Text(&form::ACCOUNT), "director").restart(),
+    Key::new("group", Value::Text(&form::ACCOUNT), "director").or_from("the user's own").restart(),
 ]);
 
 static LOG: Section = Section::of::<Log>(&[

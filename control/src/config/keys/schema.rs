@@ -112,7 +112,8 @@ fn value(value_: &Value) -> Json {
 
 fn text(form: &Form) -> Json {
     let mut map = Map::new();
-    let types = if form.loose { json!(["string", "number", "boolean"]) } else { json!("string") };
+    let types: Vec<&str> = std::iter::once("string").chain(form.also.iter().copied()).collect();
+    let types = if form.also.is_empty() { json!("string") } else { json!(types) };
     map.insert("type".to_owned(), types);
     if !form.pattern.is_empty() {
         map.insert("pattern".to_owned(), json!(form.pattern));
@@ -177,8 +178,11 @@ fn rule(section: &Section, rule: &Rule) -> Json {
             let silent = section.key(when).map(|other| other.default);
             let silently = is.iter().any(|word| silent == Some(Default::Is(word)));
             let required: &[&str] = if silently { &[] } else { &[when] };
-            let condition =
-                json!({ "properties": { *when: { "enum": is } }, "required": required });
+            let condition = json!({
+                "type": "object",
+                "properties": { *when: { "enum": is } },
+                "required": required,
+            });
             let then = if *compulsory { has(&[key]) } else { json!({}) };
             json!({ "if": condition, "then": then, "else": { "not": has(&[key]) } })
         }
