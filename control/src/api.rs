@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::get::{Kind, Output};
 
 /// A request is at most this long: a configuration of 8 MiB, escaped.
 const MAX_REQUEST: u64 = 20 << 20;
@@ -37,6 +39,44 @@ pub enum Request {
         name: String,
         /// Its text.
         text: String,
+        /// Only say what it would do.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// What is different in a file.
+    Diff {
+        /// The file's name and text; without, the director's own file.
+        file: Option<(String, String)>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Take over a configuration that ran before.
+    Rollback {
+        /// Its generation; without, the one before this one.
+        generation: Option<u64>,
+        /// Only say what it would do.
+        dry_run: bool,
+    },
+    /// What ran before.
+    History {
+        /// As JSON.
+        json: bool,
+    },
+    /// What runs.
+    Get {
+        /// What of it.
+        what: Kind,
+        /// How it is written.
+        output: Output,
+        /// Only the rows of these names, or of services of these names; all if there are none.
+        names: Vec<String>,
+    },
+    /// Carry out a command line of ipvsadm's.
+    Ipvsadm {
+        /// The words behind `ipvsadm`, hosts and ports in numbers.
+        args: Vec<String>,
+        /// What `--restore` reads.
+        stdin: String,
     },
     /// List services or connections.
     Show {
@@ -73,6 +113,8 @@ pub enum Listing {
     Services,
     /// `ipvsadm -lnc`.
     Connections,
+    /// `ipvsadm -lnc --persistent-conn`: with what persistence engines found.
+    ConnectionsWithCalls,
     /// `ipvsadm -ln --stats`.
     Stats,
     /// `ipvsadm -ln --rate`.
@@ -90,23 +132,62 @@ pub struct Reply {
     pub ok: bool,
     /// What there is to say; for standard output if `ok`, else for standard error.
     pub text: String,
+    /// The exit code that goes with it.
+    #[serde(default)]
+    pub code: u8,
 }
 
 impl Reply {
     /// Done.
     pub fn done(text: impl Into<String>) -> Self {
-        Self { ok: true, text: text.into() }
+        Self { ok: true, text: text.into(), code: 0 }
     }
 
     /// Refused, and why.
     pub fn refused(text: impl Into<String>) -> Self {
-        Self { ok: false, text: text.into() }
+        Self { ok: false, text: text.into(), code: 1 }
+    }
+}
+
+/// Who asks, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user's number.
+    pub uid: u32,
+    /// The process's number; 0 where the kernel does not say.
+    pub pid: i32,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (pid {})", self.user(), self.pid)
+    }
+}
+
+impl Peer {
+    /// The user's name, or number where it has none.
+    pub fn user(&self) -> String {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let number = self.uid.to_string();
+        let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let user = users.find(|fields| fields.get(2) == Some(&number.as_str()));
+        user.and_then(|fields| fields.first().map(|name| (*name).to_owned()))
+            .unwrap_or_else(|| format!("uid {number}"))
+    }
+
+    fn of(stream: &UnixStream) -> Self {
+        let Ok(credentials) = rustix::net::sockopt::socket_peercred(stream) else {
+            return Self { uid: u32::MAX, pid: 0 };
+        };
+        Self { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() }
     }
 }
 
 /// A request on its way to the control thread.
 #[derive(Debug)]
 pub struct Call {
+    /// Who asks.
+    pub peer: Peer,
     /// What is asked.
     pub request: Request,
     /// Where the answer goes.
@@ -161,7 +242,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Listens on this path, for the owner of the process alone (mode 0600).
+    /// Listens on this path, for the owner of the process alone (mode 0600). A missing folder
+    /// is made for the owner alone, too (mode 0700).
     pub fn open(path: &Path) -> Result<Self, SocketError> {
         let listener = listen(path)?;
         let (sender, calls) = bounded(MAX_CLIENTS);
@@ -171,9 +253,10 @@ impl Socket {
             .map_err(|error| SocketError::Listen { path: path.to_owned(), error })?;
         Ok(Self { path: path.to_owned(), calls })
     }
+}
 
+impl Socket {
     /// Where it is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -188,7 +271,7 @@ impl Drop for Socket {
 fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let failed = |error| SocketError::Listen { path: path.to_owned(), error };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
     // Whatever else stands there is somebody's: only a socket is ever replaced.
     if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
@@ -239,7 +322,7 @@ fn serve(stream: &UnixStream, calls: &Sender<Call>) {
     let _ = stream.set_read_timeout(Some(IDLE));
     let _ = stream.set_write_timeout(Some(IDLE));
     let reply = match read_request(stream) {
-        Ok(request) => ask(request, calls),
+        Ok(request) => ask(request, Peer::of(stream), calls),
         Err(why) => Reply::refused(why),
     };
     say(stream, &reply);
@@ -255,9 +338,9 @@ fn read_request(stream: &UnixStream) -> Result<Request, String> {
     serde_json::from_slice(&line).map_err(|error| format!("no request that is known: {error}"))
 }
 
-fn ask(request: Request, calls: &Sender<Call>) -> Reply {
+fn ask(request: Request, peer: Peer, calls: &Sender<Call>) -> Reply {
     let (reply, answer) = bounded(1);
-    if calls.send_timeout(Call { request, reply }, IDLE).is_err() {
+    if calls.send_timeout(Call { peer, request, reply }, IDLE).is_err() {
         return Reply::refused("the director is busy or stopping; try again");
     }
     answer
@@ -349,6 +432,21 @@ mod tests {
         drop(dead);
         assert!(path.exists());
         drop(Socket::open(&path).unwrap());
+    }
+
+    #[test]
+    fn a_missing_folder_is_made_for_the_owner_alone_and_one_that_is_there_stays_as_it_is() {
+        let folder = path("folder").with_extension("d");
+        let inner = folder.join("deep/er");
+        drop(Socket::open(&inner.join("control.sock")).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for made in [&inner, &folder.join("deep"), &folder] {
+            assert_eq!(mode(made), 0o700, "{}", made.display());
+        }
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o750)).unwrap();
+        drop(Socket::open(&inner.join("control.sock")).unwrap());
+        assert_eq!(mode(&inner), 0o750);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

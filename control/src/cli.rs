@@ -1,9 +1,14 @@
 //! The command line: what can be said, and its help. Nothing is done here.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::get::{Kind, Output};
+pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -24,11 +29,40 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start the director: open the ports, answer for the VIPs, balance.
+    ///
+    /// Exit status: 0 stopped by a signal, 1 problems of the configuration, or a port that
+    /// requires a link has none, 2 usage, or the machine lacks something; a sentence says what.
     Run(Run),
     /// Read a configuration and say everything that is wrong with it.
+    ///
+    /// Exit status: 0 no problem, 1 problems or no such file, 2 usage.
     Check(Check),
     /// Hand a configuration to the running director; it is taken whole or not at all.
+    ///
+    /// Exit status: 0 taken over, 1 refused, 2 usage, or no director answers.
     Apply(Apply),
+    /// Compare what runs with a file: every key that differs, and whom a change would move.
+    ///
+    /// Without FILE, with the file that the director was started with. Exit status: 0 no
+    /// difference, 1 some, 2 they could not be compared.
+    Diff(Diff),
+    /// Take over a configuration that ran before.
+    ///
+    /// Without GENERATION, the one before the newest. The file stays as it is: 'director diff'
+    /// says what differs from it.
+    Rollback(Rollback),
+    /// List the configurations that ran: when, by whom, what changed.
+    History(History),
+    /// Print what runs: configuration, services, real servers, bindings, connections, cores, ports.
+    Get(Get),
+    /// Carry out a command line of ipvsadm's on the running director.
+    ///
+    /// Takes everything that ipvsadm 1.31 takes, and answers and ends as it does. Under the name
+    /// `ipvsadm`, as by a link, the program is this command.
+    ///
+    /// Example: director ipvsadm -A -t 198.18.255.1:443 -s wlc -p 600
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Ipvsadm(Ipvsadm),
     /// List services, real servers and connections as `ipvsadm -ln` does.
     Show(Show),
     /// Say how the running director is: generation, cores, ports, tables, drops, memory.
@@ -43,12 +77,18 @@ pub enum Command {
     Replay(Replay),
     /// Play scenarios recorded from a kernel's IPVS and compare every step.
     ///
-    /// Ends with the line 'N passed, N failed'; exit status 0 only if none failed.
+    /// Ends with the line 'N passed, N failed'. Exit status: 0 all passed, 1 some failed, 2
+    /// usage, or a path without scenarios.
     Simulate(Simulate),
     /// Turn configurations of ipvsadm, iptables, nft and keepalived into YAML.
     ///
     /// Several files make one configuration: name the marks' firewall rules beside the
-    /// services that use them. What cannot be carried over is said on standard error.
+    /// services that use them. The YAML goes to standard output; what cannot be carried over is
+    /// said on standard error, and again at the end of the YAML.
+    ///
+    /// Exit status: 0 everything was carried over; 3 YAML was written, but not everything was
+    /// carried over; 1 nothing was written: a file cannot be read, or is not of this kind; 2
+    /// usage.
     Import(Import),
     /// Say what a key of the configuration means: its values, default and an example.
     ///
@@ -67,6 +107,13 @@ pub enum Command {
     /// Write the manual pages into a folder.
     #[command(hide = true)]
     Manual(Manual),
+    /// Measure what a packet costs: synthetic clients, the real packet path, one process.
+    ///
+    /// Counts the time that the polling thread was on its CPU, divided by packets. Needs no
+    /// NIC. Rounds in which the CPU was wanted elsewhere are made again.
+    ///
+    /// Example: director bench --clients 1000000 --reference macswap
+    Bench(Bench),
 }
 
 /// `director completions`.
@@ -170,6 +217,10 @@ pub struct Run {
     /// The control socket, instead of the configuration's `control.socket`.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// The folder of what outlives the program, such as the history of configurations; the
+    /// socket's folder unless it is named.
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY")]
+    pub state: Option<PathBuf>,
     /// Show DPDK's own log if the start fails, and log at level debug.
     #[arg(short, long)]
     pub verbose: bool,
@@ -178,7 +229,7 @@ pub struct Run {
 /// `director check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The configuration.
+    /// The configuration; `-` reads standard input.
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub file: PathBuf,
     /// The same, as `director run` takes it.
@@ -200,9 +251,79 @@ pub struct Apply {
     /// Where the director listens.
     #[command(flatten)]
     pub at: Socket,
+    /// Only say what it would change, and how many live clients would move and why.
+    #[arg(long)]
+    pub dry_run: bool,
     /// The configuration; `-` reads standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// `director diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The file; `-` reads standard input.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `director rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The generation, as 'director history' lists it.
+    #[arg(value_name = "GENERATION")]
+    pub generation: Option<u64>,
+    /// Only say what it would change, and how many live clients would move and why.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `director history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `director get`.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// What to print.
+    #[arg(value_enum, default_value = "config")]
+    pub what: Kind,
+    /// Only these: services by name, real servers by service or name, cores and ports by name.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How; `yaml` for the configuration, else `table`, unless it is given.
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<Output>,
+}
+
+/// `director ipvsadm`.
+#[derive(Debug, Args)]
+pub struct Ipvsadm {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// ipvsadm's own words; `-h` lists them.
+    #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
 }
 
 /// `director show`.
@@ -223,8 +344,9 @@ pub struct Show {
     /// Thresholds, as `ipvsadm -ln --thresholds` lists them.
     #[arg(long, conflicts_with_all = ["connections", "stats", "rate"])]
     pub thresholds: bool,
-    /// Bindings per real server, as `ipvsadm -ln --persistent-conn` lists them.
-    #[arg(long, conflicts_with_all = ["connections", "stats", "rate", "thresholds"])]
+    /// Bindings per real server, as `ipvsadm -ln --persistent-conn` lists them; with -c the
+    /// Call-IDs of SIP's templates.
+    #[arg(long, conflicts_with_all = ["stats", "rate", "thresholds"])]
     pub persistent: bool,
     /// Exact numbers instead of K, M and G.
     #[arg(long)]

@@ -5,6 +5,9 @@
 //! The cores never wait for it.
 
 mod begin;
+mod changes;
+mod commands;
+mod drains;
 mod questions;
 mod restart;
 
@@ -12,33 +15,36 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use dataplane::catalog::Catalog;
 use dataplane::ids::NeighbourId;
 use dataplane::shared::Shared;
 use dataplane::snapshot::{HostAddress, Snapshot};
+use dataplane::tick::Tick;
 use dataplane::wire::Addr;
 use dataplane::wire::ethernet::Mac;
 use nic::{NicHandle, PortInfo};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::api::{Call, Reply, Request, Socket};
-use crate::compile;
+use crate::calls::Calls;
 use crate::config::{self, Model};
-use crate::listing::Meters;
+use crate::history::{Cause, History};
+use crate::listing::{Meters, SyncDaemon};
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
 use crate::notify::Notify;
 use crate::privileges::{Account, PrivilegeError};
 use crate::publish;
 use crate::status::{self, LastApply};
 
+use changes::Source;
+pub use drains::{Draining, Drains};
+
 /// Pause between two rounds of the loop; what waits for control waits no longer.
 const ROUND: Duration = Duration::from_millis(2);
 /// Between two looks at the configuration file.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long an apply waits for the cores to take the new snapshot.
-const ADOPTION: Duration = Duration::from_secs(2);
 
 /// Signals, as flags that their handlers set.
 #[derive(Clone, Debug, Default)]
@@ -54,10 +60,13 @@ pub struct ControlThread {
     shared: Arc<Shared>,
     catalog: Catalog,
     snapshot: Arc<Snapshot>,
-    model: Model,
+    model: Arc<Model>,
     config: PathBuf,
+    history: History,
     watch: crate::watch::Watch,
     neighbours: Neighbours,
+    calls: Calls,
+    drains: Drains,
     meters: Meters,
     socket: Socket,
     nic: NicHandle,
@@ -69,6 +78,10 @@ pub struct ControlThread {
     account: Option<Account>,
     files: Vec<PathBuf>,
     ready: bool,
+    /// Synchronisation daemons that ipvsadm was told to start.
+    daemons: Vec<SyncDaemon>,
+    /// What runs and no configuration has words for.
+    unsaid: Vec<String>,
 }
 
 /// What a control thread starts with.
@@ -79,10 +92,14 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The snapshot that the cores started with.
     pub snapshot: Arc<Snapshot>,
+    /// The drains in it that have a deadline.
+    pub drains: Drains,
     /// The configuration.
     pub model: Model,
     /// Where it came from.
     pub config: PathBuf,
+    /// What ran before.
+    pub history: History,
     /// The control socket.
     pub socket: Socket,
     /// The ports' statistics.
@@ -105,13 +122,16 @@ impl ControlThread {
         let mut thread = Self {
             watch: crate::watch::Watch::new(&parts.config),
             neighbours: Neighbours::new(neighbour_settings(&parts.model)),
+            calls: Calls::default(),
+            drains: parts.drains,
             meters: Meters::default(),
             last_apply: LastApply::started(&parts.config),
             shared: parts.shared,
             catalog: parts.catalog,
             snapshot: parts.snapshot,
-            model: parts.model,
+            model: Arc::new(parts.model),
             config: parts.config,
+            history: parts.history,
             socket: parts.socket,
             nic: parts.nic,
             ports: parts.ports,
@@ -121,8 +141,12 @@ impl ControlThread {
             account: parts.account,
             files: parts.files,
             ready: false,
+            daemons: Vec::new(),
+            unsaid: Vec::new(),
         };
         thread.settle_neighbours();
+        let what = thread.config.display().to_string();
+        thread.note(Cause::Start, "director run".into(), what, "started".into());
         thread
     }
 
@@ -148,6 +172,8 @@ impl ControlThread {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
+                self.end_drains();
+                self.history.flush();
                 self.catalog.reclaim(publish::adopted(&self.shared));
                 self.tell();
             }
@@ -176,6 +202,22 @@ impl ControlThread {
         }
     }
 
+    /// Servers whose drain has come to its deadline are down from now on.
+    fn end_drains(&mut self) {
+        let now = self.now_ms();
+        let ended = self.drains.end(&mut self.catalog, now);
+        if ended.is_empty() {
+            return;
+        }
+        self.snapshot = self.catalog.snapshot();
+        publish::publish(&self.shared, &self.snapshot);
+        for (service, address) in ended {
+            info!("service {service}: the drain of {address} is over, it counts as down now");
+            let what = format!("services[{service}].drain_deadline");
+            self.note(Cause::Drain, "the clock".into(), what, format!("{address} is down"));
+        }
+    }
+
     fn look_at_file(&mut self) {
         let asked = self.signals.reload.swap(false, Ordering::Relaxed);
         let changed = self.watch.changed() && self.model.control.watch;
@@ -186,50 +228,18 @@ impl ControlThread {
             self.watch.taken();
             self.notify.reloading();
         }
-        let why = if asked { "SIGHUP" } else { "the file changed" };
-        let result = config::load(&self.config).map_err(|problems| problems.to_string());
-        let name = self.config.display().to_string();
-        let _ = self.take_over(result, &name, why);
+        let who = if asked { "SIGHUP" } else { "the file changed" };
+        let result = config::load(&self.config).map(Arc::new);
+        let source = Source {
+            cause: Cause::File,
+            who: who.to_owned(),
+            name: self.config.display().to_string(),
+        };
+        let _ = self.take_over(result.map_err(|problems| problems.to_string()), &source);
         if asked && self.ready {
             let state = self.state();
             self.notify.ready(&state);
         }
-    }
-
-    /// Makes a configuration the running one, or leaves the running one as it is.
-    fn take_over(
-        &mut self,
-        model: Result<Model, String>,
-        name: &str,
-        why: &str,
-    ) -> Result<String, String> {
-        let result = model.and_then(|model| self.change_to(model));
-        match &result {
-            Ok(said) => info!("{why}: {name} taken over: {said}"),
-            Err(problems) => error!("{why}: {name} refused, nothing was changed:\n{problems}"),
-        }
-        self.last_apply = LastApply {
-            name: name.to_owned(),
-            at: SystemTime::now(),
-            problems: result.as_ref().err().cloned(),
-        };
-        result
-    }
-
-    fn change_to(&mut self, model: Model) -> Result<String, String> {
-        restart::needed(&self.model, &model)?;
-        let plan = compile::plan(&model);
-        self.catalog.timeouts = plan.timeouts;
-        self.catalog.compat = plan.compat;
-        self.catalog.set_site(plan.site);
-        let applied = self.catalog.applied(&plan.farms, plan.selectors);
-        let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
-        self.model = model;
-        self.snapshot = snapshot;
-        publish::publish(&self.shared, &self.snapshot);
-        self.neighbours.configure(neighbour_settings(&self.model));
-        self.settle_neighbours();
-        Ok(format!("generation {}: {changes}", self.snapshot.generation))
     }
 
     /// Tells the neighbours what to watch: every next hop of the snapshot, and the gateways.
@@ -314,6 +324,7 @@ impl ControlThread {
                 self.neighbours.hear(&self.shared.neighbours, &event, now);
             }
         }
+        self.calls.hear(&self.shared, Tick::after(self.started.elapsed()));
         let outgoing = self.shared.mailboxes.first().map(|mailbox| &mailbox.outgoing);
         self.neighbours.tick(&self.shared.neighbours, now, &mut |frame| {
             // A full queue loses the question; it is asked again by its timer.
@@ -330,7 +341,14 @@ impl ControlThread {
 
     fn answer(&mut self, call: Call) {
         let reply = match call.request {
-            Request::Apply { name, text } => self.apply(&name, &text),
+            Request::Apply { name, text, dry_run } => self.apply(&name, &text, dry_run, call.peer),
+            Request::Diff { file, json } => self.diff(file, json),
+            Request::Rollback { generation, dry_run } => {
+                self.rollback(generation, dry_run, call.peer)
+            }
+            Request::History { json } => self.history(json),
+            Request::Get { what, output, names } => self.get(what, output, &names),
+            Request::Ipvsadm { args, stdin } => self.ipvsadm(&args, &stdin, call.peer),
             Request::Show { what, exact, json } => self.show(what, exact, json),
             Request::Status { json } => self.status(json),
             Request::Explain { flow, flags, port, json } => {
@@ -341,41 +359,22 @@ impl ControlThread {
         let _ = call.reply.send(reply);
     }
 
-    fn apply(&mut self, name: &str, text: &str) -> Reply {
-        let model = config::parse(text.as_bytes(), name).map_err(|problems| problems.to_string());
-        match self.take_over(model, name, "apply") {
-            Ok(said) => {
-                let waited = Instant::now();
-                while publish::adopted(&self.shared) < self.snapshot.generation
-                    && waited.elapsed() < ADOPTION
-                {
-                    self.hear();
-                    std::thread::sleep(ROUND);
-                }
-                if publish::adopted(&self.shared) < self.snapshot.generation {
-                    warn!("not every core has taken generation {} yet", self.snapshot.generation);
-                }
-                Reply::done(said + "\n")
-            }
-            Err(problems) => Reply::refused(format!(
-                "{}\nnothing was changed; generation {} runs on\n",
-                problems.trim_end(),
-                self.snapshot.generation
-            )),
-        }
+    fn status(&self, json: bool) -> Reply {
+        let report = self.report();
+        if json { to_json(&report) } else { Reply::done(report.to_string()) }
     }
 
-    fn status(&self, json: bool) -> Reply {
-        let report = status::Report::gather(
+    fn report(&self) -> status::Report {
+        status::Report::gather(
             &self.shared,
             &self.snapshot,
             &self.ports,
             &self.nic.stats(),
             &self.neighbours,
             &self.last_apply,
+            self.drains.list(&self.catalog, self.now_ms()),
             self.started.elapsed(),
-        );
-        if json { to_json(&report) } else { Reply::done(report.to_string()) }
+        )
     }
 }
 

@@ -226,7 +226,7 @@ mod tests {
         let (reader, writer) = UnixDatagram::pair().unwrap();
         reader.set_nonblocking(true).unwrap();
         let mut notify = Notify { socket: Some(writer), watchdog: None, status: String::new() };
-        let mut heard = || {
+        let heard = || {
             let mut bytes = [0; 256];
             let length = reader.recv(&mut bytes).ok()?;
             Some(String::from_utf8(bytes[..length].to_vec()).unwrap())

@@ -13,9 +13,10 @@ use dataplane::catalog::spec::Site;
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
+use dataplane::ids::Generation;
 use dataplane::shared::{CoreSeat, HashKey, Shared};
 use dataplane::snapshot::Snapshot;
-use dataplane::tick::{TICKS_PER_SECOND, Tick};
+use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
 use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
@@ -27,8 +28,10 @@ use crate::api::{Socket, SocketError};
 use crate::cli;
 use crate::compile;
 use crate::config::{self, Model, Problems};
-use crate::control_thread::{ControlThread, Parts, Signals};
+use crate::control_thread::{ControlThread, Drains, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
+use crate::history::History;
+use crate::link::{self, NoLink};
 use crate::privileges::{Account, PrivilegeError};
 
 /// Answers given as a host, per second and core.
@@ -55,6 +58,9 @@ pub enum RunError {
     /// The process cannot become the user that it should be.
     #[error("{0}")]
     Privileges(#[from] PrivilegeError),
+    /// A port that must have a link has none.
+    #[error("{0}; the director does not start because of `require_link`")]
+    NoLink(#[from] NoLink),
     /// Signals or randomness could not be had.
     #[error("the system refused {what}: {error}")]
     System {
@@ -66,10 +72,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// 1: the configuration was refused; 2: the director could not start.
+    /// 1: the configuration was refused, or what it requires of a link is not so; 2: the
+    /// director could not start.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(1),
+            Self::Config(_) | Self::NoLink(_) => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }
@@ -94,24 +101,25 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             "port {} is {} ({}), MAC {}, {} queue(s)",
             port.name, port.device, port.driver, port.mac, port.rx_queues
         );
-        if !port.link_up {
-            warn!("port {} has no link; packets flow as soon as it is up", port.name);
-        }
     }
+    link::check(&model, nic.ports(), &nic.handle())?;
     share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
-    let (catalog, snapshot) = catalog(&model, &shared)?;
+    let history = History::open(&state_folder(args, &socket).join("history"));
+    let (catalog, snapshot, drains) = catalog(&model, &shared, history.newest())?;
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
     info!("generation {} runs on {} core(s)", snapshot.generation, turns.len());
-    let files = files(&socket, &nic);
+    let files = files(args, &socket, &nic);
     let control = ControlThread::new(Parts {
         shared: Arc::clone(&shared),
         catalog,
         snapshot,
+        drains,
         model,
         config: args.config.clone(),
+        history,
         socket,
         nic: nic.handle(),
         ports: nic.ports().to_vec(),
@@ -141,11 +149,13 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
 }
 
 /// What the director writes to or removes while it runs and when it ends.
-fn files(socket: &Socket, nic: &Nic) -> Vec<PathBuf> {
-    let folders = ["RUNTIME_DIRECTORY", "STATE_DIRECTORY"].into_iter().filter_map(env::var_os);
+fn files(args: &cli::Run, socket: &Socket, nic: &Nic) -> Vec<PathBuf> {
+    let runtime = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
     // systemd separates several folders by colons.
-    let folders = folders.flat_map(|list| env::split_paths(&list).collect::<Vec<_>>());
-    folders.chain([socket.path().to_owned(), nic.runtime_files().to_owned()]).collect()
+    let folders = env::split_paths(&runtime).filter(|folder| folder.is_absolute());
+    // A folder that was named for it is the director's; one that the socket is in may not be.
+    let state = args.state.clone().unwrap_or_else(|| state_folder(args, socket).join("history"));
+    folders.chain([state, socket.path().to_owned(), nic.runtime_files().to_owned()]).collect()
 }
 
 struct StopOnDrop(Arc<AtomicBool>);
@@ -194,13 +204,28 @@ fn shared(model: &Model, nic: &Nic) -> Result<(Arc<Shared>, Vec<CoreSeat>), RunE
     Ok(Shared::new(nic.cores().len(), compile::table_sizes(model), TimerRule::Exact, key))
 }
 
-fn catalog(model: &Model, shared: &Arc<Shared>) -> Result<(Catalog, Arc<Snapshot>), RunError> {
-    let plan = compile::plan(model);
+/// Where what has to outlive the program is kept: beside the socket unless another folder is
+/// named, by the service manager for one.
+fn state_folder(args: &cli::Run, socket: &Socket) -> PathBuf {
+    let beside = || socket.path().parent().unwrap_or(Path::new("/")).to_owned();
+    args.state.clone().unwrap_or_else(beside)
+}
+
+fn catalog(
+    model: &Model,
+    shared: &Arc<Shared>,
+    newest: u64,
+) -> Result<(Catalog, Arc<Snapshot>, Drains), RunError> {
+    let mut plan = compile::plan(model);
+    let mut drains = Drains::default();
+    drains.settle(model, &mut plan.farms, 0);
     let mut catalog = Catalog::new(Arc::clone(shared), plan.site);
     catalog.timeouts = plan.timeouts;
     catalog.compat = plan.compat;
+    catalog.fragments = plan.fragments;
+    catalog.resume(Generation(newest));
     let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;
-    Ok((catalog, snapshot))
+    Ok((catalog, snapshot, drains))
 }
 
 fn workers(
@@ -225,7 +250,8 @@ fn workers(
         turns.push((
             core,
             Box::new(move || {
-                worker.turn(tick(started));
+                // The time is read once a turn.
+                worker.turn(Tick::after(started.elapsed()));
                 if stop.load(Ordering::Relaxed) {
                     worker.stop();
                     return Turn::Stop;
@@ -235,12 +261,6 @@ fn workers(
         ));
     }
     Ok(turns)
-}
-
-/// The moment in ticks; read once a turn.
-fn tick(started: Instant) -> Tick {
-    let ms_per_tick = u128::from(1000 / TICKS_PER_SECOND);
-    Tick((started.elapsed().as_millis() / ms_per_tick) as u32)
 }
 
 /// The totals, on standard output. Whoever does not read them any more misses nothing else.
@@ -275,13 +295,20 @@ fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// `director check`.
+/// `director check`; `-` reads standard input.
+///
+/// # Errors
+/// The configuration's problems.
 pub fn check(file: &Path) -> Result<(), RunError> {
-    let model = config::load(file)?;
+    let model = if file == Path::new("-") {
+        config::load_from(&mut io::stdin().lock(), "standard input")?
+    } else {
+        config::load(file)?
+    };
     let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
     print(&format!(
         "{}: no problem; {} port(s), {} service(s), {reals} real server(s)\n",
-        file.display(),
+        if file == Path::new("-") { "standard input".into() } else { file.display().to_string() },
         model.ports.len(),
         model.services.len()
     ));

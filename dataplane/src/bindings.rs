@@ -13,6 +13,7 @@ mod sip;
 
 use std::sync::Arc;
 
+use crate::call::Call;
 use crate::classify::Hit;
 use crate::compat::Compat;
 use crate::conn::table::{EntryV4, EntryV6, Flow, Slot, Table};
@@ -24,7 +25,7 @@ use crate::ids::RealId;
 use crate::sched::{self, Pool};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
-use crate::table::{ClientKey, Cursor, Handle};
+use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
@@ -70,8 +71,8 @@ pub struct Bindings {
     schedulers: Vec<sched::State>,
     flush_at: Cursor,
     defences: defence::Defences,
-    /// What the packet at hand is bound by, where its service has an engine for that.
-    dialog: Option<ClientKey>,
+    /// The call that the packet at hand is of, where its service binds calls.
+    call: Option<Call>,
 }
 
 /// Where an ICMP error about a flow goes.
@@ -93,6 +94,10 @@ struct Choice {
     /// An ICMP error was what told of the flow.
     by_error: bool,
 }
+
+/// The service binds calls, and the packet is of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoCall;
 
 /// Why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +122,7 @@ impl Bindings {
             schedulers: Vec::new(),
             flush_at: Cursor::default(),
             defences: defence::Defences::default(),
-            dialog: None,
+            call: None,
         }
     }
 
@@ -273,17 +278,14 @@ impl Bindings {
         {
             return Outcome::Drop(DropReason::DropRate);
         }
-        self.dialog = None;
-        if let Some((_, service)) = taker
-            && let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence)
-        {
-            let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
-            let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
-            let Some(call_id) = call_id else { return Outcome::Drop(DropReason::NoCallId) };
-            let client = persistence.masked(packet.src);
-            self.dialog = Some(sip::key(client, call_id, self.shared.key.0));
+        if let Some((_, service)) = taker {
+            match self.call_of(packet, transport, service) {
+                Ok(call) => self.call = call,
+                Err(NoCall) => return Outcome::Drop(DropReason::NoCallId),
+            }
         }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
+        self.call = None;
         if let Some(slot) = shadowed {
             self.remove(family, slot, snapshot, now);
         }
@@ -296,6 +298,24 @@ impl Bindings {
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
             Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
         }
+    }
+
+    /// The call that a packet is of, if its service binds calls.
+    pub(crate) fn call_of(
+        &self,
+        packet: &Packet,
+        transport: &[u8],
+        service: &Service,
+    ) -> Result<Option<Call>, NoCall> {
+        let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence) else {
+            return Ok(None);
+        };
+        let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
+        let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
+        let call_id = call_id.ok_or(NoCall)?;
+        let client = persistence.masked(packet.src);
+        let key = sip::key(client, call_id, self.shared.key.0);
+        Ok(Some(Call::new(key, client, call_id)))
     }
 
     /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
@@ -328,7 +348,6 @@ impl Bindings {
         if self.drops_packet(&service.compat, packet.family) {
             return Some(Outcome::Drop(DropReason::DropRate));
         }
-        self.dialog = None;
         if service.engine.is_some() && service.persistence.is_some() {
             // An error quotes too little to find a Call-ID in.
             return Some(Outcome::Drop(DropReason::NoCallId));
@@ -549,6 +568,7 @@ impl Bindings {
     }
 }
 
+pub(crate) use client::client_scope;
 pub use client::service_of;
 pub(crate) use persistent::{Standing, standing};
 

@@ -35,6 +35,7 @@ mod suggest;
 mod text;
 mod tree;
 
+use std::io::Read;
 use std::path::Path;
 
 pub use code::Code;
@@ -53,6 +54,19 @@ pub fn load(path: &Path) -> Result<Model, Problems> {
     match text::read(path) {
         Ok(bytes) => parse(&bytes, &name),
         Err(problem) => Err(Problems::single(&name, problem)),
+    }
+}
+
+/// The same from something that is read to its end, such as standard input; `name` stands
+/// for it in messages.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub fn load_from(reader: &mut dyn Read, name: &str) -> Result<Model, Problems> {
+    match text::read_from(reader) {
+        Ok(bytes) => parse(&bytes, name),
+        Err(problem) => Err(Problems::single(name, problem)),
     }
 }
 
@@ -78,6 +92,15 @@ pub fn parse(bytes: impl AsRef<[u8]>, name: &str) -> Result<Model, Problems> {
 /// None in practice: every field has a YAML form. The writer's own error is passed on.
 pub fn to_yaml(model: &Model) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(model)
+}
+
+/// Anything as YAML: rows of `director get`.
+///
+/// # Errors
+///
+/// As for [`to_yaml`].
+pub fn yaml_of(value: &impl serde::Serialize) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(value)
 }
 
 fn read(bytes: &[u8], name: &str) -> (Option<model::Settings>, Problems) {

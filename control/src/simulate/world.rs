@@ -24,6 +24,7 @@ use serde_json::Value;
 use super::marks::MarkRule;
 use super::observe;
 use super::vector::{Station, Topology};
+use crate::calls::Calls;
 use crate::ipvsadm::Names;
 use crate::listing::{ConnectionRow, Meters, SyncDaemon, gather};
 
@@ -42,6 +43,7 @@ const SIZES: TableSizes = TableSizes {
     templates_v6: 1_024,
     clients_v4: 64,
     clients_v6: 64,
+    fragments: 2_048,
     age_unit_s: 6,
 };
 /// Turns of the poll loop after a frame.
@@ -57,6 +59,7 @@ pub(super) struct World {
     pub(super) catalog: Catalog,
     pub(super) shared: Arc<Shared>,
     pub(super) meters: Meters,
+    calls: Calls,
     pub(super) daemons: Vec<SyncDaemon>,
     pub(super) names: Names,
     pub(super) site: Site,
@@ -66,7 +69,7 @@ pub(super) struct World {
     /// Files that commands wrote.
     pub(super) files: HashMap<String, String>,
     worker: Worker<MemoryPort>,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     now: Tick,
     next_meter: Tick,
     /// When entries of removed real servers end, where a setting says that they do: a tick
@@ -148,6 +151,7 @@ impl World {
         let mut world = Self {
             catalog,
             meters: Meters::as_in_kernel(),
+            calls: Calls::default(),
             daemons: Vec::new(),
             names: Names::offline(),
             site,
@@ -288,6 +292,7 @@ impl World {
         for _ in 0..TURNS {
             self.worker.turn(self.now);
         }
+        self.calls.hear(&self.shared, self.now);
     }
 
     /// The packets that came out since the last call.
@@ -323,6 +328,7 @@ impl World {
             .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
+        self.calls.name(&mut rows);
         rows
     }
 

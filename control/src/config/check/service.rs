@@ -6,7 +6,8 @@ use crate::config::code::Code;
 use crate::config::fields::Given;
 use crate::config::findings::Findings;
 use crate::config::model::{
-    Family, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
+    Defaults, Family, Mark, OnDown, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
+    mark_name, selector_name,
 };
 use crate::config::path::Path;
 use crate::config::raw;
@@ -21,10 +22,11 @@ const DEFAULT_TIMEOUT_S: u32 = 360;
 /// The services with their defaults; `None` if one lacks something that has no default.
 pub(super) fn services(
     written: &[Option<raw::Service>],
+    defaults: Defaults,
     lan: &Lan,
     findings: &mut Findings<'_>,
 ) -> Option<Vec<Service>> {
-    selector::overlaps(written, findings);
+    selector::overlaps(written, defaults, findings);
     marks(written, findings);
     let free = free_mark(written);
     let mut names: HashMap<String, (usize, bool)> = HashMap::new();
@@ -35,6 +37,7 @@ pub(super) fn services(
             continue;
         };
         check(service, free, lan, &path, findings);
+        drain_deadline(service, defaults, &path, findings);
         let name = match &service.name {
             Given::Good(name) => Some(name.clone()),
             Given::Absent => default_name(service),
@@ -51,14 +54,16 @@ pub(super) fn services(
             let hint = format!("see line {line}; give one of them another `name`");
             findings.value(Code::DuplicateName, &path.key("name"), what, &hint);
         }
-        all.push(meant(service, name, lan, &path, findings));
+        all.push(meant(service, name, defaults, lan, &path, findings));
     }
     all.into_iter().collect()
 }
 
 /// The family of the selectors, if one could be read.
 pub(super) fn family(service: &raw::Service) -> Option<Family> {
-    service.selectors.all().iter().find_map(|selector| selector.vip.good()).map(Family::of)
+    let selectors = service.selectors.all();
+    let of_selectors = selectors.iter().find_map(|selector| selector.vip.good()).map(Family::of);
+    of_selectors.or_else(|| service.selectors.none().then(|| service.family.or(Family::V4)))
 }
 
 /// In the kernel, too, a mark may have one service per family.
@@ -182,41 +187,65 @@ fn one_packet(
 fn meant(
     service: &raw::Service,
     name: Option<String>,
+    defaults: Defaults,
     lan: &Lan,
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Service> {
     let persistence = persistence(service, path, findings);
     let real_servers = real_server::real_servers(service, lan, path, findings);
+    if !service.selectors.list.whole {
+        return None;
+    }
     let selectors = service.selectors.all().iter().map(raw::Selector::good);
+    let selectors = selectors.collect::<Option<Vec<Selector>>>()?;
     Some(Service {
         name: name?,
         mark: service.mark.good(),
-        selectors: selectors.collect::<Option<Vec<Selector>>>().filter(|all| !all.is_empty())?,
+        family: family(service).filter(|family| selectors.is_empty() && *family == Family::V6),
+        selectors,
         scheduler: service.scheduler.or_default(),
         persistence,
         tracking: service.tracking.or_default(),
         one_packet: service.one_packet.or(false),
         seed: service.seed.good(),
         on_drain: service.on_drain.or_default(),
-        on_down: service.on_down.or_default(),
+        on_down: service.on_down.or(on_down(defaults)),
+        drain_deadline_s: service.drain_deadline_s.good(),
+        compat: service.compat,
         real_servers: real_servers?,
     })
+}
+
+/// What becomes of a down server's clients where the service does not say.
+fn on_down(defaults: Defaults) -> OnDown {
+    match defaults {
+        Defaults::Safe => OnDown::Rebind,
+        Defaults::Ipvs => OnDown::Keep,
+    }
+}
+
+/// A server that is down has to let its clients go, or the deadline says nothing.
+fn drain_deadline(
+    service: &raw::Service,
+    defaults: Defaults,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let keeps = service.on_down.known_or(on_down(defaults)) == Some(OnDown::Keep);
+    if keeps && !service.drain_deadline_s.is_absent() {
+        let what = "`drain_deadline` has no effect: `on_down` is `keep`, so the clients stay";
+        let hint = "write `on_down: rebind` or `on_down: drop`";
+        findings.key(Code::Pointless, &path.key("drain_deadline"), what.to_owned(), hint);
+    }
 }
 
 /// The name of a service that was given none: from its mark, or else from its selector.
 fn default_name(service: &raw::Service) -> Option<String> {
     match (service.mark, family(service)?) {
-        (Given::Good(mark), Family::V4) => Some(format!("mark/{mark}")),
-        (Given::Good(mark), Family::V6) => Some(format!("mark6/{mark}")),
+        (Given::Good(mark), family) => Some(mark_name(mark, family)),
         (Given::Bad, _) => None,
-        (Given::Absent, family) => {
-            let Selector { vip, protocol, vip_ports } = service.selectors.all().first()?.good()?;
-            Some(match family {
-                Family::V4 => format!("{protocol}/{vip}:{vip_ports}"),
-                Family::V6 => format!("{protocol}/[{vip}]:{vip_ports}"),
-            })
-        }
+        (Given::Absent, _) => Some(selector_name(&service.selectors.all().first()?.good()?)),
     }
 }
 
@@ -225,8 +254,11 @@ fn persistence(
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Persistence> {
-    let raw::Persistence { timeout_s, prefix, netmask } = service.persistence.good()??;
+    let raw::Persistence { timeout_s, prefix, netmask, engine } = service.persistence.good()??;
     let path = path.key("persistence");
+    if !engine.is_absent() {
+        self::engine(service, &path.key("engine"), findings);
+    }
     let bits = match family(service) {
         Some(Family::V4) => 32,
         Some(Family::V6) | None => 128,
@@ -240,5 +272,22 @@ fn persistence(
         let what = format!("{prefix} is above {bits}");
         findings.value(Code::OutOfRange, &path.key("prefix"), what, "allowed for IPv4: 1 to 32");
     }
-    Some(Persistence { timeout_s: timeout_s.or(DEFAULT_TIMEOUT_S), prefix })
+    let timeout_s = timeout_s.or(DEFAULT_TIMEOUT_S);
+    Some(Persistence { timeout_s, prefix, engine: engine.good() })
+}
+
+/// There is one engine, SIP's, and it reads UDP.
+fn engine(service: &raw::Service, path: &Path<'_>, findings: &mut Findings<'_>) {
+    let other = service.selectors.all().iter().find_map(|selector| {
+        selector.protocol.good().filter(|protocol| *protocol != Protocol::Udp)
+    });
+    if let Some(protocol) = other {
+        let what = format!("the engine `sip` is for UDP, and a selector has `{protocol}`");
+        let hint = "write `protocol: udp`, or make a service of its own for SIP";
+        findings.value(Code::Engine, path, what, hint);
+    }
+    if service.tracking.good() == Some(Tracking::Client) {
+        let what = "an engine and `tracking: client` exclude each other".to_owned();
+        findings.value(Code::Engine, path, what, "write `tracking: full` in the service");
+    }
 }

@@ -113,7 +113,7 @@ fn change(restart: bool) -> &'static str {
 /// A rule as a sentence.
 pub(crate) fn sentence(rule: &Rule) -> String {
     match rule {
-        Rule::OneOf(groups) => {
+        Rule::OneOf { groups, unless } => {
             let groups: Vec<String> = groups
                 .iter()
                 .map(|group| match group {
@@ -125,7 +125,8 @@ pub(crate) fn sentence(rule: &Rule) -> String {
                     }
                 })
                 .collect();
-            format!("Either {} must be there, not both.", groups.join(" or "))
+            let groups = groups.join(" or ");
+            format!("Either {groups} must be there, not both; beside `{unless}` neither has to.")
         }
         Rule::NotBoth(a, b) => format!("`{a}` and `{b}` exclude each other."),
         Rule::With { key, when, is, compulsory } => {

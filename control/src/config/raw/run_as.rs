@@ -3,6 +3,7 @@
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::RunAs;
 use crate::config::path::Path;
 use crate::config::scalar::{Reject, shown};
@@ -16,7 +17,7 @@ pub(super) fn run_as(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Opti
         let user = file.read("run_as", findings, account).good()?;
         return Some(RunAs { user, group: None });
     }
-    let fields = Fields::open(node, &path, &["user", "group"], findings)?;
+    let fields = Fields::open(node, &path, &keys::RUN_AS, findings)?;
     fields.require("user", "such as `user: director`", findings);
     let group = fields.read("group", findings, account).good();
     Some(RunAs { user: fields.read("user", findings, account).good()?, group })
