@@ -5,6 +5,7 @@ mod bench;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::get::{Kind, Output};
 pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
@@ -89,6 +90,23 @@ pub enum Command {
     /// carried over; 1 nothing was written: a file cannot be read, or is not of this kind; 2
     /// usage.
     Import(Import),
+    /// Say what a key of the configuration means: its values, default and an example.
+    ///
+    /// Example: director explain-key services.persistence.timeout
+    ExplainKey(ExplainKey),
+    /// Print the JSON Schema of the configuration, for editors.
+    ///
+    /// Editors with a YAML language server take it from a line at the top of the file:
+    /// # yaml-language-server: $schema=/usr/share/director/director.schema.json
+    Schema,
+    /// Print the completions of a shell.
+    ///
+    /// The Debian package has them in place. By hand, for bash:
+    /// director completions bash > /usr/share/bash-completion/completions/director
+    Completions(Completions),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Manual(Manual),
     /// Measure what a packet costs: synthetic clients, the real packet path, one process.
     ///
     /// Counts the time that the polling thread was on its CPU, divided by packets. Needs no
@@ -96,6 +114,33 @@ pub enum Command {
     ///
     /// Example: director bench --clients 1000000 --reference macswap
     Bench(Bench),
+}
+
+/// `director completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `director manual`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// The folder; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+/// `director explain-key`.
+#[derive(Debug, Args)]
+pub struct ExplainKey {
+    /// The key with the keys around it; the whole file if it is left out.
+    #[arg(value_name = "PATH", default_value = "", hide_default_value = true)]
+    pub path: String,
+    /// Every key below it, one a line.
+    #[arg(short, long)]
+    pub recursive: bool,
 }
 
 /// `director replay`.

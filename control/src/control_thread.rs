@@ -4,6 +4,7 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod begin;
 mod changes;
 mod commands;
 mod drains;
@@ -32,6 +33,8 @@ use crate::config::{self, Model};
 use crate::history::{Cause, History};
 use crate::listing::{Meters, SyncDaemon};
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
+use crate::notify::Notify;
+use crate::privileges::{Account, PrivilegeError};
 use crate::publish;
 use crate::status::{self, LastApply};
 
@@ -71,6 +74,10 @@ pub struct ControlThread {
     signals: Signals,
     started: Instant,
     last_apply: LastApply,
+    notify: Notify,
+    account: Option<Account>,
+    files: Vec<PathBuf>,
+    ready: bool,
     /// Synchronisation daemons that ipvsadm was told to start.
     daemons: Vec<SyncDaemon>,
     /// What runs and no configuration has words for.
@@ -103,6 +110,10 @@ pub struct Parts {
     pub signals: Signals,
     /// When the ticks began.
     pub started: Instant,
+    /// Who the process becomes once the cores run.
+    pub account: Option<Account>,
+    /// What that user must be able to write to and remove.
+    pub files: Vec<PathBuf>,
 }
 
 impl ControlThread {
@@ -126,6 +137,10 @@ impl ControlThread {
             ports: parts.ports,
             signals: parts.signals,
             started: parts.started,
+            notify: Notify::from_environment(),
+            account: parts.account,
+            files: parts.files,
+            ready: false,
             daemons: Vec::new(),
             unsaid: Vec::new(),
         };
@@ -140,7 +155,10 @@ impl ControlThread {
     }
 
     /// Runs until a signal says stop.
-    pub fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`PrivilegeError`] if the process cannot become the user that it should be.
+    pub fn run(mut self) -> Result<(), PrivilegeError> {
         let (mut looked, mut metered) = (Instant::now(), Instant::now());
         while !self.signals.stop.load(Ordering::Relaxed) {
             match self.socket.calls.recv_timeout(ROUND) {
@@ -150,12 +168,14 @@ impl ControlThread {
             }
             self.hear();
             publish::collect(&self.shared);
+            self.begin()?;
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
                 self.end_drains();
                 self.history.flush();
                 self.catalog.reclaim(publish::adopted(&self.shared));
+                self.tell();
             }
             if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
                 metered = Instant::now();
@@ -164,6 +184,8 @@ impl ControlThread {
             }
         }
         info!("stopping");
+        self.notify.stopping();
+        Ok(())
     }
 
     /// Says which ports lost or got their link.
@@ -204,6 +226,7 @@ impl ControlThread {
         }
         if asked {
             self.watch.taken();
+            self.notify.reloading();
         }
         let who = if asked { "SIGHUP" } else { "the file changed" };
         let result = config::load(&self.config).map(Arc::new);
@@ -213,6 +236,10 @@ impl ControlThread {
             name: self.config.display().to_string(),
         };
         let _ = self.take_over(result.map_err(|problems| problems.to_string()), &source);
+        if asked && self.ready {
+            let state = self.state();
+            self.notify.ready(&state);
+        }
     }
 
     /// Tells the neighbours what to watch: every next hop of the snapshot, and the gateways.

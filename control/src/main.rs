@@ -62,6 +62,13 @@ fn main() -> ExitCode {
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
+        Command::ExplainKey(args) => finish(offline::explain_key(&args)),
+        Command::Schema => finish(offline::schema()),
+        Command::Completions(args) => {
+            offline::completions(&args);
+            ExitCode::SUCCESS
+        }
+        Command::Manual(args) => finish(offline::manual(&args)),
         Command::Bench(args) => finish(bench::run(&args)),
     }
 }

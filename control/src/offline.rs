@@ -1,14 +1,18 @@
-//! The commands that work on files alone: replay, simulate, import.
+//! The commands that ask no running director: replay, simulate, import, explain-key, schema,
+//! completions, manual.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+
 use crate::cli;
-use crate::config;
+use crate::config::{self, keys};
 use crate::import::{self, Imported, Input, Kind};
 use crate::ipvsadm::{Names, PortNames};
+use crate::manual;
 use crate::replay::{self, pcap};
 use crate::simulate;
 
@@ -138,6 +142,47 @@ fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Fa
         text += &format!("\n  and {} more", imported.notes.len() - TOLD);
     }
     text
+}
+
+/// `director explain-key`.
+///
+/// # Errors
+/// A path that is no key, with what may have been meant.
+pub fn explain_key(args: &cli::ExplainKey) -> Result<ExitCode, Failed> {
+    let text = match args.recursive {
+        true => keys::explain::tree(&args.path),
+        false => keys::explain::explain(&args.path),
+    }?;
+    print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `director schema`.
+///
+/// # Errors
+/// None in practice: the schema is plain data.
+pub fn schema() -> Result<ExitCode, Failed> {
+    let schema = keys::schema::schema();
+    let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
+    print(&(text + "\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `director completions`.
+pub fn completions(args: &cli::Completions) {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut cli::Cli::command(), "director", &mut text);
+    print(&String::from_utf8_lossy(&text));
+}
+
+/// `director manual`.
+///
+/// # Errors
+/// A folder that cannot be written to.
+pub fn manual(args: &cli::Manual) -> Result<ExitCode, Failed> {
+    manual::write(&args.folder)
+        .map_err(|error| format!("cannot write to {}: {error}", args.folder.display()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Ports by name as this machine knows them. Hosts are not looked up: a name may mean

@@ -1,5 +1,6 @@
 //! `director run`: from a configuration to turning cores, and back.
 
+use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use crate::control_thread::{ControlThread, Drains, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
 use crate::history::History;
 use crate::link::{self, NoLink};
+use crate::privileges::{Account, PrivilegeError};
 
 /// Answers given as a host, per second and core.
 const ANSWERS_PER_SECOND: u32 = 10_000;
@@ -53,6 +55,9 @@ pub enum RunError {
     /// A core of the configuration is not there.
     #[error("{0}")]
     NoSuchCore(#[from] NoSuchCore),
+    /// The process cannot become the user that it should be.
+    #[error("{0}")]
+    Privileges(#[from] PrivilegeError),
     /// A port that must have a link has none.
     #[error("{0}; the director does not start because of `require_link`")]
     NoLink(#[from] NoLink),
@@ -82,6 +87,10 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let model = config::load(&args.config)?;
     crate::log::start(&model.log, args.verbose);
     let main_core = cores::main_core(&model, &cores::usable())?;
+    let account = model.run_as.as_ref().map(Account::find).transpose()?;
+    if let Some(account) = &account {
+        account.seal()?;
+    }
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
     let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
@@ -102,6 +111,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
     info!("generation {} runs on {} core(s)", snapshot.generation, turns.len());
+    let files = files(args, &socket, &nic);
     let control = ControlThread::new(Parts {
         shared: Arc::clone(&shared),
         catalog,
@@ -115,6 +125,8 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         ports: nic.ports().to_vec(),
         signals,
         started,
+        account,
+        files,
     });
     let finished = Arc::clone(&stop);
     let control = std::thread::Builder::new()
@@ -123,16 +135,27 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             // Whatever ends the control thread ends the cores: a director that nobody can
             // reach is restarted rather than left alone.
             let _stop = StopOnDrop(finished);
-            control.run();
+            control.run()
         })
         .map_err(|error| RunError::System { what: "a thread", error: error.to_string() })?;
     let totals = nic.run(turns)?;
     stop.store(true, Ordering::Relaxed);
-    if control.join().is_err() {
-        error!("the control thread failed; see the message above");
+    match control.join() {
+        Ok(ended) => ended?,
+        Err(_) => error!("the control thread failed; see the message above"),
     }
     print_totals(&shared.totals(), &totals);
     Ok(())
+}
+
+/// What the director writes to or removes while it runs and when it ends.
+fn files(args: &cli::Run, socket: &Socket, nic: &Nic) -> Vec<PathBuf> {
+    let runtime = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    // systemd separates several folders by colons.
+    let folders = env::split_paths(&runtime).filter(|folder| folder.is_absolute());
+    // A folder that was named for it is the director's; one that the socket is in may not be.
+    let state = args.state.clone().unwrap_or_else(|| state_folder(args, socket).join("history"));
+    folders.chain([state, socket.path().to_owned(), nic.runtime_files().to_owned()]).collect()
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

@@ -5,14 +5,16 @@
 //! check it again: names are unique, selectors do not overlap, address families fit,
 //! every next hop is reachable. It derefs to [`Settings`], whose fields are plain data.
 //!
-//! The doc comment of a field is its reference: YAML key, unit, range, default and, where
-//! there is one, the IPVS setting it stands for. `Serialize` writes the YAML back with
-//! every default spelt out; reading that gives an equal model.
+//! The doc comment of a field says what its key means; values, ranges, defaults and examples
+//! stand in the tables of [`keys`](super::keys), and `director explain-key` shows both.
+//! `Serialize` writes the YAML back with every default spelt out; reading that gives an equal
+//! model.
 
 mod address;
 mod compat;
 mod port;
 mod real_server;
+mod run_as;
 mod scheduler;
 mod service;
 
@@ -20,6 +22,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -27,6 +30,7 @@ pub use address::{Cidr, Mac};
 pub use compat::{Compat, Defaults, Kernel, ServiceCompat};
 pub use port::{CoreId, Device, PciAddress, Port, Route, VlanId};
 pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tunnel};
+pub use run_as::RunAs;
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
     Engine, Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service,
@@ -67,13 +71,12 @@ impl Deref for Model {
 }
 
 /// Everything a configuration file says, defaults included.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Documented, DocumentedFields)]
 pub struct Settings {
-    /// `ports`: the NIC ports, 1 to 16, in the file's order.
+    /// `ports`: the NIC ports, in the file's order.
     pub ports: Vec<Port>,
-    /// `main_core`: the CPU for the control thread and DPDK's main thread, which never
-    /// polls. Default: the lowest CPU of the machine that no port polls; if there is none,
-    /// it shares the last one that does.
+    /// `main_core`: the CPU for the control thread and DPDK's main thread, which never polls.
+    /// Where `memory.no_huge` is true, one that polls a port can be named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main_core: Option<CoreId>,
     /// `memory`: hugepages and packet buffers.
@@ -84,12 +87,15 @@ pub struct Settings {
     pub fragments: Fragments,
     /// `timeouts`: how long idle connections are kept.
     pub timeouts: Timeouts,
-    /// `ttl`: what direct routing does with the TTL or hop limit. Default `decrement`.
+    /// `ttl`: what direct routing does with the TTL or hop limit.
     pub ttl: Ttl,
     /// `neighbours`: ARP and Neighbour Discovery.
     pub neighbours: Neighbours,
     /// `control`: the control socket and the watch on this file.
     pub control: Control,
+    /// `run_as`: who the director is once its ports are up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<RunAs>,
     /// `log`: what is logged and how.
     pub log: Log,
     /// `compat`: switches that the kernel's IPVS has as sysctls.
@@ -99,78 +105,78 @@ pub struct Settings {
 }
 
 /// `memory`: DPDK's memory. A change needs a restart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Memory {
-    /// `no_huge`: use ordinary pages, for laboratories and machines without hugepages
-    /// (slower; NICs bound to vfio-pci cannot be used). Default false.
+    /// `no_huge`: use ordinary pages, for laboratories and machines without hugepages (slower;
+    /// NICs bound to vfio-pci cannot be used).
     pub no_huge: bool,
-    /// `mib`: memory for DPDK in MiB, 64 to 1,048,576. Default 1024.
+    /// `mib`: memory for DPDK. Must hold the packet buffers, 2,432 bytes each.
     pub mib: u32,
-    /// `mbufs`: packet buffers in the pool, 1,024 to 16,777,215. One less than a power
-    /// of two wastes least. Must cover every descriptor of every port. Default 65,535.
+    /// `mbufs`: packet buffers in the pool. One less than a power of two wastes least. Must
+    /// cover every descriptor of every port, and 512 per core.
     pub mbufs: u32,
-    /// `file_prefix`: keeps two DPDK programs on one machine apart; letters, digits,
-    /// `_`, `-` and `.`, at most 32 characters. Default `director`.
+    /// `file_prefix`: keeps two DPDK programs on one machine apart.
     pub file_prefix: String,
 }
 
-/// `tables`: entries of all cores together, 1,024 to 1,000,000,000 each, with `k`
-/// (thousand) or `M` (million) if wanted. Tables round up to whole buckets and grow
-/// online; these are the sizes they start with. A change needs a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `tables`: entries of all cores together. Tables round up to whole buckets and grow online;
+/// these are the sizes they start with. A change needs a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Tables {
-    /// `connections`: IPv4 connections (`tracking: full`). Default 1M.
-    /// IPVS: `conn_tab_bits`, which counts hash rows instead.
+    /// `connections`: IPv4 connections (`tracking: full`). IPVS: `conn_tab_bits`, which counts
+    /// hash rows instead.
     pub connections: u32,
-    /// `connections6`: IPv6 connections. Default 128k.
+    /// `connections6`: IPv6 connections.
     pub connections6: u32,
-    /// `templates`: IPv4 persistence templates of `tracking: full`. Default 1M.
+    /// `templates`: IPv4 persistence templates of `tracking: full`.
     pub templates: u32,
-    /// `templates6`: IPv6 persistence templates. Default 128k.
+    /// `templates6`: IPv6 persistence templates, and SIP calls (`persistence.engine`) of either
+    /// family.
     pub templates6: u32,
-    /// `clients`: IPv4 clients of `tracking: client`. Default 1M.
+    /// `clients`: IPv4 clients of `tracking: client`.
     pub clients: u32,
-    /// `clients6`: IPv6 clients of `tracking: client`. Default 128k.
+    /// `clients6`: IPv6 clients of `tracking: client`.
     pub clients6: u32,
     /// `fragments`: fragmented packets whose later fragments are being followed; where all
-    /// places are taken, the oldest makes room. Default 8k.
+    /// places are taken, the oldest makes room.
     pub fragments: u32,
 }
 
 /// `fragments`: later fragments have no ports and follow their first one; there is no
 /// reassembly. Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Fragments {
-    /// `remembered`: how long the later fragments are awaited after the first one, 1 s to
-    /// 2 min. Default 30 s, as the kernel's `ipfrag_time`.
+    /// `remembered`: how long the later fragments are awaited after the first one, as the
+    /// kernel's `ipfrag_time`.
     #[serde(rename = "remembered")]
     pub remembered_s: u32,
-    /// `early_wait`: how long a later fragment waits that comes before its first one, 0 to
-    /// 30 s; then it is dropped and counted. Default 50 ms.
+    /// `early_wait`: how long a later fragment waits that comes before its first one; then it
+    /// is dropped and counted.
     #[serde(rename = "early_wait", serialize_with = "millis")]
     pub early_wait_ms: u32,
-    /// `early`: how many may wait so on each core, 0 to 1,024. Default 64.
+    /// `early`: how many may wait so on each core.
     pub early: u16,
 }
 
-/// `timeouts`: seconds without a packet after which a connection is forgotten, 1 to
-/// 2,678,400 (31 days), as `ipvsadm --set TCP TCPFIN UDP`. Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `timeouts`: seconds without a packet after which a connection is forgotten, as `ipvsadm
+/// --set TCP TCPFIN UDP`. Taken over by a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Timeouts {
-    /// `tcp`: established TCP connections. Default 900.
+    /// `tcp`: established TCP connections.
     #[serde(rename = "tcp")]
     pub tcp_s: u32,
-    /// `tcp_fin`: TCP connections after the client's FIN. Default 120.
+    /// `tcp_fin`: TCP connections after the client's FIN.
     #[serde(rename = "tcp_fin")]
     pub tcp_fin_s: u32,
-    /// `udp`: UDP flows. Default 300.
+    /// `udp`: UDP flows.
     #[serde(rename = "udp")]
     pub udp_s: u32,
 }
 
 /// `ttl`: the TTL (IPv4) or hop limit (IPv6) under direct routing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Ttl {
     /// One less per pass, with its checksum, as kernels since 6.12.107 do.
     #[default]
@@ -179,53 +185,63 @@ pub enum Ttl {
     Keep,
 }
 
-/// `neighbours`: how MAC addresses are found and kept (RFC 4861's constants serve ARP,
-/// too). Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `neighbours`: how MAC addresses are found and kept (RFC 4861's constants serve ARP, too).
+/// Taken over by a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Neighbours {
-    /// `reachable`: how long an answer is trusted before it is asked again by unicast,
-    /// 1 s to 1 h. Default 30 s (RFC 4861 `REACHABLE_TIME`).
+    /// `reachable`: how long an answer is trusted before it is asked again by unicast (RFC 4861
+    /// `REACHABLE_TIME`).
     #[serde(rename = "reachable", serialize_with = "millis")]
     pub reachable_ms: u32,
-    /// `retransmit`: pause between two requests, 10 ms to 1 min. Default 1 s (RFC 4861
-    /// `RETRANS_TIMER`).
+    /// `retransmit`: pause between two requests (RFC 4861 `RETRANS_TIMER`).
     #[serde(rename = "retransmit", serialize_with = "millis")]
     pub retransmit_ms: u32,
-    /// `retries`: requests without an answer until a neighbour counts as gone, 1 to 20.
-    /// Default 3 (RFC 4861 `MAX_MULTICAST_SOLICIT`).
+    /// `retries`: requests without an answer until a neighbour counts as gone (RFC 4861
+    /// `MAX_MULTICAST_SOLICIT`).
     pub retries: u8,
-    /// `held_frames`: frames held per neighbour while its MAC is looked for, 0 to 1,024;
-    /// more are dropped and counted. Default 16.
+    /// `held_frames`: frames held per neighbour while its MAC is looked for; more are dropped
+    /// and counted. A core holds 16 times as many for all neighbours together.
     pub held_frames: u16,
-    /// `entries`: neighbours known at most, 16 to 65,536. Default 4,096.
+    /// `entries`: neighbours known at most.
     pub entries: u32,
 }
 
 /// `control`: how a running director is spoken to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Control {
-    /// `socket`: absolute path of the Unix socket (mode 0600), at most 107 bytes, which
-    /// is all that fits into the kernel's `sun_path`. Missing folders are made (mode 0700).
-    /// Default
-    /// `/run/director/control.sock`. A change needs a restart.
+    /// `socket`: absolute path of the Unix socket (mode 0600), at most 107 bytes, which is all
+    /// that fits into the kernel's `sun_path`. Missing folders are made (mode 0700). A change
+    /// needs a restart.
     pub socket: PathBuf,
     /// `watch`: whether a change of the file is taken over without being asked.
-    /// Default true.
     pub watch: bool,
 }
 
 /// `log`: what is written to standard error. Taken over by a reload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Log {
-    /// `level`: the least severe level that is written. Default `info`.
+    /// `level`: the least severe level that is written.
     pub level: LogLevel,
-    /// `format`: `text` for people, `json` for collectors. Default `text`.
+    /// `format`: `text` for people, `json` for collectors.
     pub format: LogFormat,
 }
 
 /// `log.level`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Documented,
+    DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum LogLevel {
     /// Only what stops the director from doing its work.
     Error,
@@ -241,8 +257,9 @@ pub enum LogLevel {
 }
 
 /// `log.format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One line of text per event.
     #[default]

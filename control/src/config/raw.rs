@@ -8,6 +8,7 @@ mod compat;
 mod persistence;
 mod port;
 mod real_server;
+mod run_as;
 mod scheduler;
 mod section;
 mod selector;
@@ -15,8 +16,9 @@ mod service;
 
 use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
+use super::keys;
 use super::model::{
-    Compat, Control, CoreId, Defaults, Fragments, Log, Neighbours, Tables, Timeouts, Ttl,
+    Compat, Control, CoreId, Defaults, Fragments, Log, Neighbours, RunAs, Tables, Timeouts, Ttl,
 };
 use super::path::Path;
 use super::scalar;
@@ -42,6 +44,7 @@ pub(super) struct File {
     pub(super) ttl: Ttl,
     pub(super) neighbours: Neighbours,
     pub(super) control: Control,
+    pub(super) run_as: Option<RunAs>,
     pub(super) log: Log,
     pub(super) compat: Compat,
     /// `compat.defaults`, if it can be read.
@@ -49,25 +52,10 @@ pub(super) struct File {
     pub(super) services: Vec<Option<Service>>,
 }
 
-const KEYS: &[&str] = &[
-    "ports",
-    "main_core",
-    "memory",
-    "tables",
-    "fragments",
-    "timeouts",
-    "ttl",
-    "neighbours",
-    "control",
-    "log",
-    "compat",
-    "services",
-];
-
 impl File {
     pub(super) fn read(root: &Node<'_>, findings: &mut Findings<'_>) -> Option<Self> {
         let top = Path::Root;
-        let fields = Fields::open(root, &top, KEYS, findings)?;
+        let fields = Fields::open(root, &top, &keys::FILE, findings)?;
         fields.require("ports", "a director needs at least one NIC port", findings);
         let (compat, defaults) = compat::of_director(&fields, findings);
         Some(Self {
@@ -84,6 +72,7 @@ impl File {
                 .or(Ttl::default()),
             neighbours: section::neighbours(&fields, findings),
             control: section::control(&fields, findings),
+            run_as: run_as::run_as(&fields, findings),
             log: section::log(&fields, findings),
             compat,
             defaults,

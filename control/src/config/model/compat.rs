@@ -1,62 +1,62 @@
 //! Switches that the kernel's IPVS has as sysctls, and what Director does by default.
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
-/// `compat`: what the kernel has under `/proc/sys/net/ipv4/vs/`, with the kernel's
-/// defaults. Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `compat`: what the kernel has under `/proc/sys/net/ipv4/vs/`, with the kernel's defaults.
+/// Taken over by a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Compat {
-    /// `defaults` (short: `compat: ipvs`): what holds where nothing is written. Default
-    /// `safe`.
+    /// `defaults`: what holds where nothing is written; `compat: ipvs` is short for `compat: {
+    /// defaults: ipvs }`.
     pub defaults: Defaults,
-    /// `kernel`: whose rules decide where kernels differ. Default `new`.
+    /// `kernel`: whose rules decide where kernels differ.
     pub kernel: Kernel,
-    /// `sloppy_tcp`: a connection may begin with any segment but a RST. Default false.
+    /// `sloppy_tcp`: a connection may begin with any segment but a RST.
     pub sloppy_tcp: bool,
-    /// `sloppy_sctp`: a connection may begin with any chunk but an ABORT. Default false.
+    /// `sloppy_sctp`: a connection may begin with any chunk but an ABORT.
     pub sloppy_sctp: bool,
-    /// `conn_reuse_mode`: when a SYN on a known connection is scheduled anew: 0 never,
-    /// bit 1 after TIME_WAIT and CLOSE, bit 2 also after FIN_WAIT seen in one direction;
-    /// 0 to 3. Default 1.
+    /// `conn_reuse_mode`: when a SYN on a known connection is scheduled anew: 0 never, bit 1
+    /// after TIME_WAIT and CLOSE, bit 2 also after FIN_WAIT seen in one direction.
     pub conn_reuse_mode: u8,
-    /// `expire_nodest_conn`: forget connections at once when their real server is taken
-    /// out, instead of dropping their packets until they time out. Default false.
+    /// `expire_nodest_conn`: forget connections at once when their real server is taken out,
+    /// instead of dropping their packets until they time out.
     pub expire_nodest_conn: bool,
-    /// `expire_quiescent_template`: a client bound to a real server of weight 0 is
-    /// scheduled anew. Default false.
+    /// `expire_quiescent_template`: a client bound to a real server of weight 0 is scheduled
+    /// anew.
     pub expire_quiescent_template: bool,
-    /// `schedule_icmp`: an ICMP error about a flow that is not known is scheduled as if it
-    /// were the flow's first packet. Default false.
+    /// `schedule_icmp`: an ICMP error about a flow that is not known is scheduled as if it were
+    /// the flow's first packet.
     pub schedule_icmp: bool,
     /// `nat_icmp_send`: a masqueraded real server's packet that belongs to no connection is
-    /// answered with "port unreachable". Default false.
+    /// answered with "port unreachable".
     pub nat_icmp_send: bool,
-    /// `pmtu_disc`: tunnels tell senders of packets that are too long for them; without it
-    /// the outer packet may be fragmented. Default true.
+    /// `pmtu_disc`: tunnels tell senders of packets that are too long for them; without it the
+    /// outer packet may be fragmented.
     pub pmtu_disc: bool,
-    /// `secure_tcp`: the second TCP state table, for times of attack. Default false.
+    /// `secure_tcp`: the second TCP state table, for times of attack.
     pub secure_tcp: bool,
     /// `drop_entry`: half-open and idle connections are dropped at random: 0 never, 1 and 2
-    /// while the tables have less room than `amemthresh`, 3 always. Default 0.
+    /// while the tables have less room than `amemthresh`, 3 always.
     pub drop_entry: u8,
-    /// `drop_packet`: every n-th packet that would open a connection is dropped: 0 never, 1
-    /// and 2 while the tables have less room than `amemthresh`, 3 always. Default 0.
+    /// `drop_packet`: every n-th packet that would open a connection is dropped: 0 never, 1 and
+    /// 2 while the tables have less room than `amemthresh`, 3 always.
     pub drop_packet: u8,
-    /// `am_droprate`: the n of `drop_packet: 3`, 1 to 1,000,000. Default 10.
+    /// `am_droprate`: the n of `drop_packet: 3`.
     pub am_droprate: u32,
-    /// `amemthresh`: free entries of a core's connection table below which modes 1 and 2 act, 0 to
-    /// 1,000,000,000.
-    /// Default 1,024. The kernel counts pages of memory.
+    /// `amemthresh`: free entries of a core's connection table below which modes 1 and 2 act.
+    /// The kernel counts pages of memory.
     pub amemthresh: u32,
     /// `renew_extended_templates`: a template that outlived its timeout because connections
-    /// held it gets the whole timeout back with its client's next connection. Default false:
-    /// the kernel leaves it at 60 s.
+    /// held it gets the whole timeout back with its client's next connection; the kernel leaves
+    /// it at 60 s.
     pub renew_extended_templates: bool,
 }
 
 /// `compat.defaults`: what holds where nothing is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Defaults {
     /// Director's own: as IPVS, but no client is sent to a server that is down (`on_down:
     /// rebind`), and the most specific selector decides, whether or not it has a mark.
@@ -69,7 +69,7 @@ pub enum Defaults {
 
 /// `services[].compat`: the switches that a service has otherwise than the others. A key that
 /// is not there is as in the `compat` of the whole director.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct ServiceCompat {
     /// `sloppy_tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ pub struct ServiceCompat {
     /// `sloppy_sctp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sloppy_sctp: Option<bool>,
-    /// `conn_reuse_mode`, 0 to 3.
+    /// `conn_reuse_mode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn_reuse_mode: Option<u8>,
     /// `expire_nodest_conn`.
@@ -95,7 +95,7 @@ pub struct ServiceCompat {
     /// `secure_tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secure_tcp: Option<bool>,
-    /// `drop_packet`, 0 to 3.
+    /// `drop_packet`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_packet: Option<u8>,
     /// `renew_extended_templates`.
@@ -139,8 +139,9 @@ impl Compat {
 }
 
 /// `compat.kernel`: the generation of kernels whose decisions are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Kernel {
     /// 6.12.107 and later: load is 257 x active + inactive, and edited thresholds act at
     /// once.

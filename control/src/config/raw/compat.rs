@@ -2,45 +2,13 @@
 
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{Compat, Defaults, Kernel, ServiceCompat};
 use crate::config::path::Path;
 use crate::config::scalar;
 use crate::config::tree::Value;
 
 const DEFAULTS: &[(&str, Defaults)] = &[("safe", Defaults::Safe), ("ipvs", Defaults::Ipvs)];
-
-/// What one service may have otherwise than the others.
-const SERVICE_KEYS: &[&str] = &[
-    "sloppy_tcp",
-    "sloppy_sctp",
-    "conn_reuse_mode",
-    "expire_nodest_conn",
-    "expire_quiescent_template",
-    "schedule_icmp",
-    "pmtu_disc",
-    "secure_tcp",
-    "drop_packet",
-    "renew_extended_templates",
-];
-
-const KEYS: &[&str] = &[
-    "defaults",
-    "kernel",
-    "sloppy_tcp",
-    "sloppy_sctp",
-    "conn_reuse_mode",
-    "expire_nodest_conn",
-    "expire_quiescent_template",
-    "schedule_icmp",
-    "nat_icmp_send",
-    "pmtu_disc",
-    "secure_tcp",
-    "drop_entry",
-    "drop_packet",
-    "am_droprate",
-    "amemthresh",
-    "renew_extended_templates",
-];
 
 /// The whole director's: `ipvs`, or a mapping. Whose defaults hold is `None` where that
 /// cannot be read.
@@ -61,7 +29,9 @@ pub(super) fn of_director(
         let defaults = file.word("compat", findings, DEFAULTS).good();
         return (Compat { defaults: defaults.unwrap_or_default(), ..default }, defaults);
     }
-    let Some(fields) = Fields::open(node, &path, KEYS, findings) else { return (default, None) };
+    let Some(fields) = Fields::open(node, &path, &keys::COMPAT, findings) else {
+        return (default, None);
+    };
     let known = fields.word("defaults", findings, DEFAULTS).known_or(Defaults::default());
     let defaults = known.unwrap_or_default();
     let kernel = fields
@@ -89,7 +59,7 @@ pub(super) fn of_service(
 ) -> ServiceCompat {
     let path = path.key("compat");
     let Given::Good(node) = service.find("compat") else { return ServiceCompat::default() };
-    match Fields::open(node, &path, SERVICE_KEYS, findings) {
+    match Fields::open(node, &path, &keys::SERVICE_COMPAT, findings) {
         Some(fields) => shared(&fields, findings),
         None => ServiceCompat::default(),
     }

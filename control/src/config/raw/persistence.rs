@@ -3,6 +3,7 @@
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, wrong_kind};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::Engine;
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
@@ -62,8 +63,7 @@ pub(super) fn persistence(
             }
         }
         Value::Plain(_) | Value::Quoted(_) | Value::Map(_) => {
-            let known = &["timeout", "netmask", "prefix", "engine"];
-            let Some(fields) = Fields::open(node, &path, known, findings) else {
+            let Some(fields) = Fields::open(node, &path, &keys::PERSISTENCE, findings) else {
                 return Given::Bad;
             };
             if fields.has("netmask") && fields.has("prefix") {

@@ -2,6 +2,7 @@
 
 use crate::config::fields::{Fields, Given, word};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{HashFlags, Scheduler};
 use crate::config::path::Path;
 use crate::config::scalar;
@@ -40,7 +41,7 @@ pub(super) fn scheduler(
     };
     let path = service.key("scheduler");
     let Value::Map(_) = &node.value else { return word(node, &path, findings, SCHEDULERS) };
-    let Some(fields) = Fields::open(node, &path, &["name", "fallback", "port"], findings) else {
+    let Some(fields) = Fields::open(node, &path, &keys::SCHEDULER, findings) else {
         return Given::Bad;
     };
     fields.require("name", "such as `name: sh`", findings);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{
     Control, Fragments, Log, LogFormat, LogLevel, Neighbours, Tables, Timeouts,
 };
@@ -27,11 +28,10 @@ pub(in crate::config) struct Memory {
 
 pub(super) fn memory(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Memory {
     let path = Path::Root.key("memory");
-    let known = &["no_huge", "mib", "mbufs", "file_prefix"];
     let fields = match file.find("memory") {
         Given::Absent => return Memory::default(),
         Given::Bad => None,
-        Given::Good(node) => Fields::open(node, &path, known, findings),
+        Given::Good(node) => Fields::open(node, &path, &keys::MEMORY, findings),
     };
     let Some(fields) = fields else { return Memory::unknown() };
     Memory {
@@ -51,17 +51,10 @@ impl Memory {
 pub(super) fn tables(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Tables {
     let path = Path::Root.key("tables");
     let default = Tables::default();
-    let known = &[
-        "connections",
-        "connections6",
-        "templates",
-        "templates6",
-        "clients",
-        "clients6",
-        "fragments",
-    ];
-    let Some(fields) =
-        file.find("tables").good().and_then(|node| Fields::open(node, &path, known, findings))
+    let Some(fields) = file
+        .find("tables")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::TABLES, findings))
     else {
         return default;
     };
@@ -82,9 +75,10 @@ pub(super) fn tables(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Tabl
 pub(super) fn fragments(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Fragments {
     let path = Path::Root.key("fragments");
     let default = Fragments::default();
-    let known = &["remembered", "early_wait", "early"];
-    let Some(fields) =
-        file.find("fragments").good().and_then(|node| Fields::open(node, &path, known, findings))
+    let Some(fields) = file
+        .find("fragments")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::FRAGMENTS, findings))
     else {
         return default;
     };
@@ -109,9 +103,10 @@ fn millis(text: &str, range: RangeInclusive<u64>) -> Result<u32, Reject> {
 pub(super) fn timeouts(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Timeouts {
     let path = Path::Root.key("timeouts");
     let default = Timeouts::default();
-    let known = &["tcp", "tcp_fin", "udp"];
-    let Some(fields) =
-        file.find("timeouts").good().and_then(|node| Fields::open(node, &path, known, findings))
+    let Some(fields) = file
+        .find("timeouts")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::TIMEOUTS, findings))
     else {
         return default;
     };
@@ -128,9 +123,10 @@ pub(super) fn timeouts(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Ti
 pub(super) fn neighbours(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Neighbours {
     let path = Path::Root.key("neighbours");
     let default = Neighbours::default();
-    let known = &["reachable", "retransmit", "retries", "held_frames", "entries"];
-    let Some(fields) =
-        file.find("neighbours").good().and_then(|node| Fields::open(node, &path, known, findings))
+    let Some(fields) = file
+        .find("neighbours")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::NEIGHBOURS, findings))
     else {
         return default;
     };
@@ -159,7 +155,7 @@ pub(super) fn control(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Con
     let Some(fields) = file
         .find("control")
         .good()
-        .and_then(|node| Fields::open(node, &path, &["socket", "watch"], findings))
+        .and_then(|node| Fields::open(node, &path, &keys::CONTROL, findings))
     else {
         return default;
     };
@@ -199,7 +195,7 @@ pub(super) fn log(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Log {
         // The short form: `log: debug`.
         return Log { level: file.word("log", findings, LEVELS).or(default.level), ..default };
     }
-    let Some(fields) = Fields::open(node, &path, &["level", "format"], findings) else {
+    let Some(fields) = Fields::open(node, &path, &keys::LOG, findings) else {
         return default;
     };
     Log {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, Listed};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{self, Family, Protocol, VipPorts};
 use crate::config::path::Path;
 use crate::config::scalar;
@@ -146,7 +147,7 @@ fn listed_selectors(
     }
     let read = |(index, node)| {
         let path = path.item(index);
-        let Some(fields) = Fields::open(node, &path, SELECTOR_KEYS, findings) else {
+        let Some(fields) = Fields::open(node, &path, &keys::SELECTOR, findings) else {
             return Selector::UNKNOWN;
         };
         for (key, hint) in SELECTOR_KEYS.iter().zip(SELECTOR_HINTS) {

@@ -3,6 +3,7 @@
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{Family, Mark, OnDown, OnDrain, Scheduler, ServiceCompat, Tracking};
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
@@ -34,26 +35,6 @@ pub(in crate::config) struct Service {
     pub(in crate::config) real_servers: Vec<Option<RealServer>>,
 }
 
-const KEYS: &[&str] = &[
-    "name",
-    "mark",
-    "family",
-    "selectors",
-    "vip",
-    "protocol",
-    "vip_port",
-    "scheduler",
-    "persistence",
-    "tracking",
-    "one_packet",
-    "seed",
-    "on_drain",
-    "on_down",
-    "drain_deadline",
-    "compat",
-    "real_servers",
-];
-
 impl Service {
     pub(super) fn read_all(
         file: &Fields<'_, '_>,
@@ -72,7 +53,7 @@ impl Service {
     }
 
     fn read(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<Self> {
-        let fields = Fields::open(node, path, KEYS, findings)?;
+        let fields = Fields::open(node, path, &keys::SERVICE, findings)?;
         Some(Self {
             name: fields.read("name", findings, |text| scalar::name(text, ":/[]", 64)),
             mark: fields.read("mark", findings, mark),
