@@ -2,7 +2,7 @@
 //! too little of the CPU again.
 
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::snapshot::Tracking;
 
@@ -26,6 +26,8 @@ pub struct Extent {
     pub time: Duration,
     /// Packets after which a round ends early.
     pub packets: u64,
+    /// Rounds are no more repeated after this time.
+    pub at_most: Duration,
 }
 
 /// The way to a core and back.
@@ -79,7 +81,14 @@ pub fn conduct(
     check(&all(cores, warm)?)?;
     let mut made: Vec<(Vec<Round>, Option<Round>)> = Vec::new();
     let mut counted = 0;
-    while (made.len() as u32) < extent.rounds * MOST_TRIES && counted < extent.rounds {
+    let began = Instant::now();
+    let goes_on = |made: usize, counted: u32| {
+        made == 0
+            || counted < extent.rounds
+                && (made as u32) < extent.rounds * MOST_TRIES
+                && began.elapsed() < extent.at_most
+    };
+    while goes_on(made.len(), counted) {
         let theirs = match reference.as_deref_mut() {
             Some(reference) => Some(reference.round(extent.time)?),
             None => None,
@@ -121,7 +130,9 @@ fn fill(load: &Load, cores: &[Line]) -> Result<(), BenchError> {
     if load.source == Source::Pcap {
         return Ok(());
     }
-    let filled = all(cores, Job::Fill { handshake: load.tracking == Tracking::Full })?;
+    let answering = if load.forwarding.sees_replies() { load.servers as usize } else { 0 };
+    let handshake = load.tracking == Tracking::Full;
+    let filled = all(cores, Job::Fill { handshake, answering })?;
     check(&filled)
 }
 

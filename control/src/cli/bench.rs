@@ -54,6 +54,9 @@ pub struct Bench {
     /// A round ends early after so many packets on each core.
     #[arg(long, value_name = "N", help_heading = "Measurement")]
     pub packets: Option<u64>,
+    /// Give up making rounds again after this time.
+    #[arg(long, value_name = "S", default_value_t = 60.0, help_heading = "Measurement")]
+    pub at_most: f64,
     /// Compare with this mode of dpdk-testpmd on the same device, round by round: macswap,
     /// io, 5tswap ...
     #[arg(long, value_name = "MODE", help_heading = "Measurement")]
@@ -67,6 +70,26 @@ pub struct Bench {
     /// The result as one JSON object.
     #[arg(long, help_heading = "Measurement")]
     pub json: bool,
+
+    /// Measure a whole table of loads instead, each beside testpmd, and hold the results
+    /// against their marks. Of the options only --no-huge, --json and --output count then.
+    #[arg(long, value_enum, value_name = "WHICH", help_heading = "Table")]
+    pub table: Option<BenchTable>,
+    /// Only rows of the table whose name contains this.
+    #[arg(long, value_name = "TEXT", requires = "table", help_heading = "Table")]
+    pub only: Option<String>,
+    /// What the program was built from, for the result.
+    #[arg(long, value_name = "TEXT", default_value = "", help_heading = "Table")]
+    pub commit: String,
+}
+
+/// See [`Bench::table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchTable {
+    /// What fits into three minutes.
+    Quick,
+    /// Everything.
+    Full,
 }
 
 /// See [`Bench::tracking`].
