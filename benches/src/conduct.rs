@@ -8,12 +8,14 @@ use dataplane::snapshot::Tracking;
 
 use crate::core_at_work::Job;
 use crate::error::BenchError;
-use crate::load::{Load, ROOM_FOR_NEW, Source};
+use crate::load::{Load, Source};
 use crate::reference::Testpmd;
 use crate::round::{LEAST_SHARE, Round};
 
 /// Longer than every timeout that a bench's entries can have.
 const ALL_TIMEOUTS_S: u32 = 2_400;
+/// How long a core warms up.
+const WARM: Duration = Duration::from_millis(200);
 /// Rounds are repeated until so many times the wanted number were made.
 const MOST_TRIES: u32 = 3;
 
@@ -26,6 +28,8 @@ pub struct Extent {
     pub time: Duration,
     /// Packets after which a round ends early.
     pub packets: u64,
+    /// Whether the longest time between two polls is looked for.
+    pub gaps: bool,
     /// Rounds are no more repeated after this time.
     pub at_most: Duration,
 }
@@ -64,19 +68,23 @@ pub fn conduct(
     say: &dyn Fn(&str),
 ) -> Result<Rounds, BenchError> {
     let round = Job::Round {
+        gaps: extent.gaps,
         time: extent.time,
         packets: extent.packets,
         new_clients: match load.new_share > 0.0 {
-            true => ROOM_FOR_NEW / 2 / cores.len().max(1) as u32,
+            true => load.room_for_new / 2 / cores.len().max(1) as u32,
             false => u32::MAX,
         },
     };
     fill(load, cores)?;
-    // One for warming up, which is not kept.
+    // One for warming up, which is not kept. Where packets are counted and not time, it is
+    // by packets, too, so that every run executes the same instructions.
+    let by_time = extent.packets == u64::MAX;
     let warm = Job::Round {
-        time: extent.time.min(Duration::from_millis(200)),
+        gaps: false,
+        time: if by_time { extent.time.min(WARM) } else { extent.time },
         packets: extent.packets,
-        new_clients: ROOM_FOR_NEW / 4,
+        new_clients: load.room_for_new / 4,
     };
     check(&all(cores, warm)?)?;
     let mut made: Vec<(Vec<Round>, Option<Round>)> = Vec::new();

@@ -63,7 +63,7 @@ impl Draw {
             state: 0x9E37_79B9_7F4A_7C15 ^ u64::from(core) << 17,
             order: Order::Random,
             clients: load.clients.max(1),
-            services: load.services.max(1),
+            services: load.services_in_use.max(1),
             one_connection: load.tracking == Tracking::Full,
             core,
             cores: cores.max(1),

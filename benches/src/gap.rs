@@ -33,11 +33,6 @@ impl Gaps {
         }
     }
 
-    /// When the last poll began.
-    pub fn last(&self) -> Instant {
-        self.last
-    }
-
     /// The longest gap so far; zero where none was worth a look.
     pub fn longest(&self) -> Duration {
         self.longest

@@ -34,3 +34,4 @@ pub mod rows;
 pub mod synthesis;
 pub mod table;
 pub mod template;
+pub mod witness;

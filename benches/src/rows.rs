@@ -126,13 +126,21 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "10,000 services against 1",
-        Slower("--clients 131072 --servers 8", "--clients 131072 --servers 8 --services 10000"),
+        Slower(
+            "--clients 131072 --servers 8",
+            "--clients 131072 --servers 8 --services 10000 --in-use 1",
+        ),
         AtMost(10.0, 3.0),
     ),
     row(
         "full 10M connections, net_null with synthesis",
         Ratio("--tracking full --clients 10000000"),
         AtLeast(0.18, 0.24),
+    ),
+    slow(
+        "10,000 services, all of them in use, against 1",
+        Slower("--clients 131072 --servers 8", "--clients 131072 --servers 8 --services 10000"),
+        AtMost(100.0, 50.0),
     ),
     slow(
         "wlc choice at 1,000 servers",

@@ -39,7 +39,7 @@ impl<P: Port> Synthesis<P> {
             draw,
             place: 0,
             family: load.family,
-            many_services: load.services > 1,
+            many_services: load.services_in_use > 1,
             paused: false,
             learned: None,
         }
@@ -65,6 +65,11 @@ impl<P: Port> Synthesis<P> {
                 *place = server as u16;
             }
         }
+    }
+
+    /// The port that delivers the frames.
+    pub fn inner(&self) -> &P {
+        &self.inner
     }
 
     /// Who is drawn, if anybody is.

@@ -76,6 +76,7 @@ fn bench(args: &cli::Bench) -> Result<Bench, String> {
     let extent = Extent {
         rounds: args.rounds,
         time: Duration::from_secs_f64(args.seconds),
+        gaps: args.gaps,
         packets: args.packets.unwrap_or(u64::MAX),
         at_most: Duration::from_secs_f64(args.at_most.clamp(0.0, 86_400.0)),
     };
@@ -87,6 +88,7 @@ fn load(args: &cli::Bench) -> Result<Load, String> {
     between("--clients", args.clients, 1, 100_000_000)?;
     between("--services", args.services, 1, 10_000)?;
     between("--servers", args.servers, 1, 4_000)?;
+    between("--room", args.room, 1_000, 1 << 28)?;
     if !(0.0..=1.0).contains(&args.new) {
         return Err("--new is a share of all packets, 0 to 1".to_owned());
     }
@@ -99,6 +101,7 @@ fn load(args: &cli::Bench) -> Result<Load, String> {
         },
         clients: args.clients,
         services: args.services,
+        services_in_use: args.in_use.unwrap_or(args.services).clamp(1, args.services),
         servers: args.servers,
         scheduler,
         persistence_s: args.persistence,
@@ -112,6 +115,7 @@ fn load(args: &cli::Bench) -> Result<Load, String> {
             BenchForwarding::Tunnel => Forwarding::Tunnel,
         },
         new_share: args.new,
+        room_for_new: args.room,
         size: size(&args.size)?,
         source: match args.source {
             BenchSource::Null => Source::Null,
@@ -133,9 +137,11 @@ fn together(load: &Load) -> Result<(), String> {
         Load { tracking: Tracking::Client, forwarding: Forwarding::Masq, .. } => {
             refused("--forwarding masq needs connections: take --tracking full")
         }
-        Load { forwarding: Forwarding::Masq, services, .. } if *services > 1 => refused(
-            "--forwarding masq is measured with one service: who answers whom is known by order",
-        ),
+        Load { forwarding: Forwarding::Masq, services_in_use, .. } if *services_in_use > 1 => {
+            refused(
+                "--forwarding masq is measured with one service: who answers whom is known by order",
+            )
+        }
         Load { forwarding: Forwarding::Masq, source: Source::Pcap, .. } => {
             refused("a capture has no answers: take --source null or memory with masq")
         }

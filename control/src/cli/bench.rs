@@ -16,7 +16,7 @@ pub struct Bench {
     /// The services' scheduler, by ipvsadm's short name.
     #[arg(long, value_name = "NAME", default_value = "wlc", help_heading = "Director")]
     pub scheduler: String,
-    /// Services; a client uses one of them.
+    /// Services.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Director")]
     pub services: u32,
     /// Real servers of each service.
@@ -32,9 +32,16 @@ pub struct Bench {
     /// Known clients. With --tracking full each has one established connection.
     #[arg(long, value_name = "N", default_value_t = 1_000, help_heading = "Load")]
     pub clients: u32,
+    /// Services that clients use, each client one of them; all by default.
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub in_use: Option<u32>,
     /// The share of packets that open connections of clients never seen before, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Load")]
     pub new: f64,
+    /// New clients that the tables have room for. A round ends when they are half full of
+    /// them; then they are emptied.
+    #[arg(long, value_name = "N", default_value_t = 16 << 20, help_heading = "Load")]
+    pub room: u32,
     /// IPv4 or IPv6.
     #[arg(long, value_enum, default_value_t = BenchFamily::V4, help_heading = "Load")]
     pub family: BenchFamily,
@@ -54,6 +61,9 @@ pub struct Bench {
     /// A round ends early after so many packets on each core.
     #[arg(long, value_name = "N", help_heading = "Measurement")]
     pub packets: Option<u64>,
+    /// Look for the longest time between two polls, which costs a little.
+    #[arg(long, help_heading = "Measurement")]
+    pub gaps: bool,
     /// Give up making rounds again after this time.
     #[arg(long, value_name = "S", default_value_t = 60.0, help_heading = "Measurement")]
     pub at_most: f64,
