@@ -9,10 +9,12 @@
 //! Reading order: `main`, [`run`], [`control_thread`], [`compile`].
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod control_thread;
+pub mod cores;
 pub mod difference;
 pub mod flow;
 pub mod get;

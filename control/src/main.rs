@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{Listing, Request};
 use control::cli::{Cli, Command, DEFAULT_SOCKET, Show};
-use control::{ipvsadm, offline, remote, run};
+use control::{bench, ipvsadm, offline, remote, run};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -62,6 +62,9 @@ fn main() -> ExitCode {
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
+        Command::Bench(args) => finish(bench::run(&args)),
+        Command::ExplainKey(args) => finish(offline::explain_key(&args)),
+        Command::Schema => finish(offline::schema()),
     }
 }
 
