@@ -145,7 +145,7 @@ impl Hops {
     /// The rows for packets from this VLAN, 0 for none.
     #[inline]
     pub(super) fn side(&self, vlan: u16) -> Side {
-        Side(u64::from(self.epoch) << 32 | u64::from(vlan) * u64::from(PLACES))
+        Side((u64::from(self.epoch) << 32) + u64::from(vlan) * u64::from(PLACES))
     }
 
     /// The row of a place, if it is up to date.
