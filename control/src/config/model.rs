@@ -28,7 +28,7 @@ pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tu
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
     Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service, Tracking,
-    VipPorts,
+    VipPorts, mark_name, selector_name,
 };
 
 /// A configuration that was found to be free of problems.
@@ -47,6 +47,15 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The same configuration with other services and timeouts: what ipvsadm's commands made
+    /// of it. They obey the kernel's rules, which are wider than a file's: a real server may
+    /// stand where no route leads.
+    pub(crate) fn with_services(&self, services: Vec<Service>, timeouts: Timeouts) -> Self {
+        Self { settings: Settings { services, timeouts, ..self.settings.clone() } }
+    }
+}
+
 impl Deref for Model {
     type Target = Settings;
 
@@ -61,8 +70,10 @@ pub struct Settings {
     /// `ports`: the NIC ports, 1 to 16, in the file's order.
     pub ports: Vec<Port>,
     /// `main_core`: the CPU for the control thread and DPDK's main thread, which never
-    /// polls. Default: the lowest core that no port polls.
-    pub main_core: CoreId,
+    /// polls. Default: the lowest CPU of the machine that no port polls; if there is none,
+    /// it shares the last one that does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_core: Option<CoreId>,
     /// `memory`: hugepages and packet buffers.
     pub memory: Memory,
     /// `tables`: how many entries the tables start with.

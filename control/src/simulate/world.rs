@@ -66,7 +66,7 @@ pub(super) struct World {
     /// Files that commands wrote.
     pub(super) files: HashMap<String, String>,
     worker: Worker<MemoryPort>,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     now: Tick,
     next_meter: Tick,
     /// When entries of removed real servers end, where a setting says that they do: a tick
@@ -320,7 +320,7 @@ impl World {
         let bindings = self.worker.director().bindings();
         let mut rows: Vec<ConnectionRow> = bindings
             .iter()
-            .filter_map(|(flow, conn)| gather::connection(&flow, conn, snapshot, now))
+            .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
         rows

@@ -20,8 +20,9 @@ pub struct RealServer {
     /// `real_port`: 1 to 65,535, or 0 to keep the packet's port. Default: the service's
     /// port, 0 for marks, ranges and all ports. `route` and `tunnel` cannot change it.
     pub real_port: u16,
-    /// `weight`: 0 (quiesced: no new clients) to 65,535. Default 1.
-    pub weight: u16,
+    /// `weight`: 0 (quiesced: no new clients) to 65,535, as ipvsadm's manual has it. Default 1.
+    /// ipvsadm itself takes more, as the kernel does.
+    pub weight: u32,
     /// `state`: `up`, `drain` (no new clients; bound ones as the service's `on_drain` says) or
     /// `down` (nobody; bound ones as `on_down` says). Default `up`.
     pub state: State,

@@ -23,9 +23,14 @@ pub struct Service {
     /// ipvsadm's `-f`. Unique per address family. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
-    /// `selectors`: what belongs to the service; at least one, exactly one without a
-    /// mark, all of one family. The short form `vip`, `protocol`, `vip_port` directly in
-    /// the service is the same as one selector.
+    /// `family`: `ipv4` or `ipv6`, of a mark without selectors, as ipvsadm's `-f 10 -6`.
+    /// Default: that of the selectors; `ipv4` without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// `selectors`: what belongs to the service; exactly one without a mark, all of one
+    /// family. A mark without selectors takes nothing, as in the kernel without iptables'
+    /// rules. The short form `vip`, `protocol`, `vip_port` directly in the service is the
+    /// same as one selector.
     pub selectors: Vec<Selector>,
     /// `scheduler`: who gets the next client. Default `wlc`, as ipvsadm's.
     pub scheduler: Scheduler,
@@ -80,7 +85,8 @@ impl Service {
     /// The address family of its VIPs.
     #[must_use]
     pub fn family(&self) -> Family {
-        self.selectors.first().map_or(Family::V4, |selector| Family::of(selector.vip))
+        let of_selectors = self.selectors.first().map(|selector| Family::of(selector.vip));
+        of_selectors.or(self.family).unwrap_or(Family::V4)
     }
 
     /// What its persistence is keyed by.
@@ -91,6 +97,25 @@ impl Service {
             (None, Some(VipPorts::All)) => Kind::Pcc,
             (None, _) => Kind::Ppc,
         }
+    }
+}
+
+/// The name of a service that has a mark and no name of its own: `mark/10`, `mark6/10`.
+#[must_use]
+pub fn mark_name(mark: Mark, family: Family) -> String {
+    match family {
+        Family::V4 => format!("mark/{mark}"),
+        Family::V6 => format!("mark6/{mark}"),
+    }
+}
+
+/// The name of a service without mark and name: `tcp/198.18.255.1:443`.
+#[must_use]
+pub fn selector_name(selector: &Selector) -> String {
+    let Selector { vip, protocol, vip_ports } = selector;
+    match Family::of(*vip) {
+        Family::V4 => format!("{protocol}/{vip}:{vip_ports}"),
+        Family::V6 => format!("{protocol}/[{vip}]:{vip_ports}"),
     }
 }
 
@@ -106,11 +131,13 @@ pub enum Kind {
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Family {
     /// IPv4.
+    #[serde(rename = "ipv4")]
     V4,
     /// IPv6.
+    #[serde(rename = "ipv6")]
     V6,
 }
 
