@@ -13,7 +13,7 @@ pub mod answer;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
-pub(crate) mod field;
+pub mod field;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
