@@ -50,7 +50,9 @@ pub(super) fn services(world: &World) -> String {
 
 fn service(row: &ServiceRow) -> String {
     let scheduler = row.scheduler.unwrap_or("none");
-    let ops = if row.one_packet { "ops " } else { "" };
+    let v6 = matches!(row.identity, Identity::Address { vip, .. } if !vip.is_v4());
+    // The kernel forgets the word where the VIP is an IPv6 address.
+    let ops = if row.one_packet && !v6 { "ops " } else { "" };
     let head = match row.identity {
         Identity::Address { protocol, vip, vip_port } => {
             let space = if vip.is_v4() { " " } else { "" };

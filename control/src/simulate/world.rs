@@ -137,6 +137,8 @@ impl World {
         let (shared, seats) = Shared::new(1, SIZES, TimerRule::KernelWheel, key);
         let site = site(topology)?;
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
+        // The recordings' director is a router, too.
+        catalog.routes_all = true;
         let snapshot = catalog.snapshot();
         let macs =
             [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];
@@ -324,6 +326,12 @@ impl World {
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
         rows
+    }
+
+    /// The director's own addresses towards the real servers, which its tunnels begin at.
+    pub(super) fn own(&self) -> &[Addr] {
+        let port = self.site.ports.get(usize::from(LAN_SIDE.0));
+        port.map_or(&[], |port| &port.addresses)
     }
 
     /// The configuration in use.
