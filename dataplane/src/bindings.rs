@@ -285,7 +285,9 @@ impl Bindings {
         }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
         if let Some(slot) = shadowed {
-            self.remove(family, slot, snapshot, now);
+            let chosen =
+                choice.as_ref().and_then(|choice| snapshot.real(choice.as_ref().ok()?.real));
+            self.give_way(family, slot, chosen, snapshot, now);
         }
         match taker.zip(choice) {
             None => Outcome::NotOurs,

@@ -44,6 +44,11 @@ const SIZES: TableSizes = TableSizes {
     clients_v6: 64,
     age_unit_s: 6,
 };
+/// How long a fragment waits for its first one: as long as the kernel keeps the pieces of a
+/// datagram.
+const EARLY_S: u32 = 30;
+/// More fragments than any scenario has at a time.
+const EARLY: usize = 4096;
 /// Turns of the poll loop after a frame.
 const TURNS: usize = 3;
 /// Sweeps until nothing depends on another sweep: connections, then their templates, of both
@@ -139,6 +144,8 @@ impl World {
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
         // The recordings' director is a router, too.
         catalog.routes_all = true;
+        catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
+        catalog.fragments.early = EARLY;
         let snapshot = catalog.snapshot();
         let macs =
             [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];
