@@ -9,7 +9,7 @@ mod defence;
 mod expiry;
 mod persistent;
 mod reply;
-mod sip;
+pub mod sip;
 
 use std::sync::Arc;
 
