@@ -223,51 +223,57 @@ impl<P: Port> Worker<P> {
     }
 
     fn receive(&mut self, index: usize, now: Tick) -> usize {
-        let mut rx = std::mem::take(&mut self.rx);
-        if let Some(port) = self.ports.get_mut(index) {
-            port.rx(&mut rx);
+        let ingress = PortIndex(index as u8);
+        let Some(port) = self.ports.get_mut(index) else { return 0 };
+        port.rx(&mut self.rx);
+        let received = self.rx.len();
+        if received == 0 {
+            return 0;
         }
-        let received = rx.len();
-        if received > 0 {
-            self.pass(&mut rx, PortIndex(index as u8), now);
+        self.director.read(&self.rx, ingress, now);
+        self.director.decide(&mut self.rx, ingress, now, &mut self.decided);
+        if let Some(egress) = self.decided.one_port(received)
+            && let Some(port) = self.ports.get_mut(usize::from(egress.0))
+            && self.tx.get(usize::from(egress.0)).is_some_and(|burst| burst.is_empty())
+        {
+            // The most frequent case by far: all leave on one port, and none waits there.
+            let counters = self.shared.counters.get(self.core).map(|padded| &**padded);
+            transmit(port, &mut self.rx, counters);
+            self.decided.clear();
+        } else {
+            self.carry_out_all(ingress, now);
         }
-        self.rx = rx;
-        if let Some(port) = self.ports.get_mut(index) {
+        if let Some(port) = self.ports.get_mut(index)
+            && !self.spent.is_empty()
+        {
             port.discard(&mut self.spent);
         }
         received
     }
 
-    /// Decides about a burst, and does what was decided.
-    fn pass(&mut self, rx: &mut Burst<P::Frame>, ingress: PortIndex, now: Tick) {
+    /// Does what was decided about the received frames, and decides about the rest of them.
+    fn carry_out_all(&mut self, ingress: PortIndex, now: Tick) {
+        let mut rx = std::mem::take(&mut self.rx);
         let mut decided = std::mem::take(&mut self.decided);
-        self.director.read(rx, ingress, now);
-        while !rx.is_empty() {
-            self.director.decide(rx, ingress, now, &mut decided);
-            match decided.one_port(rx.len()) {
-                Some(port) if self.is_idle(port) => self.transmit(rx, port),
-                _ => {
-                    for (frame, verdict) in
-                        rx.drain(..decided.verdicts.len()).zip(&decided.verdicts)
-                    {
-                        if let Some(frame) = self.carry_out(frame, *verdict, now) {
-                            self.wait_for_first(frame, ingress, now);
-                        }
-                    }
+        loop {
+            let frames = rx.drain(..decided.len().min(rx.len()));
+            for (frame, verdict) in frames.zip(decided.verdicts()) {
+                if let Some(frame) = self.carry_out(frame, verdict, now) {
+                    self.wait_for_first(frame, ingress, now);
                 }
             }
-            decided.verdicts.clear();
+            decided.clear();
             if self.director.fragments_remembered() != self.fragments_remembered {
                 self.fragments_remembered = self.director.fragments_remembered();
                 self.retry_early(now);
             }
+            if rx.is_empty() {
+                break;
+            }
+            self.director.decide(&mut rx, ingress, now, &mut decided);
         }
+        self.rx = rx;
         self.decided = decided;
-    }
-
-    /// Whether no frame waits to be sent on this port.
-    fn is_idle(&self, port: PortIndex) -> bool {
-        self.tx.get(usize::from(port.0)).is_some_and(|burst| burst.is_empty())
     }
 
     /// Decides about a frame and does what was decided; gives back a fragment that came
@@ -449,22 +455,11 @@ impl<P: Port> Worker<P> {
     }
 
     fn flush_port(&mut self, index: usize) {
-        let Some(burst) = self.tx.get_mut(index) else { return };
-        let mut burst = std::mem::take(burst);
-        self.transmit(&mut burst, PortIndex(index as u8));
-    }
-
-    /// Sends a burst; what the port refuses is dropped.
-    fn transmit(&mut self, burst: &mut Burst<P::Frame>, port: PortIndex) {
-        let Some(port) = self.ports.get_mut(usize::from(port.0)) else { return };
-        let offered = burst.len();
-        port.tx(burst);
-        let refused = burst.len();
-        burst.clear();
-        if let Some(counters) = self.shared.counters.get(self.core) {
-            counters.forwarded.add((offered - refused) as u64);
-            counters.unsent.add(refused as u64);
-        }
+        let (Some(port), Some(burst)) = (self.ports.get_mut(index), self.tx.get_mut(index)) else {
+            return;
+        };
+        let counters = self.shared.counters.get(self.core).map(|padded| &**padded);
+        transmit(port, burst, counters);
     }
 
     /// Bounded clean-up. Every entry of every table is looked at about once a second.
@@ -487,5 +482,18 @@ impl<P: Port> Worker<P> {
             self.sweep_credit -= budget;
             self.director.sweep(now, budget);
         }
+    }
+}
+
+/// Sends a burst; what the port refuses is dropped.
+#[inline]
+fn transmit<P: Port>(port: &mut P, burst: &mut Burst<P::Frame>, counters: Option<&CoreCounters>) {
+    let offered = burst.len();
+    port.tx(burst);
+    let refused = burst.len();
+    burst.clear();
+    if let Some(counters) = counters {
+        counters.forwarded.add((offered - refused) as u64);
+        counters.unsent.add(refused as u64);
     }
 }
