@@ -3,7 +3,7 @@
 //!
 //! Learned from the snapshot on the first packet, forgotten when another one is adopted.
 
-use super::Lane;
+use super::lane::Lane;
 use super::read::TargetV4;
 use crate::bindings::client_scope;
 use crate::snapshot::{Service, Snapshot, Tracking};
