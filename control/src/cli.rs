@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
+
 use crate::get::{Kind, Output};
-pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -76,6 +77,15 @@ pub enum Command {
     /// Several files make one configuration: name the marks' firewall rules beside the
     /// services that use them. What cannot be carried over is said on standard error.
     Import(Import),
+    /// Say what a key of the configuration means: its values, default and an example.
+    ///
+    /// Example: director explain-key services.persistence.timeout
+    ExplainKey(ExplainKey),
+    /// Print the JSON Schema of the configuration, for editors.
+    ///
+    /// Editors with a YAML language server take it from a line at the top of the file:
+    /// # yaml-language-server: $schema=/usr/share/director/director.schema.json
+    Schema,
     /// Measure what a packet costs: synthetic clients, the real packet path, one process.
     ///
     /// Counts the time that the polling thread was on its CPU, divided by packets. Needs no
@@ -83,6 +93,17 @@ pub enum Command {
     ///
     /// Example: director bench --clients 1000000 --reference macswap
     Bench(Bench),
+}
+
+/// `director explain-key`.
+#[derive(Debug, Args)]
+pub struct ExplainKey {
+    /// The key with the keys around it; the whole file if it is left out.
+    #[arg(value_name = "PATH", default_value = "", hide_default_value = true)]
+    pub path: String,
+    /// Every key below it, one a line.
+    #[arg(short, long)]
+    pub recursive: bool,
 }
 
 /// `director replay`.

@@ -63,6 +63,8 @@ fn main() -> ExitCode {
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
         Command::Bench(args) => finish(bench::run(&args)),
+        Command::ExplainKey(args) => finish(offline::explain_key(&args)),
+        Command::Schema => finish(offline::schema()),
     }
 }
 

@@ -226,6 +226,9 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
+        if snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet) {
+            return Verdict::Drop(DropReason::BadAddress);
+        }
         if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)
             && !packet.is_later_fragment()
         {

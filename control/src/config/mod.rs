@@ -25,6 +25,7 @@ mod check;
 mod code;
 mod fields;
 mod findings;
+pub mod keys;
 pub mod model;
 mod path;
 mod problem;

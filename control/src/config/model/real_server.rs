@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::address::Mac;
 
 /// `services[].real_servers[]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct RealServer {
     /// `name`: for listings and commands; unique in the service, form as a port's name.
     /// Default: none.
@@ -51,7 +52,8 @@ pub struct Thresholds {
 }
 
 /// `services[].real_servers[].forwarding`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Documented, DocumentedFields)]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Forwarding {
     /// `route`: direct routing, ipvsadm's `-g`.
     #[default]
@@ -90,8 +92,9 @@ impl Serialize for Forwarding {
 
 /// `services[].real_servers[].tunnel`: the outer headers, ipvsadm's `--tun-type` and
 /// its companions. Default `{type: ipip}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Tunnel {
     /// `ipip`: IP in IP (RFC 2003, RFC 2473).
     #[default]
@@ -111,8 +114,9 @@ pub enum Tunnel {
 }
 
 /// `tunnel.checksum` of GUE.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum GueChecksum {
     /// `--tun-nocsum`.
     #[default]
@@ -124,8 +128,11 @@ pub enum GueChecksum {
 }
 
 /// `state`: whether a real server takes clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum State {
     /// Takes new and old clients.
     #[default]

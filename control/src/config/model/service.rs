@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::RangeInclusive;
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -13,7 +14,7 @@ use super::real_server::RealServer;
 use super::scheduler::Scheduler;
 
 /// `services[]`: one virtual service. Everything here is taken over by a reload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Service {
     /// `name`: unique; letters, digits and `_ - . : / [ ]`, at most 64 characters.
     /// Default: from the mark or the selector, such as `mark/10`, `mark6/10`,
@@ -58,8 +59,11 @@ pub struct Service {
 }
 
 /// `on_drain`: what becomes of the bound clients of a real server in drain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum OnDrain {
     /// They stay.
     #[default]
@@ -69,8 +73,11 @@ pub enum OnDrain {
 }
 
 /// `on_down`: what becomes of the clients of a real server that is down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum OnDown {
     /// They are given another one at once.
     #[default]
@@ -174,7 +181,7 @@ impl fmt::Display for Mark {
 /// A packet that fits several selectors belongs to the most specific one: a port before
 /// a range before all ports. Two selectors of one rank never overlap, whatever service
 /// they are in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Selector {
     /// `vip`: the virtual address. Compulsory.
     pub vip: IpAddr,
@@ -186,8 +193,9 @@ pub struct Selector {
 }
 
 /// `services[].selectors[].protocol`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -272,7 +280,7 @@ impl Serialize for VipPorts {
 }
 
 /// `services[].persistence`: ipvsadm's `-p` and `-M`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Persistence {
     /// `timeout`: how long a template lives after the last new connection, 1 to
     /// 2,678,400 s (31 days). Default 360, as ipvsadm's `-p` without a number.
@@ -296,8 +304,9 @@ fn persistence_or_false<S: Serializer>(
 }
 
 /// `services[].tracking`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Tracking {
     /// Every connection with its state, timeout and counts, as the kernel does.
     #[default]
