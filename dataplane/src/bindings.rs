@@ -21,7 +21,7 @@ use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
-use crate::sched::{self, Pool};
+use crate::sched::{Pool, Schedulers};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
 use crate::table::{ClientKey, Cursor, Handle};
@@ -67,8 +67,9 @@ pub struct Bindings {
     ages: client::AgeClock,
     v4: Table<EntryV4>,
     v6: Table<EntryV6>,
-    schedulers: Vec<sched::State>,
+    schedulers: Schedulers,
     flush_at: Cursor,
+    swept_at: Tick,
     defences: defence::Defences,
     /// What the packet at hand is bound by, where its service has an engine for that.
     dialog: Option<ClientKey>,
@@ -114,8 +115,9 @@ impl Bindings {
             v6: Table::new(sizes.connections_v6.div_ceil(cores), key),
             seat,
             shared,
-            schedulers: Vec::new(),
+            schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
+            swept_at: Tick::default(),
             defences: defence::Defences::default(),
             dialog: None,
         }
@@ -382,9 +384,7 @@ impl Bindings {
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
             let shift = if inactive { -1 } else { 1 };
-            if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                load.shift(shift, -shift);
-            }
+            self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
@@ -426,12 +426,8 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let index = service.id.0 as usize;
-        if index >= self.schedulers.len() {
-            self.schedulers.resize_with(index + 1, sched::State::default);
-        }
-        let pool = pool(&self.shared, service, snapshot, now);
-        sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.pick(service, &pool, packet)
     }
 
     /// The real server that the scheduler would pick, without moving its cursor.
@@ -442,8 +438,8 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.would_pick(service, &pool, packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -550,6 +546,7 @@ impl Bindings {
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
     pub fn quiescent(&mut self) {
+        self.schedulers.settle(&self.shared.loads, self.core);
         self.shared.templates.quiescent(&mut self.seat.templates);
         self.shared.clients.quiescent(&mut self.seat.clients);
     }
@@ -562,6 +559,7 @@ pub(crate) use persistent::{Standing, standing};
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
     shared: &'a Shared,
+    core: usize,
     service: &'a Service,
     snapshot: &'a Snapshot,
     now: Tick,
@@ -576,6 +574,7 @@ pub(crate) fn pool<'a>(
         seed: service.seed,
         secret: shared.key.0,
         now,
+        core,
     }
 }
 

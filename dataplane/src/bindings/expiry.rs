@@ -13,6 +13,10 @@ use crate::wire::Family;
 impl Bindings {
     /// Looks at up to `budget` entries of every table and ends those whose time has come.
     pub fn sweep(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        if self.swept_at != now {
+            self.swept_at = now;
+            self.schedulers.tend(&self.shared.loads, self.core);
+        }
         for family in [Family::V4, Family::V6] {
             let mut left = budget;
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
@@ -52,12 +56,10 @@ impl Bindings {
         let (shared, core) = (&self.shared, self.core);
         shared.templates.sweep(&mut self.seat.templates, now, budget, |swept| match swept {
             Swept::Freed { real, .. } => {
-                if let Some(load) = shared.loads.of_core(core, real) {
-                    load.bind(-1);
-                }
+                shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.
                 if let Some(real) = snapshot.real(real) {
-                    super::count::check_thresholds(shared, real, false);
+                    super::count::check_thresholds(shared, core, real, false);
                 }
             }
             Swept::Extended { .. } => {}
@@ -158,11 +160,7 @@ impl Bindings {
             if conn.flags.contains(ConnFlags::INACTIVE) { (0, -1) } else { (-1, 0) };
         match snapshot.real(conn.real) {
             Some(real) => self.shift_load(real, active, inactive),
-            None => {
-                if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                    load.shift(active, inactive);
-                }
-            }
+            None => self.shared.loads.shift(self.core, conn.real, active, inactive),
         }
     }
 }
