@@ -74,7 +74,10 @@ impl Director {
         let path = Path {
             bindings: Bindings::new(Arc::clone(&shared), seat),
             answers: Budget::new(surroundings.answers_per_second),
-            fragments: Fragments::new(shared.key.0),
+            fragments: Fragments::new(
+                shared.sizes.fragments.div_ceil(shared.cores().max(1)),
+                shared.key.0,
+            ),
             shared,
             surroundings,
             packets_made: 0,

@@ -144,10 +144,9 @@ impl Bindings {
             self.shift_load(real, 0, 1);
         }
         self.remove(family, slot, snapshot, now);
-        let counted = chosen.and_then(|real| self.shared.loads.of_core(self.core, real.id));
-        if let Some(load) = counted {
+        if let Some(real) = chosen {
             // The new connection is yet to be counted; no entry is unbound here.
-            load.shift(0, -1);
+            self.shared.loads.shift(self.core, real.id, 0, -1);
         }
     }
 
