@@ -9,7 +9,7 @@ mod defence;
 mod expiry;
 mod persistent;
 mod reply;
-pub mod sip;
+mod sip;
 
 use std::sync::Arc;
 
