@@ -82,7 +82,19 @@ impl Meters {
     /// Sets counters and averages to zero (`ipvsadm -Z`): of one service with its real
     /// servers, or of all.
     pub fn zero(&mut self, snapshot: &Snapshot, loads: &LoadBoard, only: Option<ServiceId>) {
-        let chosen = |service| only.is_none_or(|only| only == service);
+        self.zero_those(snapshot, loads, |service| only.is_none_or(|only| only == service));
+        if only.is_none() {
+            self.all = Meter::default();
+        }
+    }
+
+    /// The same for the services that are chosen, in one pass.
+    pub fn zero_those(
+        &mut self,
+        snapshot: &Snapshot,
+        loads: &LoadBoard,
+        chosen: impl Fn(ServiceId) -> bool,
+    ) {
         for real in snapshot.reals.iter().flatten().filter(|real| chosen(real.service)) {
             let seen = match self.lagging {
                 true => self.reals.get(&key(real)).copied().unwrap_or_default().seen,
@@ -92,9 +104,6 @@ impl Meters {
         }
         for service in snapshot.services.iter().flatten().filter(|service| chosen(service.id)) {
             self.services.insert(service.id, Meter::default());
-        }
-        if only.is_none() {
-            self.all = Meter::default();
         }
     }
 

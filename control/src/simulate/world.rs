@@ -75,7 +75,7 @@ pub(super) struct World {
     /// Clients and Call-IDs by the keys of their templates, which do not tell them.
     calls: HashMap<Addr, (Addr, String)>,
     worker: Worker<MemoryPort>,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     now: Tick,
     next_meter: Tick,
     /// When entries of removed real servers end, where a setting says that they do: a tick
@@ -353,7 +353,7 @@ impl World {
         let bindings = self.worker.director().bindings();
         let mut rows: Vec<ConnectionRow> = bindings
             .iter()
-            .filter_map(|(flow, conn)| gather::connection(&flow, conn, snapshot, now))
+            .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
         for row in rows.iter_mut().filter(|row| row.template) {
