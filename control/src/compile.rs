@@ -57,6 +57,7 @@ pub fn plan(model: &Model) -> Plan {
             remembered: model.fragments.remembered_s.saturating_mul(TICKS_PER_SECOND),
             early_wait: model.fragments.early_wait_ms.div_ceil(1000 / TICKS_PER_SECOND),
             early: usize::from(model.fragments.early),
+            whole: model.compat.defaults == Defaults::Ipvs,
         },
         compat: compat(&model.compat, model.ttl),
     }

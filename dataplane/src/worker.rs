@@ -310,7 +310,8 @@ impl<P: Port> Worker<P> {
                 }
             }
             decided.clear();
-            if self.director.fragments_remembered() != self.fragments_remembered {
+            // One that goes on may be the first one that others wait for.
+            while self.director.fragments_remembered() != self.fragments_remembered {
                 self.fragments_remembered = self.director.fragments_remembered();
                 self.retry_early(now);
             }
