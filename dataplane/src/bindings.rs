@@ -132,6 +132,16 @@ impl Bindings {
         self.shared.counters.get(self.core).map(|padded| &**padded)
     }
 
+    /// The IPv4 connections.
+    pub(crate) fn table_v4(&self) -> &Table<EntryV4> {
+        &self.v4
+    }
+
+    /// The IPv4 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
+        &mut self.v4
+    }
+
     /// Which core this is, from 0.
     pub fn core(&self) -> usize {
         self.core

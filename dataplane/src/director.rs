@@ -159,6 +159,13 @@ impl Director {
         self.path.read(reading, &mut self.learned, &self.snapshot, frames, at);
     }
 
+    /// Requests from memory what can be requested now that the answers to [`Self::read`]'s
+    /// requests have come. Left out, [`Self::decide`] does it.
+    #[inline]
+    pub fn fetch(&mut self, reading: &mut Reading) {
+        self.path.fetch(reading);
+    }
+
     /// Decides about frames of a burst that was read, from the first undecided one on, and
     /// rewrites them: all of them, or up to one that other frames may have waited for
     /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] gives for one after the
