@@ -9,19 +9,19 @@ mod defence;
 mod expiry;
 mod persistent;
 mod reply;
-mod sip;
+pub mod sip;
 
 use std::sync::Arc;
 
 use crate::classify::Hit;
 use crate::compat::Compat;
-use crate::conn::table::{Flow, FlowV4, FlowV6, Slot, Table};
+use crate::conn::table::{EntryV4, EntryV6, Flow, Slot, Table};
 use crate::conn::{Conn, ConnFlags, Signal, State, Timeouts, sctp};
 use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
-use crate::sched::{self, Pool};
+use crate::sched::{Pool, Schedulers};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
 use crate::table::{ClientKey, Cursor, Handle};
@@ -65,10 +65,11 @@ pub struct Bindings {
     shared: Arc<Shared>,
     seat: CoreSeat,
     ages: client::AgeClock,
-    v4: Table<FlowV4>,
-    v6: Table<FlowV6>,
-    schedulers: Vec<sched::State>,
+    v4: Table<EntryV4>,
+    v6: Table<EntryV6>,
+    schedulers: Schedulers,
     flush_at: Cursor,
+    swept_at: Tick,
     defences: defence::Defences,
     /// What the packet at hand is bound by, where its service has an engine for that.
     dialog: Option<ClientKey>,
@@ -114,8 +115,9 @@ impl Bindings {
             v6: Table::new(sizes.connections_v6.div_ceil(cores), key),
             seat,
             shared,
-            schedulers: Vec::new(),
+            schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
+            swept_at: Tick::default(),
             defences: defence::Defences::default(),
             dialog: None,
         }
@@ -141,7 +143,7 @@ impl Bindings {
     }
 
     /// All connections of the core.
-    pub fn iter(&self) -> impl Iterator<Item = (Flow, &Conn)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (Flow, Conn)> + '_ {
         self.v4.iter().chain(self.v6.iter())
     }
 
@@ -149,7 +151,7 @@ impl Bindings {
     /// Answers where to go on.
     pub fn page(&self, v6: bool, from: usize, page: &mut Vec<(Flow, Conn)>) -> Option<usize> {
         let limit = page.capacity() - page.len();
-        let each = |flow, conn: &Conn| page.push((flow, *conn));
+        let each = |flow, conn| page.push((flow, conn));
         if v6 { self.v6.page(from, limit, each) } else { self.v4.page(from, limit, each) }
     }
 
@@ -162,7 +164,7 @@ impl Bindings {
         }
         let slot = self.slot(flow)?;
         let conn = self.conn(flow.client.family(), slot)?;
-        (!self.is_over(conn, now)).then_some(slot)
+        (!self.is_over(&conn, now)).then_some(slot)
     }
 
     fn slot(&self, flow: &Flow) -> Option<Slot> {
@@ -172,10 +174,10 @@ impl Bindings {
         }
     }
 
-    pub(crate) fn conn(&self, family: Family, slot: Slot) -> Option<&Conn> {
+    pub(crate) fn conn(&self, family: Family, slot: Slot) -> Option<Conn> {
         match family {
-            Family::V4 => self.v4.get(slot),
-            Family::V6 => self.v6.get(slot),
+            Family::V4 => self.v4.read(slot),
+            Family::V6 => self.v6.read(slot),
         }
     }
 
@@ -186,10 +188,10 @@ impl Bindings {
         }
     }
 
-    fn conn_mut(&mut self, family: Family, slot: Slot) -> Option<&mut Conn> {
+    fn set_conn(&mut self, family: Family, slot: Slot, conn: &Conn) {
         match family {
-            Family::V4 => self.v4.get_mut(slot),
-            Family::V6 => self.v6.get_mut(slot),
+            Family::V4 => self.v4.write(slot, conn),
+            Family::V6 => self.v6.write(slot, conn),
         }
     }
 
@@ -237,10 +239,10 @@ impl Bindings {
             && let Some(conn) = self.conn(family, slot)
         {
             let compat = service.map_or(&snapshot.compat, |service| &service.compat);
-            if self.is_over(conn, now) {
+            if self.is_over(&conn, now) {
                 // Not swept yet. It must go: a flow has one entry.
                 self.end(family, slot, snapshot, now);
-            } else if opens(packet) && is_reused(conn, snapshot, compat) {
+            } else if opens(packet) && is_reused(&conn, snapshot, compat) {
                 // The old entry still counts while the new real server is chosen.
                 shadowed = Some(slot);
             } else if let Some(real) = snapshot.available(conn.real) {
@@ -285,7 +287,9 @@ impl Bindings {
         }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
         if let Some(slot) = shadowed {
-            self.remove(family, slot, snapshot, now);
+            let chosen =
+                choice.as_ref().and_then(|choice| snapshot.real(choice.as_ref().ok()?.real));
+            self.give_way(family, slot, chosen, snapshot, now);
         }
         match taker.zip(choice) {
             None => Outcome::NotOurs,
@@ -319,7 +323,9 @@ impl Bindings {
         };
         let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
         let service = snapshot.service(hit.service)?;
+        // A firewall's rule that looks at ports sets no mark on an ICMP error.
         let bars = service.tracking == Tracking::Client
+            || matches!(service.identity, Identity::Mark { .. })
             || packet.src_port == FTP_DATA_PORT
             || self.find(&Flow::of(&packet), now).is_some();
         if !service.compat.schedule_icmp || !follows_flow(error) || bars {
@@ -333,7 +339,9 @@ impl Bindings {
             // An error quotes too little to find a Call-ID in.
             return Some(Outcome::Drop(DropReason::NoCallId));
         }
-        Some(match self.choose(&packet, &hit, service, snapshot, now) {
+        // A scheduler by destination takes the quoted packet's, which is the client.
+        let inverse = Packet { dst: packet.src, ..packet };
+        Some(match self.choose(&inverse, &hit, service, snapshot, now) {
             Ok(choice) => {
                 let choice = Choice { by_error: true, ..choice };
                 self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
@@ -352,17 +360,14 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Outcome {
-        let Some(conn) = self.conn(packet.family, slot).copied() else {
+        let Some(conn) = self.conn(packet.family, slot) else {
             return Outcome::NotOurs;
         };
-        let compat =
-            snapshot.service(conn.service).map_or(&snapshot.compat, |service| &service.compat);
+        let compat = snapshot.compat_of_real(conn.real);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.in_packets = moved.in_packets.saturating_add(1);
-        if let Some(place) = self.conn_mut(packet.family, slot) {
-            *place = moved;
-        }
+        self.set_conn(packet.family, slot, &moved);
         self.count_incoming(conn.real, packet);
         let Conn { real, forwarding, real_port, .. } = conn;
         Outcome::Forward { real, forwarding, real_port }
@@ -379,9 +384,7 @@ impl Bindings {
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
             let shift = if inactive { -1 } else { 1 };
-            if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                load.shift(shift, -shift);
-            }
+            self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
@@ -423,12 +426,8 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let index = service.id.0 as usize;
-        if index >= self.schedulers.len() {
-            self.schedulers.resize_with(index + 1, sched::State::default);
-        }
-        let pool = pool(&self.shared, service, snapshot, now);
-        sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.pick(service, &pool, packet)
     }
 
     /// The real server that the scheduler would pick, without moving its cursor.
@@ -439,8 +438,8 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.would_pick(service, &pool, packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -475,7 +474,6 @@ impl Bindings {
         let conn = Conn {
             template: choice.template,
             real: real.id,
-            service: service.id,
             expires: now.plus(Timeouts::NEW),
             timeout: Timeouts::NEW,
             real_port,
@@ -539,7 +537,7 @@ impl Bindings {
             return self.related_client(error, flow.client, service, snapshot, now);
         }
         let slot = self.find(&flow, now)?;
-        let conn = self.conn(flow.client.family(), slot).copied()?;
+        let conn = self.conn(flow.client.family(), slot)?;
         snapshot.available(conn.real)?;
         self.count_incoming(conn.real, error);
         let Conn { real, forwarding, real_port, .. } = conn;
@@ -548,17 +546,20 @@ impl Bindings {
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
     pub fn quiescent(&mut self) {
+        self.schedulers.settle(&self.shared.loads, self.core);
         self.shared.templates.quiescent(&mut self.seat.templates);
         self.shared.clients.quiescent(&mut self.seat.clients);
     }
 }
 
+pub(crate) use client::client_scope;
 pub use client::service_of;
 pub(crate) use persistent::{Standing, standing};
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
     shared: &'a Shared,
+    core: usize,
     service: &'a Service,
     snapshot: &'a Snapshot,
     now: Tick,
@@ -573,6 +574,7 @@ pub(crate) fn pool<'a>(
         seed: service.seed,
         secret: shared.key.0,
         now,
+        core,
     }
 }
 

@@ -52,6 +52,11 @@ impl Bindings {
         self.ages.age
     }
 
+    /// The age that clients get from packets at this moment.
+    pub(crate) fn age_at(&mut self, now: Tick) -> u8 {
+        self.ages.at(now)
+    }
+
     /// Decides about a packet of a service that keeps no connections.
     pub(super) fn bind_client(
         &mut self,
@@ -99,7 +104,7 @@ impl Bindings {
             Family::V4 => ClientKey::V4(masked.v4_number()),
             Family::V6 => ClientKey::V6(masked.number()),
         };
-        Some(self.shared.clients.probe(scope(service.id)?, client))
+        Some(self.shared.clients.probe(client_scope(service.id)?, client))
     }
 
     fn usable_client(
@@ -174,10 +179,8 @@ impl Bindings {
             return Ok(picked);
         };
         if moved.by_this_call {
-            if let Some(old) = snapshot.client_real(service.id, found.real)
-                && let Some(load) = self.shared.loads.of_core(self.core, old)
-            {
-                load.bind(-1);
+            if let Some(old) = snapshot.client_real(service.id, found.real) {
+                self.shared.loads.bind(self.core, old, -1);
             }
             self.count_scheduled(picked, false);
             if let Some(real) = snapshot.real(picked) {
@@ -223,10 +226,8 @@ impl Bindings {
         };
         let freed = |freed: Freed| {
             let id = service_of(freed.scope);
-            if let Some(real) = snapshot.client_real(id, freed.real)
-                && let Some(load) = shared.loads.of_core(core, real)
-            {
-                load.bind(-1);
+            if let Some(real) = snapshot.client_real(id, freed.real) {
+                shared.loads.bind(core, real, -1);
             }
         };
         shared.clients.sweep(&mut self.seat.clients, age, budget, timeout, freed);
@@ -239,7 +240,7 @@ pub fn service_of(scope: ClientScope) -> ServiceId {
 }
 
 /// The number that a service's clients are kept under.
-fn scope(service: ServiceId) -> Option<ClientScope> {
+pub(crate) fn client_scope(service: ServiceId) -> Option<ClientScope> {
     ClientScope::new(u16::try_from(service.0.checked_add(1)?).ok()?)
 }
 

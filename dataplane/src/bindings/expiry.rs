@@ -1,10 +1,10 @@
 //! The end of connections and templates.
 
 use super::Bindings;
-use crate::conn::table::Slot;
+use crate::conn::table::{Packed, Slot};
 use crate::conn::{Conn, ConnFlags};
-use crate::ids::{RealId, ServiceId};
-use crate::snapshot::Snapshot;
+use crate::ids::RealId;
+use crate::snapshot::{Real, Snapshot};
 use crate::table::{Swept, View};
 use crate::tick::Tick;
 use crate::timer;
@@ -13,6 +13,10 @@ use crate::wire::Family;
 impl Bindings {
     /// Looks at up to `budget` entries of every table and ends those whose time has come.
     pub fn sweep(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        if self.swept_at != now {
+            self.swept_at = now;
+            self.schedulers.tend(&self.shared.loads, self.core);
+        }
         for family in [Family::V4, Family::V6] {
             let mut left = budget;
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
@@ -37,10 +41,10 @@ impl Bindings {
         let up = snapshot.compat.drop_entry;
         let defending = self.is_up(up, snapshot.compat.amemthresh, family);
         let defences = &mut self.defences;
-        let over = |conn: &Conn| {
-            timer::fires(rule, conn.expires, conn.timeout).has_come(now)
-                || snapshot.flushes_removed && is_flushed(conn.real, conn.service, snapshot)
-                || defending && defences.takes(conn, now)
+        let over = |entry: &Packed| {
+            timer::fires(rule, entry.expires(), entry.timeout()).has_come(now)
+                || snapshot.flushes_removed && is_flushed(entry.real(), snapshot)
+                || defending && defences.takes(&entry.conn(), now)
         };
         match family {
             Family::V4 => self.v4.sweep(left, over),
@@ -52,12 +56,10 @@ impl Bindings {
         let (shared, core) = (&self.shared, self.core);
         shared.templates.sweep(&mut self.seat.templates, now, budget, |swept| match swept {
             Swept::Freed { real, .. } => {
-                if let Some(load) = shared.loads.of_core(core, real) {
-                    load.bind(-1);
-                }
+                shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.
                 if let Some(real) = snapshot.real(real) {
-                    super::count::check_thresholds(shared, real, false);
+                    super::count::check_thresholds(shared, core, real, false);
                 }
             }
             Swept::Extended { .. } => {}
@@ -69,7 +71,7 @@ impl Bindings {
         let templates = &self.shared.templates;
         let flush = |_, view: View| {
             let Some(real) = snapshot.real(view.real) else { return };
-            if is_flushed(real.id, real.service, snapshot) {
+            if is_flushed(real.id, snapshot) {
                 templates.invalidate(view.handle);
                 if view.connections == 0 {
                     templates.expire(view.handle, now);
@@ -93,10 +95,10 @@ impl Bindings {
     /// connections when its own timer fired decides about another sixty seconds.
     pub(super) fn end(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
         if let Some(conn) = self.conn(family, slot) {
-            let ended = self.end_of(conn);
+            let ended = self.end_of(&conn);
             let before = Tick(ended.0.wrapping_sub(1));
             let ended = match ended.has_come(now) {
-                true if self.ends_before_template(conn, before) => before,
+                true if self.ends_before_template(&conn, before) => before,
                 true => ended,
                 false => now,
             };
@@ -117,7 +119,7 @@ impl Bindings {
     /// Takes a connection out of its table.
     pub(super) fn remove(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
         if let (Some(flow), Some(conn)) = (self.flow(family, slot), self.conn(family, slot)) {
-            self.withdraw(&flow, slot, conn, snapshot);
+            self.withdraw(&flow, slot, &conn, snapshot);
         }
         let removed = match family {
             Family::V4 => self.v4.remove(slot),
@@ -125,6 +127,27 @@ impl Bindings {
         };
         if let Some((_, conn)) = removed {
             self.forget(&conn, snapshot, now);
+        }
+    }
+
+    /// Takes out a connection whose flow begins anew with the chosen real server. In IPVS it
+    /// ends a tick later, so that for a moment both count, and a threshold may be reached.
+    pub(super) fn give_way(
+        &mut self,
+        family: Family,
+        slot: Slot,
+        chosen: Option<&Real>,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
+        if let Some(real) = chosen {
+            self.shift_load(real, 0, 1);
+        }
+        self.remove(family, slot, snapshot, now);
+        let counted = chosen.and_then(|real| self.shared.loads.of_core(self.core, real.id));
+        if let Some(load) = counted {
+            // The new connection is yet to be counted; no entry is unbound here.
+            load.shift(0, -1);
         }
     }
 
@@ -137,16 +160,13 @@ impl Bindings {
             if conn.flags.contains(ConnFlags::INACTIVE) { (0, -1) } else { (-1, 0) };
         match snapshot.real(conn.real) {
             Some(real) => self.shift_load(real, active, inactive),
-            None => {
-                if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                    load.shift(active, inactive);
-                }
-            }
+            None => self.shared.loads.shift(self.core, conn.real, active, inactive),
         }
     }
 }
 
 /// Whether entries of this real server end because it was removed.
-fn is_flushed(real: RealId, service: ServiceId, snapshot: &Snapshot) -> bool {
-    snapshot.available(real).is_none() && snapshot.compat_of(service).expire_nodest_conn
+fn is_flushed(real: RealId, snapshot: &Snapshot) -> bool {
+    snapshot.real(real).is_none_or(|real| !real.available)
+        && snapshot.compat_of_real(real).expire_nodest_conn
 }
