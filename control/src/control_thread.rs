@@ -4,8 +4,10 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod bindings;
 mod changes;
 mod commands;
+mod drain;
 mod questions;
 mod restart;
 
@@ -33,6 +35,7 @@ use crate::publish;
 use crate::status::{self, LastApply};
 
 use changes::Source;
+use drain::Wish;
 
 /// Pause between two rounds of the loop; what waits for control waits no longer.
 const ROUND: Duration = Duration::from_millis(2);
@@ -292,6 +295,17 @@ impl ControlThread {
                 self.rollback(generation, dry_run, call.peer)
             }
             Request::History { json } => self.history(json),
+            Request::Page(page) => self.page(&page),
+            Request::Rebind { page, to } => self.rebind(&page, to.map(Addr::from)),
+            Request::Drain { server, service, deadline_s } => {
+                self.set_state(&server, service.as_deref(), Wish::Drain { deadline_s }, call.peer)
+            }
+            Request::Undrain { server, service } => {
+                self.set_state(&server, service.as_deref(), Wish::Up, call.peer)
+            }
+            Request::DrainReport { server, service } => {
+                self.drain_report(&server, service.as_deref())
+            }
             Request::Get { what, output, names } => self.get(what, output, &names),
             Request::Ipvsadm { args, stdin } => self.ipvsadm(&args, &stdin, call.peer),
             Request::Show { what, exact, json } => self.show(what, exact, json),

@@ -8,6 +8,7 @@ mod count;
 mod defence;
 mod expiry;
 mod persistent;
+mod rebind;
 mod reply;
 mod sip;
 
@@ -412,7 +413,7 @@ impl Bindings {
         }
     }
 
-    /// Asks the service's scheduler.
+    /// Asks the service's pins, then its scheduler.
     fn pick(
         &mut self,
         packet: &Packet,
@@ -420,6 +421,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let index = service.id.0 as usize;
         if index >= self.schedulers.len() {
             self.schedulers.resize_with(index + 1, sched::State::default);
@@ -436,6 +440,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
         sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
     }
@@ -549,9 +556,16 @@ impl Bindings {
     }
 }
 
-pub(crate) use client::client_scope;
-pub use client::service_of;
+pub use client::{client_scope, service_of};
 pub(crate) use persistent::{Standing, standing};
+pub use rebind::{BoundKey, Rebind, Rebound};
+
+/// The real server that the client is pinned to, unless that one takes nobody. Weight and
+/// thresholds are for schedulers.
+fn pinned(packet: &Packet, service: &Service, snapshot: &Snapshot, now: Tick) -> Option<RealId> {
+    let real = snapshot.available(service.pins.of(packet.src)?)?;
+    (!real.is_down(now)).then_some(real.id)
+}
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
