@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
 
 use crate::get::{Kind, Output};
 use crate::page::{Filter, Network};
 use crate::server_name::ServerName;
-pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -31,10 +33,17 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start the director: open the ports, answer for the VIPs, balance.
+    ///
+    /// Exit status: 0 stopped by a signal, 1 problems of the configuration, or a port that
+    /// requires a link has none, 2 usage, or the machine lacks something; a sentence says what.
     Run(Run),
     /// Read a configuration and say everything that is wrong with it.
+    ///
+    /// Exit status: 0 no problem, 1 problems or no such file, 2 usage.
     Check(Check),
     /// Hand a configuration to the running director; it is taken whole or not at all.
+    ///
+    /// Exit status: 0 taken over, 1 refused, 2 usage, or no director answers.
     Apply(Apply),
     /// Compare what runs with a file: every key that differs, and whom a change would move.
     ///
@@ -93,12 +102,18 @@ pub enum Command {
     Replay(Replay),
     /// Play scenarios recorded from a kernel's IPVS and compare every step.
     ///
-    /// Ends with the line 'N passed, N failed'; exit status 0 only if none failed.
+    /// Ends with the line 'N passed, N failed'. Exit status: 0 all passed, 1 some failed, 2
+    /// usage, or a path without scenarios.
     Simulate(Simulate),
     /// Turn configurations of ipvsadm, iptables, nft and keepalived into YAML.
     ///
     /// Several files make one configuration: name the marks' firewall rules beside the
-    /// services that use them. What cannot be carried over is said on standard error.
+    /// services that use them. The YAML goes to standard output; what cannot be carried over is
+    /// said on standard error, and again at the end of the YAML.
+    ///
+    /// Exit status: 0 everything was carried over; 3 YAML was written, but not everything was
+    /// carried over; 1 nothing was written: a file cannot be read, or is not of this kind; 2
+    /// usage.
     Import(Import),
     /// Say what a key of the configuration means: its values, default and an example.
     ///
@@ -109,6 +124,14 @@ pub enum Command {
     /// Editors with a YAML language server take it from a line at the top of the file:
     /// # yaml-language-server: $schema=/usr/share/director/director.schema.json
     Schema,
+    /// Print the completions of a shell.
+    ///
+    /// The Debian package has them in place. By hand, for bash:
+    /// director completions bash > /usr/share/bash-completion/completions/director
+    Completions(Completions),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Manual(Manual),
     /// Measure what a packet costs: synthetic clients, the real packet path, one process.
     ///
     /// Counts the time that the polling thread was on its CPU, divided by packets. Needs no
@@ -116,6 +139,22 @@ pub enum Command {
     ///
     /// Example: director bench --clients 1000000 --reference macswap
     Bench(Bench),
+}
+
+/// `director completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `director manual`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// The folder; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// `director explain-key`.
@@ -215,7 +254,7 @@ pub struct Run {
 /// `director check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The configuration.
+    /// The configuration; `-` reads standard input.
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub file: PathBuf,
     /// The same, as `director run` takes it.
@@ -467,8 +506,9 @@ pub struct Show {
     /// Thresholds, as `ipvsadm -ln --thresholds` lists them.
     #[arg(long, conflicts_with_all = ["connections", "stats", "rate"])]
     pub thresholds: bool,
-    /// Bindings per real server, as `ipvsadm -ln --persistent-conn` lists them.
-    #[arg(long, conflicts_with_all = ["connections", "stats", "rate", "thresholds"])]
+    /// Bindings per real server, as `ipvsadm -ln --persistent-conn` lists them; with -c the
+    /// Call-IDs of SIP's templates.
+    #[arg(long, conflicts_with_all = ["stats", "rate", "thresholds"])]
     pub persistent: bool,
     /// Exact numbers instead of K, M and G.
     #[arg(long)]

@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod bench;
+pub mod calls;
 pub mod cli;
 pub mod compile;
 pub mod config;
@@ -21,12 +22,16 @@ pub mod get;
 pub mod history;
 pub mod import;
 pub mod ipvsadm;
+pub mod link;
 pub mod listing;
 pub mod log;
+pub mod manual;
 pub mod neighbour;
+pub mod notify;
 pub mod offline;
 pub mod page;
 pub mod preview;
+pub mod privileges;
 pub mod publish;
 pub mod remote;
 pub mod replay;

@@ -67,9 +67,14 @@ fn main() -> ExitCode {
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
-        Command::Bench(args) => finish(bench::run(&args)),
         Command::ExplainKey(args) => finish(offline::explain_key(&args)),
         Command::Schema => finish(offline::schema()),
+        Command::Completions(args) => {
+            offline::completions(&args);
+            ExitCode::SUCCESS
+        }
+        Command::Manual(args) => finish(offline::manual(&args)),
+        Command::Bench(args) => finish(bench::run(&args)),
     }
 }
 
@@ -97,6 +102,7 @@ fn finish(result: Result<ExitCode, String>) -> ExitCode {
 
 fn listing(args: &Show) -> Listing {
     match args {
+        Show { connections: true, persistent: true, .. } => Listing::ConnectionsWithCalls,
         Show { connections: true, .. } => Listing::Connections,
         Show { stats: true, .. } => Listing::Stats,
         Show { rate: true, .. } => Listing::Rate,

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use control::config::model::OnDown;
 use control::config::{self, Code, Model, Problems};
 
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
@@ -149,6 +150,7 @@ ports:
   rx_descriptors: 1024
   tx_descriptors: 1024
   promiscuous: false
+  require_link: false
 memory:
   no_huge: false
   mib: 1024
@@ -162,6 +164,10 @@ tables:
   clients: 1000000
   clients6: 128000
   fragments: 8000
+fragments:
+  remembered: 30
+  early_wait: 50ms
+  early: 64
 timeouts:
   tcp: 900
   tcp_fin: 120
@@ -180,6 +186,7 @@ log:
   level: info
   format: text
 compat:
+  defaults: safe
   kernel: new
   sloppy_tcp: false
   sloppy_sctp: false
@@ -194,6 +201,7 @@ compat:
   drop_packet: 0
   am_droprate: 10
   amemthresh: 1024
+  renew_extended_templates: false
 services:
 - name: tcp/198.18.255.1:80
   selectors:
@@ -223,6 +231,8 @@ fn the_short_forms_mean_what_the_long_ones_do() {
     let base = "ports: [{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]\n";
     let pairs = [
         ("log: debug", "log: { level: debug }"),
+        ("compat: ipvs", "compat: { defaults: ipvs }"),
+        ("compat: safe", "compat: {}"),
         (
             "services: [{ vip: 198.18.255.1, protocol: tcp, vip_port: 80 }]",
             "services: [{ selectors: [{ vip: 198.18.255.1, protocol: tcp, vip_port: 80 }] }]",
@@ -239,6 +249,23 @@ fn the_short_forms_mean_what_the_long_ones_do() {
         };
         assert_eq!(read(short), read(long), "{short}");
     }
+}
+
+#[test]
+fn the_kernels_defaults_are_taken_where_a_service_says_nothing_else() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config/good");
+    let text = fs::read_to_string(folder.join("as-ipvs.yaml")).unwrap();
+    let down = |text: &str| {
+        let model = config::parse(text, "as-ipvs").unwrap_or_else(|e| panic!("{e}"));
+        model.services.iter().map(|service| service.on_down).collect::<Vec<_>>()
+    };
+    assert_eq!(down(&text), [OnDown::Keep, OnDown::Rebind, OnDown::Keep]);
+    // By our own rules the mark's selectors would meet the other service's.
+    let safe = text.replace("compat: ipvs", "compat: safe");
+    let problems = config::parse(&safe, "safe").unwrap_err();
+    assert_eq!(problems.iter().map(|p| p.code).collect::<Vec<_>>(), [Code::SelectorOverlap]);
+    let apart = safe.replace("vip_port: 80 }", "vip_port: 81 }");
+    assert_eq!(down(&apart), [OnDown::Rebind, OnDown::Rebind, OnDown::Rebind]);
 }
 
 /// Every key that a configuration can have, from what is written for the examples and

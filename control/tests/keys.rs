@@ -52,7 +52,7 @@ fn beside(section: &Section, name: &str, key: &keys::Key) -> Option<String> {
     let mut wanted = key.default == Default::Compulsory;
     for rule in section.rules {
         match rule {
-            keys::Rule::OneOf(groups) => {
+            keys::Rule::OneOf { groups, .. } => {
                 let group = groups.iter().find(|group| group.contains(&name)).unwrap_or(&groups[0]);
                 if groups.iter().any(|group| group.contains(&key.name)) {
                     wanted = group.contains(&key.name);

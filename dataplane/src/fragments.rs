@@ -66,8 +66,6 @@ struct Entry {
 
 /// Entries that one datagram may stand in.
 const WAYS: usize = 4;
-/// Sets of them.
-const SETS: usize = 512;
 /// A first fragment with other ports than the first one so far is an attack on the
 /// classification within this time, and another datagram with the same number after it.
 const CONTESTED: u32 = TICKS_PER_SECOND;
@@ -84,9 +82,15 @@ pub struct Fragments {
 pub struct Contradiction;
 
 impl Fragments {
-    /// An empty table, hashed under this secret.
-    pub fn new(secret: [u64; 2]) -> Self {
-        Self { sets: vec![[None; WAYS]; SETS].into_boxed_slice(), secret, remembered: 0 }
+    /// An empty table for so many datagrams at least, hashed under this secret.
+    pub fn new(entries: usize, secret: [u64; 2]) -> Self {
+        let sets = entries.div_ceil(WAYS).max(1);
+        Self { sets: vec![[None; WAYS]; sets].into_boxed_slice(), secret, remembered: 0 }
+    }
+
+    /// For how many datagrams there is room.
+    pub fn capacity(&self) -> usize {
+        self.sets.len() * WAYS
     }
 
     /// Counts first fragments: when it has changed, early ones may go on.
@@ -102,7 +106,7 @@ impl Fragments {
             let product = u128::from(hash ^ word ^ 0x9E37_79B9_7F4A_7C15) * u128::from(second | 1);
             (product >> 64) as u64 ^ product as u64
         });
-        (hash >> 32) as usize % SETS
+        (hash >> 32) as usize % self.sets.len().max(1)
     }
 
     fn entry(&self, key: &Key, now: Tick, limits: &FragmentLimits) -> Option<&Entry> {

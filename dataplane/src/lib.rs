@@ -19,6 +19,7 @@
 
 pub mod answer;
 pub mod bindings;
+pub mod call;
 pub mod catalog;
 pub mod classify;
 pub mod compat;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::bindings::{Rebind, Rebound};
+use crate::call::Call;
 use crate::conn::table::{Flow, Slot};
 use crate::conn::{Conn, Signal};
 use crate::explain::Explanation;
@@ -121,6 +122,9 @@ pub struct Mailbox {
     pub retired: ArrayQueue<Arc<Snapshot>>,
     /// What the core has to tell.
     pub events: ArrayQueue<Event>,
+    /// SIP calls that the core has bound; one that finds no place stays without a name in
+    /// listings.
+    pub calls: ArrayQueue<Call>,
     /// Frames that control wants sent.
     pub outgoing: ArrayQueue<Outgoing>,
     /// Questions about the core's tables.
@@ -137,6 +141,7 @@ impl Default for Mailbox {
             snapshots: ArrayQueue::new(1),
             retired: ArrayQueue::new(4),
             events: ArrayQueue::new(1024),
+            calls: ArrayQueue::new(512),
             outgoing: ArrayQueue::new(256),
             queries: ArrayQueue::new(4),
             answers: ArrayQueue::new(4),

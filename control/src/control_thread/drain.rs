@@ -8,8 +8,9 @@ use dataplane::tick::Tick;
 use serde_json::json;
 use tracing::info;
 
-use super::{ControlThread, to_json};
+use super::{ControlThread, drains, to_json};
 use crate::api::{Peer, Reply};
+use crate::compile::identity as identity_of;
 use crate::history::Cause;
 use crate::listing::endpoint_text;
 use crate::server_name::ServerName;
@@ -38,7 +39,7 @@ impl ControlThread {
         };
         let mut changed = 0;
         for (identity, real) in &meant {
-            let wanted = self.wanted_spec(*real, wish);
+            let wanted = self.wanted_spec(identity, *real, wish);
             if wanted == *real {
                 continue;
             }
@@ -67,15 +68,27 @@ impl ControlThread {
         self.drained(&meant)
     }
 
-    fn wanted_spec(&self, real: RealSpec, wish: Wish) -> RealSpec {
-        match wish {
-            Wish::Up => RealSpec { state: RealState::Up, drain_until: None, ..real },
-            Wish::Drain { deadline_s } => {
-                let now = Tick::after(self.started.elapsed());
-                let drain_until = deadline_s.map(|seconds| now.plus_secs(seconds));
-                RealSpec { state: RealState::Drain, drain_until, ..real }
+    /// A real server in its new state; its deadline is noted. Without one of its own it has
+    /// its service's.
+    fn wanted_spec(&mut self, identity: &Identity, real: RealSpec, wish: Wish) -> RealSpec {
+        let key = (*identity, real.address, real.port);
+        let service = self.model.services.iter().find(|one| identity_of(one) == *identity);
+        let name = service.map(|one| one.name.clone()).unwrap_or_default();
+        let of_service = service.and_then(|one| one.drain_deadline_s);
+        let deadline_s = match wish {
+            Wish::Up => {
+                self.drains.forget(&key);
+                return RealSpec { state: RealState::Up, drain_until: None, ..real };
             }
+            Wish::Drain { deadline_s } => deadline_s.or(of_service),
+        };
+        let now = self.now_ms();
+        let until = deadline_s.map(|seconds| now.saturating_add(u64::from(seconds) * 1_000));
+        match until {
+            Some(until) => self.drains.begin(key, name, now, until),
+            None => self.drains.forget(&key),
         }
+        RealSpec { state: RealState::Drain, drain_until: until.map(drains::tick), ..real }
     }
 
     /// How a real server's drain stands.
@@ -119,8 +132,7 @@ impl ControlThread {
 
     /// The names of a service's real servers, as the configuration has them.
     fn names_of(&self, identity: &Identity) -> Vec<(dataplane::wire::Addr, u16, String)> {
-        let service =
-            self.model.services.iter().find(|one| crate::compile::identity(one) == *identity);
+        let service = self.model.services.iter().find(|one| identity_of(one) == *identity);
         let reals = service.map(|service| service.real_servers.iter()).into_iter().flatten();
         reals
             .filter_map(|real| Some((real.address.into(), real.real_port, real.name.clone()?)))

@@ -169,10 +169,8 @@ impl Bindings {
 
     /// Takes a client from the count of the real server that it had.
     fn unbind_client(&self, service: ServiceId, number: ServiceReal, snapshot: &Snapshot) {
-        if let Some(old) = snapshot.client_real(service, number)
-            && let Some(load) = self.shared.loads.of_core(self.core, old)
-        {
-            load.bind(-1);
+        if let Some(old) = snapshot.client_real(service, number) {
+            self.shared.loads.bind(self.core, old, -1);
         }
     }
 }
