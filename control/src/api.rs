@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::get::{Kind, Output};
+use crate::page::Page;
+use crate::server_name::ServerName;
 
 /// A request is at most this long: a configuration of 8 MiB, escaped.
 const MAX_REQUEST: u64 = 20 << 20;
@@ -56,6 +59,38 @@ pub enum Request {
         generation: Option<u64>,
         /// Only say what it would do.
         dry_run: bool,
+    },
+    /// A page of bindings or connections.
+    Page(Page),
+    /// End the bindings of a page, or move them.
+    Rebind {
+        /// Which ones.
+        page: Page,
+        /// The real server that they get; without, they end.
+        to: Option<IpAddr>,
+    },
+    /// Give a real server no new clients.
+    Drain {
+        /// Which one.
+        server: ServerName,
+        /// Only in the service of this name.
+        service: Option<String>,
+        /// Seconds after which it gets nobody.
+        deadline_s: Option<u32>,
+    },
+    /// Give a real server clients again.
+    Undrain {
+        /// Which one.
+        server: ServerName,
+        /// Only in the service of this name.
+        service: Option<String>,
+    },
+    /// How a drain stands.
+    DrainReport {
+        /// The real server.
+        server: ServerName,
+        /// Only in the service of this name.
+        service: Option<String>,
     },
     /// What ran before.
     History {

@@ -5,8 +5,10 @@
 //! The cores never wait for it.
 
 mod begin;
+mod bindings;
 mod changes;
 mod commands;
+mod drain;
 mod drains;
 mod questions;
 mod restart;
@@ -39,6 +41,7 @@ use crate::publish;
 use crate::status::{self, LastApply};
 
 use changes::Source;
+use drain::Wish;
 pub use drains::{Draining, Drains};
 
 /// Pause between two rounds of the loop; what waits for control waits no longer.
@@ -347,6 +350,17 @@ impl ControlThread {
                 self.rollback(generation, dry_run, call.peer)
             }
             Request::History { json } => self.history(json),
+            Request::Page(page) => self.page(&page),
+            Request::Rebind { page, to } => self.rebind(&page, to.map(Addr::from)),
+            Request::Drain { server, service, deadline_s } => {
+                self.set_state(&server, service.as_deref(), Wish::Drain { deadline_s }, call.peer)
+            }
+            Request::Undrain { server, service } => {
+                self.set_state(&server, service.as_deref(), Wish::Up, call.peer)
+            }
+            Request::DrainReport { server, service } => {
+                self.drain_report(&server, service.as_deref())
+            }
             Request::Get { what, output, names } => self.get(what, output, &names),
             Request::Ipvsadm { args, stdin } => self.ipvsadm(&args, &stdin, call.peer),
             Request::Show { what, exact, json } => self.show(what, exact, json),

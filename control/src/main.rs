@@ -40,6 +40,11 @@ fn main() -> ExitCode {
         Command::Diff(args) => ExitCode::from(remote::diff(&args)),
         Command::Rollback(args) => ExitCode::from(remote::rollback(&args)),
         Command::History(args) => ExitCode::from(remote::history(&args)),
+        Command::Clients(args) => ExitCode::from(remote::clients(&args)),
+        Command::Evict(args) => ExitCode::from(remote::evict(&args)),
+        Command::Rebind(args) => ExitCode::from(remote::rebind(&args)),
+        Command::Drain(args) => ExitCode::from(remote::drain(&args)),
+        Command::Undrain(args) => ExitCode::from(remote::undrain(&args)),
         Command::Get(args) => ExitCode::from(remote::get(&args)),
         Command::Ipvsadm(args) => {
             ExitCode::from(ipvsadm::client::main(&args.words, &args.at.socket))

@@ -8,6 +8,7 @@ mod count;
 mod defence;
 mod expiry;
 mod persistent;
+mod rebind;
 mod reply;
 mod sip;
 
@@ -447,7 +448,7 @@ impl Bindings {
         }
     }
 
-    /// Asks the service's scheduler.
+    /// Asks the service's pins, then its scheduler.
     fn pick(
         &mut self,
         packet: &Packet,
@@ -455,6 +456,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let pool = pool(&self.shared, self.core, service, snapshot, now);
         self.schedulers.pick(service, &pool, packet)
     }
@@ -467,6 +471,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let pool = pool(&self.shared, self.core, service, snapshot, now);
         self.schedulers.would_pick(service, &pool, packet)
     }
@@ -581,9 +588,16 @@ impl Bindings {
     }
 }
 
-pub(crate) use client::client_scope;
-pub use client::service_of;
+pub use client::{client_scope, service_of};
 pub(crate) use persistent::{Standing, standing};
+pub use rebind::{BoundKey, Rebind, Rebound};
+
+/// The real server that the client is pinned to, unless that one takes nobody. Weight and
+/// thresholds are for schedulers.
+fn pinned(packet: &Packet, service: &Service, snapshot: &Snapshot, now: Tick) -> Option<RealId> {
+    let real = snapshot.available(service.pins.of(packet.src)?)?;
+    (!real.is_down(now)).then_some(real.id)
+}
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(

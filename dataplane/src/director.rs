@@ -9,7 +9,7 @@ mod relay;
 use std::sync::Arc;
 
 use crate::answer::{Answer, Budget};
-use crate::bindings::{Bindings, Outcome};
+use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::fragments::Fragments;
 use crate::ids::PortIndex;
@@ -114,6 +114,11 @@ impl Director {
     /// Bounded clean-up: at most so many entries of each table are looked at.
     pub fn sweep(&mut self, now: Tick, budget: usize) {
         self.path.bindings.sweep(&self.snapshot, now, budget);
+    }
+
+    /// Changes a binding, between two bursts.
+    pub fn rebind(&mut self, rebind: &Rebind, now: Tick) -> Rebound {
+        self.path.bindings.rebind(rebind, &self.snapshot, now)
     }
 
     /// What would happen to a frame, and why; nothing is sent or remembered.

@@ -34,6 +34,7 @@ pub mod load;
 pub mod mailbox;
 pub mod neighbour;
 mod pieces;
+pub mod pins;
 pub mod port;
 pub mod prefetch;
 pub mod reply;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use crate::bindings::{Rebind, Rebound};
 use crate::call::Call;
 use crate::conn::table::{Flow, Slot};
 use crate::conn::{Conn, Signal};
@@ -68,6 +69,9 @@ pub struct Outgoing {
     pub frame: Box<[u8]>,
 }
 
+/// Bindings that are changed in one turn at the most.
+pub const REBINDS: usize = 64;
+
 /// A question to a core.
 #[derive(Debug)]
 pub enum Query {
@@ -80,6 +84,8 @@ pub enum Query {
         /// Filled by the core up to its capacity, then sent back.
         page: Vec<(Flow, Conn)>,
     },
+    /// These bindings change. At most [`REBINDS`] at a time, so that a turn stays short.
+    Rebind(Vec<Rebind>),
     /// What would happen to this frame.
     Explain {
         /// The frame.
@@ -101,6 +107,8 @@ pub enum Answer {
         /// The core's time, against which the entries' expiry is read.
         now: Tick,
     },
+    /// What became of all of them together.
+    Rebound(Rebound),
     /// What would happen to the frame.
     Explanation(Explanation),
 }

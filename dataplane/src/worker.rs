@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::bindings::Rebound;
 use crate::counters::CoreCounters;
 use crate::director::{Decided, Director, Reading};
 use crate::forward::fragment;
 use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
-use crate::mailbox::{Answer, Query};
+use crate::mailbox::{Answer, Query, REBINDS};
 use crate::port::{BURST, Burst, Frame, Port};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -231,6 +232,13 @@ impl<P: Port> Worker<P> {
             Some(Query::Connections { v6, from, mut page }) => {
                 let next = self.director.bindings().page(v6, from, &mut page);
                 Answer::Connections { page, next, now }
+            }
+            Some(Query::Rebind(rebinds)) => {
+                let mut all = Rebound::default();
+                for rebind in rebinds.iter().take(REBINDS) {
+                    all += self.director.rebind(rebind, now);
+                }
+                Answer::Rebound(all)
             }
             Some(Query::Explain { frame, port }) => {
                 Answer::Explanation(self.director.explain(&frame, port, now))
