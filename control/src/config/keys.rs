@@ -127,7 +127,7 @@ pub enum Rule {
         /// Beside this key the first group may be missing or empty, and the others as well.
         unless: &'static str,
     },
-    /// Both at once are refused.
+    /// Both at once are refused; an empty list is as good as none.
     NotBoth(&'static str, &'static str),
     /// A key that another one's word makes possible.
     With {
