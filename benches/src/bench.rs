@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use dataplane::port::Port;
 use dataplane::wire::ethernet::Mac;
@@ -239,7 +238,3 @@ impl Drop for CaptureFile {
         let _ = std::fs::remove_file(&self.0);
     }
 }
-
-/// What is measured unless more or less is asked for.
-pub const DEFAULT_EXTENT: Extent =
-    Extent { rounds: 5, time: Duration::from_millis(500), packets: u64::MAX };

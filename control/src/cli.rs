@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
+
 use crate::get::{Kind, Output};
-pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";

@@ -398,4 +398,58 @@ mod tests {
         assert_eq!(mask(64, model::Family::V6), u128::MAX << 64);
         assert_eq!(mask(0, model::Family::V6), 0);
     }
+
+    const PORT: &str = "ports: [{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]\n";
+
+    fn planned(text: &str) -> Plan {
+        let model = crate::config::parse(format!("{PORT}{text}"), "test");
+        plan(&model.unwrap_or_else(|problems| panic!("{problems}")))
+    }
+
+    #[test]
+    fn a_service_has_its_own_switches_and_those_of_all() {
+        let plan = planned(
+            "compat: { schedule_icmp: true, sloppy_tcp: true }\nservices:\n\
+             - { vip: 198.18.255.1, protocol: tcp, vip_port: 1,\n    \
+             compat: { sloppy_tcp: false, conn_reuse_mode: 3, drop_packet: 3 } }\n\
+             - { vip: 198.18.255.1, protocol: tcp, vip_port: 2 }\n",
+        );
+        let [own, plain] = [0, 1].map(|index| plan.farms[index].service.compat);
+        assert_eq!(plain, plan.compat);
+        let expected = Compat {
+            sloppy_tcp: false,
+            conn_reuse_mode: 3,
+            drop_packet: Defence::Always,
+            ..plan.compat
+        };
+        assert_eq!(own, expected);
+        assert!(own.schedule_icmp && plain.sloppy_tcp);
+    }
+
+    #[test]
+    fn under_the_kernels_defaults_marks_go_first_and_clients_stay() {
+        let text = "services:\n- { mark: 1, vip: 198.18.255.1, protocol: tcp, vip_port: 0 }\n\
+                    - { vip: 198.18.255.1, protocol: tcp, vip_port: 80 }\n";
+        let (safe, ipvs) = (planned(text), planned(&format!("compat: ipvs\n{text}")));
+        assert_eq!((safe.selectors[0].rank, safe.compat), (Rank::ALL_PORTS, Compat::default()));
+        assert!(ipvs.selectors[0].rank > Rank::PORT);
+        assert_eq!(ipvs.compat, Compat::default(), "all switches are the kernel's either way");
+        let policy = |plan: &Plan| plan.farms[1].service.policy;
+        assert_eq!(policy(&safe).on_down, OnDown::Rebind);
+        assert_eq!(policy(&ipvs), Policy { on_drain: OnDrain::Keep, on_down: OnDown::Keep });
+    }
+
+    #[test]
+    fn engines_schedulers_and_fragments_are_handed_on() {
+        let plan = planned(
+            "fragments: { remembered: 10s, early_wait: 9ms, early: 7 }\nservices:\n\
+             - { vip: 198.18.255.1, protocol: udp, vip_port: 5060, scheduler: none,\n    \
+             persistence: { engine: sip } }\n",
+        );
+        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7 };
+        assert_eq!(plan.fragments, limits);
+        let service = &plan.farms[0].service;
+        assert_eq!((service.engine, service.scheduler), (Some(Engine::Sip), None));
+        assert_eq!(planned("").fragments, FragmentLimits::default());
+    }
 }

@@ -87,7 +87,6 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let model = config::load(&args.config)?;
     crate::log::start(&model.log, args.verbose);
     let main_core = cores::main_core(&model, &cores::usable())?;
-    main_core.warn();
     let account = model.run_as.as_ref().map(Account::find).transpose()?;
     if let Some(account) = &account {
         account.seal()?;
@@ -95,6 +94,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
     let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
+    main_core.warn();
     cores::pin(main_core.core);
     for port in nic.ports() {
         info!(

@@ -14,7 +14,7 @@ mod support;
 
 use std::fs;
 
-use support::farm::{self, CLIENT, Farm, VIPS};
+use support::farm::{self, Farm, VIPS};
 use support::node::Node;
 use support::program::{Home, Program};
 use support::server;

@@ -137,6 +137,8 @@ fn two_bad_files_in_one_show_the_problems_of_both() {
             let found = problems(&text);
             // The first file's ports stay; without them some things cannot be said.
             let same_ports = first.has_plain_ports();
+            // Under the kernel's rules selectors with a mark meet none without.
+            let rules = [first, second].map(|file| file.sections.get("compat"));
             // A section that cannot be read leaves open whether `no_huge` is in it.
             let memory = second.sections.contains_key("memory");
             let of_second = second
@@ -149,7 +151,11 @@ fn two_bad_files_in_one_show_the_problems_of_both() {
                 .iter()
                 .filter(|(code, _)| !(memory && *code == Code::MainCorePolls))
                 .cloned();
-            for lost in of_first.chain(of_second).filter(|problem| !found.contains(problem)) {
+            let by_rules = |(code, _): &(Code, String)| {
+                *code == Code::SelectorOverlap && rules.iter().any(Option::is_some)
+            };
+            let lost = of_first.chain(of_second).filter(|problem| !found.contains(problem));
+            for lost in lost.filter(|problem| !by_rules(problem)) {
                 let (code, path) = lost;
                 let (a, b) = (&first.name, &second.name);
                 hidden += &format!("{a} and {b}: {code} at `{path}` is not seen:\n{text}\n");

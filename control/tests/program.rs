@@ -216,6 +216,9 @@ fn a_socket_that_cannot_be_had_is_said_and_a_link_that_is_down_is_only_a_warning
 fn a_port_that_requires_a_link_waits_for_it_and_does_not_start_without() {
     let (node, peer) = wired();
     peer.ip("link set peer0 down");
+    eventually("the kernel knows that the link is down", || {
+        node.shell("ip -br link show eth0").contains("NO-CARRIER").then_some(())
+    });
     let home = Home::new();
     let yaml = home.yaml(&format!("{}    require_link: true\n", farm::one_port()));
     let ended = refusal(&node, &home, &yaml);

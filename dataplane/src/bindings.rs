@@ -9,7 +9,7 @@ mod defence;
 mod expiry;
 mod persistent;
 mod reply;
-mod sip;
+pub mod sip;
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
-use crate::sched::{self, Pool};
+use crate::sched::{Pool, Schedulers};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
 use crate::table::{Cursor, Handle};
@@ -68,8 +68,9 @@ pub struct Bindings {
     ages: client::AgeClock,
     v4: Table<EntryV4>,
     v6: Table<EntryV6>,
-    schedulers: Vec<sched::State>,
+    schedulers: Schedulers,
     flush_at: Cursor,
+    swept_at: Tick,
     defences: defence::Defences,
     /// The call that the packet at hand is of, where its service binds calls.
     call: Option<Call>,
@@ -119,8 +120,9 @@ impl Bindings {
             v6: Table::new(sizes.connections_v6.div_ceil(cores), key),
             seat,
             shared,
-            schedulers: Vec::new(),
+            schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
+            swept_at: Tick::default(),
             defences: defence::Defences::default(),
             call: None,
         }
@@ -287,7 +289,9 @@ impl Bindings {
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
         self.call = None;
         if let Some(slot) = shadowed {
-            self.remove(family, slot, snapshot, now);
+            let chosen =
+                choice.as_ref().and_then(|choice| snapshot.real(choice.as_ref().ok()?.real));
+            self.give_way(family, slot, chosen, snapshot, now);
         }
         match taker.zip(choice) {
             None => Outcome::NotOurs,
@@ -339,7 +343,9 @@ impl Bindings {
         };
         let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
         let service = snapshot.service(hit.service)?;
+        // A firewall's rule that looks at ports sets no mark on an ICMP error.
         let bars = service.tracking == Tracking::Client
+            || matches!(service.identity, Identity::Mark { .. })
             || packet.src_port == FTP_DATA_PORT
             || self.find(&Flow::of(&packet), now).is_some();
         if !service.compat.schedule_icmp || !follows_flow(error) || bars {
@@ -352,7 +358,9 @@ impl Bindings {
             // An error quotes too little to find a Call-ID in.
             return Some(Outcome::Drop(DropReason::NoCallId));
         }
-        Some(match self.choose(&packet, &hit, service, snapshot, now) {
+        // A scheduler by destination takes the quoted packet's, which is the client.
+        let inverse = Packet { dst: packet.src, ..packet };
+        Some(match self.choose(&inverse, &hit, service, snapshot, now) {
             Ok(choice) => {
                 let choice = Choice { by_error: true, ..choice };
                 self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
@@ -395,9 +403,7 @@ impl Bindings {
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
             let shift = if inactive { -1 } else { 1 };
-            if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                load.shift(shift, -shift);
-            }
+            self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
@@ -439,12 +445,8 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let index = service.id.0 as usize;
-        if index >= self.schedulers.len() {
-            self.schedulers.resize_with(index + 1, sched::State::default);
-        }
-        let pool = pool(&self.shared, service, snapshot, now);
-        sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.pick(service, &pool, packet)
     }
 
     /// The real server that the scheduler would pick, without moving its cursor.
@@ -455,8 +457,8 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.would_pick(service, &pool, packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -563,6 +565,7 @@ impl Bindings {
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
     pub fn quiescent(&mut self) {
+        self.schedulers.settle(&self.shared.loads, self.core);
         self.shared.templates.quiescent(&mut self.seat.templates);
         self.shared.clients.quiescent(&mut self.seat.clients);
     }
@@ -575,6 +578,7 @@ pub(crate) use persistent::{Standing, standing};
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
     shared: &'a Shared,
+    core: usize,
     service: &'a Service,
     snapshot: &'a Snapshot,
     now: Tick,
@@ -589,6 +593,7 @@ pub(crate) fn pool<'a>(
         seed: service.seed,
         secret: shared.key.0,
         now,
+        core,
     }
 }
 

@@ -23,8 +23,8 @@ use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
 use crate::wire::{Fragment, Packet, Parsed, Protocol, icmp, parse};
-pub use burst::Decided;
-use burst::Pipeline;
+use burst::Learned;
+pub use burst::{Decided, Reading};
 use passing::Inward;
 
 /// What a director needs to know of its surroundings besides the configuration.
@@ -42,7 +42,7 @@ pub struct Director {
     // `Arc` for every packet would make all cores write one line.
     snapshot: Arc<Snapshot>,
     path: Path,
-    pipeline: Pipeline,
+    learned: Learned,
 }
 
 /// All of a director but its configuration.
@@ -82,12 +82,12 @@ impl Director {
             surroundings,
             packets_made: 0,
         };
-        Self { snapshot, path, pipeline: Pipeline::new() }
+        Self { snapshot, path, learned: Learned::new() }
     }
 
     /// Takes up a newer configuration and gives back the old one, for control to free.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.pipeline.forget();
+        self.learned.forget();
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -144,29 +144,33 @@ impl Director {
         self.path.bindings.quiescent();
     }
 
-    /// Reads a burst of frames that came in on one port, and requests what [`Self::decide`]
-    /// will need. Then `decide` is called until it has decided about all of them, with nothing
-    /// but [`Self::handle`] in between.
+    /// Reads a burst of frames that came in on one port, and requests from memory what
+    /// [`Self::decide`] will need. Other bursts may be read before this one is decided about,
+    /// but no snapshot adopted.
     #[inline]
-    pub fn read<F: Frame>(&mut self, frames: &[F], ingress: PortIndex, now: Tick) {
+    pub fn read<F: Frame>(
+        &mut self,
+        reading: &mut Reading,
+        frames: &[F],
+        ingress: PortIndex,
+        now: Tick,
+    ) {
         let at = Arrival { port: ingress, now };
-        self.pipeline.read(&mut self.path, &self.snapshot, frames, at);
+        self.path.read(reading, &mut self.learned, &self.snapshot, frames, at);
     }
 
-    /// Decides about frames of the burst that was read, from the first undecided one on, and
+    /// Decides about frames of a burst that was read, from the first undecided one on, and
     /// rewrites them: all of them, or up to one that other frames may have waited for
-    /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] would give for one after
-    /// the other.
+    /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] gives for one after the
+    /// other; `handle` may be called in between.
     #[inline]
     pub fn decide<F: Frame>(
         &mut self,
+        reading: &mut Reading,
         undecided: &mut [F],
-        ingress: PortIndex,
-        now: Tick,
         decided: &mut Decided,
     ) {
-        let at = Arrival { port: ingress, now };
-        self.pipeline.decide(&mut self.path, &self.snapshot, undecided, at, decided);
+        self.path.decide(reading, &mut self.learned, &self.snapshot, undecided, decided);
     }
 
     /// Decides about one frame and rewrites it.
@@ -225,6 +229,9 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
+        if snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet) {
+            return Verdict::Drop(DropReason::BadAddress);
+        }
         if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)
             && !packet.is_later_fragment()
         {

@@ -342,6 +342,8 @@ impl PortFacts {
 /// The masqueraded real servers: whose packets to the world pass the director.
 #[derive(Clone, Debug, Default)]
 pub struct Masqueraded {
+    /// Everybody's packets pass, as through a host that is a router too.
+    pub everybody: bool,
     addresses: std::collections::HashSet<Addr>,
     ports: std::collections::HashSet<(Option<Protocol>, Addr, u16)>,
 }
@@ -355,7 +357,7 @@ impl Masqueraded {
 
     /// Whether this is one's address.
     pub fn has_address(&self, address: Addr) -> bool {
-        self.addresses.contains(&address)
+        self.everybody || self.addresses.contains(&address)
     }
 
     /// Whether one serves this protocol on this port.

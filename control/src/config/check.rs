@@ -27,7 +27,7 @@ pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<S
     let ports = port::ports(&file.ports, findings);
     main_core(&file, findings);
     memory(&file, findings);
-    let services = service::services(&file.services, file.compat.defaults, &lan, findings);
+    let services = service::services(file.services, file.defaults, &lan, findings);
     let raw::Memory { no_huge, mib, mbufs, file_prefix } = file.memory;
     let default = Memory::default();
     Some(Settings {

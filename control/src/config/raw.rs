@@ -18,7 +18,7 @@ use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
 use super::keys;
 use super::model::{
-    Compat, Control, CoreId, Fragments, Log, Neighbours, RunAs, Tables, Timeouts, Ttl,
+    Compat, Control, CoreId, Defaults, Fragments, Log, Neighbours, RunAs, Tables, Timeouts, Ttl,
 };
 use super::path::Path;
 use super::scalar;
@@ -47,6 +47,8 @@ pub(super) struct File {
     pub(super) run_as: Option<RunAs>,
     pub(super) log: Log,
     pub(super) compat: Compat,
+    /// `compat.defaults`, if it can be read.
+    pub(super) defaults: Option<Defaults>,
     pub(super) services: Vec<Option<Service>>,
 }
 
@@ -55,6 +57,7 @@ impl File {
         let top = Path::Root;
         let fields = Fields::open(root, &top, &keys::FILE, findings)?;
         fields.require("ports", "a director needs at least one NIC port", findings);
+        let (compat, defaults) = compat::of_director(&fields, findings);
         Some(Self {
             ports: Port::read_all(&fields, findings),
             main_core: fields.read("main_core", findings, |text| {
@@ -71,7 +74,8 @@ impl File {
             control: section::control(&fields, findings),
             run_as: run_as::run_as(&fields, findings),
             log: section::log(&fields, findings),
-            compat: compat::of_director(&fields, findings),
+            compat,
+            defaults,
             services: Service::read_all(&fields, findings),
         })
     }

@@ -46,6 +46,11 @@ const SIZES: TableSizes = TableSizes {
     fragments: 2_048,
     age_unit_s: 6,
 };
+/// How long a fragment waits for its first one: as long as the kernel keeps the pieces of a
+/// datagram.
+const EARLY_S: u32 = 30;
+/// More fragments than any scenario has at a time.
+const EARLY: usize = 4096;
 /// Turns of the poll loop after a frame.
 const TURNS: usize = 3;
 /// Sweeps until nothing depends on another sweep: connections, then their templates, of both
@@ -140,6 +145,10 @@ impl World {
         let (shared, seats) = Shared::new(1, SIZES, TimerRule::KernelWheel, key);
         let site = site(topology)?;
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
+        // The recordings' director is a router, too.
+        catalog.routes_all = true;
+        catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
+        catalog.fragments.early = EARLY;
         let snapshot = catalog.snapshot();
         let macs =
             [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];
@@ -330,6 +339,12 @@ impl World {
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
         self.calls.name(&mut rows);
         rows
+    }
+
+    /// The director's own addresses towards the real servers, which its tunnels begin at.
+    pub(super) fn own(&self) -> &[Addr] {
+        let port = self.site.ports.get(usize::from(LAN_SIDE.0));
+        port.map_or(&[], |port| &port.addresses)
     }
 
     /// The configuration in use.

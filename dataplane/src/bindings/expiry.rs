@@ -4,7 +4,7 @@ use super::Bindings;
 use crate::conn::table::{Packed, Slot};
 use crate::conn::{Conn, ConnFlags};
 use crate::ids::RealId;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Real, Snapshot};
 use crate::table::{Swept, View};
 use crate::tick::Tick;
 use crate::timer;
@@ -13,6 +13,10 @@ use crate::wire::Family;
 impl Bindings {
     /// Looks at up to `budget` entries of every table and ends those whose time has come.
     pub fn sweep(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        if self.swept_at != now {
+            self.swept_at = now;
+            self.schedulers.tend(&self.shared.loads, self.core);
+        }
         for family in [Family::V4, Family::V6] {
             let mut left = budget;
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
@@ -52,12 +56,10 @@ impl Bindings {
         let (shared, core) = (&self.shared, self.core);
         shared.templates.sweep(&mut self.seat.templates, now, budget, |swept| match swept {
             Swept::Freed { real, .. } => {
-                if let Some(load) = shared.loads.of_core(core, real) {
-                    load.bind(-1);
-                }
+                shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.
                 if let Some(real) = snapshot.real(real) {
-                    super::count::check_thresholds(shared, real, false);
+                    super::count::check_thresholds(shared, core, real, false);
                 }
             }
             Swept::Extended { .. } => {}
@@ -128,6 +130,26 @@ impl Bindings {
         }
     }
 
+    /// Takes out a connection whose flow begins anew with the chosen real server. In IPVS it
+    /// ends a tick later, so that for a moment both count, and a threshold may be reached.
+    pub(super) fn give_way(
+        &mut self,
+        family: Family,
+        slot: Slot,
+        chosen: Option<&Real>,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
+        if let Some(real) = chosen {
+            self.shift_load(real, 0, 1);
+        }
+        self.remove(family, slot, snapshot, now);
+        if let Some(real) = chosen {
+            // The new connection is yet to be counted; no entry is unbound here.
+            self.shared.loads.shift(self.core, real.id, 0, -1);
+        }
+    }
+
     /// Takes back what a connection was counted as.
     pub(super) fn forget(&mut self, conn: &Conn, snapshot: &Snapshot, now: Tick) {
         if let Some(template) = conn.template {
@@ -137,11 +159,7 @@ impl Bindings {
             if conn.flags.contains(ConnFlags::INACTIVE) { (0, -1) } else { (-1, 0) };
         match snapshot.real(conn.real) {
             Some(real) => self.shift_load(real, active, inactive),
-            None => {
-                if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                    load.shift(active, inactive);
-                }
-            }
+            None => self.shared.loads.shift(self.core, conn.real, active, inactive),
         }
     }
 }

@@ -106,6 +106,11 @@ pub struct Catalog {
     pub compat: Compat,
     /// The first port that is not privileged (`ip_unprivileged_port_start`).
     pub first_unprivileged_port: u16,
+    /// Whether the director is a router as a Linux host is: packets of no service go on by the
+    /// routing table (`ip_forward`), and IPv4 packets from its own addresses are refused
+    /// (`accept_local` 0). Otherwise only masqueraded real servers' packets go on, and replies
+    /// of direct routing may pass.
+    pub routes_all: bool,
 }
 
 impl Catalog {
@@ -130,6 +135,7 @@ impl Catalog {
             fragments: FragmentLimits::default(),
             compat: Compat::default(),
             first_unprivileged_port: 1024,
+            routes_all: false,
         }
     }
 

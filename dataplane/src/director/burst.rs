@@ -4,7 +4,9 @@
 //! What is plain all the way is done here; every other frame takes the reference path, one at
 //! a time and in its place, so that a burst gives what its frames give one by one.
 
+mod decided;
 mod hops;
+mod lane;
 mod read;
 mod rewrite;
 mod services;
@@ -12,74 +14,54 @@ mod services;
 use super::{Arrival, Path};
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
+use crate::neighbour::NeighbourTable;
 use crate::port::{BURST, Frame};
 use crate::snapshot::Snapshot;
 use crate::table::ClientBurst;
-use crate::verdict::Verdict;
-use arrayvec::ArrayVec;
+use crate::tick::Tick;
+pub use decided::Decided;
 use hops::{Hops, Sources};
-use read::{Gate, TAGGED, UNTAGGED, read_v4};
-use services::{Services, Way};
+use lane::Lane;
+use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, read_v4};
+use services::Services;
 
-/// What was found out about one frame before its turn.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lane {
-    kind: Kind,
-    /// Bytes of the IP packet.
-    total_len: u16,
-    /// Of the service's real server number 0.
-    first_place: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
-    #[default]
-    ByTheBook,
-    ClientV4,
-}
-
-/// What became of the frames of a burst, in their order.
-#[derive(Debug, Default)]
-pub struct Decided {
-    /// One for each frame that was decided about.
-    pub verdicts: ArrayVec<Verdict, BURST>,
-}
-
-impl Decided {
-    /// The port on which all of so many frames leave, if they do.
-    #[inline]
-    pub fn one_port(&self, frames: usize) -> Option<PortIndex> {
-        let Some(Verdict::Forward(port)) = self.verdicts.first().copied() else { return None };
-        let all = self.verdicts.len() == frames
-            && self.verdicts.iter().all(|verdict| *verdict == Verdict::Forward(port));
-        all.then_some(port)
-    }
-}
-
-/// One core's burst at hand, and what it has learned for bursts to come.
-pub(super) struct Pipeline {
+/// A burst that was read: what was found out about its frames before their turn.
+pub struct Reading {
+    at: Arrival,
     lanes: [Lane; BURST],
     /// Lanes of frames that were decided about.
     done: usize,
+    /// Frames that were read.
+    frames: usize,
     clients: ClientBurst,
-    /// Clients whose frames were decided about.
-    clients_done: usize,
+    /// Whether the clients are still to be looked up.
+    seeks: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            at: Arrival { port: PortIndex::default(), now: Tick::default() },
+            lanes: [Lane::default(); BURST],
+            done: 0,
+            frames: 0,
+            clients: ClientBurst::default(),
+            seeks: false,
+        }
+    }
+}
+
+/// What the core has learned for bursts to come.
+pub(super) struct Learned {
     services: Services,
     client_hops: Hops,
+    /// The neighbours' generation that the hops were made from.
     neighbours: u64,
 }
 
-impl Pipeline {
+impl Learned {
     pub(super) fn new() -> Self {
-        Self {
-            lanes: [Lane::default(); BURST],
-            done: 0,
-            clients: ClientBurst::default(),
-            clients_done: 0,
-            services: Services::new(),
-            client_hops: Hops::new(),
-            neighbours: 0,
-        }
+        Self { services: Services::new(), client_hops: Hops::new(), neighbours: 0 }
     }
 
     /// Forgets what was learned from the snapshot.
@@ -88,80 +70,150 @@ impl Pipeline {
         self.client_hops.forget();
     }
 
-    /// Reads the frames and requests what their decisions will need.
-    pub(super) fn read<F: Frame>(
-        &mut self,
-        path: &mut Path,
-        snapshot: &Snapshot,
-        frames: &[F],
-        at: Arrival,
-    ) {
-        self.done = 0;
-        self.clients_done = 0;
-        self.clients.clear();
-        let generation = path.shared.neighbours.generation();
+    /// Forgets what was learned from the neighbours, if one has changed.
+    fn follow(&mut self, neighbours: &NeighbourTable) {
+        let generation = neighbours.generation();
         if generation != self.neighbours {
             self.neighbours = generation;
             self.client_hops.forget();
         }
-        let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        match port.map(|port| Gate::new(path.mac(at.port), port.vlan)) {
-            None => self.lanes.fill(Lane::default()),
-            Some(gate) if gate.vlan == 0 => self.read_all::<F, UNTAGGED>(frames, gate, snapshot),
-            Some(gate) => self.read_all::<F, TAGGED>(frames, gate, snapshot),
-        }
-        if !self.clients.is_empty() {
-            let age = path.bindings.age_at(at.now);
-            path.shared.clients.aim(&mut self.clients);
-            path.shared.clients.find(&mut self.clients, age);
-        }
     }
 
-    fn read_all<F: Frame, const L3: usize>(
+    /// Answers whether any frame is not for the reference path.
+    #[inline(never)]
+    fn read_all<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
+        reading: &mut Reading,
         frames: &[F],
         gate: Gate,
         snapshot: &Snapshot,
-    ) {
-        for (frame, lane) in frames.iter().zip(&mut self.lanes) {
+    ) -> bool {
+        let mut way = self.services.last();
+        let mut any = Lane::default();
+        let places = reading.lanes.iter_mut().zip(reading.clients.places());
+        for (frame, (lane, client)) in frames.iter().zip(places) {
             *lane = Lane::default();
-            let Some(header) = read_v4::<L3>(frame.bytes(), gate) else { continue };
-            match self.services.way(header.target, snapshot) {
-                Way::ByTheBook => {}
-                Way::Client { scope, mask, first_place } => {
-                    self.clients.push(header.client & mask, scope);
-                    let total_len = header.total_len;
-                    *lane = Lane { kind: Kind::ClientV4, total_len, first_place };
+            let Some(header) = read_v4::<L3, HEAD>(frame.bytes(), gate) else {
+                client.clear();
+                continue;
+            };
+            if !way.is_to(header.target) {
+                way = self.services.way(header.target, snapshot);
+            }
+            match way.scope {
+                None => client.clear(),
+                Some(scope) => {
+                    client.put(header.client & way.mask, scope);
+                    *lane = way.lane.with_len(header.total_len);
+                    any = way.lane;
                 }
             }
         }
+        !any.is_by_the_book()
     }
 
-    /// Decides about frames from the first one on that was read and not decided about, until
-    /// all are, or until one was remembered that other frames may have waited for.
+    /// Sends plain frames on from the first one, as long as they leave on one port.
+    #[inline(never)]
+    fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let side = self.client_hops.side(sources.vlan.unwrap_or(0));
+        let (mut count, mut leaving) = (0, None);
+        for (frame, (lane, number)) in
+            frames.iter_mut().zip(lanes.iter().zip(reading.clients.found(reading.done)))
+        {
+            if number == 0 {
+                break;
+            }
+            let place = lane.first_place().wrapping_add(u32::from(number));
+            let hop = match self.client_hops.get(side, place) {
+                Some(hop) => hop,
+                None => {
+                    let real = sources.snapshot.client_reals.at_place(place);
+                    self.client_hops.learn(side, place, real, sources);
+                    let Some(hop) = self.client_hops.get(side, place) else { break };
+                    hop
+                }
+            };
+            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
+                break;
+            }
+            if !rewrite::route_v4::<L3, HEAD>(frame.bytes_mut(), hop) {
+                break;
+            }
+            if let Some(load) = loads.of(hop.real()) {
+                load.incoming(1, u64::from(lane.total_len()));
+            }
+            count += 1;
+        }
+        (count, leaving.unwrap_or_default())
+    }
+}
+
+impl Path {
+    /// Reads a burst's frames and requests what their decisions will need.
+    pub(super) fn read<F: Frame>(
+        &mut self,
+        reading: &mut Reading,
+        learned: &mut Learned,
+        snapshot: &Snapshot,
+        frames: &[F],
+        at: Arrival,
+    ) {
+        (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
+        learned.follow(&self.shared.neighbours);
+        let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
+        reading.seeks = match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
+            Some(gate) if gate.vlan == 0 => {
+                learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, gate, snapshot)
+            }
+            Some(gate) => {
+                learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, gate, snapshot)
+            }
+            None => {
+                reading.lanes.fill(Lane::default());
+                false
+            }
+        };
+        if reading.seeks {
+            self.shared.clients.aim(&mut reading.clients, frames.len());
+        } else {
+            reading.clients.find_nobody();
+        }
+    }
+
+    /// Decides about frames of a burst that was read, from the first undecided one on, until
+    /// all are decided about, or until one was remembered that other frames may have waited for.
     pub(super) fn decide<F: Frame>(
         &mut self,
-        path: &mut Path,
+        reading: &mut Reading,
+        learned: &mut Learned,
         snapshot: &Snapshot,
-        frames: &mut [F],
-        at: Arrival,
+        undecided: &mut [F],
         decided: &mut Decided,
     ) {
-        let remembered = path.fragments.remembered();
-        let mut frames = frames;
+        if std::mem::take(&mut reading.seeks) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find(&mut reading.clients, reading.frames, age);
+        }
+        let remembered = self.fragments.remembered();
+        let mut frames = undecided;
         loop {
-            let plain = self.pass::<F>(path, snapshot, frames, at, decided);
+            let plain = self.pass(reading, learned, snapshot, frames, decided);
             let Some((frame, rest)) =
                 frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
             else {
                 return;
             };
             frames = rest;
-            decided.verdicts.push(path.handle(snapshot, frame, at));
-            let kind = self.lanes.get(self.done).map(|lane| lane.kind);
-            self.clients_done += usize::from(kind == Some(Kind::ClientV4));
-            self.done += 1;
-            if path.fragments.remembered() != remembered {
+            decided.push(self.handle(snapshot, frame, reading.at));
+            reading.done += 1;
+            if self.fragments.remembered() != remembered {
                 return;
             }
         }
@@ -169,63 +221,34 @@ impl Pipeline {
 
     /// Sends plain frames on from the first one, and answers how many.
     fn pass<F: Frame>(
-        &mut self,
-        path: &Path,
+        &self,
+        reading: &mut Reading,
+        learned: &mut Learned,
         snapshot: &Snapshot,
         frames: &mut [F],
-        at: Arrival,
         decided: &mut Decided,
     ) -> usize {
-        let vlan = snapshot.port(at.port).and_then(|port| port.vlan.id());
-        let Some(loads) = path.shared.loads.core(path.bindings.core()) else { return 0 };
-        let sources = Sources {
-            snapshot,
-            neighbours: &path.shared.neighbours,
-            macs: &path.surroundings.macs,
-        };
-        match vlan {
-            None => self.pass_all::<F, UNTAGGED>(&sources, loads, frames, 0, decided),
-            Some(vlan) => self.pass_all::<F, TAGGED>(&sources, loads, frames, vlan, decided),
-        }
-    }
-
-    fn pass_all<F: Frame, const L3: usize>(
-        &mut self,
-        sources: &Sources<'_>,
-        loads: CoreLoads<'_>,
-        frames: &mut [F],
-        vlan: u16,
-        decided: &mut Decided,
-    ) -> usize {
-        let lanes = self.lanes.get(self.done..).unwrap_or_default();
+        let vlan = snapshot.port(reading.at.port).and_then(|port| port.vlan.id());
+        let Some(loads) = self.shared.loads.core(self.bindings.core()) else { return 0 };
+        let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
+        let sources = Sources { snapshot, neighbours, macs, vlan };
         let mut passed = 0;
-        for (frame, lane) in frames.iter_mut().zip(lanes) {
-            if lane.kind != Kind::ClientV4 {
-                break;
-            }
-            let Some(number) = self.clients.found(self.clients_done) else { break };
-            let place = lane.first_place.wrapping_add(u32::from(number.number()));
-            let hop = match self.client_hops.get(place) {
-                Some(hop) => hop,
+        while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
+            let (count, port) = match vlan {
                 None => {
-                    let real = sources.snapshot.client_reals.at_place(place);
-                    self.client_hops.learn(place, real, sources);
-                    let Some(hop) = self.client_hops.get(place) else { break };
-                    hop
+                    learned.stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, &sources, loads, frames)
+                }
+                Some(_) => {
+                    learned.stretch::<F, TAGGED, TAGGED_HEAD>(reading, &sources, loads, frames)
                 }
             };
-            if !hop.takes(lane.total_len, vlan) || !rewrite::route_v4::<L3>(frame.bytes_mut(), hop)
-            {
+            if count == 0 {
                 break;
             }
-            if let Some(load) = loads.of(hop.real()) {
-                load.incoming(1, u64::from(lane.total_len));
-            }
-            decided.verdicts.push(Verdict::Forward(hop.port()));
-            self.clients_done += 1;
-            passed += 1;
+            decided.leave(port, count);
+            passed += count;
+            reading.done += count;
         }
-        self.done += passed;
         passed
     }
 }

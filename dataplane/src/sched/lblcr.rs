@@ -3,9 +3,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::Pool;
 use super::cache::{Cache, UNUSED};
 use super::lblc::is_busy;
+use super::standings::Contest;
+use super::{Chooser, Pool};
 use crate::ids::RealId;
 use crate::tick::Tick;
 use crate::wire::Packet;
@@ -26,7 +27,8 @@ struct Set {
 pub(super) struct Sets(Cache<Set>);
 
 impl Sets {
-    pub(super) fn pick(&mut self, pool: &Pool<'_>, packet: &Packet) -> Option<RealId> {
+    pub(super) fn pick(&mut self, chooser: &mut Chooser<'_>, packet: &Packet) -> Option<RealId> {
+        let pool = chooser.pool;
         self.0.tidy(pool.now);
         if let Some(set) = self.0.get(packet, pool.now) {
             let least = set.least(pool);
@@ -34,15 +36,15 @@ impl Sets {
                 set.shrink(pool);
             }
             if let Some(least) = least
-                && !is_busy(pool, least)
+                && !is_busy(chooser, least)
             {
                 return Some(least);
             }
-            let picked = pool.least(|real| pool.load(real))?;
+            let picked = chooser.winner(Contest::Load)?;
             set.add(picked, pool.now);
             return Some(picked);
         }
-        let picked = pool.least(|real| pool.load(real))?;
+        let picked = chooser.winner(Contest::Load)?;
         self.0.put(
             packet,
             Set { servers: [picked].into_iter().collect(), changed: pool.now },
@@ -54,11 +56,8 @@ impl Sets {
 
 impl Set {
     fn least(&self, pool: &Pool<'_>) -> Option<RealId> {
-        let usable = self.servers.iter().copied();
-        pool.least_of(
-            usable.filter(|real| pool.is_listed(*real) && pool.is_usable(*real)),
-            |real| pool.load(real),
-        )
+        let listed = self.servers.iter().copied().filter(|real| pool.is_listed(*real));
+        pool.least_of(listed, |real| pool.load(real))
     }
 
     fn add(&mut self, real: RealId, now: Tick) {

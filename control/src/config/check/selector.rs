@@ -53,13 +53,13 @@ impl Furthest {
 /// mark and selectors without one never meet.
 pub(super) fn overlaps(
     services: &[Option<raw::Service>],
-    defaults: Defaults,
+    defaults: Option<Defaults>,
     findings: &mut Findings<'_>,
 ) {
     let mut groups: BTreeMap<(IpAddr, bool, Rank), Vec<Placed>> = BTreeMap::new();
     for (service, written) in services.iter().enumerate() {
         let marked = written.as_ref().is_some_and(|service| !service.mark.is_absent());
-        let first = marked && defaults == Defaults::Ipvs;
+        let first = marked && defaults != Some(Defaults::Safe);
         let selectors = written.iter().flat_map(|written| written.selectors.all());
         for (item, selector) in selectors.enumerate() {
             let Some(selector) = selector.good() else { continue };

@@ -21,21 +21,23 @@ const DEFAULT_TIMEOUT_S: u32 = 360;
 
 /// The services with their defaults; `None` if one lacks something that has no default.
 pub(super) fn services(
-    written: &[Option<raw::Service>],
-    defaults: Defaults,
+    written: Vec<Option<raw::Service>>,
+    defaults: Option<Defaults>,
     lan: &Lan,
     findings: &mut Findings<'_>,
 ) -> Option<Vec<Service>> {
-    selector::overlaps(written, defaults, findings);
-    marks(written, findings);
-    let free = free_mark(written);
+    selector::overlaps(&written, defaults, findings);
+    marks(&written, findings);
+    let free = free_mark(&written);
     let mut names: HashMap<String, (usize, bool)> = HashMap::new();
     let mut all = Vec::with_capacity(written.len());
-    for (index, service) in written.iter().enumerate() {
+    // Each is let go when it has been looked at: two of everything take too much memory.
+    for (index, service) in written.into_iter().enumerate() {
         let (path, Some(service)) = (SERVICES.item(index), service) else {
             all.push(None);
             continue;
         };
+        let service = &service;
         check(service, free, lan, &path, findings);
         drain_deadline(service, defaults, &path, findings);
         let name = match &service.name {
@@ -54,7 +56,7 @@ pub(super) fn services(
             let hint = format!("see line {line}; give one of them another `name`");
             findings.value(Code::DuplicateName, &path.key("name"), what, &hint);
         }
-        all.push(meant(service, name, defaults, lan, &path, findings));
+        all.push(meant(service, name, defaults.unwrap_or_default(), lan, &path, findings));
     }
     all.into_iter().collect()
 }
@@ -228,11 +230,15 @@ fn on_down(defaults: Defaults) -> OnDown {
 /// A server that is down has to let its clients go, or the deadline says nothing.
 fn drain_deadline(
     service: &raw::Service,
-    defaults: Defaults,
+    defaults: Option<Defaults>,
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) {
-    let keeps = service.on_down.known_or(on_down(defaults)) == Some(OnDown::Keep);
+    let keeps = match service.on_down {
+        Given::Good(on_down) => on_down == OnDown::Keep,
+        Given::Absent => defaults.map(on_down) == Some(OnDown::Keep),
+        Given::Bad => false,
+    };
     if keeps && !service.drain_deadline_s.is_absent() {
         let what = "`drain_deadline` has no effect: `on_down` is `keep`, so the clients stay";
         let hint = "write `on_down: rebind` or `on_down: drop`";

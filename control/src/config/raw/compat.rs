@@ -10,19 +10,30 @@ use crate::config::tree::Value;
 
 const DEFAULTS: &[(&str, Defaults)] = &[("safe", Defaults::Safe), ("ipvs", Defaults::Ipvs)];
 
-/// The whole director's: `ipvs`, or a mapping.
-pub(super) fn of_director(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Compat {
+/// The whole director's: `ipvs`, or a mapping. Whose defaults hold is `None` where that
+/// cannot be read.
+pub(super) fn of_director(
+    file: &Fields<'_, '_>,
+    findings: &mut Findings<'_>,
+) -> (Compat, Option<Defaults>) {
     let path = Path::Root.key("compat");
     let default = Compat::default();
-    let Given::Good(node) = file.find("compat") else { return default };
+    let node = match file.find("compat") {
+        Given::Absent => return (default, Some(Defaults::default())),
+        Given::Bad => return (default, None),
+        Given::Good(node) => node,
+    };
     if let Value::Plain(_) | Value::Quoted(_) = &node.value
         && !node.is_null()
     {
-        let defaults = file.word("compat", findings, DEFAULTS).or_default();
-        return Compat { defaults, ..default };
+        let defaults = file.word("compat", findings, DEFAULTS).good();
+        return (Compat { defaults: defaults.unwrap_or_default(), ..default }, defaults);
     }
-    let Some(fields) = Fields::open(node, &path, &keys::COMPAT, findings) else { return default };
-    let defaults = fields.word("defaults", findings, DEFAULTS).or_default();
+    let Some(fields) = Fields::open(node, &path, &keys::COMPAT, findings) else {
+        return (default, None);
+    };
+    let known = fields.word("defaults", findings, DEFAULTS).known_or(Defaults::default());
+    let defaults = known.unwrap_or_default();
     let kernel = fields
         .word("kernel", findings, &[("new", Kernel::New), ("classic", Kernel::Classic)])
         .or(default.kernel);
@@ -35,8 +46,9 @@ pub(super) fn of_director(file: &Fields<'_, '_>, findings: &mut Findings<'_>) ->
         .or(default.amemthresh);
     let nat_icmp_send = switch(&fields, "nat_icmp_send", findings).unwrap_or(default.nat_icmp_send);
     let shared = shared(&fields, findings);
-    Compat { defaults, kernel, drop_entry, am_droprate, amemthresh, nat_icmp_send, ..default }
-        .with(&shared)
+    let written =
+        Compat { defaults, kernel, drop_entry, am_droprate, amemthresh, nat_icmp_send, ..default };
+    (written.with(&shared), known)
 }
 
 /// One service's: only what it has otherwise.
