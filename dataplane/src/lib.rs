@@ -46,5 +46,6 @@ pub mod table;
 pub mod tick;
 pub mod timer;
 pub mod verdict;
+mod wide;
 pub mod wire;
 pub mod worker;

@@ -106,7 +106,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// Requests the index line of a flow.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_bucket(&self, home: &Home) {
         self.index.prefetch(*home);
         if let Some(leaving) = &self.leaving {
@@ -116,21 +116,22 @@ impl<E: Entry> Table<E> {
 
     /// Requests the line of the entry that is most probably the flow's, and says which it is.
     /// Reads the index.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_entry(&self, home: &Home) -> Option<Slot> {
-        let mut guess = self.index.first_guess(*home);
-        if guess.is_none()
-            && let Some(leaving) = &self.leaving
-        {
-            guess = leaving.index.first_guess(*home);
-        }
+        let guess = match &self.leaving {
+            None => self.index.first_guess(*home),
+            Some(leaving) => {
+                let guess = self.index.first_guess(*home);
+                guess.or_else(|| leaving.index.first_guess(*home))
+            }
+        };
         let slot = guess.map(Slot)?;
         crate::prefetch::prefetch(self.slab.get(slot)?);
         Some(slot)
     }
 
     /// Whether an entry is this flow's.
-    #[inline]
+    #[inline(always)]
     pub fn is_of(&self, slot: Slot, key: &E::Key) -> bool {
         self.slab.get(slot).is_some_and(|entry| entry.is_of(key))
     }
@@ -167,7 +168,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// The same, to be changed.
-    #[inline]
+    #[inline(always)]
     pub fn entry_mut(&mut self, slot: Slot) -> Option<&mut Packed> {
         self.slab.get_mut(slot).map(E::packed_mut).filter(|packed| packed.is_used())
     }
