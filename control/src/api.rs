@@ -18,6 +18,8 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::get::{Kind, Output};
+
 /// A request is at most this long: a configuration of 8 MiB, escaped.
 const MAX_REQUEST: u64 = 20 << 20;
 /// Connections served at a time.
@@ -37,6 +39,44 @@ pub enum Request {
         name: String,
         /// Its text.
         text: String,
+        /// Only say what it would do.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// What is different in a file.
+    Diff {
+        /// The file's name and text; without, the director's own file.
+        file: Option<(String, String)>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Take over a configuration that ran before.
+    Rollback {
+        /// Its generation; without, the one before this one.
+        generation: Option<u64>,
+        /// Only say what it would do.
+        dry_run: bool,
+    },
+    /// What ran before.
+    History {
+        /// As JSON.
+        json: bool,
+    },
+    /// What runs.
+    Get {
+        /// What of it.
+        what: Kind,
+        /// How it is written.
+        output: Output,
+        /// Only the rows of these names, or of services of these names; all if there are none.
+        names: Vec<String>,
+    },
+    /// Carry out a command line of ipvsadm's.
+    Ipvsadm {
+        /// The words behind `ipvsadm`, hosts and ports in numbers.
+        args: Vec<String>,
+        /// What `--restore` reads.
+        stdin: String,
     },
     /// List services or connections.
     Show {
@@ -90,23 +130,62 @@ pub struct Reply {
     pub ok: bool,
     /// What there is to say; for standard output if `ok`, else for standard error.
     pub text: String,
+    /// The exit code that goes with it.
+    #[serde(default)]
+    pub code: u8,
 }
 
 impl Reply {
     /// Done.
     pub fn done(text: impl Into<String>) -> Self {
-        Self { ok: true, text: text.into() }
+        Self { ok: true, text: text.into(), code: 0 }
     }
 
     /// Refused, and why.
     pub fn refused(text: impl Into<String>) -> Self {
-        Self { ok: false, text: text.into() }
+        Self { ok: false, text: text.into(), code: 1 }
+    }
+}
+
+/// Who asks, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user's number.
+    pub uid: u32,
+    /// The process's number; 0 where the kernel does not say.
+    pub pid: i32,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (pid {})", self.user(), self.pid)
+    }
+}
+
+impl Peer {
+    /// The user's name, or number where it has none.
+    pub fn user(&self) -> String {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let number = self.uid.to_string();
+        let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let user = users.find(|fields| fields.get(2) == Some(&number.as_str()));
+        user.and_then(|fields| fields.first().map(|name| (*name).to_owned()))
+            .unwrap_or_else(|| format!("uid {number}"))
+    }
+
+    fn of(stream: &UnixStream) -> Self {
+        let Ok(credentials) = rustix::net::sockopt::socket_peercred(stream) else {
+            return Self { uid: u32::MAX, pid: 0 };
+        };
+        Self { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() }
     }
 }
 
 /// A request on its way to the control thread.
 #[derive(Debug)]
 pub struct Call {
+    /// Who asks.
+    pub peer: Peer,
     /// What is asked.
     pub request: Request,
     /// Where the answer goes.
@@ -173,6 +252,13 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
@@ -233,7 +319,7 @@ fn serve(stream: &UnixStream, calls: &Sender<Call>) {
     let _ = stream.set_read_timeout(Some(IDLE));
     let _ = stream.set_write_timeout(Some(IDLE));
     let reply = match read_request(stream) {
-        Ok(request) => ask(request, calls),
+        Ok(request) => ask(request, Peer::of(stream), calls),
         Err(why) => Reply::refused(why),
     };
     say(stream, &reply);
@@ -249,9 +335,9 @@ fn read_request(stream: &UnixStream) -> Result<Request, String> {
     serde_json::from_slice(&line).map_err(|error| format!("no request that is known: {error}"))
 }
 
-fn ask(request: Request, calls: &Sender<Call>) -> Reply {
+fn ask(request: Request, peer: Peer, calls: &Sender<Call>) -> Reply {
     let (reply, answer) = bounded(1);
-    if calls.send_timeout(Call { request, reply }, IDLE).is_err() {
+    if calls.send_timeout(Call { peer, request, reply }, IDLE).is_err() {
         return Reply::refused("the director is busy or stopping; try again");
     }
     answer

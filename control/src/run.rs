@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +12,10 @@ use dataplane::catalog::spec::Site;
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
+use dataplane::ids::Generation;
 use dataplane::shared::{CoreSeat, HashKey, Shared};
 use dataplane::snapshot::Snapshot;
-use dataplane::tick::{TICKS_PER_SECOND, Tick};
+use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
 use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
@@ -27,6 +28,8 @@ use crate::cli;
 use crate::compile;
 use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Parts, Signals};
+use crate::cores::{self, NoSuchCore};
+use crate::history::History;
 
 /// Answers given as a host, per second and core.
 const ANSWERS_PER_SECOND: u32 = 10_000;
@@ -47,15 +50,8 @@ pub enum RunError {
     #[error("the configuration cannot be taken over: {0}")]
     Refused(#[from] Refused),
     /// A core of the configuration is not there.
-    #[error(
-        "core {core} does not exist: this machine has cores {have}; change ports.cores or main_core"
-    )]
-    NoSuchCore {
-        /// The core.
-        core: usize,
-        /// The cores that there are.
-        have: String,
-    },
+    #[error("{0}")]
+    NoSuchCore(#[from] NoSuchCore),
     /// Signals or randomness could not be had.
     #[error("the system refused {what}: {error}")]
     System {
@@ -80,11 +76,12 @@ impl RunError {
 pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let model = config::load(&args.config)?;
     crate::log::start(&model.log, args.verbose);
-    check_cores(&model)?;
+    let main_core = cores::main_core(&model, &cores::usable())?;
+    main_core.warn();
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
-    let mut nic = nic::open(&compile::nic_config(&model))?;
-    pin(usize::from(model.main_core.0));
+    let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
+    cores::pin(main_core.core);
     for port in nic.ports() {
         info!(
             "port {} is {} ({}), MAC {}, {} queue(s)",
@@ -96,7 +93,8 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     }
     share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
-    let (catalog, snapshot) = catalog(&model, &shared)?;
+    let history = History::open(&state_folder(args, &socket).join("history"));
+    let (catalog, snapshot) = catalog(&model, &shared, history.newest())?;
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
@@ -107,6 +105,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         snapshot,
         model,
         config: args.config.clone(),
+        history,
         socket,
         nic: nic.handle(),
         ports: nic.ports().to_vec(),
@@ -140,20 +139,6 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn check_cores(model: &Model) -> Result<(), RunError> {
-    // Only what the affinity mask allows can be pinned to.
-    let ids = core_affinity::get_core_ids().unwrap_or_default();
-    let wanted = model.ports.iter().flat_map(|port| &port.cores).chain([&model.main_core]);
-    for core in wanted {
-        let core = usize::from(core.0);
-        if !ids.iter().any(|id| id.id == core) {
-            let have: Vec<String> = ids.iter().map(|id| id.id.to_string()).collect();
-            return Err(RunError::NoSuchCore { core, have: have.join(", ") });
-        }
-    }
-    Ok(())
-}
-
 /// The kernel answers behind a NIC port with that port's MAC address.
 fn share_macs(nic: &Nic, site: &Site) {
     for (index, port) in site.ports.iter().enumerate().filter(|(_, port)| port.kernel_facing) {
@@ -166,13 +151,6 @@ fn share_macs(nic: &Nic, site: &Site) {
                 port.name, before.mac, before.mac
             );
         }
-    }
-}
-
-/// Keeps the control thread and its children off the polling cores.
-fn pin(core: usize) {
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-        warn!("the control thread could not be pinned to core {core}");
     }
 }
 
@@ -199,11 +177,23 @@ fn shared(model: &Model, nic: &Nic) -> Result<(Arc<Shared>, Vec<CoreSeat>), RunE
     Ok(Shared::new(nic.cores().len(), compile::table_sizes(model), TimerRule::Exact, key))
 }
 
-fn catalog(model: &Model, shared: &Arc<Shared>) -> Result<(Catalog, Arc<Snapshot>), RunError> {
+/// Where what has to outlive the program is kept: beside the socket unless another folder is
+/// named, by the service manager for one.
+fn state_folder(args: &cli::Run, socket: &Socket) -> PathBuf {
+    let beside = || socket.path().parent().unwrap_or(Path::new("/")).to_owned();
+    args.state.clone().unwrap_or_else(beside)
+}
+
+fn catalog(
+    model: &Model,
+    shared: &Arc<Shared>,
+    newest: u64,
+) -> Result<(Catalog, Arc<Snapshot>), RunError> {
     let plan = compile::plan(model);
     let mut catalog = Catalog::new(Arc::clone(shared), plan.site);
     catalog.timeouts = plan.timeouts;
     catalog.compat = plan.compat;
+    catalog.resume(Generation(newest));
     let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;
     Ok((catalog, snapshot))
 }
@@ -230,7 +220,8 @@ fn workers(
         turns.push((
             core,
             Box::new(move || {
-                worker.turn(tick(started));
+                // The time is read once a turn.
+                worker.turn(Tick::after(started.elapsed()));
                 if stop.load(Ordering::Relaxed) {
                     worker.stop();
                     return Turn::Stop;
@@ -240,12 +231,6 @@ fn workers(
         ));
     }
     Ok(turns)
-}
-
-/// The moment in ticks; read once a turn.
-fn tick(started: Instant) -> Tick {
-    let ms_per_tick = u128::from(1000 / TICKS_PER_SECOND);
-    Tick((started.elapsed().as_millis() / ms_per_tick) as u32)
 }
 
 /// The totals, on standard output. Whoever does not read them any more misses nothing else.

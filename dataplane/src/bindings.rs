@@ -9,7 +9,7 @@ mod defence;
 mod expiry;
 mod persistent;
 mod reply;
-mod sip;
+pub mod sip;
 
 use std::sync::Arc;
 
@@ -287,7 +287,9 @@ impl Bindings {
         }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
         if let Some(slot) = shadowed {
-            self.remove(family, slot, snapshot, now);
+            let chosen =
+                choice.as_ref().and_then(|choice| snapshot.real(choice.as_ref().ok()?.real));
+            self.give_way(family, slot, chosen, snapshot, now);
         }
         match taker.zip(choice) {
             None => Outcome::NotOurs,
@@ -321,7 +323,9 @@ impl Bindings {
         };
         let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
         let service = snapshot.service(hit.service)?;
+        // A firewall's rule that looks at ports sets no mark on an ICMP error.
         let bars = service.tracking == Tracking::Client
+            || matches!(service.identity, Identity::Mark { .. })
             || packet.src_port == FTP_DATA_PORT
             || self.find(&Flow::of(&packet), now).is_some();
         if !service.compat.schedule_icmp || !follows_flow(error) || bars {
@@ -335,7 +339,9 @@ impl Bindings {
             // An error quotes too little to find a Call-ID in.
             return Some(Outcome::Drop(DropReason::NoCallId));
         }
-        Some(match self.choose(&packet, &hit, service, snapshot, now) {
+        // A scheduler by destination takes the quoted packet's, which is the client.
+        let inverse = Packet { dst: packet.src, ..packet };
+        Some(match self.choose(&inverse, &hit, service, snapshot, now) {
             Ok(choice) => {
                 let choice = Choice { by_error: true, ..choice };
                 self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
@@ -546,6 +552,7 @@ impl Bindings {
     }
 }
 
+pub(crate) use client::client_scope;
 pub use client::service_of;
 pub(crate) use persistent::{Standing, standing};
 

@@ -56,10 +56,34 @@ pub struct Rule {
     pub protocol: Protocol,
     /// The ports.
     pub ports: RangeInclusive<u16>,
-    /// The answer.
-    pub hit: Hit,
+    /// The answer; `None` for a mark without a service, which takes the packet from the marks
+    /// of earlier rules and leaves it to the address services.
+    pub hit: Option<Hit>,
     /// Against other rules.
     pub rank: Rank,
+}
+
+/// Where which answer begins.
+type Canvas = BTreeMap<u32, Option<Hit>>;
+
+/// Paints over a range of ports what another painting has there; it begins at port 0.
+fn cover(canvas: &mut Canvas, ports: &RangeInclusive<u16>, with: &[(u32, Option<Hit>)]) {
+    let (start, after) = (u32::from(*ports.start()), u32::from(*ports.end()) + 1);
+    let behind = canvas.range(..=after).next_back().and_then(|(_, hit)| *hit);
+    let covered: Vec<u32> = canvas.range(start..after).map(|(at, _)| *at).collect();
+    for at in covered {
+        canvas.remove(&at);
+    }
+    for (at, hit) in with {
+        if *at <= start {
+            canvas.insert(start, *hit);
+        } else if *at < after {
+            canvas.insert(*at, *hit);
+        }
+    }
+    if after <= u32::from(u16::MAX) {
+        canvas.entry(after).or_insert(behind);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -173,17 +197,19 @@ impl Classifier {
     }
 
     fn paint(&mut self, rules: &[&Rule]) -> (u32, u32) {
-        let mut canvas: BTreeMap<u32, Option<Hit>> = BTreeMap::from([(0, None)]);
-        for rule in rules {
-            let (start, after) = (u32::from(*rule.ports.start()), u32::from(*rule.ports.end()) + 1);
-            let behind = canvas.range(..=after).next_back().and_then(|(_, hit)| *hit);
-            let covered: Vec<u32> = canvas.range(start..after).map(|(at, _)| *at).collect();
-            for at in covered {
-                canvas.remove(&at);
-            }
-            canvas.insert(start, Some(rule.hit));
-            if after <= u32::from(u16::MAX) {
-                canvas.entry(after).or_insert(behind);
+        let mut canvas = Canvas::from([(0, None)]);
+        // The rules come in the order of their ranks, those that set marks last.
+        let marks = rules.partition_point(|rule| rule.rank < Rank::FIREWALL);
+        let (addresses, marks) = rules.split_at(marks);
+        for rule in addresses {
+            cover(&mut canvas, &rule.ports, &[(0, rule.hit)]);
+        }
+        let unmarked: Vec<(u32, Option<Hit>)> =
+            canvas.iter().map(|(at, hit)| (*at, *hit)).collect();
+        for rule in marks {
+            match rule.hit {
+                hit @ Some(_) => cover(&mut canvas, &rule.ports, &[(0, hit)]),
+                None => cover(&mut canvas, &rule.ports, &unmarked),
             }
         }
         let first = self.intervals.len();
@@ -312,12 +338,12 @@ mod tests {
             source: None,
             protocol: Protocol::Tcp,
             ports,
-            hit: Hit {
+            hit: Some(Hit {
                 service: ServiceId(service),
                 scope: ScopeId(service),
                 own_port: false,
                 ftp_data: false,
-            },
+            }),
             rank,
         }
     }
@@ -398,6 +424,24 @@ mod tests {
     fn an_empty_classifier_knows_nothing() {
         assert_eq!(service(&Classifier::default(), "198.18.0.1", 80), None);
         assert_eq!(service(&Classifier::build(vec![]), "198.18.0.1", 80), None);
+    }
+
+    #[test]
+    fn a_later_mark_without_a_service_leaves_the_packet_to_the_address_services() {
+        let mark = |ports, place, service| {
+            rule("10.0.0.1", 32, ports, Rank(Rank::FIREWALL.0 + place), service)
+        };
+        let built = Classifier::build(vec![
+            rule("10.0.0.1", 32, 80..=80, Rank::PORT, 1),
+            mark(70..=90, 0, 2),
+            Rule { hit: None, ..mark(80..=85, 1, 0) },
+            mark(84..=84, 2, 3),
+        ]);
+        let found = [69, 70, 79, 80, 81, 83, 84, 85, 86, 90, 91];
+        let found = found.map(|port| service(&built, "10.0.0.1", port));
+        let (two, three) = (Some(2), Some(3));
+        let wanted = [None, two, two, Some(1), None, None, three, None, two, two, None];
+        assert_eq!(found, wanted);
     }
 
     #[test]

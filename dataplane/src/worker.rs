@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::counters::CoreCounters;
-use crate::director::Director;
+use crate::director::{Decided, Director};
 use crate::forward::fragment;
 use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
@@ -58,6 +58,7 @@ pub struct Worker<P: Port> {
     ports: Vec<P>,
     tx: Vec<Burst<P::Frame>>,
     rx: Burst<P::Frame>,
+    decided: Decided,
     /// What is to be freed, all at once.
     spent: Burst<P::Frame>,
     held: VecDeque<Held<P::Frame>>,
@@ -79,6 +80,7 @@ impl<P: Port> Worker<P> {
             tx: ports.iter().map(|_| Burst::new()).collect(),
             ports,
             rx: Burst::new(),
+            decided: Decided::default(),
             spent: Burst::new(),
             held: VecDeque::with_capacity(held_limit),
             held_limit,
@@ -221,32 +223,69 @@ impl<P: Port> Worker<P> {
     }
 
     fn receive(&mut self, index: usize, now: Tick) -> usize {
-        let mut rx = std::mem::take(&mut self.rx);
-        if let Some(port) = self.ports.get_mut(index) {
-            port.rx(&mut rx);
+        let ingress = PortIndex(index as u8);
+        let Some(port) = self.ports.get_mut(index) else { return 0 };
+        port.rx(&mut self.rx);
+        let received = self.rx.len();
+        if received == 0 {
+            return 0;
         }
-        let received = rx.len();
-        for frame in rx.drain(..) {
-            let ingress = PortIndex(index as u8);
-            if let Some(frame) = self.handle(frame, ingress, now) {
-                self.wait_for_first(frame, ingress, now);
-            }
-            if self.director.fragments_remembered() != self.fragments_remembered {
-                self.fragments_remembered = self.director.fragments_remembered();
-                self.retry_early(now);
-            }
+        self.director.read(&self.rx, ingress, now);
+        self.director.decide(&mut self.rx, ingress, now, &mut self.decided);
+        if let Some(egress) = self.decided.one_port(received)
+            && let Some(port) = self.ports.get_mut(usize::from(egress.0))
+            && self.tx.get(usize::from(egress.0)).is_some_and(|burst| burst.is_empty())
+        {
+            // The most frequent case by far: all leave on one port, and none waits there.
+            let counters = self.shared.counters.get(self.core).map(|padded| &**padded);
+            transmit(port, &mut self.rx, counters);
+            self.decided.clear();
+        } else {
+            self.carry_out_all(ingress, now);
         }
-        self.rx = rx;
-        if let Some(port) = self.ports.get_mut(index) {
+        if let Some(port) = self.ports.get_mut(index)
+            && !self.spent.is_empty()
+        {
             port.discard(&mut self.spent);
         }
         received
     }
 
+    /// Does what was decided about the received frames, and decides about the rest of them.
+    fn carry_out_all(&mut self, ingress: PortIndex, now: Tick) {
+        let mut rx = std::mem::take(&mut self.rx);
+        let mut decided = std::mem::take(&mut self.decided);
+        loop {
+            let frames = rx.drain(..decided.len().min(rx.len()));
+            for (frame, verdict) in frames.zip(decided.verdicts()) {
+                if let Some(frame) = self.carry_out(frame, verdict, now) {
+                    self.wait_for_first(frame, ingress, now);
+                }
+            }
+            decided.clear();
+            if self.director.fragments_remembered() != self.fragments_remembered {
+                self.fragments_remembered = self.director.fragments_remembered();
+                self.retry_early(now);
+            }
+            if rx.is_empty() {
+                break;
+            }
+            self.director.decide(&mut rx, ingress, now, &mut decided);
+        }
+        self.rx = rx;
+        self.decided = decided;
+    }
+
     /// Decides about a frame and does what was decided; gives back a fragment that came
     /// before its first one.
     fn handle(&mut self, mut frame: P::Frame, ingress: PortIndex, now: Tick) -> Option<P::Frame> {
-        match self.director.handle(&mut frame, ingress, now) {
+        let verdict = self.director.handle(&mut frame, ingress, now);
+        self.carry_out(frame, verdict, now)
+    }
+
+    /// Does what was decided; gives back a fragment that came before its first one.
+    fn carry_out(&mut self, frame: P::Frame, verdict: Verdict, now: Tick) -> Option<P::Frame> {
+        match verdict {
             Verdict::Forward(port) => self.send(frame, port),
             Verdict::Hold(neighbour, port) => self.hold(frame, Awaited::Mac(neighbour), port, now),
             Verdict::Seek(address, port) => self.hold(frame, Awaited::Id(address), port, now),
@@ -419,14 +458,8 @@ impl<P: Port> Worker<P> {
         let (Some(port), Some(burst)) = (self.ports.get_mut(index), self.tx.get_mut(index)) else {
             return;
         };
-        let offered = burst.len();
-        port.tx(burst);
-        let refused = burst.len();
-        burst.clear();
-        if let Some(counters) = self.shared.counters.get(self.core) {
-            counters.forwarded.add((offered - refused) as u64);
-            counters.unsent.add(refused as u64);
-        }
+        let counters = self.shared.counters.get(self.core).map(|padded| &**padded);
+        transmit(port, burst, counters);
     }
 
     /// Bounded clean-up. Every entry of every table is looked at about once a second.
@@ -449,5 +482,18 @@ impl<P: Port> Worker<P> {
             self.sweep_credit -= budget;
             self.director.sweep(now, budget);
         }
+    }
+}
+
+/// Sends a burst; what the port refuses is dropped.
+#[inline]
+fn transmit<P: Port>(port: &mut P, burst: &mut Burst<P::Frame>, counters: Option<&CoreCounters>) {
+    let offered = burst.len();
+    port.tx(burst);
+    let refused = burst.len();
+    burst.clear();
+    if let Some(counters) = counters {
+        counters.forwarded.add((offered - refused) as u64);
+        counters.unsent.add(refused as u64);
     }
 }

@@ -25,6 +25,7 @@ mod check;
 mod code;
 mod fields;
 mod findings;
+pub mod keys;
 pub mod model;
 mod path;
 mod problem;
@@ -45,8 +46,8 @@ pub use text::MAX_BYTES;
 ///
 /// # Errors
 ///
-/// Every problem of the file, sorted by line; a single one if it cannot be read, is too
-/// large or is no YAML.
+/// Every problem of the file, sorted by line. Where it cannot be read on (no such file, too
+/// large, no text, no YAML), that is the last one.
 pub fn load(path: &Path) -> Result<Model, Problems> {
     let name = path.display().to_string();
     match text::read(path) {
@@ -79,16 +80,25 @@ pub fn to_yaml(model: &Model) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(model)
 }
 
+/// Anything as YAML: rows of `director get`.
+///
+/// # Errors
+///
+/// As for [`to_yaml`].
+pub fn yaml_of(value: &impl serde::Serialize) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(value)
+}
+
 fn read(bytes: &[u8], name: &str) -> (Option<model::Settings>, Problems) {
     let text = match text::checked(bytes) {
         Ok(text) => text,
         Err(problem) => return (None, Problems::single(name, problem)),
     };
-    let root = match tree::build(text) {
-        Ok(root) => root,
-        Err(problem) => return (None, Problems::single(name, problem)),
+    let (root, noted) = match tree::build(text) {
+        Ok(built) => built,
+        Err(problems) => return (None, Problems::in_text(name, text, problems, false)),
     };
-    let mut findings = findings::Findings::new(text, &root);
+    let mut findings = findings::Findings::new(text, &root, noted);
     let settings =
         raw::File::read(&root, &mut findings).and_then(|file| check::settings(file, &mut findings));
     (settings, findings.finish(name))

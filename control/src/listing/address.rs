@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
+use dataplane::ids::Mark;
 use dataplane::snapshot::Identity;
 use dataplane::wire::{Addr, Family, Protocol};
 
@@ -53,6 +54,26 @@ pub(super) fn of_mark(family: Family, mark: u32) -> Addr {
     }
 }
 
+/// What a service is known by, in words: `tcp 192.0.2.10:80`, `mark 10`, `mark 10 (IPv6)`.
+pub fn identity_text(identity: &Identity) -> String {
+    match *identity {
+        Identity::Address { protocol, vip, vip_port } => {
+            format!("{} {}", protocol.to_string().to_lowercase(), join(vip, vip_port))
+        }
+        Identity::Ports { protocol, vip, first, last } => {
+            let protocol = protocol.map_or_else(|| "any".into(), |one| one.to_string());
+            format!("{} {}", protocol.to_lowercase(), join(vip, range(first, last)))
+        }
+        Identity::Mark { family: Family::V4, mark } => format!("mark {}", mark.0),
+        Identity::Mark { family: Family::V6, mark } => format!("mark {} (IPv6)", mark.0),
+    }
+}
+
+/// A mark as ipvsadm prints it: the upper half of all marks as negative numbers.
+fn signed(mark: Mark) -> i32 {
+    mark.0.get().cast_signed()
+}
+
 /// What begins a service's line: `TCP  192.0.2.10:80`, `FWM  10` or `FWM  10 IPv6`. For what
 /// IPVS does not have, `TCP  192.0.2.10:8000-8099` and `ANY  192.0.2.10:0`.
 pub(super) fn service(identity: &Identity) -> String {
@@ -64,8 +85,8 @@ pub(super) fn service(identity: &Identity) -> String {
             let protocol = protocol.map_or_else(|| "ANY".into(), |one| one.to_string());
             format!("{protocol:<4} {}", join(vip, range(first, last)))
         }
-        Identity::Mark { family: Family::V4, mark } => format!("FWM  {}", mark.0),
-        Identity::Mark { family: Family::V6, mark } => format!("FWM  {} IPv6", mark.0),
+        Identity::Mark { family: Family::V4, mark } => format!("FWM  {}", signed(mark)),
+        Identity::Mark { family: Family::V6, mark } => format!("FWM  {} IPv6", signed(mark)),
     }
 }
 
@@ -82,8 +103,8 @@ pub(super) fn service_option(identity: &Identity) -> Option<String> {
             };
             format!("{option} {}", join(vip, vip_port))
         }
-        Identity::Mark { family: Family::V4, mark } => format!("-f {}", mark.0),
-        Identity::Mark { family: Family::V6, mark } => format!("-f {} -6", mark.0),
+        Identity::Mark { family: Family::V4, mark } => format!("-f {}", signed(mark)),
+        Identity::Mark { family: Family::V6, mark } => format!("-f {} -6", signed(mark)),
     })
 }
 

@@ -25,6 +25,8 @@ type RealKey = (ServiceId, Addr, u16);
 pub struct Meters {
     services: HashMap<ServiceId, Meter>,
     reals: HashMap<RealKey, RealMeter>,
+    /// Everything, of services that are gone as well.
+    all: Meter,
     /// Whether what was counted since the last tick is left out, as IPVS leaves it out.
     lagging: bool,
 }
@@ -66,19 +68,33 @@ impl Meters {
             let of_service = changes.entry(real.service).or_default();
             *of_service = sum(*of_service, change);
         }
+        let mut all = self.all;
+        all.advance(changes.values().copied().fold([0; 5], sum));
         let mut services = HashMap::with_capacity(self.services.len());
         for service in snapshot.services.iter().flatten() {
             let mut meter = self.services.get(&service.id).copied().unwrap_or_default();
             meter.advance(changes.get(&service.id).copied().unwrap_or_default());
             services.insert(service.id, meter);
         }
-        *self = Self { services, reals, lagging: self.lagging };
+        *self = Self { services, reals, all, lagging: self.lagging };
     }
 
     /// Sets counters and averages to zero (`ipvsadm -Z`): of one service with its real
     /// servers, or of all.
     pub fn zero(&mut self, snapshot: &Snapshot, loads: &LoadBoard, only: Option<ServiceId>) {
-        let chosen = |service| only.is_none_or(|only| only == service);
+        self.zero_those(snapshot, loads, |service| only.is_none_or(|only| only == service));
+        if only.is_none() {
+            self.all = Meter::default();
+        }
+    }
+
+    /// The same for the services that are chosen, in one pass.
+    pub fn zero_those(
+        &mut self,
+        snapshot: &Snapshot,
+        loads: &LoadBoard,
+        chosen: impl Fn(ServiceId) -> bool,
+    ) {
         for real in snapshot.reals.iter().flatten().filter(|real| chosen(real.service)) {
             let seen = match self.lagging {
                 true => self.reals.get(&key(real)).copied().unwrap_or_default().seen,
@@ -89,6 +105,12 @@ impl Meters {
         for service in snapshot.services.iter().flatten().filter(|service| chosen(service.id)) {
             self.services.insert(service.id, Meter::default());
         }
+    }
+
+    /// The statistics of everything as of the last tick: the sum of what all services ever
+    /// had, and averages of their own.
+    pub fn all(&self) -> Stats {
+        self.all.stats([0; 5])
     }
 
     /// The statistics of a real server whose counters stand at `load`.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use dataplane::bindings::sip;
 use dataplane::catalog::Catalog;
 use dataplane::catalog::spec::{PortSpec, Site};
 use dataplane::director::{Director, Surroundings};
@@ -12,12 +13,13 @@ use dataplane::ids::PortIndex;
 use dataplane::port::memory::{MemoryFrame, MemoryPort};
 use dataplane::route::Route;
 use dataplane::shared::{HashKey, Shared, TableSizes};
-use dataplane::snapshot::Snapshot;
+use dataplane::snapshot::{Engine, Snapshot};
 use dataplane::table::Cursor;
 use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::timer::{self, TimerRule};
 use dataplane::wire::ethernet::{self, Mac};
-use dataplane::wire::{Addr, Vlan};
+use dataplane::wire::udp::HEADER_LEN as UDP_HEADER;
+use dataplane::wire::{Addr, Parsed, Vlan, parse};
 use dataplane::worker::Worker;
 use serde_json::Value;
 
@@ -25,7 +27,7 @@ use super::marks::MarkRule;
 use super::observe;
 use super::vector::{Station, Topology};
 use crate::ipvsadm::Names;
-use crate::listing::{ConnectionRow, Meters, SyncDaemon, gather};
+use crate::listing::{ConnectionRow, EngineData, Meters, SyncDaemon, gather};
 
 /// The port towards the clients.
 pub(super) const CLIENT_SIDE: PortIndex = PortIndex(0);
@@ -44,6 +46,11 @@ const SIZES: TableSizes = TableSizes {
     clients_v6: 64,
     age_unit_s: 6,
 };
+/// How long a fragment waits for its first one: as long as the kernel keeps the pieces of a
+/// datagram.
+const EARLY_S: u32 = 30;
+/// More fragments than any scenario has at a time.
+const EARLY: usize = 4096;
 /// Turns of the poll loop after a frame.
 const TURNS: usize = 3;
 /// Sweeps until nothing depends on another sweep: connections, then their templates, of both
@@ -65,8 +72,10 @@ pub(super) struct World {
     pub(super) settings: BTreeMap<String, String>,
     /// Files that commands wrote.
     pub(super) files: HashMap<String, String>,
+    /// Clients and Call-IDs by the keys of their templates, which do not tell them.
+    calls: HashMap<Addr, (Addr, String)>,
     worker: Worker<MemoryPort>,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     now: Tick,
     next_meter: Tick,
     /// When entries of removed real servers end, where a setting says that they do: a tick
@@ -137,6 +146,10 @@ impl World {
         let (shared, seats) = Shared::new(1, SIZES, TimerRule::KernelWheel, key);
         let site = site(topology)?;
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
+        // The recordings' director is a router, too.
+        catalog.routes_all = true;
+        catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
+        catalog.fragments.early = EARLY;
         let snapshot = catalog.snapshot();
         let macs =
             [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];
@@ -154,6 +167,7 @@ impl World {
             marks: Vec::new(),
             settings: BTreeMap::new(),
             files: HashMap::new(),
+            calls: HashMap::new(),
             worker: Worker::new(0, director, ports, 64),
             snapshot,
             now: Tick(0),
@@ -279,8 +293,27 @@ impl World {
         true
     }
 
+    /// Notes the call that a frame belongs to, if it goes to a service with the SIP engine.
+    fn note_call(&mut self, frame: &[u8]) {
+        let Parsed::Packet(packet) = parse(frame) else { return };
+        let classifier = &self.snapshot.classifier;
+        let hit = classifier.for_client(packet.src, packet.dst, packet.protocol, packet.dst_port);
+        let service = hit.and_then(|hit| self.snapshot.service(hit.service));
+        let Some(service) = service.filter(|service| service.engine == Some(Engine::Sip)) else {
+            return;
+        };
+        let message = packet.transport(frame).get(UDP_HEADER..).unwrap_or_default();
+        if let (Some(persistence), Some(call_id)) = (&service.persistence, sip::call_id(message)) {
+            let client = persistence.masked(packet.src);
+            let key = sip::key(client, call_id, self.shared.key.0);
+            let words = String::from_utf8_lossy(call_id).into_owned();
+            self.calls.insert(key.address().into(), (client, words));
+        }
+    }
+
     /// Lets a frame come in.
     pub(super) fn inject(&mut self, frame: &[u8], port: PortIndex) {
+        self.note_call(frame);
         if let Some(port) = self.worker.ports_mut().get_mut(usize::from(port.0)) {
             port.arriving.push_back(MemoryFrame::new(frame));
         }
@@ -323,7 +356,19 @@ impl World {
             .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
+        for row in rows.iter_mut().filter(|row| row.template) {
+            if let Some((client, call_id)) = self.calls.get(&row.client.address) {
+                row.client.address = *client;
+                row.engine = Some(EngineData { name: "sip".into(), data: call_id.clone() });
+            }
+        }
         rows
+    }
+
+    /// The director's own addresses towards the real servers, which its tunnels begin at.
+    pub(super) fn own(&self) -> &[Addr] {
+        let port = self.site.ports.get(usize::from(LAN_SIDE.0));
+        port.map_or(&[], |port| &port.addresses)
     }
 
     /// The configuration in use.

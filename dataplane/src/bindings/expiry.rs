@@ -4,7 +4,7 @@ use super::Bindings;
 use crate::conn::table::{Packed, Slot};
 use crate::conn::{Conn, ConnFlags};
 use crate::ids::RealId;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Real, Snapshot};
 use crate::table::{Swept, View};
 use crate::tick::Tick;
 use crate::timer;
@@ -127,6 +127,26 @@ impl Bindings {
         };
         if let Some((_, conn)) = removed {
             self.forget(&conn, snapshot, now);
+        }
+    }
+
+    /// Takes out a connection whose flow begins anew with the chosen real server. In IPVS it
+    /// ends a tick later, so that for a moment both count, and a threshold may be reached.
+    pub(super) fn give_way(
+        &mut self,
+        family: Family,
+        slot: Slot,
+        chosen: Option<&Real>,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
+        if let Some(real) = chosen {
+            self.shift_load(real, 0, 1);
+        }
+        self.remove(family, slot, snapshot, now);
+        if let Some(real) = chosen {
+            // The new connection is yet to be counted; no entry is unbound here.
+            self.shared.loads.shift(self.core, real.id, 0, -1);
         }
     }
 

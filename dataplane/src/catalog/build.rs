@@ -10,8 +10,8 @@ use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::{Exit, Exits, Route, Routes};
 use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
-    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service,
-    Snapshot,
+    HostAddress, Hosts, Identity, Masqueraded, NextHop, Numbers, PortFacts, Real, RealState, Scope,
+    Service, Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 
@@ -245,7 +245,7 @@ impl Catalog {
             masqueraded: self.masqueraded(),
             timeouts: self.timeouts,
             fragments: self.fragments,
-            client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
+            client_reals: Numbers::new(self.numbers.iter().map(|list| list.clone().into())),
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
             flushes_removed: self.flushes_removed(),
@@ -274,6 +274,7 @@ impl Catalog {
     /// Also opens the reply table, as soon as there is anybody to be found in it.
     fn masqueraded(&self) -> Masqueraded {
         let mut masqueraded = Masqueraded::default();
+        masqueraded.everybody = self.routes_all;
         for entry in self.services.iter().flatten() {
             let protocol = match entry.spec.identity {
                 Identity::Address { protocol, .. } => Some(protocol),
@@ -313,7 +314,7 @@ impl Catalog {
                         source: None,
                         protocol,
                         ports: first..=last,
-                        hit,
+                        hit: Some(hit),
                         rank: if all { Rank::ALL_PORTS } else { Rank::RANGE },
                     }));
                 }
@@ -322,11 +323,11 @@ impl Catalog {
         }
         for selector in &self.selectors {
             let identity = Identity::Mark { family: selector.vip.family(), mark: selector.mark };
-            // A mark without a service says nothing: the address services are asked.
-            let Some((service, _)) = self.entry(&identity) else { continue };
             let family = selector.vip.family();
-            let scope = self.scope(Scope::Mark { family, mark: selector.mark });
-            let hit = Hit { service, scope, own_port: false, ftp_data: false };
+            let hit = self.entry(&identity).map(|(service, _)| {
+                let scope = self.scope(Scope::Mark { family, mark: selector.mark });
+                Hit { service, scope, own_port: false, ftp_data: false }
+            });
             for protocol in transports(selector.protocol) {
                 rules.push(Rule {
                     vip: selector.vip,
@@ -360,7 +361,7 @@ impl Catalog {
             source: None,
             protocol,
             ports,
-            hit,
+            hit: Some(hit),
             rank,
         };
         if vip_port == 0 {

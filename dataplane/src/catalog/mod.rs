@@ -106,6 +106,11 @@ pub struct Catalog {
     pub compat: Compat,
     /// The first port that is not privileged (`ip_unprivileged_port_start`).
     pub first_unprivileged_port: u16,
+    /// Whether the director is a router as a Linux host is: packets of no service go on by the
+    /// routing table (`ip_forward`), and IPv4 packets from its own addresses are refused
+    /// (`accept_local` 0). Otherwise only masqueraded real servers' packets go on, and replies
+    /// of direct routing may pass.
+    pub routes_all: bool,
 }
 
 impl Catalog {
@@ -130,12 +135,18 @@ impl Catalog {
             fragments: FragmentLimits::default(),
             compat: Compat::default(),
             first_unprivileged_port: 1024,
+            routes_all: false,
         }
     }
 
     /// The generation of the newest snapshot.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Goes on counting behind this generation, that of an earlier run.
+    pub fn resume(&mut self, newest: Generation) {
+        self.generation = self.generation.max(newest);
     }
 
     /// The specification of a service.
@@ -156,6 +167,12 @@ impl Catalog {
             .collect();
         farms.sort_by_key(|farm| farm.service.identity);
         farms
+    }
+
+    /// A real server of a service, as it was specified.
+    pub fn real(&self, identity: &Identity, address: Addr, port: u16) -> Option<RealSpec> {
+        let (_, id) = self.find_real(identity, address, port).ok()?;
+        self.spec_of(id)
     }
 
     fn spec_of(&self, real: RealId) -> Option<RealSpec> {

@@ -10,7 +10,7 @@ use crate::ids::NeighbourId;
 use crate::mailbox::Event;
 use crate::port::Frame;
 use crate::route::Exit;
-use crate::snapshot::{HostAddress, NextHop, Real, Snapshot};
+use crate::snapshot::{NextHop, Real, Snapshot};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags, icmp};
 
@@ -96,10 +96,14 @@ impl Path {
     ) -> Verdict {
         let Inward { packet, real, .. } = to;
         let (tunnel, family) = (real.tunnel, real.address.family());
-        let Some(room) = tunnel.room(family, next.mtu) else {
-            return Verdict::Drop(DropReason::TooBig);
-        };
         let compat = snapshot.service(real.service).map_or(snapshot.compat, |s| s.compat);
+        let Some(room) = tunnel.room(family, next.mtu) else {
+            // Nothing fits, and still the TTL comes first.
+            return match admit(frame, packet, u16::MAX, compat.ttl) {
+                Err(refused) => self.sent(refused, frame, packet, true, None, at),
+                Ok(()) => Verdict::Drop(DropReason::TooBig),
+            };
+        };
         let Some(src) = real.tunnel_source else { return Verdict::Drop(DropReason::NoNeighbour) };
         // Only IPv4 routers, and only over IPv4, may cut the outer packet.
         let may_cut = family == Family::V4 && !(packet.dont_fragment && compat.pmtu_disc);
@@ -349,6 +353,7 @@ impl Path {
             _ => false,
         };
         if snapshot.compat.nat_icmp_send
+            && packet.protocol.has_ports()
             && !ends
             && snapshot.masqueraded.has_port(packet.protocol, packet.src, packet.src_port)
             && let Some(own) = snapshot.port(at.port).and_then(|port| port.own(packet.family))
@@ -365,7 +370,7 @@ impl Path {
             return self.hand_to_kernel(kernel);
         }
         let for_one_host = !packet.dst.is_multicast() && !packet.dst.is_broadcast();
-        if !for_one_host || snapshot.hosts.get(packet.src) == Some(HostAddress::Vip) {
+        if !for_one_host || is_from_itself(snapshot, packet) {
             return Verdict::Drop(DropReason::NotForUs);
         }
         self.outward(snapshot, frame, packet, at, |_| Ok(()))
@@ -377,6 +382,12 @@ fn hash(words: [u64; 4], [first, second]: [u64; 2]) -> u64 {
         let product = u128::from(hash ^ word ^ 0x9E37_79B9_7F4A_7C15) * u128::from(second | 1);
         (product >> 64) as u64 ^ product as u64
     })
+}
+
+/// Whether a packet that came in has a source that is the director's. Linux looks for its own
+/// addresses among the sources of IPv4 alone.
+pub(super) fn is_from_itself(snapshot: &Snapshot, packet: &Packet) -> bool {
+    packet.family == Family::V4 && snapshot.hosts.get(packet.src).is_some()
 }
 
 fn unwritable(why: Unwritable) -> Verdict {

@@ -1,0 +1,197 @@
+//! Real servers as the rewrite needs them: two MAC addresses, a port, an MTU, in half a cache
+//! line, instead of snapshot, neighbour table and surroundings.
+//!
+//! A row is made when its first packet comes, and made anew after another snapshot was adopted
+//! or a neighbour's MAC address changed.
+
+use crate::compat::TtlPolicy;
+use crate::forward::Forwarding;
+use crate::ids::{PortIndex, RealId};
+use crate::neighbour::NeighbourTable;
+use crate::snapshot::{NextHop, Real, RealState, Snapshot};
+use crate::wire::ethernet::{Mac, TYPE_VLAN};
+
+/// Rows there are; real servers beyond share them.
+const ROWS: usize = 1 << 17;
+/// Places are below this, so that a key has room for a VLAN beside them.
+const PLACES: u32 = 1 << 20;
+
+/// A real server to which packets are simply sent on: four words, so that a table of them is
+/// zeroed memory that the system makes real when a row is first used.
+///
+/// ```text
+/// 0: epoch 32 | VLAN 12 that packets come from | place 20: whether the row is good
+/// 1: destination MAC address, and the first two bytes of the source's, in memory order
+/// 2: its last four bytes, and a tag's four bytes
+/// 3: writes the tag 1 | takes one off the TTL 1 | port 8 | real server 32 | MTU 16
+/// ```
+///
+/// The MTU is 0 where packets take the reference path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop<'a>(&'a [u64; 4]);
+
+const WRITES_TAG: u64 = 1 << 57;
+const TAKES_TTL: u64 = 1 << 56;
+const PORT_SHIFT: u32 = 48;
+const REAL_SHIFT: u32 = 16;
+
+impl Hop<'_> {
+    /// The real server.
+    #[inline(always)]
+    pub(super) fn real(self) -> RealId {
+        RealId((self.0[3] >> REAL_SHIFT) as u32)
+    }
+
+    /// Where its frames leave.
+    #[inline(always)]
+    pub(super) fn port(self) -> PortIndex {
+        PortIndex((self.0[3] >> PORT_SHIFT) as u8)
+    }
+
+    /// Whether one is taken off the TTL.
+    #[inline(always)]
+    pub(super) fn takes_ttl(self) -> bool {
+        self.0[3] & TAKES_TTL != 0
+    }
+
+    /// Whether a packet of this length needs nothing but a rewrite.
+    #[inline(always)]
+    pub(super) fn takes(self, total_len: u16) -> bool {
+        total_len <= self.0[3] as u16
+    }
+
+    /// The first twelve bytes of a frame.
+    #[inline(always)]
+    pub(super) fn write_macs(self, to: &mut [u8; 12]) {
+        let (first, rest) = to.split_at_mut(8);
+        first.copy_from_slice(&self.0[1].to_le_bytes());
+        rest.copy_from_slice(&(self.0[2] as u32).to_le_bytes());
+    }
+
+    /// The tag behind them, if it changes.
+    #[inline(always)]
+    pub(super) fn tag(self) -> Option<[u8; 4]> {
+        let writes = self.0[3] & WRITES_TAG != 0;
+        writes.then_some(((self.0[2] >> 32) as u32).to_le_bytes())
+    }
+}
+
+/// What makes a row.
+struct Row {
+    real: RealId,
+    next: NextHop,
+    to: Mac,
+    from: Mac,
+    /// The tag that frames get, where it changes.
+    tci: Option<u16>,
+    ttl: TtlPolicy,
+}
+
+impl Row {
+    fn pack(&self, key: u64) -> [u64; 4] {
+        let (Mac([d0, d1, d2, d3, d4, d5]), Mac([s0, s1, s2, s3, s4, s5])) = (self.to, self.from);
+        let ([t0, t1], [t2, t3]) = (TYPE_VLAN.to_be_bytes(), self.tci.unwrap_or(0).to_be_bytes());
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        [
+            key,
+            u64::from_le_bytes([d0, d1, d2, d3, d4, d5, s0, s1]),
+            u64::from_le_bytes([s2, s3, s4, s5, t0, t1, t2, t3]),
+            flag(self.tci.is_some(), WRITES_TAG)
+                | flag(self.ttl == TtlPolicy::Decrement, TAKES_TTL)
+                | u64::from(self.next.port.0) << PORT_SHIFT
+                | u64::from(self.real.0) << REAL_SHIFT
+                | u64::from(self.next.mtu),
+        ]
+    }
+}
+
+/// Real servers, by a place that its owner chooses.
+pub(super) struct Hops {
+    rows: Box<[[u64; 4]; ROWS]>,
+    epoch: u32,
+}
+
+/// Where hops are made from.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub snapshot: &'a Snapshot,
+    pub neighbours: &'a NeighbourTable,
+    pub macs: &'a [Mac],
+    /// The VLAN that packets come from.
+    pub vlan: Option<u16>,
+}
+
+/// A burst's rows: those for packets from one VLAN.
+#[derive(Clone, Copy)]
+pub(super) struct Side(u64);
+
+impl Hops {
+    pub(super) fn new() -> Self {
+        let rows = vec![[0; 4]; ROWS].into_boxed_slice();
+        // Its length is right; the other row is never made.
+        let rows = rows.try_into().unwrap_or_else(|_| Box::new([[0; 4]; ROWS]));
+        Self { rows, epoch: 1 }
+    }
+
+    /// Makes all rows out of date.
+    pub(super) fn forget(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.rows.fill([0; 4]);
+            self.epoch = 1;
+        }
+    }
+
+    /// The rows for packets from this VLAN, 0 for none.
+    #[inline]
+    pub(super) fn side(&self, vlan: u16) -> Side {
+        Side((u64::from(self.epoch) << 32) + u64::from(vlan) * u64::from(PLACES))
+    }
+
+    /// The row of a place, if it is up to date.
+    #[inline(always)]
+    pub(super) fn get(&self, side: Side, place: u32) -> Option<Hop<'_>> {
+        let row = self.rows.get(place as usize % ROWS)?;
+        (row[0] == side.0 + u64::from(place)).then_some(Hop(row))
+    }
+
+    /// Makes a row. Places from [`PLACES`] on get none.
+    #[cold]
+    pub(super) fn learn(
+        &mut self,
+        side: Side,
+        place: u32,
+        real: Option<RealId>,
+        sources: &Sources<'_>,
+    ) {
+        let key = side.0 + u64::from(place);
+        let real = real.and_then(|real| sources.snapshot.available(real));
+        let row = real.and_then(|real| row_of(real, sources));
+        if let Some(words) = self.rows.get_mut(place as usize % ROWS)
+            && place < PLACES
+        {
+            *words = row.map_or([key, 0, 0, 0], |row| row.pack(key));
+        }
+    }
+}
+
+/// `None` for a server about which something is to be asked for every packet, or whose packets
+/// need more than other MAC addresses and another tag.
+fn row_of(real: &Real, sources: &Sources<'_>) -> Option<Row> {
+    let compat = sources.snapshot.compat_of(real.service);
+    let quiescent = compat.expire_quiescent_template && real.weight == 0;
+    let plain = real.state == RealState::Up && real.forwarding == Forwarding::Route;
+    if !plain || quiescent || real.local {
+        return None;
+    }
+    let next = real.next_hop?;
+    let tci = match (sources.vlan, next.vlan.id()) {
+        (from, to) if from == to => None,
+        (Some(_), Some(_)) => next.vlan.tci(),
+        // Longer or shorter than it came.
+        _ => return None,
+    };
+    let to = sources.neighbours.mac(next.neighbour)?;
+    let from = sources.macs.get(usize::from(next.port.0)).copied().unwrap_or_default();
+    Some(Row { real: real.id, next, to, from, tci, ttl: compat.ttl })
+}

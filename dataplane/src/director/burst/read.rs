@@ -1,0 +1,151 @@
+//! The first look at a frame: is it a plain packet, and what does it say?
+//!
+//! Plain is what nearly all traffic is: sent to this port's MAC address alone, on its VLAN, a
+//! whole TCP, UDP packet without IP options or extension headers, consistent, with hops left.
+//! All else is `None` here, and the reference path knows what it is.
+
+use crate::wire::ethernet::{HEADER_LEN, Mac, TAG_LEN, TYPE_VLAN};
+use crate::wire::field::{bytes_at, u16_at, u32_at};
+use crate::wire::{Vlan, ipv4, tcp, udp};
+
+/// Where the IP header of an untagged frame begins.
+pub(super) const UNTAGGED: usize = HEADER_LEN;
+/// Where the IP header of a tagged frame begins.
+pub(super) const TAGGED: usize = HEADER_LEN + TAG_LEN;
+
+/// The headers of an untagged frame with IPv4 and TCP: no whole Ethernet frame is shorter.
+pub(super) const UNTAGGED_HEAD: usize = UNTAGGED + ipv4::HEADER_LEN + tcp::HEADER_LEN;
+/// The same with a tag.
+pub(super) const TAGGED_HEAD: usize = TAGGED + ipv4::HEADER_LEN + tcp::HEADER_LEN;
+
+/// The least data offset of a TCP header, as it stands.
+const TCP_WITHOUT_OPTIONS: u8 = 0x50;
+
+/// What a frame must look like to be read here: a port's MAC address and VLAN.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gate {
+    /// The port's own MAC address in the upper 48 bits, last byte highest.
+    mac: u64,
+    /// The VLAN id, 0 for none.
+    pub vlan: u16,
+}
+
+impl Gate {
+    pub(super) fn new(own: Mac, vlan: Vlan) -> Self {
+        let [a, b, c, d, e, f] = own.0;
+        Self { mac: u64::from_le_bytes([0, 0, a, b, c, d, e, f]), vlan: vlan.id().unwrap_or(0) }
+    }
+
+    /// Whether the outermost tag is the port's.
+    #[inline(always)]
+    fn is_tagged(self, link: &[u8]) -> bool {
+        u16_at(link, HEADER_LEN - 2) == Some(TYPE_VLAN)
+            && u16_at(link, HEADER_LEN).is_some_and(|tci| tci & 0x0FFF == self.vlan)
+    }
+}
+
+/// What a plain IPv4 packet says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeaderV4 {
+    /// VIP, port and protocol.
+    pub target: TargetV4,
+    /// CIP.
+    pub client: u32,
+    /// Bytes of the IP packet.
+    pub total_len: u16,
+}
+
+/// A destination in one number: the address's bytes lowest, the protocol, the port's bytes
+/// highest, all as they stand in the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TargetV4(pub u64);
+
+impl TargetV4 {
+    pub(super) const fn vip(self) -> u32 {
+        (self.0 as u32).swap_bytes()
+    }
+
+    pub(super) const fn vip_port(self) -> u16 {
+        ((self.0 >> 48) as u16).swap_bytes()
+    }
+
+    pub(super) const fn protocol(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+}
+
+#[inline(always)]
+fn byte<const N: usize>(bytes: &[u8; N], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+/// Eight bytes as they stand, the first one lowest.
+#[inline(always)]
+fn eight<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    bytes_at(bytes, at).map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+/// EtherType IPv4 and a header without options, as they stand.
+const V4_PLAIN: u64 = 0x0045_0008;
+/// The three bytes of it.
+const V4_PLAIN_BYTES: u64 = 0x00FF_FFFF;
+/// In the eight bytes from the fragment word on: more fragments, the offset, the protocol.
+const V4_WHOLE_BYTES: u64 = 0xFF00_FF3F;
+/// There: a whole packet of TCP.
+const V4_WHOLE_TCP: u64 = 0x0600_0000;
+/// There: a whole packet of UDP.
+const V4_WHOLE_UDP: u64 = 0x1100_0000;
+/// There: all of the TTL but its lowest bit.
+const V4_HOPS_LEFT: u64 = 0x00FE_0000;
+/// The bytes of a [`TargetV4`] that are address and port.
+const V4_ADDRESS_AND_PORT: u64 = 0xFFFF_0000_FFFF_FFFF;
+/// Sources from here on are groups, reserved, or broadcast: the reference path knows which.
+const V4_ODD_SOURCES: u32 = 0xE000_0000;
+
+/// Reads a frame whose IP header begins at `L3` and which has at least `HEAD` bytes:
+/// [`UNTAGGED`] and [`UNTAGGED_HEAD`], or [`TAGGED`] and [`TAGGED_HEAD`].
+#[inline(always)]
+pub(super) fn read_v4<const L3: usize, const HEAD: usize>(
+    frame: &[u8],
+    gate: Gate,
+) -> Option<HeaderV4> {
+    let head = frame.first_chunk::<HEAD>()?;
+    let kind = eight(head, L3 - 2) & V4_PLAIN_BYTES;
+    if eight(head, 0) << 16 != gate.mac || kind != V4_PLAIN {
+        return None;
+    }
+    if L3 == TAGGED && !gate.is_tagged(head) {
+        return None;
+    }
+    let total_len = u16_at(head, L3 + ipv4::TOTAL_LEN)?;
+    let client = u32_at(head, L3 + ipv4::SRC)?;
+    if client >= V4_ODD_SOURCES || L3 + usize::from(total_len) > frame.len() {
+        return None;
+    }
+    let middle = eight(head, L3 + ipv4::FLAGS);
+    if middle & V4_HOPS_LEFT == 0 {
+        return None;
+    }
+    let (number, needed) = match middle & V4_WHOLE_BYTES {
+        V4_WHOLE_TCP => {
+            let data_offset = byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS - 1);
+            if data_offset < TCP_WITHOUT_OPTIONS {
+                return None;
+            }
+            (6, u16::from(data_offset >> 4) * 4)
+        }
+        V4_WHOLE_UDP => {
+            let udp_len = u16_at(head, L3 + ipv4::HEADER_LEN + udp::LEN)?;
+            if usize::from(udp_len) < udp::HEADER_LEN {
+                return None;
+            }
+            (17, udp_len)
+        }
+        _ => return None,
+    };
+    if u32::from(needed) + ipv4::HEADER_LEN as u32 > u32::from(total_len) {
+        return None;
+    }
+    let target = eight(head, L3 + ipv4::DST) & V4_ADDRESS_AND_PORT | number << 32;
+    Some(HeaderV4 { target: TargetV4(target), client, total_len })
+}

@@ -1,0 +1,59 @@
+//! Direct routing in place: the MAC addresses, the tag, the TTL and its checksum.
+
+use super::hops::Hop;
+use super::read::TAGGED;
+use crate::wire::ethernet::HEADER_LEN;
+use crate::wire::ipv4;
+
+/// Writes a plain IPv4 frame's way to its real server. `false`, and nothing is written, for a
+/// frame that is shorter than `HEAD`, which none is that was read.
+#[inline(always)]
+pub(super) fn route_v4<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
+    let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
+    let Some(macs) = head.first_chunk_mut() else { return false };
+    hop.write_macs(macs);
+    if L3 == TAGGED
+        && let Some(tag) = hop.tag()
+        && let Some(place) = head.get_mut(HEADER_LEN - 2..).and_then(|rest| rest.first_chunk_mut())
+    {
+        *place = tag;
+    }
+    if hop.takes_ttl()
+        && let Some(place) = head.get_mut(L3 + ipv4::TTL..).and_then(|rest| rest.first_chunk_mut())
+    {
+        take_ttl(place);
+    }
+    true
+}
+
+/// Takes one off a TTL above 0, which is followed by the protocol and the checksum.
+#[inline(always)]
+fn take_ttl([ttl, _, high, low]: &mut [u8; 4]) {
+    *ttl = ttl.wrapping_sub(1);
+    // RFC 1624, equation 3, for a word that becomes 0x0100 less. The sum of words is the same
+    // in either byte order, with its bytes swapped (RFC 1071, 2(B)).
+    let sum = u32::from(!u16::from_le_bytes([*high, *low])) + 0xFFFE;
+    let sum = !((sum & 0xFFFF) + (sum >> 16)) as u16;
+    [*high, *low] = sum.to_le_bytes();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::checksum;
+
+    #[test]
+    fn the_checksum_follows_the_ttl_whatever_both_are() {
+        for (ttl, protocol) in [(1, 6), (2, 17), (64, 0), (255, 255), (255, 0), (1, 255)] {
+            for rest in 0..=u16::MAX {
+                let [c, d] = rest.to_be_bytes();
+                let sum = checksum::of(&[ttl, protocol, c, d]);
+                let [high, low] = sum.to_be_bytes();
+                let mut bytes = [ttl, protocol, high, low];
+                take_ttl(&mut bytes);
+                let wanted = checksum::of(&[ttl - 1, protocol, c, d]).to_be_bytes();
+                assert_eq!(bytes, [ttl - 1, protocol, wanted[0], wanted[1]], "{rest:#x}");
+            }
+        }
+    }
+}

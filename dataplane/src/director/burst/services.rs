@@ -1,0 +1,120 @@
+//! What the core has learned of services: from a packet's destination to what its clients are
+//! found by, in half a cache line instead of classifier, snapshot and service.
+//!
+//! Learned from the snapshot on the first packet, forgotten when another one is adopted.
+
+use super::Lane;
+use super::read::TargetV4;
+use crate::bindings::client_scope;
+use crate::snapshot::{Service, Snapshot, Tracking};
+use crate::table::ClientScope;
+use crate::wire::{Addr, Family, Protocol};
+
+/// Destinations that are remembered.
+const ROWS: usize = 1 << 14;
+/// Rows in which one destination may stand.
+const WINDOW: usize = 4;
+
+/// How packets to a destination are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(32))]
+pub(super) struct Way {
+    target: TargetV4,
+    epoch: u32,
+    /// The bits that tell clients apart.
+    pub mask: u32,
+    /// What its clients are kept under; `None` for the reference path.
+    pub scope: Option<ClientScope>,
+    /// What its packets' lanes have in common.
+    pub lane: Lane,
+}
+
+impl Way {
+    /// Whether this is the way of packets to that destination.
+    #[inline(always)]
+    pub(super) fn is_to(&self, target: TargetV4) -> bool {
+        self.target == target
+    }
+}
+
+/// Remembered destinations.
+pub(super) struct Services {
+    rows: Vec<Way>,
+    last: Way,
+    /// Rows of other epochs count as empty.
+    epoch: u32,
+}
+
+impl Services {
+    pub(super) fn new() -> Self {
+        Self { rows: vec![Way::default(); ROWS], last: Way::default(), epoch: 1 }
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.rows.fill(Way::default());
+            self.epoch = 1;
+        }
+        self.last = Way::default();
+    }
+
+    /// The way that was asked for last.
+    #[inline(always)]
+    pub(super) fn last(&self) -> Way {
+        self.last
+    }
+
+    /// How packets to this destination are treated.
+    #[inline(never)]
+    pub(super) fn way(&mut self, target: TargetV4, snapshot: &Snapshot) -> Way {
+        let home = home(target);
+        let window = self.rows.get(home..home + WINDOW).unwrap_or_default();
+        let known = window.iter().find(|row| row.target == target && row.epoch == self.epoch);
+        self.last = match known {
+            Some(row) => *row,
+            None => self.learn(target, home, snapshot),
+        };
+        self.last
+    }
+
+    #[cold]
+    fn learn(&mut self, target: TargetV4, home: usize, snapshot: &Snapshot) -> Way {
+        let way = Way { target, epoch: self.epoch, ..way_of(target, snapshot).unwrap_or_default() };
+        let window = self.rows.get_mut(home..home + WINDOW).unwrap_or_default();
+        let free = window.iter().position(|row| row.epoch != self.epoch).unwrap_or(0);
+        if let Some(place) = window.get_mut(free) {
+            *place = way;
+        }
+        way
+    }
+}
+
+/// Where the search for a destination begins; the window behind it never ends outside.
+#[inline]
+fn home(target: TargetV4) -> usize {
+    let mixed = (target.0 ^ target.0 >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as usize % (ROWS - WINDOW + 1)
+}
+
+fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
+    let protocol = Protocol::of(target.protocol(), Family::V4);
+    let vip = Addr::v4(target.vip());
+    let hit = snapshot.classifier.lookup(vip, protocol, target.vip_port())?;
+    let service = snapshot.service(hit.service)?;
+    match service.tracking {
+        Tracking::Full => None,
+        Tracking::Client => client_way(service, snapshot),
+    }
+}
+
+fn client_way(service: &Service, snapshot: &Snapshot) -> Option<Way> {
+    let persistence = service.persistence.as_ref()?;
+    Some(Way {
+        mask: persistence.mask as u32,
+        lane: Lane::client_v4(snapshot.client_reals.first_place(service.id)?),
+        scope: Some(client_scope(service.id)?),
+        ..Way::default()
+    })
+}
