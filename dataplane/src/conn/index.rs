@@ -10,7 +10,8 @@
 // access to each would cost a branch in the one lookup that every packet pays.
 #![allow(clippy::indexing_slicing)]
 
-const PLACES: usize = 12;
+/// Entries that a bucket holds.
+pub(super) const PLACES: usize = 12;
 
 /// In a place's word: the flow is away from home.
 const AWAY: u32 = 1 << 31;
