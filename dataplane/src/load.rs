@@ -161,7 +161,7 @@ impl Counts {
 
 /// What one core writes.
 #[derive(Debug)]
-struct Ledger {
+struct CoreLine {
     loads: Pieces<RealLoad>,
     journal: Journal,
 }
@@ -169,7 +169,7 @@ struct Ledger {
 /// The loads of all real servers on all cores.
 #[derive(Debug)]
 pub struct LoadBoard {
-    cores: Box<[CachePadded<Ledger>]>,
+    cores: Box<[CachePadded<CoreLine>]>,
     overload: Pieces<AtomicBool>,
     /// How often control has changed an OVERLOAD flag.
     edits: AtomicU64,
@@ -182,7 +182,7 @@ impl LoadBoard {
             cores: (0..cores.max(1))
                 .map(|_| {
                     let (loads, journal) = (Pieces::new(LIMIT), Journal::default());
-                    CachePadded::new(Ledger { loads, journal })
+                    CachePadded::new(CoreLine { loads, journal })
                 })
                 .collect(),
             overload: Pieces::new(LIMIT),
@@ -262,7 +262,7 @@ impl LoadBoard {
     /// One core's counters of all real servers.
     #[inline]
     pub fn core(&self, core: usize) -> Option<CoreLoads<'_>> {
-        self.cores.get(core).map(|ledger| CoreLoads(&ledger.loads))
+        self.cores.get(core).map(|line| CoreLoads(&line.loads))
     }
 
     /// The sums over all cores.

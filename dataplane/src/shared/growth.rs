@@ -28,7 +28,7 @@ impl std::fmt::Display for Unable {
 }
 
 impl TableSizes {
-    /// The larger one of every two sizes.
+    /// The larger one of every two sizes of tables that can grow.
     pub fn or_larger(self, other: &Self) -> Self {
         Self {
             connections_v4: self.connections_v4.max(other.connections_v4),
@@ -37,7 +37,7 @@ impl TableSizes {
             templates_v6: self.templates_v6.max(other.templates_v6),
             clients_v4: self.clients_v4.max(other.clients_v4),
             clients_v6: self.clients_v6.max(other.clients_v6),
-            age_unit_s: self.age_unit_s,
+            ..self
         }
     }
 }
