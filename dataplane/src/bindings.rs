@@ -8,11 +8,13 @@ mod count;
 mod defence;
 mod expiry;
 mod persistent;
+mod rebind;
 mod reply;
-pub mod sip;
+mod sip;
 
 use std::sync::Arc;
 
+use crate::call::Call;
 use crate::classify::Hit;
 use crate::compat::Compat;
 use crate::conn::table::{EntryV4, EntryV6, Flow, Slot, Table};
@@ -24,7 +26,7 @@ use crate::ids::RealId;
 use crate::sched::{Pool, Schedulers};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
-use crate::table::{ClientKey, Cursor, Handle};
+use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
@@ -71,8 +73,8 @@ pub struct Bindings {
     flush_at: Cursor,
     swept_at: Tick,
     defences: defence::Defences,
-    /// What the packet at hand is bound by, where its service has an engine for that.
-    dialog: Option<ClientKey>,
+    /// The call that the packet at hand is of, where its service binds calls.
+    call: Option<Call>,
 }
 
 /// Where an ICMP error about a flow goes.
@@ -94,6 +96,10 @@ struct Choice {
     /// An ICMP error was what told of the flow.
     by_error: bool,
 }
+
+/// The service binds calls, and the packet is of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoCall;
 
 /// Why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,12 +125,22 @@ impl Bindings {
             flush_at: Cursor::default(),
             swept_at: Tick::default(),
             defences: defence::Defences::default(),
-            dialog: None,
+            call: None,
         }
     }
 
     fn counters(&self) -> Option<&CoreCounters> {
         self.shared.counters.get(self.core).map(|padded| &**padded)
+    }
+
+    /// The IPv4 connections.
+    pub(crate) fn table_v4(&self) -> &Table<EntryV4> {
+        &self.v4
+    }
+
+    /// The IPv4 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
+        &mut self.v4
     }
 
     /// Which core this is, from 0.
@@ -275,17 +291,14 @@ impl Bindings {
         {
             return Outcome::Drop(DropReason::DropRate);
         }
-        self.dialog = None;
-        if let Some((_, service)) = taker
-            && let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence)
-        {
-            let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
-            let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
-            let Some(call_id) = call_id else { return Outcome::Drop(DropReason::NoCallId) };
-            let client = persistence.masked(packet.src);
-            self.dialog = Some(sip::key(client, call_id, self.shared.key.0));
+        if let Some((_, service)) = taker {
+            match self.call_of(packet, transport, service) {
+                Ok(call) => self.call = call,
+                Err(NoCall) => return Outcome::Drop(DropReason::NoCallId),
+            }
         }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
+        self.call = None;
         if let Some(slot) = shadowed {
             let chosen =
                 choice.as_ref().and_then(|choice| snapshot.real(choice.as_ref().ok()?.real));
@@ -300,6 +313,24 @@ impl Bindings {
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
             Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
         }
+    }
+
+    /// The call that a packet is of, if its service binds calls.
+    pub(crate) fn call_of(
+        &self,
+        packet: &Packet,
+        transport: &[u8],
+        service: &Service,
+    ) -> Result<Option<Call>, NoCall> {
+        let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence) else {
+            return Ok(None);
+        };
+        let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
+        let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
+        let call_id = call_id.ok_or(NoCall)?;
+        let client = persistence.masked(packet.src);
+        let key = sip::key(client, call_id, self.shared.key.0);
+        Ok(Some(Call::new(key, client, call_id)))
     }
 
     /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
@@ -334,7 +365,6 @@ impl Bindings {
         if self.drops_packet(&service.compat, packet.family) {
             return Some(Outcome::Drop(DropReason::DropRate));
         }
-        self.dialog = None;
         if service.engine.is_some() && service.persistence.is_some() {
             // An error quotes too little to find a Call-ID in.
             return Some(Outcome::Drop(DropReason::NoCallId));
@@ -418,7 +448,7 @@ impl Bindings {
         }
     }
 
-    /// Asks the service's scheduler.
+    /// Asks the service's pins, then its scheduler.
     fn pick(
         &mut self,
         packet: &Packet,
@@ -426,6 +456,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let pool = pool(&self.shared, self.core, service, snapshot, now);
         self.schedulers.pick(service, &pool, packet)
     }
@@ -438,6 +471,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let pool = pool(&self.shared, self.core, service, snapshot, now);
         self.schedulers.would_pick(service, &pool, packet)
     }
@@ -552,9 +588,16 @@ impl Bindings {
     }
 }
 
-pub(crate) use client::client_scope;
-pub use client::service_of;
+pub use client::{client_scope, service_of};
 pub(crate) use persistent::{Standing, standing};
+pub use rebind::{BoundKey, Rebind, Rebound};
+
+/// The real server that the client is pinned to, unless that one takes nobody. Weight and
+/// thresholds are for schedulers.
+fn pinned(packet: &Packet, service: &Service, snapshot: &Snapshot, now: Tick) -> Option<RealId> {
+    let real = snapshot.available(service.pins.of(packet.src)?)?;
+    (!real.is_down(now)).then_some(real.id)
+}
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(

@@ -9,7 +9,7 @@ mod relay;
 use std::sync::Arc;
 
 use crate::answer::{Answer, Budget};
-use crate::bindings::{Bindings, Outcome};
+use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::fragments::Fragments;
 use crate::ids::PortIndex;
@@ -74,7 +74,10 @@ impl Director {
         let path = Path {
             bindings: Bindings::new(Arc::clone(&shared), seat),
             answers: Budget::new(surroundings.answers_per_second),
-            fragments: Fragments::new(shared.key.0),
+            fragments: Fragments::new(
+                shared.sizes.fragments.div_ceil(shared.cores().max(1)),
+                shared.key.0,
+            ),
             shared,
             surroundings,
             packets_made: 0,
@@ -111,6 +114,11 @@ impl Director {
     /// Bounded clean-up: at most so many entries of each table are looked at.
     pub fn sweep(&mut self, now: Tick, budget: usize) {
         self.path.bindings.sweep(&self.snapshot, now, budget);
+    }
+
+    /// Changes a binding, between two bursts.
+    pub fn rebind(&mut self, rebind: &Rebind, now: Tick) -> Rebound {
+        self.path.bindings.rebind(rebind, &self.snapshot, now)
     }
 
     /// What would happen to a frame, and why; nothing is sent or remembered.
@@ -154,6 +162,13 @@ impl Director {
     ) {
         let at = Arrival { port: ingress, now };
         self.path.read(reading, &mut self.learned, &self.snapshot, frames, at);
+    }
+
+    /// Requests from memory what can be requested now that the answers to [`Self::read`]'s
+    /// requests have come. Left out, [`Self::decide`] does it.
+    #[inline]
+    pub fn fetch(&mut self, reading: &mut Reading) {
+        self.path.fetch(reading);
     }
 
     /// Decides about frames of a burst that was read, from the first undecided one on, and

@@ -207,8 +207,9 @@ impl News<'_> {
     }
 }
 
+/// What one core writes.
 #[derive(Debug)]
-struct CoreLoads {
+struct CoreLine {
     loads: Pieces<RealLoad>,
     journal: Journal,
 }
@@ -216,7 +217,7 @@ struct CoreLoads {
 /// The loads of all real servers on all cores.
 #[derive(Debug)]
 pub struct LoadBoard {
-    cores: Box<[CachePadded<CoreLoads>]>,
+    cores: Box<[CachePadded<CoreLine>]>,
     overload: Pieces<AtomicBool>,
     /// How often control has changed an OVERLOAD flag.
     edits: AtomicU64,
@@ -229,7 +230,7 @@ impl LoadBoard {
             cores: (0..cores.max(1))
                 .map(|_| {
                     let (loads, journal) = (Pieces::new(LIMIT), Journal::default());
-                    CachePadded::new(CoreLoads { loads, journal })
+                    CachePadded::new(CoreLine { loads, journal })
                 })
                 .collect(),
             overload: Pieces::new(LIMIT),
@@ -311,7 +312,7 @@ impl LoadBoard {
     /// One core's counters of all real servers.
     #[inline]
     pub fn core(&self, core: usize) -> Option<CoreLoads<'_>> {
-        self.cores.get(core).map(|loads| CoreLoads(loads))
+        self.cores.get(core).map(|line| CoreLoads(&line.loads))
     }
 
     /// The sums over all cores.

@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::bindings::Rebound;
 use crate::counters::CoreCounters;
 use crate::director::{Decided, Director, Reading};
 use crate::forward::fragment;
 use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
-use crate::mailbox::{Answer, Query};
+use crate::mailbox::{Answer, Query, REBINDS};
 use crate::port::{BURST, Burst, Frame, Port};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -24,6 +25,8 @@ use crate::wire::ethernet::{self, Mac};
 const SWEEP_PER_TURN: usize = 64;
 /// Bursts taken from one port in one turn at the most.
 const BURSTS_PER_TURN: usize = 4;
+/// Bursts that are under way at a time.
+const INTAKES: usize = 3;
 /// How long a frame waits for its next hop's MAC address.
 const HOLD: u32 = 3 * TICKS_PER_SECOND;
 
@@ -71,8 +74,8 @@ pub struct Worker<P: Port> {
     director: Director,
     ports: Vec<P>,
     tx: Vec<Burst<P::Frame>>,
-    /// Two bursts at a time: while one is decided about, memory answers the other's questions.
-    intakes: [Intake<P::Frame>; 2],
+    /// Three bursts at a time: while one is decided about, memory answers the others' questions.
+    intakes: [Intake<P::Frame>; INTAKES],
     decided: Decided,
     /// What is to be freed, all at once.
     spent: Burst<P::Frame>,
@@ -230,6 +233,13 @@ impl<P: Port> Worker<P> {
                 let next = self.director.bindings().page(v6, from, &mut page);
                 Answer::Connections { page, next, now }
             }
+            Some(Query::Rebind(rebinds)) => {
+                let mut all = Rebound::default();
+                for rebind in rebinds.iter().take(REBINDS) {
+                    all += self.director.rebind(rebind, now);
+                }
+                Answer::Rebound(all)
+            }
             Some(Query::Explain { frame, port }) => {
                 Answer::Explanation(self.director.explain(&frame, port, now))
             }
@@ -237,24 +247,28 @@ impl<P: Port> Worker<P> {
         let _ = mailbox.answers.push(answer);
     }
 
-    /// Takes bursts from a port as long as they are full, reading each before the one before it
-    /// is decided about.
+    /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
+    /// while the next one is read, and decided about while that one's is fetched.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
-        let [mut at, mut other] = [0, 1];
-        let mut last = self.read(at, ingress, now);
-        let mut received = last;
-        for _ in 1..BURSTS_PER_TURN {
-            if last < BURST {
-                break;
+        let mut received = 0;
+        let mut read = 0;
+        let mut more = true;
+        for step in 0..BURSTS_PER_TURN + 2 {
+            if more && step < BURSTS_PER_TURN {
+                let frames = self.read(step % INTAKES, ingress, now);
+                received += frames;
+                read += usize::from(frames > 0);
+                more = frames == BURST;
             }
-            last = self.read(other, ingress, now);
-            received += last;
-            self.pass(at, ingress, now);
-            std::mem::swap(&mut at, &mut other);
-        }
-        if last > 0 {
-            self.pass(at, ingress, now);
+            if (1..=read).contains(&step)
+                && let Some(intake) = self.intakes.get_mut((step - 1) % INTAKES)
+            {
+                self.director.fetch(&mut intake.reading);
+            }
+            if (2..read + 2).contains(&step) {
+                self.pass((step - 2) % INTAKES, ingress, now);
+            }
         }
         if let Some(port) = self.ports.get_mut(index)
             && !self.spent.is_empty()
@@ -310,7 +324,8 @@ impl<P: Port> Worker<P> {
                 }
             }
             decided.clear();
-            if self.director.fragments_remembered() != self.fragments_remembered {
+            // One that goes on may be the first one that others wait for.
+            while self.director.fragments_remembered() != self.fragments_remembered {
                 self.fragments_remembered = self.director.fragments_remembered();
                 self.retry_early(now);
             }

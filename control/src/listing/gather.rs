@@ -447,7 +447,7 @@ mod tests {
         bench.add(tcp("192.0.2.10", 80), 100, &[("172.16.0.11", 80)]);
         let snapshot = bench.catalog.snapshot();
         let id = snapshot.services.iter().flatten().next().unwrap().id;
-        let number = ServiceReal::new(1).unwrap();
+        let number = ServiceReal::new(2).unwrap();
         let of = |idle_s| {
             let key = "10.1.0.1".parse::<IpAddr>().unwrap().into();
             client(id, key, number, idle_s, &snapshot).unwrap()

@@ -1,14 +1,13 @@
 //! The SIP persistence engine: calls are bound by their Call-ID (RFC 3261, 20.8), besides the
 //! client's address.
 
+use crate::call::LONGEST_CALL_ID;
 use crate::table::ClientKey;
 use crate::wire::Addr;
 
 /// The header's name, and its short form.
 const NAME: &[u8] = b"call-id";
 const SHORT: u8 = b'i';
-/// The longest Call-ID that IPVS takes.
-const LONGEST: usize = 255;
 
 /// The Call-ID of a SIP message, from the bytes behind its UDP header. `None` where there
 /// is none, or one that IPVS does not take: empty, too long, or not ended by a line's end.
@@ -20,7 +19,7 @@ pub fn call_id(message: &[u8]) -> Option<&[u8]> {
     let len = value.iter().take_while(|byte| is_word(**byte) || **byte == b'@').count();
     let (call_id, after) = value.split_at_checked(len)?;
     let ended = matches!(after, [b'\r' | b'\n', ..]);
-    (ended && len > 0 && len <= LONGEST).then_some(call_id)
+    (ended && len > 0 && len <= LONGEST_CALL_ID).then_some(call_id)
 }
 
 /// What stands behind the colon, if the line is the Call-ID's.
