@@ -4,10 +4,12 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod observers;
 mod questions;
 mod restart;
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +28,12 @@ use crate::api::{Call, Reply, Request, Socket};
 use crate::compile;
 use crate::config::{self, Model};
 use crate::listing::Meters;
+use crate::metrics::ListenError;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
+use crate::peers::Peers;
 use crate::publish;
 use crate::status::{self, LastApply};
+use observers::Observers;
 
 /// Pause between two rounds of the loop; what waits for control waits no longer.
 const ROUND: Duration = Duration::from_millis(2);
@@ -62,6 +67,7 @@ pub struct ControlThread {
     signals: Signals,
     started: Instant,
     last_apply: LastApply,
+    observers: Observers,
 }
 
 /// What a control thread starts with.
@@ -86,16 +92,22 @@ pub struct Parts {
     pub signals: Signals,
     /// When the ticks began.
     pub started: Instant,
+    /// The listener for metrics, if any are offered.
+    pub metrics: Option<TcpListener>,
 }
 
 impl ControlThread {
     /// A control thread that is ready to run.
-    pub fn new(parts: Parts) -> Self {
+    ///
+    /// # Errors
+    /// There is no thread left for the metrics.
+    pub fn new(parts: Parts) -> Result<Self, ListenError> {
         let mut thread = Self {
             watch: crate::watch::Watch::new(&parts.config),
             neighbours: Neighbours::new(neighbour_settings(&parts.model)),
             meters: Meters::default(),
             last_apply: LastApply::started(&parts.config),
+            observers: Observers::new(&parts.shared, parts.metrics)?,
             shared: parts.shared,
             catalog: parts.catalog,
             snapshot: parts.snapshot,
@@ -108,7 +120,9 @@ impl ControlThread {
             started: parts.started,
         };
         thread.settle_neighbours();
-        thread
+        thread.observers.nic = thread.nic.stats();
+        thread.tell_observers();
+        Ok(thread)
     }
 
     fn now_ms(&self) -> u64 {
@@ -125,6 +139,7 @@ impl ControlThread {
                 Err(_) => std::thread::sleep(ROUND),
             }
             self.hear();
+            self.observers.round();
             publish::collect(&self.shared);
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
@@ -135,6 +150,7 @@ impl ControlThread {
                 metered = Instant::now();
                 self.meters.tick(&self.snapshot, &self.shared.loads);
                 self.look_at_links();
+                self.tell_observers();
             }
         }
         info!("stopping");
@@ -142,7 +158,8 @@ impl ControlThread {
 
     /// Says which ports lost or got their link.
     fn look_at_links(&mut self) {
-        for (port, now) in self.ports.iter_mut().zip(self.nic.stats().ports) {
+        self.observers.nic = self.nic.stats();
+        for (port, now) in self.ports.iter_mut().zip(&self.observers.nic.ports) {
             if port.link_up == now.link_up {
                 continue;
             }
@@ -181,22 +198,28 @@ impl ControlThread {
             Ok(said) => info!("{why}: {name} taken over: {said}"),
             Err(problems) => error!("{why}: {name} refused, nothing was changed:\n{problems}"),
         }
+        self.observers.applied(result.is_ok());
         self.last_apply = LastApply {
             name: name.to_owned(),
             at: SystemTime::now(),
             problems: result.as_ref().err().cloned(),
         };
+        self.tell_observers();
         result
     }
 
     fn change_to(&mut self, model: Model) -> Result<String, String> {
         restart::needed(&self.model, &model)?;
+        let peers = Peers::find(&model.control.allow)?;
+        let metrics = self.observers.prepare(&self.model, &model)?;
         let plan = compile::plan(&model);
         self.catalog.timeouts = plan.timeouts;
         self.catalog.compat = plan.compat;
         self.catalog.set_site(plan.site);
         let applied = self.catalog.applied(&plan.farms, plan.selectors);
         let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
+        self.admit(peers);
+        self.observers.go_on(metrics);
         self.model = model;
         self.snapshot = snapshot;
         publish::publish(&self.shared, &self.snapshot);

@@ -27,6 +27,8 @@ use crate::cli;
 use crate::compile;
 use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Parts, Signals};
+use crate::metrics::{self, ListenError};
+use crate::peers::Peers;
 
 /// Answers given as a host, per second and core.
 const ANSWERS_PER_SECOND: u32 = 10_000;
@@ -43,6 +45,12 @@ pub enum RunError {
     /// The control socket could not be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
+    /// Somebody who is to use the control socket is not known here.
+    #[error("{0}")]
+    Peers(String),
+    /// Metrics cannot be offered.
+    #[error("{0}")]
+    Metrics(#[from] ListenError),
     /// The services do not fit.
     #[error("the configuration cannot be taken over: {0}")]
     Refused(#[from] Refused),
@@ -83,6 +91,9 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     check_cores(&model)?;
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
+    let peers = Peers::find(&model.control.allow).map_err(RunError::Peers)?;
+    socket.allow(peers)?;
+    let metrics = model.metrics.map(|wanted| metrics::listen(wanted.address)).transpose()?;
     let mut nic = nic::open(&compile::nic_config(&model))?;
     pin(usize::from(model.main_core.0));
     for port in nic.ports() {
@@ -112,7 +123,8 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         ports: nic.ports().to_vec(),
         signals,
         started,
-    });
+        metrics,
+    })?;
     let finished = Arc::clone(&stop);
     let control = std::thread::Builder::new()
         .name("control".into())

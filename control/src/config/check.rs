@@ -33,6 +33,7 @@ pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<S
         ttl: file.ttl,
         neighbours: file.neighbours,
         control: file.control,
+        metrics: file.metrics,
         log: file.log,
         compat: file.compat,
         services: services?,

@@ -10,6 +10,8 @@
 //! every default spelt out; reading that gives an equal model.
 
 mod address;
+mod allow;
+mod metrics;
 mod port;
 mod real_server;
 mod scheduler;
@@ -23,6 +25,8 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 pub use address::{Cidr, Mac};
+pub use allow::Allow;
+pub use metrics::Metrics;
 pub use port::{CoreId, Device, PciAddress, Port, Route, VlanId};
 pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tunnel};
 pub use scheduler::{HashFlags, Scheduler};
@@ -75,6 +79,9 @@ pub struct Settings {
     pub neighbours: Neighbours,
     /// `control`: the control socket and the watch on this file.
     pub control: Control,
+    /// `metrics`: Prometheus metrics and health over HTTP. Default: none are offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// `log`: what is logged and how.
     pub log: Log,
     /// `compat`: switches that the kernel's IPVS has as sysctls.
@@ -173,13 +180,16 @@ pub struct Neighbours {
 /// `control`: how a running director is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Control {
-    /// `socket`: absolute path of the Unix socket (mode 0600), at most 107 bytes, which
+    /// `socket`: absolute path of the Unix socket (mode 0600 unless `allow` names
+    /// somebody), at most 107 bytes, which
     /// is all that fits into the kernel's `sun_path`. Default
     /// `/run/director/control.sock`. A change needs a restart.
     pub socket: PathBuf,
     /// `watch`: whether a change of the file is taken over without being asked.
     /// Default true.
     pub watch: bool,
+    /// `allow`: who else may use the socket. Default: root and the director's own user.
+    pub allow: Allow,
 }
 
 /// `log`: what is written to standard error. Taken over by a reload.
@@ -317,7 +327,11 @@ impl Default for Neighbours {
 
 impl Default for Control {
     fn default() -> Self {
-        Self { socket: PathBuf::from("/run/director/control.sock"), watch: true }
+        Self {
+            socket: PathBuf::from("/run/director/control.sock"),
+            watch: true,
+            allow: Allow::default(),
+        }
     }
 }
 

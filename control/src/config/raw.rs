@@ -4,6 +4,8 @@
 //! wrong by itself is reported here and stays [`Given::Bad`], so that nothing reports it
 //! again.
 
+mod allow;
+mod metrics;
 mod port;
 mod real_server;
 mod section;
@@ -11,7 +13,9 @@ mod service;
 
 use super::fields::{Fields, Given};
 use super::findings::Findings;
-use super::model::{Compat, Control, CoreId, Log, Memory, Neighbours, Tables, Timeouts, Ttl};
+use super::model::{
+    Compat, Control, CoreId, Log, Memory, Metrics, Neighbours, Tables, Timeouts, Ttl,
+};
 use super::path::Path;
 use super::scalar;
 use super::tree::Node;
@@ -32,6 +36,7 @@ pub(super) struct File {
     pub(super) ttl: Ttl,
     pub(super) neighbours: Neighbours,
     pub(super) control: Control,
+    pub(super) metrics: Option<Metrics>,
     pub(super) log: Log,
     pub(super) compat: Compat,
     pub(super) services: Vec<Option<Service>>,
@@ -46,6 +51,7 @@ const KEYS: &[&str] = &[
     "ttl",
     "neighbours",
     "control",
+    "metrics",
     "log",
     "compat",
     "services",
@@ -69,6 +75,7 @@ impl File {
                 .or(Ttl::default()),
             neighbours: section::neighbours(&fields, findings),
             control: section::control(&fields, findings),
+            metrics: metrics::metrics(&fields, findings),
             log: section::log(&fields, findings),
             compat: section::compat(&fields, findings),
             services: Service::read_all(&fields, findings),

@@ -125,13 +125,14 @@ pub(super) fn control(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Con
     let default = Control::default();
     let Some(fields) = file
         .find("control")
-        .and_then(|node| Fields::open(node, &path, &["socket", "watch"], findings))
+        .and_then(|node| Fields::open(node, &path, &["socket", "watch", "allow"], findings))
     else {
         return default;
     };
     Control {
         socket: fields.read("socket", findings, socket).or(default.socket),
         watch: fields.read("watch", findings, scalar::boolean).or(default.watch),
+        allow: super::allow::allow(&fields, findings),
     }
 }
 
