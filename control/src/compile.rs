@@ -316,8 +316,9 @@ pub fn table_sizes(model: &Model) -> TableSizes {
     }
 }
 
-/// What DPDK is to open, in the order of [`site`]'s ports.
-pub fn nic_config(model: &Model) -> nic::NicConfig {
+/// What DPDK is to open, in the order of [`site`]'s ports, with the core for everything that
+/// polls nothing.
+pub fn nic_config(model: &Model, main_core: u16) -> nic::NicConfig {
     let mut ports: Vec<nic::PortConfig> = model.ports.iter().map(nic_port).collect();
     for port in &model.ports {
         if let Some(device) = &port.kernel_port {
@@ -338,7 +339,7 @@ pub fn nic_config(model: &Model) -> nic::NicConfig {
             mib: model.memory.mib,
             file_prefix: model.memory.file_prefix.clone(),
         },
-        main_core: usize::from(model.main_core.0),
+        main_core: usize::from(main_core),
         mbufs: model.memory.mbufs,
         mbuf_cache: 256,
         ports,

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod control_thread;
+pub mod cores;
 pub mod flow;
 pub mod guests;
 pub mod import;

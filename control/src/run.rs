@@ -27,6 +27,7 @@ use crate::cli;
 use crate::compile;
 use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Parts, Signals};
+use crate::cores::{self, NoSuchCore};
 use crate::metrics::{self, ListenError};
 use crate::peers::Peers;
 
@@ -55,15 +56,8 @@ pub enum RunError {
     #[error("the configuration cannot be taken over: {0}")]
     Refused(#[from] Refused),
     /// A core of the configuration is not there.
-    #[error(
-        "core {core} does not exist: this machine has cores {have}; change ports.cores or main_core"
-    )]
-    NoSuchCore {
-        /// The core.
-        core: usize,
-        /// The cores that there are.
-        have: String,
-    },
+    #[error("{0}")]
+    NoSuchCore(#[from] NoSuchCore),
     /// Signals or randomness could not be had.
     #[error("the system refused {what}: {error}")]
     System {
@@ -88,14 +82,15 @@ impl RunError {
 pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let model = config::load(&args.config)?;
     crate::log::start(&model.log, args.verbose);
-    check_cores(&model)?;
+    let main_core = cores::main_core(&model, &cores::usable())?;
+    main_core.warn();
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
     let peers = Peers::find(&model.control.allow).map_err(RunError::Peers)?;
     socket.allow(peers)?;
     let metrics = model.metrics.map(|wanted| metrics::listen(wanted.address)).transpose()?;
-    let mut nic = nic::open(&compile::nic_config(&model))?;
-    pin(usize::from(model.main_core.0));
+    let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
+    cores::pin(main_core.core);
     for port in nic.ports() {
         info!(
             "port {} is {} ({}), MAC {}, {} queue(s)",
@@ -152,20 +147,6 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn check_cores(model: &Model) -> Result<(), RunError> {
-    // Only what the affinity mask allows can be pinned to.
-    let ids = core_affinity::get_core_ids().unwrap_or_default();
-    let wanted = model.ports.iter().flat_map(|port| &port.cores).chain([&model.main_core]);
-    for core in wanted {
-        let core = usize::from(core.0);
-        if !ids.iter().any(|id| id.id == core) {
-            let have: Vec<String> = ids.iter().map(|id| id.id.to_string()).collect();
-            return Err(RunError::NoSuchCore { core, have: have.join(", ") });
-        }
-    }
-    Ok(())
-}
-
 /// The kernel answers behind a NIC port with that port's MAC address.
 fn share_macs(nic: &Nic, site: &Site) {
     for (index, port) in site.ports.iter().enumerate().filter(|(_, port)| port.kernel_facing) {
@@ -178,13 +159,6 @@ fn share_macs(nic: &Nic, site: &Site) {
                 port.name, before.mac, before.mac
             );
         }
-    }
-}
-
-/// Keeps the control thread and its children off the polling cores.
-fn pin(core: usize) {
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-        warn!("the control thread could not be pinned to core {core}");
     }
 }
 

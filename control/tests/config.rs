@@ -149,7 +149,6 @@ ports:
   rx_descriptors: 1024
   tx_descriptors: 1024
   promiscuous: false
-main_core: 0
 memory:
   no_huge: false
   mib: 1024

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::classify::Hit;
 use crate::compat::Compat;
-use crate::conn::table::{Flow, FlowV4, FlowV6, Slot, Table};
+use crate::conn::table::{EntryV4, EntryV6, Flow, Slot, Table};
 use crate::conn::{Conn, ConnFlags, Signal, State, Timeouts, sctp};
 use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
@@ -65,8 +65,8 @@ pub struct Bindings {
     shared: Arc<Shared>,
     seat: CoreSeat,
     ages: client::AgeClock,
-    v4: Table<FlowV4>,
-    v6: Table<FlowV6>,
+    v4: Table<EntryV4>,
+    v6: Table<EntryV6>,
     schedulers: Vec<sched::State>,
     flush_at: Cursor,
     defences: defence::Defences,
@@ -141,7 +141,7 @@ impl Bindings {
     }
 
     /// All connections of the core.
-    pub fn iter(&self) -> impl Iterator<Item = (Flow, &Conn)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (Flow, Conn)> + '_ {
         self.v4.iter().chain(self.v6.iter())
     }
 
@@ -149,7 +149,7 @@ impl Bindings {
     /// Answers where to go on.
     pub fn page(&self, v6: bool, from: usize, page: &mut Vec<(Flow, Conn)>) -> Option<usize> {
         let limit = page.capacity() - page.len();
-        let each = |flow, conn: &Conn| page.push((flow, *conn));
+        let each = |flow, conn| page.push((flow, conn));
         if v6 { self.v6.page(from, limit, each) } else { self.v4.page(from, limit, each) }
     }
 
@@ -162,7 +162,7 @@ impl Bindings {
         }
         let slot = self.slot(flow)?;
         let conn = self.conn(flow.client.family(), slot)?;
-        (!self.is_over(conn, now)).then_some(slot)
+        (!self.is_over(&conn, now)).then_some(slot)
     }
 
     fn slot(&self, flow: &Flow) -> Option<Slot> {
@@ -172,10 +172,10 @@ impl Bindings {
         }
     }
 
-    pub(crate) fn conn(&self, family: Family, slot: Slot) -> Option<&Conn> {
+    pub(crate) fn conn(&self, family: Family, slot: Slot) -> Option<Conn> {
         match family {
-            Family::V4 => self.v4.get(slot),
-            Family::V6 => self.v6.get(slot),
+            Family::V4 => self.v4.read(slot),
+            Family::V6 => self.v6.read(slot),
         }
     }
 
@@ -186,10 +186,10 @@ impl Bindings {
         }
     }
 
-    fn conn_mut(&mut self, family: Family, slot: Slot) -> Option<&mut Conn> {
+    fn set_conn(&mut self, family: Family, slot: Slot, conn: &Conn) {
         match family {
-            Family::V4 => self.v4.get_mut(slot),
-            Family::V6 => self.v6.get_mut(slot),
+            Family::V4 => self.v4.write(slot, conn),
+            Family::V6 => self.v6.write(slot, conn),
         }
     }
 
@@ -237,10 +237,10 @@ impl Bindings {
             && let Some(conn) = self.conn(family, slot)
         {
             let compat = service.map_or(&snapshot.compat, |service| &service.compat);
-            if self.is_over(conn, now) {
+            if self.is_over(&conn, now) {
                 // Not swept yet. It must go: a flow has one entry.
                 self.end(family, slot, snapshot, now);
-            } else if opens(packet) && is_reused(conn, snapshot, compat) {
+            } else if opens(packet) && is_reused(&conn, snapshot, compat) {
                 // The old entry still counts while the new real server is chosen.
                 shadowed = Some(slot);
             } else if let Some(real) = snapshot.available(conn.real) {
@@ -352,17 +352,14 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Outcome {
-        let Some(conn) = self.conn(packet.family, slot).copied() else {
+        let Some(conn) = self.conn(packet.family, slot) else {
             return Outcome::NotOurs;
         };
-        let compat =
-            snapshot.service(conn.service).map_or(&snapshot.compat, |service| &service.compat);
+        let compat = snapshot.compat_of_real(conn.real);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.in_packets = moved.in_packets.saturating_add(1);
-        if let Some(place) = self.conn_mut(packet.family, slot) {
-            *place = moved;
-        }
+        self.set_conn(packet.family, slot, &moved);
         self.count_incoming(conn.real, packet);
         let Conn { real, forwarding, real_port, .. } = conn;
         Outcome::Forward { real, forwarding, real_port }
@@ -475,7 +472,6 @@ impl Bindings {
         let conn = Conn {
             template: choice.template,
             real: real.id,
-            service: service.id,
             expires: now.plus(Timeouts::NEW),
             timeout: Timeouts::NEW,
             real_port,
@@ -539,7 +535,7 @@ impl Bindings {
             return self.related_client(error, flow.client, service, snapshot, now);
         }
         let slot = self.find(&flow, now)?;
-        let conn = self.conn(flow.client.family(), slot).copied()?;
+        let conn = self.conn(flow.client.family(), slot)?;
         snapshot.available(conn.real)?;
         self.count_incoming(conn.real, error);
         let Conn { real, forwarding, real_port, .. } = conn;

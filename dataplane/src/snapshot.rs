@@ -453,6 +453,12 @@ impl Snapshot {
         self.service(service).map_or(&self.compat, |service| &service.compat)
     }
 
+    /// The switches for connections of this real server: its service's.
+    #[inline]
+    pub fn compat_of_real(&self, real: RealId) -> &Compat {
+        self.real(real).map_or(&self.compat, |real| self.compat_of(real.service))
+    }
+
     /// Whether there is any service for this family. Without one, IPVS is not asked at all.
     pub fn serves(&self, family: Family) -> bool {
         self.services.iter().flatten().any(|service| service.identity.family() == family)

@@ -308,7 +308,7 @@ fn a_gateways_director_counts_and_passes_the_replies_of_direct_routing() {
     let reply = packet::tcp(VIP, CLIENT).flags("SA");
     let wanted = expected(reply.clone(), OUTSIDE, GATEWAY_MAC);
     assert_sent(scene.server(1, &reply), &wanted);
-    let conn = *scene.workers[0].director().bindings().iter().next().unwrap().1;
+    let (_, conn) = scene.workers[0].director().bindings().iter().next().unwrap();
     assert!(!conn.flags.contains(dataplane::conn::ConnFlags::NO_OUTPUT));
     assert_eq!(scene.shared.loads.sum(conn.real).out_packets, 1);
 }

@@ -189,7 +189,7 @@ fn an_error_about_an_unknown_flow_is_scheduled_on_request_and_moves_nothing() {
         assert_eq!((sent[0].port, macs(&sent[0].bytes)[0]), (INSIDE, real_mac(1)));
         packet::assert_checksums(&sent[0].bytes);
         let bindings = scene.workers[0].director().bindings();
-        let conn = *bindings.iter().next().unwrap().1;
+        let (_, conn) = bindings.iter().next().unwrap();
         assert_eq!((conn.state.word(), conn.timeout), ("NONE", 750));
         let load = scene.shared.loads.sum(conn.real);
         assert_eq!((load.active, load.inactive, load.connections), (0, 1, 1));

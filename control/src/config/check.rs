@@ -1,33 +1,44 @@
 //! From what is written to what is meant: defaults, and how the parts fit together.
 //!
-//! A part that is wrong by itself has been reported by `raw` and is passed over here, so
-//! that one mistake gives one problem.
+//! A value that is wrong by itself has been reported by `raw` and counts as unknown here. A
+//! check is left out only if a value that it needs is unknown: one mistake gives one
+//! problem, and hides no other.
 
+mod lan;
 mod port;
 mod real_server;
 mod selector;
 mod service;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use super::code::Code;
+use super::fields::Given;
 use super::findings::Findings;
-use super::model::{Cidr, CoreId, Memory, Port, Settings};
+use super::model::{Memory, Settings};
 use super::path::Path;
 use super::raw;
 
+use lan::Lan;
+
 /// The settings, as far as they can be told; they are good if nothing was reported.
 pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<Settings> {
-    let lan = port::lan(&file.ports);
+    let lan = Lan::around(&file.ports);
     let ports = port::ports(&file.ports, findings);
-    let main_core = main_core(&file, &ports, findings);
-    memory(&file.memory, &ports, findings);
+    main_core(&file, findings);
+    memory(&file, findings);
     let services = service::services(&file.services, &lan, findings);
+    let raw::Memory { no_huge, mib, mbufs, file_prefix } = file.memory;
+    let default = Memory::default();
     Some(Settings {
         ports: ports?,
-        main_core,
-        memory: file.memory,
+        main_core: file.main_core.good(),
+        memory: Memory {
+            no_huge: no_huge.or(default.no_huge),
+            mib: mib.or(default.mib),
+            mbufs: mbufs.or(default.mbufs),
+            file_prefix: file_prefix.or(default.file_prefix),
+        },
         tables: file.tables,
         timeouts: file.timeouts,
         ttl: file.ttl,
@@ -40,50 +51,16 @@ pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<S
     })
 }
 
-/// Where the director stands in its networks.
-pub(super) struct Lan {
-    /// Its own addresses.
-    own: HashSet<IpAddr>,
-    /// Networks that a port is in.
-    connected: Networks,
-    /// Networks behind a gateway or route.
-    routed: Networks,
-    /// Whether some port hands frames to the kernel.
-    kernel_port: bool,
-    /// Whether every port could be read; if not, nothing can be said to be unreachable.
-    complete: bool,
-}
-
-/// A set of networks; asking it costs one look-up per prefix length that it has.
-#[derive(Default)]
-pub(super) struct Networks(BTreeMap<u8, HashSet<IpAddr>>);
-
-impl Networks {
-    fn insert(&mut self, network: Cidr) {
-        self.0.entry(network.prefix()).or_default().insert(network.network());
-    }
-
-    fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|(prefix, networks)| {
-            Cidr::new(address, *prefix).is_some_and(|cidr| networks.contains(&cidr.network()))
-        })
-    }
-}
-
 /// A polling core never yields, so the control thread would starve on it.
-fn main_core(file: &raw::File, ports: &Option<Vec<Port>>, findings: &mut Findings<'_>) -> CoreId {
-    let polling: BTreeSet<CoreId> =
-        ports.iter().flatten().flat_map(|port| port.cores.iter().copied()).collect();
-    let free = (0..u16::MAX).map(CoreId).find(|core| !polling.contains(core)).unwrap_or(CoreId(0));
-    let core = file.main_core.or(free);
+fn main_core(file: &raw::File, findings: &mut Findings<'_>) {
+    let Given::Good(core) = file.main_core else { return };
+    let mut polling = file.ports.items.iter().flatten().flat_map(port::cores);
     // A laboratory may have no CPU to spare; there the two take turns.
-    let laboratory = file.memory.no_huge && !file.main_core.is_absent();
-    if polling.contains(&core) && !laboratory {
+    if polling.any(|polled| *polled == core) && file.memory.no_huge.known_or(false) == Some(false) {
         let what = format!("the main core {core} also polls a port");
-        let hint = format!("use a core that no port polls, such as {free}, or remove the key");
-        findings.value(Code::MainCorePolls, &Path::Root.key("main_core"), what, &hint);
+        let hint = "use a core that no port polls, or remove the key: then one is chosen";
+        findings.value(Code::MainCorePolls, &Path::Root.key("main_core"), what, hint);
     }
-    core
 }
 
 /// A packet buffer with its headroom and DPDK's own head and tail.
@@ -92,29 +69,34 @@ const MBUF_BYTES: u64 = 2_432;
 const MBUFS_PER_CORE: u64 = 512;
 
 /// Queues that cannot be filled with buffers do not start.
-fn memory(memory: &Memory, ports: &Option<Vec<Port>>, findings: &mut Findings<'_>) {
-    let path = Path::Root.key("memory");
-    let queues = |port: &Port| port.cores.len() as u64 + u64::from(port.kernel_port.is_some());
-    let needed: u64 = ports
-        .iter()
-        .flatten()
-        .map(|port| {
-            let rings = u64::from(port.rx_descriptors) + u64::from(port.tx_descriptors);
-            queues(port) * (rings + MBUFS_PER_CORE)
-        })
-        .sum();
-    let mbufs = u64::from(memory.mbufs);
+fn memory(file: &raw::File, findings: &mut Findings<'_>) {
+    let (path, default) = (Path::Root.key("memory"), Memory::default());
+    let Some(mbufs) = file.memory.mbufs.known_or(default.mbufs).map(u64::from) else { return };
+    // What cannot be read needs something, too: the least that there can be.
+    let needed: u64 = file.ports.items.iter().flatten().map(mbufs_of).sum();
     if mbufs < needed {
         let what = format!("{mbufs} packet buffers are too few: the ports' queues need {needed}");
         let hint = format!("write at least {}", (needed + 1).next_power_of_two() - 1);
         findings.value(Code::TooFewMbufs, &path.key("mbufs"), what, &hint);
     }
     let wanted_mib = (mbufs * MBUF_BYTES).div_ceil(1 << 20);
-    if wanted_mib > u64::from(memory.mib) {
-        let what = format!("{} MiB are too little for {mbufs} packet buffers", memory.mib);
+    if let Some(mib) = file.memory.mib.known_or(default.mib)
+        && wanted_mib > u64::from(mib)
+    {
+        let what = format!("{mib} MiB are too little for {mbufs} packet buffers");
         let hint = format!("write at least {wanted_mib}, or fewer `mbufs`");
         findings.value(Code::TooLittleMemory, &path.key("mib"), what, &hint);
     }
+}
+
+/// The buffers that a port's queues take at least.
+fn mbufs_of(port: &raw::Port) -> u64 {
+    let cores = port::cores(port).len().max(1) as u64;
+    let queues = cores + u64::from(!port.kernel_port.is_absent());
+    let ring = |descriptors: Given<u16>| {
+        u64::from(descriptors.known_or(port::DESCRIPTORS).unwrap_or(raw::LEAST_DESCRIPTORS))
+    };
+    queues * (ring(port.rx_descriptors) + ring(port.tx_descriptors) + MBUFS_PER_CORE)
 }
 
 /// Why no host can have this address; `None` if one can.
@@ -136,20 +118,6 @@ fn not_on_the_wire(address: IpAddr) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn networks_hold_the_addresses_of_each_of_them() {
-        let mut networks = Networks::default();
-        for (address, prefix) in [("198.18.10.7", 24), ("198.18.99.0", 25), ("2001:db8::", 64)] {
-            networks.insert(Cidr::new(address.parse().unwrap(), prefix).unwrap());
-        }
-        for inside in ["198.18.10.200", "198.18.99.127", "2001:db8::7"] {
-            assert!(networks.contain(inside.parse().unwrap()), "{inside}");
-        }
-        for outside in ["198.18.11.1", "198.18.99.128", "2001:db8:0:1::7", "::"] {
-            assert!(!networks.contain(outside.parse().unwrap()), "{outside}");
-        }
-    }
 
     #[test]
     fn addresses_without_a_host_are_known() {

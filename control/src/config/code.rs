@@ -97,6 +97,8 @@ pub enum Code {
     OnePacket = 308,
     /// All ports of the director's own address.
     VipIsDirector = 309,
+    /// A VIP that is the network or broadcast address of a port's network.
+    VipOfNetwork = 310,
     /// One real server twice in a service.
     DuplicateRealServer = 401,
     /// A real server of the other family.
@@ -115,6 +117,8 @@ pub enum Code {
     Unreachable = 408,
     /// `forwarding: local` without a kernel-facing port.
     LocalNeedsKernelPort = 409,
+    /// A real server that is the network or broadcast address of a port's network.
+    RealServerOfNetwork = 410,
 }
 
 impl Code {
@@ -163,6 +167,7 @@ impl Code {
         Code::ClientTrackingForwarding,
         Code::OnePacket,
         Code::VipIsDirector,
+        Code::VipOfNetwork,
         Code::DuplicateRealServer,
         Code::RealServerFamily,
         Code::RealPortFixed,
@@ -172,6 +177,7 @@ impl Code {
         Code::NotConnected,
         Code::Unreachable,
         Code::LocalNeedsKernelPort,
+        Code::RealServerOfNetwork,
     ];
 }
 
@@ -189,7 +195,7 @@ mod tests {
     fn the_list_of_codes_is_sorted_and_without_gaps_in_it() {
         assert!(Code::ALL.is_sorted_by(|a, b| a < b));
         assert_eq!(Code::ALL.first(), Some(&Code::Unreadable));
-        assert_eq!(Code::ALL.last(), Some(&Code::LocalNeedsKernelPort));
+        assert_eq!(Code::ALL.last(), Some(&Code::RealServerOfNetwork));
         assert_eq!(Code::UnknownKey.to_string(), "D0101");
     }
 }

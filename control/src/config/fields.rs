@@ -8,14 +8,33 @@ use super::suggest::{closest, listed};
 use super::tree::{Entry, Node, Value};
 
 /// A key's value, if there is one that can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Given<T> {
     /// The key is not there.
+    #[default]
     Absent,
     /// It is there and wrong, and that has been reported.
     Bad,
     /// It is there.
     Good(T),
+}
+
+/// The items of a list, as far as they could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed<T> {
+    /// In the file's order; one that cannot be read is there as such, so that the index is
+    /// the one in the file.
+    pub(super) items: Vec<T>,
+    /// Whether these are all: false where the list is compulsory and missing, is none, or
+    /// has too many items.
+    pub(super) whole: bool,
+}
+
+impl<T> Listed<T> {
+    /// A list that could not be read.
+    pub(super) fn unknown() -> Self {
+        Self { items: Vec::new(), whole: false }
+    }
 }
 
 impl<T> Given<T> {
@@ -47,6 +66,23 @@ impl<T> Given<T> {
             Given::Absent | Given::Bad => None,
         }
     }
+
+    pub(super) fn as_ref(&self) -> Given<&T> {
+        match self {
+            Given::Absent => Given::Absent,
+            Given::Bad => Given::Bad,
+            Given::Good(value) => Given::Good(value),
+        }
+    }
+
+    /// The value, or the default of a key that is not there; `None` if the value is wrong.
+    pub(super) fn known_or(self, default: T) -> Option<T> {
+        match self {
+            Given::Absent => Some(default),
+            Given::Bad => None,
+            Given::Good(value) => Some(value),
+        }
+    }
 }
 
 /// The keys of one mapping.
@@ -56,6 +92,8 @@ pub(super) struct Fields<'a, 't> {
     entries: &'a [Entry<'t>],
     /// Known keys that an unknown one was probably meant to be.
     misspelt: Vec<String>,
+    /// Whether an alias was to bring more keys: then none is missing for certain.
+    merged: bool,
 }
 
 impl<'a, 't> Fields<'a, 't> {
@@ -69,6 +107,7 @@ impl<'a, 't> Fields<'a, 't> {
     ) -> Option<Self> {
         let entries: &[Entry<'t>] = match &node.value {
             Value::Map(entries) => entries,
+            Value::Unknown => return None,
             _ if node.is_null() && !matches!(path, Path::Item(..)) => &[],
             _ => {
                 wrong_kind(node, path, "keys and values", findings);
@@ -77,7 +116,12 @@ impl<'a, 't> Fields<'a, 't> {
         };
         let mut seen = vec![None; known.len()];
         let mut misspelt = Vec::new();
+        let mut merged = false;
         for entry in entries {
+            if entry.key == "<<" && matches!(entry.node.value, Value::Unknown) {
+                merged = true;
+                continue;
+            }
             match known.iter().position(|key| *key == entry.key) {
                 None => misspelt.extend(unknown_key(entry, path, known, findings)),
                 Some(index) => match seen.get_mut(index) {
@@ -91,16 +135,26 @@ impl<'a, 't> Fields<'a, 't> {
                 },
             }
         }
-        Some(Self { path, node, entries, misspelt })
+        Some(Self { path, node, entries, misspelt, merged })
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
-        self.find(key).is_some()
+        self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// The node under a key, whatever it is.
-    pub(super) fn find(&self, key: &str) -> Option<&'a Node<'t>> {
-        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    /// Whether the key is there, or a misspelling of it.
+    pub(super) fn means(&self, key: &str) -> bool {
+        !self.find(key).is_absent()
+    }
+
+    /// The node under a key, whatever it is. A key that is there under a wrong name has a
+    /// value, but nobody knows which.
+    pub(super) fn find(&self, key: &str) -> Given<&'a Node<'t>> {
+        match self.entries.iter().find(|entry| entry.key == key) {
+            Some(entry) => Given::Good(&entry.node),
+            None if self.merged || self.misspelt.iter().any(|meant| meant == key) => Given::Bad,
+            None => Given::Absent,
+        }
     }
 
     /// A value read from its text.
@@ -111,8 +165,9 @@ impl<'a, 't> Fields<'a, 't> {
         parse: impl FnOnce(&str) -> Result<T, Reject>,
     ) -> Given<T> {
         match self.find(key) {
-            None => Given::Absent,
-            Some(node) => scalar(node, &self.path.key(key), findings, parse),
+            Given::Absent => Given::Absent,
+            Given::Bad => Given::Bad,
+            Given::Good(node) => scalar(node, &self.path.key(key), findings, parse),
         }
     }
 
@@ -124,14 +179,19 @@ impl<'a, 't> Fields<'a, 't> {
         words: &[(&str, T)],
     ) -> Given<T> {
         match self.find(key) {
-            None => Given::Absent,
-            Some(node) => word(node, &self.path.key(key), findings, words),
+            Given::Absent => Given::Absent,
+            Given::Bad => Given::Bad,
+            Given::Good(node) => word(node, &self.path.key(key), findings, words),
         }
     }
 
     /// The items of a list; a null is an empty one.
     pub(super) fn list(&self, key: &str, findings: &mut Findings<'_>) -> Given<&'a [Node<'t>]> {
-        let Some(node) = self.find(key) else { return Given::Absent };
+        let node = match self.find(key) {
+            Given::Absent => return Given::Absent,
+            Given::Bad => return Given::Bad,
+            Given::Good(node) => node,
+        };
         match &node.value {
             Value::List(items) => Given::Good(items),
             _ if node.is_null() => Given::Good(&[]),
@@ -144,7 +204,7 @@ impl<'a, 't> Fields<'a, 't> {
 
     /// Reports a compulsory key that is not there, unless its misspelling has been.
     pub(super) fn require(&self, key: &str, hint: &str, findings: &mut Findings<'_>) {
-        if !self.has(key) && !self.misspelt.iter().any(|meant| meant == key) {
+        if !self.means(key) {
             let what = format!("the key `{key}` is missing");
             findings.at(self.node.place, Code::MissingKey, self.path, what, hint);
         }
@@ -200,7 +260,11 @@ pub(super) fn word<T: Copy>(
 }
 
 /// The text of a scalar; reports anything else.
-fn text<'n>(node: &'n Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<&'n str> {
+pub(super) fn text<'n>(
+    node: &'n Node<'_>,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<&'n str> {
     if node.is_null() {
         let what = "there is no value here".to_owned();
         findings.at(node.place, Code::MissingValue, path, what, "write one or remove the key");
@@ -208,14 +272,14 @@ fn text<'n>(node: &'n Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) ->
     }
     match &node.value {
         Value::Plain(text) | Value::Quoted(text) => Some(text),
-        Value::List(_) | Value::Map(_) => {
+        Value::List(_) | Value::Map(_) | Value::Unknown => {
             wrong_kind(node, path, "a single value", findings);
             None
         }
     }
 }
 
-/// Reports that something of another shape belongs here.
+/// Reports that something of another shape belongs here, unless it is known to be wrong.
 pub(super) fn wrong_kind(
     node: &Node<'_>,
     path: &Path<'_>,
@@ -227,6 +291,7 @@ pub(super) fn wrong_kind(
         Value::Plain(_) | Value::Quoted(_) => "a single value",
         Value::List(_) => "a list",
         Value::Map(_) => "a mapping",
+        Value::Unknown => return,
     };
     let what = if is == "nothing" {
         format!("{wanted} must stand here")

@@ -14,8 +14,11 @@ pub(super) struct Findings<'t> {
 }
 
 impl<'t> Findings<'t> {
-    pub(super) fn new(text: &'t str, root: &'t Node<'t>) -> Self {
-        Self { text, root, list: Vec::new(), more: false }
+    /// Begins with what is wrong with the text as such.
+    pub(super) fn new(text: &'t str, root: &'t Node<'t>, mut list: Vec<Problem>) -> Self {
+        let more = list.len() > Problems::SHOWN;
+        list.truncate(Problems::SHOWN);
+        Self { text, root, list, more }
     }
 
     /// Whether nothing more is taken, so that whatever would be found can be skipped.
@@ -72,18 +75,8 @@ impl<'t> Findings<'t> {
         self.root.nearest(path).place.line
     }
 
-    /// Sorts the problems and shows each its line, in one pass over the text.
-    pub(super) fn finish(mut self, name: &str) -> Problems {
-        self.list.sort_by_key(|problem| problem.line);
-        let mut lines = self.text.lines();
-        let (mut number, mut line) = (0, "");
-        for problem in &mut self.list {
-            while number < problem.line {
-                line = lines.next().unwrap_or_default();
-                number += 1;
-            }
-            problem.excerpt = Excerpt::of_line(line, problem.column);
-        }
-        Problems::new(name, self.list, self.more)
+    /// Sorts the problems and shows each its line.
+    pub(super) fn finish(self, name: &str) -> Problems {
+        Problems::in_text(name, self.text, self.list, self.more)
     }
 }

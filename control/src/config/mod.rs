@@ -45,8 +45,8 @@ pub use text::MAX_BYTES;
 ///
 /// # Errors
 ///
-/// Every problem of the file, sorted by line; a single one if it cannot be read, is too
-/// large or is no YAML.
+/// Every problem of the file, sorted by line. Where it cannot be read on (no such file, too
+/// large, no text, no YAML), that is the last one.
 pub fn load(path: &Path) -> Result<Model, Problems> {
     let name = path.display().to_string();
     match text::read(path) {
@@ -84,11 +84,11 @@ fn read(bytes: &[u8], name: &str) -> (Option<model::Settings>, Problems) {
         Ok(text) => text,
         Err(problem) => return (None, Problems::single(name, problem)),
     };
-    let root = match tree::build(text) {
-        Ok(root) => root,
-        Err(problem) => return (None, Problems::single(name, problem)),
+    let (root, noted) = match tree::build(text) {
+        Ok(built) => built,
+        Err(problems) => return (None, Problems::in_text(name, text, problems, false)),
     };
-    let mut findings = findings::Findings::new(text, &root);
+    let mut findings = findings::Findings::new(text, &root, noted);
     let settings =
         raw::File::read(&root, &mut findings).and_then(|file| check::settings(file, &mut findings));
     (settings, findings.finish(name))

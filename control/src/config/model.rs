@@ -65,8 +65,10 @@ pub struct Settings {
     /// `ports`: the NIC ports, 1 to 16, in the file's order.
     pub ports: Vec<Port>,
     /// `main_core`: the CPU for the control thread and DPDK's main thread, which never
-    /// polls. Default: the lowest core that no port polls.
-    pub main_core: CoreId,
+    /// polls. Default: the lowest CPU of the machine that no port polls; if there is none,
+    /// it shares the last one that does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_core: Option<CoreId>,
     /// `memory`: hugepages and packet buffers.
     pub memory: Memory,
     /// `tables`: how many entries the tables start with.

@@ -109,6 +109,23 @@ impl Problems {
         Self { name: name.to_owned(), list, more }
     }
 
+    /// Shows each problem its line, in one pass over the text.
+    pub(super) fn in_text(name: &str, text: &str, mut list: Vec<Problem>, more: bool) -> Self {
+        let more = more || list.len() > Self::SHOWN;
+        list.truncate(Self::SHOWN);
+        list.sort_by_key(|problem| problem.line);
+        let mut lines = text.lines();
+        let (mut number, mut line) = (0, "");
+        for problem in &mut list {
+            while number < problem.line {
+                line = lines.next().unwrap_or_default();
+                number += 1;
+            }
+            problem.excerpt = Excerpt::of_line(line, problem.column);
+        }
+        Self::new(name, list, more)
+    }
+
     pub(super) fn single(name: &str, problem: Problem) -> Self {
         Self::new(name, vec![problem], false)
     }

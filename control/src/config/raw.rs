@@ -11,24 +11,23 @@ mod real_server;
 mod section;
 mod service;
 
-use super::fields::{Fields, Given};
+use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
-use super::model::{
-    Compat, Control, CoreId, Log, Memory, Metrics, Neighbours, Tables, Timeouts, Ttl,
-};
+use super::model::{Compat, Control, CoreId, Log, Metrics, Neighbours, Tables, Timeouts, Ttl};
 use super::path::Path;
 use super::scalar;
 use super::tree::Node;
 
-pub(super) use port::{Port, Route};
+pub(super) use port::{LEAST_DESCRIPTORS, Port};
 pub(super) use real_server::{Method, RealServer};
-pub(super) use service::{Persistence, Selectors, Service};
+pub(super) use section::Memory;
+pub(super) use service::{Persistence, Selector, Service};
 
 /// The whole file. Sections whose keys do not depend on each other are read as they are
 /// meant; the rest stays as written.
 pub(super) struct File {
     /// `None` for an item that is no mapping; so the index is the one in the file.
-    pub(super) ports: Vec<Option<Port>>,
+    pub(super) ports: Listed<Option<Port>>,
     pub(super) main_core: Given<CoreId>,
     pub(super) memory: Memory,
     pub(super) tables: Tables,

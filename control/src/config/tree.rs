@@ -2,8 +2,9 @@
 //!
 //! Scalars stay text: what a value means is decided by the key it stands under, so `no`,
 //! `12:34:56:12:34:56` and `0080` cannot turn into something else on the way. Anchors,
-//! aliases, tags and several documents are refused at the first one, before anything is
-//! copied, so a tree is never larger than its text allows.
+//! aliases, tags and a second document are problems, and nothing is ever copied, so a tree
+//! is never larger than its text allows. The rest of the file is read all the same: an
+//! anchor or a tag is passed over, and an alias stands for a value that nobody knows.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,7 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span};
 
 use super::code::Code;
 use super::path::Path;
-use super::problem::{Excerpt, Problem};
+use super::problem::{Excerpt, Problem, Problems};
 use super::text::saturate;
 
 /// Nesting of lists and mappings; a configuration needs seven levels.
@@ -44,6 +45,8 @@ pub(super) enum Value<'t> {
     List(Vec<Node<'t>>),
     /// In the file's order; a key may be there twice.
     Map(Vec<Entry<'t>>),
+    /// What an alias stands for.
+    Unknown,
 }
 
 /// A key with its value.
@@ -78,9 +81,20 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Reads one document.
-pub(super) fn build(text: &str) -> Result<Node<'_>, Problem> {
-    Builder { text, open: Vec::new(), values: 0 }.run()
+/// Reads one document, and tells what is wrong with it besides.
+///
+/// # Errors
+///
+/// Everything up to the place from which on nothing can be read.
+pub(super) fn build(text: &str) -> Result<(Node<'_>, Vec<Problem>), Vec<Problem>> {
+    let mut builder = Builder { text, open: Vec::new(), values: 0, problems: Vec::new() };
+    match builder.run() {
+        Ok(root) => Ok((root, builder.problems)),
+        Err(last) => {
+            builder.problems.push(last);
+            Err(builder.problems)
+        }
+    }
 }
 
 /// Builds the tree without recursion.
@@ -88,16 +102,26 @@ struct Builder<'t> {
     text: &'t str,
     open: Vec<Open<'t>>,
     values: usize,
+    problems: Vec<Problem>,
 }
 
 /// A list or mapping whose end has not been seen.
 enum Open<'t> {
     List(Place, Vec<Node<'t>>),
-    Map(Place, Vec<Entry<'t>>, Option<(Place, Cow<'t, str>)>),
+    Map(Place, Vec<Entry<'t>>, Key<'t>),
+}
+
+/// The key whose value comes next in a mapping.
+enum Key<'t> {
+    /// There was none since the last value.
+    Awaited,
+    Read(Place, Cow<'t, str>),
+    /// It is none; its value belongs to nothing.
+    Wrong,
 }
 
 impl<'t> Builder<'t> {
-    fn run(mut self) -> Result<Node<'t>, Problem> {
+    fn run(&mut self) -> Result<Node<'t>, Problem> {
         let mut options = Options::default();
         // An alias is refused as such, whether or not its anchor is there.
         options.emit_unresolved_aliases = true;
@@ -111,13 +135,19 @@ impl<'t> Builder<'t> {
                 Some(Ok(next)) => next,
                 Some(Err(error)) => {
                     let place = place(error.marker().line(), error.marker().col());
-                    return Err(self.malformed(place, error.kind()));
+                    return Err(Self::malformed(place, error.kind()));
                 }
             };
             if matches!(event, Event::StreamEnd) {
                 break;
             }
-            if let Some(node) = self.take(event, &span, root.is_some())? {
+            if matches!(event, Event::DocumentStart(..)) && root.is_some() {
+                let what = "a second document begins here; a configuration is one document";
+                let place = place(span.start.line(), span.start.col());
+                self.report(place, Code::SeveralDocuments, what, None);
+                break;
+            }
+            if let Some(node) = self.take(event, &span)? {
                 root = Some(node);
             }
         }
@@ -128,43 +158,37 @@ impl<'t> Builder<'t> {
     }
 
     /// Takes one event; gives the root back when it is complete.
-    fn take(
-        &mut self,
-        event: Event<'t>,
-        span: &Span,
-        done: bool,
-    ) -> Result<Option<Node<'t>>, Problem> {
+    fn take(&mut self, event: Event<'t>, span: &Span) -> Result<Option<Node<'t>>, Problem> {
         let place = place(span.start.line(), span.start.col());
         match event {
-            Event::DocumentStart(..) if done => {
-                let what = "a second document begins here; a configuration is one document";
-                Err(self.problem(place, Code::SeveralDocuments, what.to_owned()))
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                self.alias(place);
+                self.count(place)?;
+                Ok(self.close(Node { place, value: Value::Unknown }))
             }
-            Event::DocumentStart(..) => Ok(None),
-            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(self.alias(place)),
             Event::Scalar(text, style, anchor, tag) => {
                 self.admit(place, anchor, tag.is_some())?;
                 let value = match style {
                     ScalarStyle::Plain => Value::Plain(text),
                     _ => Value::Quoted(text),
                 };
-                self.close(Node { place, value })
+                Ok(self.close(Node { place, value }))
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(place, anchor, tag.is_some(), Open::List(place, Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.open(place, anchor, tag.is_some(), Open::Map(place, Vec::new(), None))
+                self.open(place, anchor, tag.is_some(), Open::Map(place, Vec::new(), Key::Awaited))
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::List(place, mut items)) => {
                     // A million short lists would keep room for three more items each.
                     items.shrink_to_fit();
-                    self.close(Node { place, value: Value::List(items) })
+                    Ok(self.close(Node { place, value: Value::List(items) }))
                 }
                 Some(Open::Map(place, mut entries, _)) => {
                     entries.shrink_to_fit();
-                    self.close(Node { place, value: Value::Map(entries) })
+                    Ok(self.close(Node { place, value: Value::Map(entries) }))
                 }
                 None => Ok(None),
             },
@@ -182,85 +206,102 @@ impl<'t> Builder<'t> {
     ) -> Result<Option<Node<'t>>, Problem> {
         self.admit(place, anchor, tagged)?;
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.too_deep(place));
+            return Err(Self::too_deep(place));
         }
         self.open.push(open);
         Ok(None)
     }
 
-    /// Refuses what could make a tree larger than its text or mean something hidden.
+    /// Reports what is not accepted about a value, and counts it.
     fn admit(&mut self, place: Place, anchor: usize, tagged: bool) -> Result<(), Problem> {
         if anchor != 0 {
-            return Err(self.alias(place));
+            self.alias(place);
         }
         if tagged {
-            let what = "YAML tags (`!...`) are not accepted".to_owned();
-            return Err(self.problem(place, Code::Tag, what));
+            let hint = "leave it out: what a value is follows from its key";
+            self.report(place, Code::Tag, "YAML tags (`!...`) are not accepted", Some(hint));
         }
+        self.count(place)
+    }
+
+    fn count(&mut self, place: Place) -> Result<(), Problem> {
         self.values += 1;
         if self.values > MAX_VALUES {
             let what = format!("the file has more than {MAX_VALUES} values");
-            return Err(self.problem(place, Code::TooManyValues, what));
+            return Err(problem(place, Code::TooManyValues, what));
         }
         Ok(())
     }
 
-    /// Puts a complete node into the list or mapping around it.
-    fn close(&mut self, node: Node<'t>) -> Result<Option<Node<'t>>, Problem> {
+    /// Puts a complete node into the list or mapping around it; gives the root back.
+    fn close(&mut self, node: Node<'t>) -> Option<Node<'t>> {
         match self.open.last_mut() {
-            None => return Ok(Some(node)),
+            None => return Some(node),
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, key)) => match (key.take(), node.value) {
-                (Some((place, key)), value) => {
-                    entries.push(Entry { place, key, node: Node { place: node.place, value } });
+            Some(Open::Map(_, entries, key)) => {
+                match (std::mem::replace(key, Key::Awaited), node.value) {
+                    (Key::Read(place, key), value) => {
+                        entries.push(Entry { place, key, node: Node { place: node.place, value } });
+                    }
+                    (Key::Wrong, _) => {}
+                    (Key::Awaited, Value::Plain(text) | Value::Quoted(text)) => {
+                        self.values -= 1;
+                        *key = Key::Read(node.place, text);
+                    }
+                    (Key::Awaited, Value::List(_) | Value::Map(_)) => {
+                        *key = Key::Wrong;
+                        let what = "a list or mapping stands where a key belongs";
+                        self.report(node.place, Code::ComplexKey, what, None);
+                    }
+                    (Key::Awaited, Value::Unknown) => *key = Key::Wrong,
                 }
-                (None, Value::Plain(text) | Value::Quoted(text)) => {
-                    self.values -= 1;
-                    *key = Some((node.place, text));
-                }
-                (None, Value::List(_) | Value::Map(_)) => {
-                    let what = "a list or mapping stands where a key belongs".to_owned();
-                    return Err(self.problem(node.place, Code::ComplexKey, what));
-                }
-            },
+            }
         }
-        Ok(None)
+        None
     }
 
-    fn malformed(&self, place: Place, kind: &ErrorKind) -> Problem {
+    fn malformed(place: Place, kind: &ErrorKind) -> Problem {
         if matches!(kind, ErrorKind::RecursionLimitExceeded) {
-            return self.too_deep(place);
+            return Self::too_deep(place);
         }
         let reason = kind.to_string();
         let what = format!("this is not well-formed YAML: {reason}");
-        let mut problem = self.problem(place, Code::Syntax, what);
+        let mut problem = problem(place, Code::Syntax, what);
         problem.hint = Some(syntax_hint(&reason).to_owned());
         problem
     }
 
-    fn too_deep(&self, place: Place) -> Problem {
+    fn too_deep(place: Place) -> Problem {
         let what = format!("lists and mappings are nested more than {MAX_DEPTH} deep");
-        self.problem(place, Code::TooDeep, what)
+        problem(place, Code::TooDeep, what)
     }
 
-    fn alias(&self, place: Place) -> Problem {
+    fn alias(&mut self, place: Place) {
         let what = "YAML anchors (`&name`) and aliases (`*name`) are not accepted";
-        let mut problem = self.problem(place, Code::Alias, what.to_owned());
-        problem.hint = Some("write the value out where it is needed".to_owned());
-        problem
+        let hint = "write the value out where it is needed";
+        self.report(place, Code::Alias, what, Some(hint));
     }
 
-    fn problem(&self, place: Place, code: Code, what: String) -> Problem {
-        let line = (place.line as usize).checked_sub(1).and_then(|n| self.text.lines().nth(n));
-        Problem {
-            code,
-            path: String::new(),
-            line: place.line,
-            column: place.column,
-            what,
-            hint: None,
-            excerpt: Excerpt::of_line(line.unwrap_or_default(), place.column),
+    /// Notes a problem that does not keep the rest from being read.
+    fn report(&mut self, place: Place, code: Code, what: &str, hint: Option<&str>) {
+        if self.problems.len() > Problems::SHOWN {
+            return;
         }
+        let problem = problem(place, code, what.to_owned());
+        self.problems.push(Problem { hint: hint.map(str::to_owned), ..problem });
+    }
+}
+
+/// A problem of the text; its line is shown when all of them are known.
+fn problem(place: Place, code: Code, what: String) -> Problem {
+    Problem {
+        code,
+        path: String::new(),
+        line: place.line,
+        column: place.column,
+        what,
+        hint: None,
+        excerpt: Excerpt::default(),
     }
 }
 
@@ -290,13 +331,18 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> (Code, u32, u32) {
-        let problem = build(text).unwrap_err();
+        let problem = build(text).unwrap_err().pop().unwrap();
         (problem.code, problem.line, problem.column)
+    }
+
+    fn noted(text: &str) -> Vec<(Code, u32, u32)> {
+        let problems = build(text).unwrap().1;
+        problems.iter().map(|problem| (problem.code, problem.line, problem.column)).collect()
     }
 
     #[test]
     fn every_value_knows_its_line_and_column() {
-        let root = build("a: 1\nlist:\n  - x\n  - { ü: [y, \"z\"] }\n").unwrap();
+        let (root, _) = build("a: 1\nlist:\n  - x\n  - { ü: [y, \"z\"] }\n").unwrap();
         let list = Path::Root.key("list");
         let second = list.item(1);
         let inner = second.key("ü");
@@ -307,12 +353,23 @@ mod tests {
     }
 
     #[test]
-    fn anchors_aliases_tags_and_documents_are_refused_where_they_stand() {
-        assert_eq!(refused("a: &x 1\nb: *x\n").0, Code::Alias);
-        assert_eq!(refused("a: 1\n<<: *x\n").0, Code::Alias);
-        assert_eq!(refused("a: !!str 1\n").0, Code::Tag);
-        assert_eq!(refused("a: 1\n---\nb: 1\n"), (Code::SeveralDocuments, 2, 1));
-        assert_eq!(refused("? [a, b]\n: 1\n").0, Code::ComplexKey);
+    fn anchors_aliases_tags_and_documents_are_noted_where_they_stand() {
+        assert_eq!(noted("a: &x 1\nb: *x\n"), [(Code::Alias, 1, 7), (Code::Alias, 2, 4)]);
+        assert_eq!(noted("a: 1\n<<: *x\n"), [(Code::Alias, 2, 5)]);
+        assert_eq!(noted("a: !!str 1\nb: !x 2\n").len(), 2);
+        assert_eq!(noted("a: 1\n---\nb: 1\n"), [(Code::SeveralDocuments, 2, 1)]);
+        assert_eq!(noted("? [a, b]\n: !x 1\nc: 2\n").len(), 2);
+        assert_eq!(noted("? *a\n: 1\n").len(), 1);
+    }
+
+    #[test]
+    fn what_stands_beside_a_noted_problem_is_read() {
+        let (root, _) = build("? [a]\n: 1\nb: &x 2\nc: *x\nd: !y 3\n").unwrap();
+        let Value::Map(entries) = &root.value else { panic!("{root:?}") };
+        let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_ref()).collect();
+        assert_eq!(keys, ["b", "c", "d"]);
+        assert!(matches!(entries[1].node.value, Value::Unknown));
+        assert!(matches!(&entries[2].node.value, Value::Plain(text) if text == "3"));
     }
 
     #[test]
@@ -322,12 +379,14 @@ mod tests {
         assert_eq!(refused(&nested(MAX_DEPTH + 1)), (Code::TooDeep, 1, 65));
         assert_eq!(refused(&"- ".repeat(MAX_DEPTH + 1)).0, Code::TooDeep);
         assert_eq!(refused(&"- a\n".repeat(MAX_VALUES)).0, Code::TooManyValues);
+        assert_eq!(refused("a: !x 1\nb: [\n").0, Code::Syntax);
+        assert_eq!(build("a: !x 1\nb: [\n").unwrap_err().len(), 2);
     }
 
     #[test]
     fn an_empty_file_is_a_null() {
         for text in ["", "# nothing\n", "---\n", "~", "null\n"] {
-            assert!(build(text).unwrap().is_null(), "{text:?}");
+            assert!(build(text).unwrap().0.is_null(), "{text:?}");
         }
     }
 }

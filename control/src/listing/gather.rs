@@ -420,7 +420,6 @@ mod tests {
         let mut conn = Conn {
             template: None,
             real,
-            service: ServiceId(0),
             expires: Tick::from_secs(900),
             timeout: 900 * TICKS_PER_SECOND,
             real_port: 8080,

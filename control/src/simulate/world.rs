@@ -320,7 +320,7 @@ impl World {
         let bindings = self.worker.director().bindings();
         let mut rows: Vec<ConnectionRow> = bindings
             .iter()
-            .filter_map(|(flow, conn)| gather::connection(&flow, conn, snapshot, now))
+            .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
         rows

@@ -1,9 +1,9 @@
 //! The end of connections and templates.
 
 use super::Bindings;
-use crate::conn::table::Slot;
+use crate::conn::table::{Packed, Slot};
 use crate::conn::{Conn, ConnFlags};
-use crate::ids::{RealId, ServiceId};
+use crate::ids::RealId;
 use crate::snapshot::Snapshot;
 use crate::table::{Swept, View};
 use crate::tick::Tick;
@@ -37,10 +37,10 @@ impl Bindings {
         let up = snapshot.compat.drop_entry;
         let defending = self.is_up(up, snapshot.compat.amemthresh, family);
         let defences = &mut self.defences;
-        let over = |conn: &Conn| {
-            timer::fires(rule, conn.expires, conn.timeout).has_come(now)
-                || snapshot.flushes_removed && is_flushed(conn.real, conn.service, snapshot)
-                || defending && defences.takes(conn, now)
+        let over = |entry: &Packed| {
+            timer::fires(rule, entry.expires(), entry.timeout()).has_come(now)
+                || snapshot.flushes_removed && is_flushed(entry.real(), snapshot)
+                || defending && defences.takes(&entry.conn(), now)
         };
         match family {
             Family::V4 => self.v4.sweep(left, over),
@@ -69,7 +69,7 @@ impl Bindings {
         let templates = &self.shared.templates;
         let flush = |_, view: View| {
             let Some(real) = snapshot.real(view.real) else { return };
-            if is_flushed(real.id, real.service, snapshot) {
+            if is_flushed(real.id, snapshot) {
                 templates.invalidate(view.handle);
                 if view.connections == 0 {
                     templates.expire(view.handle, now);
@@ -93,10 +93,10 @@ impl Bindings {
     /// connections when its own timer fired decides about another sixty seconds.
     pub(super) fn end(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
         if let Some(conn) = self.conn(family, slot) {
-            let ended = self.end_of(conn);
+            let ended = self.end_of(&conn);
             let before = Tick(ended.0.wrapping_sub(1));
             let ended = match ended.has_come(now) {
-                true if self.ends_before_template(conn, before) => before,
+                true if self.ends_before_template(&conn, before) => before,
                 true => ended,
                 false => now,
             };
@@ -117,7 +117,7 @@ impl Bindings {
     /// Takes a connection out of its table.
     pub(super) fn remove(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
         if let (Some(flow), Some(conn)) = (self.flow(family, slot), self.conn(family, slot)) {
-            self.withdraw(&flow, slot, conn, snapshot);
+            self.withdraw(&flow, slot, &conn, snapshot);
         }
         let removed = match family {
             Family::V4 => self.v4.remove(slot),
@@ -147,6 +147,7 @@ impl Bindings {
 }
 
 /// Whether entries of this real server end because it was removed.
-fn is_flushed(real: RealId, service: ServiceId, snapshot: &Snapshot) -> bool {
-    snapshot.available(real).is_none() && snapshot.compat_of(service).expire_nodest_conn
+fn is_flushed(real: RealId, snapshot: &Snapshot) -> bool {
+    snapshot.real(real).is_none_or(|real| !real.available)
+        && snapshot.compat_of_real(real).expire_nodest_conn
 }

@@ -31,7 +31,7 @@ impl Bindings {
         snapshot.classifier.lookup(packet.src, packet.protocol, packet.src_port)?;
         let flow = flow(packet.dst, packet.dst_port, packet.src, packet.src_port, packet.protocol);
         let slot = self.find(&flow, now)?;
-        let conn = self.conn(packet.family, slot).copied()?;
+        let conn = self.conn(packet.family, slot)?;
         if conn.forwarding == Forwarding::Masq {
             return None;
         }
@@ -51,7 +51,7 @@ impl Bindings {
         let flow = flow(packet.dst, packet.dst_port, origin.vip, origin.vip_port, packet.protocol);
         if usize::from(origin.core) == self.core {
             let conn = self.owned(&flow, origin.slot)?;
-            if self.is_over(conn, now) {
+            if self.is_over(&conn, now) {
                 return None;
             }
             self.replied(&flow, origin.slot, signal, snapshot, now);
@@ -103,16 +103,15 @@ impl Bindings {
     }
 
     /// The entry, if it is still this flow's.
-    fn owned(&self, flow: &Flow, slot: Slot) -> Option<&Conn> {
+    fn owned(&self, flow: &Flow, slot: Slot) -> Option<Conn> {
         (self.flow(flow.client.family(), slot)? == *flow).then_some(())?;
         self.conn(flow.client.family(), slot)
     }
 
     /// A packet from the real server: state and timer.
     fn replied(&mut self, flow: &Flow, slot: Slot, signal: Signal, snapshot: &Snapshot, now: Tick) {
-        let Some(conn) = self.owned(flow, slot).copied() else { return };
-        let secure =
-            snapshot.service(conn.service).map_or(snapshot.compat, |s| s.compat).secure_tcp;
+        let Some(conn) = self.owned(flow, slot) else { return };
+        let secure = snapshot.compat_of_real(conn.real).secure_tcp;
         let next = signal.next(conn.state, Direction::Out, secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.flags.remove(ConnFlags::NO_OUTPUT);
@@ -121,9 +120,7 @@ impl Bindings {
         {
             self.shared.templates.assure(template);
         }
-        if let Some(place) = self.conn_mut(flow.client.family(), slot) {
-            *place = moved;
-        }
+        self.set_conn(flow.client.family(), slot, &moved);
     }
 
     /// Lets all cores find the replies of a new masqueraded connection.

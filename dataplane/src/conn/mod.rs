@@ -1,6 +1,11 @@
 //! Connections: one client flow each, private to the core that its packets arrive on.
 
+mod entry;
+mod flow;
+mod growth;
+mod index;
 pub mod sctp;
+mod slab;
 pub mod table;
 pub mod tcp;
 mod timeouts;
@@ -8,13 +13,14 @@ mod timeouts;
 pub use timeouts::{State, Timeouts};
 
 use crate::forward::Forwarding;
-use crate::ids::{RealId, ServiceId};
+use crate::ids::RealId;
 use crate::table::Handle;
 use crate::tick::Tick;
 use crate::wire::{Packet, Protocol, TcpFlags};
 
 bitflags::bitflags! {
-    /// What is remembered of a connection besides its state.
+    /// What is remembered of a connection besides its state, in seven bits: entries use the
+    /// eighth.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct ConnFlags: u8 {
         /// Counted as InActConn (otherwise as ActiveConn).
@@ -79,18 +85,17 @@ impl Signal {
     }
 }
 
-/// A connection's entry, without the five values that it is found by.
-#[derive(Clone, Copy, Debug)]
+/// A connection's entry, without the five values that it is found by. The service that made it
+/// is its real server's: a real server is one service's, and keeps its id while it is named here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conn {
     /// The template that it was made through; meaningful with `CONTROLLED`.
     pub template: Option<Handle>,
     /// Its real server.
     pub real: RealId,
-    /// The service that made it.
-    pub service: ServiceId,
     /// When it ends unless a packet comes.
     pub expires: Tick,
-    /// The timeout that `expires` was set with, in ticks.
+    /// The timeout that `expires` was set with, in ticks, up to 2^30 - 1 (49 days).
     pub timeout: u32,
     /// The port packets go to on the real server (masquerading).
     pub real_port: u16,

@@ -1,186 +1,39 @@
 //! The connection table of one core: the one lookup an established packet pays.
 //!
-//! Two parts. The index is an array of 64-byte buckets of ten places (a 16-bit tag and the
-//! number of an entry each); a key may stand in either of two buckets. The entries stand
-//! densely in a slab, so that an entry keeps its number for life. All memory is taken at
-//! the start; a full table says so and the caller decides.
-
-use std::hash::Hash;
+//! Two parts: an index of one-line buckets and a slab of packed entries, so that an entry keeps
+//! its number for life and a lookup reads one line of each. An IPv4 connection takes 32 bytes and
+//! 6.7 bytes of index, empty places included; an IPv6 connection 64 and 6.7. For a burst:
+//! [`Table::locate`] all flows, [`Table::prefetch_bucket`] all, [`Table::prefetch_entry`] all,
+//! then [`Table::find_at`] one by one.
+//!
+//! All memory is taken at the start or by [`Growth`]; a full table says so and the caller
+//! decides.
 
 use super::Conn;
-use crate::wire::{Addr, Packet, Protocol};
-
-/// The five values of an IPv4 flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowV4 {
-    client: u32,
-    vip: u32,
-    client_port: u16,
-    vip_port: u16,
-    protocol: u8,
-}
-
-/// The five values of an IPv6 flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowV6 {
-    client: u128,
-    vip: u128,
-    client_port: u16,
-    vip_port: u16,
-    protocol: u8,
-}
-
-/// The five values of a flow, from the client's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Flow {
-    /// CIP.
-    pub client: Addr,
-    /// VIP.
-    pub vip: Addr,
-    /// The client's port.
-    pub client_port: u16,
-    /// The virtual port.
-    pub vip_port: u16,
-    /// The transport protocol.
-    pub protocol: Protocol,
-}
-
-impl Flow {
-    /// The flow of a packet that goes from a client to a VIP.
-    #[inline]
-    pub fn of(packet: &Packet) -> Self {
-        Self {
-            client: packet.src,
-            vip: packet.dst,
-            client_port: packet.src_port,
-            vip_port: packet.dst_port,
-            protocol: packet.protocol,
-        }
-    }
-}
-
-/// What a table can be keyed by: the flows of one address family.
-pub trait Key: Copy + Eq {
-    /// The key of a flow of this family.
-    fn from_flow(flow: &Flow) -> Self;
-    /// The flow again.
-    fn flow(&self) -> Flow;
-    /// The key as words to hash.
-    fn words(&self) -> [u64; 5];
-}
-
-impl Key for FlowV4 {
-    fn from_flow(flow: &Flow) -> Self {
-        Self {
-            client: flow.client.v4_number(),
-            vip: flow.vip.v4_number(),
-            client_port: flow.client_port,
-            vip_port: flow.vip_port,
-            protocol: flow.protocol.number(),
-        }
-    }
-
-    fn flow(&self) -> Flow {
-        Flow {
-            client: Addr::v4(self.client),
-            vip: Addr::v4(self.vip),
-            client_port: self.client_port,
-            vip_port: self.vip_port,
-            protocol: Protocol::of(self.protocol, crate::wire::Family::V4),
-        }
-    }
-
-    #[inline]
-    fn words(&self) -> [u64; 5] {
-        [
-            u64::from(self.client) << 32 | u64::from(self.vip),
-            u64::from(self.client_port) << 32
-                | u64::from(self.vip_port) << 16
-                | u64::from(self.protocol),
-            0,
-            0,
-            0,
-        ]
-    }
-}
-
-impl Key for FlowV6 {
-    fn from_flow(flow: &Flow) -> Self {
-        Self {
-            client: flow.client.number(),
-            vip: flow.vip.number(),
-            client_port: flow.client_port,
-            vip_port: flow.vip_port,
-            protocol: flow.protocol.number(),
-        }
-    }
-
-    fn flow(&self) -> Flow {
-        Flow {
-            client: Addr::v6(self.client),
-            vip: Addr::v6(self.vip),
-            client_port: self.client_port,
-            vip_port: self.vip_port,
-            protocol: Protocol::of(self.protocol, crate::wire::Family::V6),
-        }
-    }
-
-    #[inline]
-    fn words(&self) -> [u64; 5] {
-        [
-            (self.client >> 64) as u64,
-            self.client as u64,
-            (self.vip >> 64) as u64,
-            self.vip as u64,
-            u64::from(self.client_port) << 32
-                | u64::from(self.vip_port) << 16
-                | u64::from(self.protocol),
-        ]
-    }
-}
-
-const PLACES: usize = 10;
-
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Bucket {
-    /// 0 = free place.
-    tags: [u16; PLACES],
-    slots: [u32; PLACES],
-}
-
-const EMPTY: Bucket = Bucket { tags: [0; PLACES], slots: [0; PLACES] };
-
-impl Bucket {
-    fn free_place(&self) -> Option<usize> {
-        self.tags.iter().position(|tag| *tag == 0)
-    }
-
-    fn used(&self) -> usize {
-        self.tags.iter().filter(|tag| **tag != 0).count()
-    }
-}
+pub use super::entry::{Entry, EntryV4, EntryV6, Packed};
+pub use super::flow::Flow;
+use super::growth::Leaving;
+pub use super::growth::{Growth, Spent};
+pub use super::index::Home;
+use super::index::Index;
+use super::slab::{self, Slab};
 
 /// Names an entry for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
 impl Slot {
-    /// The entry's number, for tables that point to it.
+    /// The entry's number, below 2^28, for tables that point to it.
+    #[inline]
     pub const fn number(self) -> u32 {
         self.0
     }
 
     /// The entry of that number.
+    #[inline]
     pub const fn from_number(number: u32) -> Self {
         Self(number)
     }
-}
-
-#[derive(Clone, Copy)]
-enum Entry<K> {
-    Free(Option<u32>),
-    Used(K, Conn),
 }
 
 /// The table had no room.
@@ -188,45 +41,34 @@ enum Entry<K> {
 pub struct Full;
 
 /// A table of one address family's connections.
-pub struct Table<K> {
-    buckets: Box<[Bucket]>,
-    entries: Vec<Entry<K>>,
-    first_free: Option<u32>,
+pub struct Table<E> {
+    index: Index,
+    leaving: Option<Leaving>,
+    slab: Slab<E>,
     used: usize,
-    capacity: usize,
-    sweep_at: usize,
-    key: [u64; 2],
+    sweep_at: u32,
+    secret: [u64; 2],
 }
 
-struct Home {
-    tag: u16,
-    buckets: [usize; 2],
-}
+impl<E: Entry> Table<E> {
+    /// The most connections that a table can have.
+    pub const LIMIT: usize = slab::LIMIT;
 
-/// A folded multiplication: both halves of the 128-bit product, so that every bit counts.
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    (product >> 64) as u64 ^ product as u64
-}
-
-impl<K: Key> Table<K> {
-    /// A table for so many connections, hashed under this secret key.
-    pub fn new(capacity: usize, key: [u64; 2]) -> Self {
-        let capacity = capacity.clamp(16, u32::MAX as usize - 1);
-        let buckets = (capacity * 5 / 4).div_ceil(PLACES).max(2);
+    /// A table for so many connections (16 to [`Self::LIMIT`]), hashed under this secret.
+    pub fn new(capacity: usize, secret: [u64; 2]) -> Self {
+        let capacity = capacity.clamp(16, Self::LIMIT);
         Self {
-            buckets: vec![EMPTY; buckets].into_boxed_slice(),
-            entries: Vec::with_capacity(capacity),
-            first_free: None,
+            index: Index::new(capacity),
+            leaving: None,
+            slab: Slab::new(capacity),
             used: 0,
-            capacity,
             sweep_at: 0,
-            key,
+            secret,
         }
     }
 
     /// How many connections there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.used
     }
@@ -237,145 +79,124 @@ impl<K: Key> Table<K> {
     }
 
     /// How many there may be.
+    #[inline]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.slab.capacity()
     }
 
-    /// Bytes of memory that the table takes in all.
+    /// Bytes of memory that the table takes in all, empty places included.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.buckets) + self.capacity * size_of::<Entry<K>>()
+        let leaving = self.leaving.as_ref().map_or(0, |leaving| leaving.index.bytes());
+        self.index.bytes() + leaving + self.slab.bytes()
     }
 
+    /// Where a flow of this family would stand. Stays right until the table is dropped.
     #[inline]
-    fn home(&self, key: &K) -> Home {
-        let words = key.words();
-        let mut hash = fold(words[0] ^ self.key[0], words[1] ^ self.key[1]);
-        if size_of::<K>() > size_of::<FlowV4>() {
-            hash = fold(hash ^ words[2], words[3] ^ self.key[0]);
-            hash = fold(hash ^ words[4], self.key[1] | 1);
-        }
-        let hash = fold(hash ^ self.key[1], self.key[0] ^ 0x9E37_79B9_7F4A_7C15);
-        let n = self.buckets.len() as u64;
-        let reduce = |half: u64| ((half * n) >> 32) as usize;
-        let first = reduce(hash & 0xFFFF_FFFF);
-        let second = reduce(hash >> 32);
-        let second = if second == first { (first + 1) % self.buckets.len() } else { second };
-        // The tag must not repeat the bits that choose the buckets.
-        let tag = (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as u16;
-        Home { tag: tag.max(1), buckets: [first, second] }
+    pub fn locate(&self, flow: &Flow) -> Home {
+        Home::of(E::hash(&E::key(flow), self.secret))
     }
 
-    /// Asks the memory for the lines that a lookup of this flow will read.
+    /// Requests the index line of a flow.
     #[inline]
-    pub fn prefetch(&self, flow: &Flow) {
-        let home = self.home(&K::from_flow(flow));
-        for bucket in home.buckets {
-            if let Some(bucket) = self.buckets.get(bucket) {
-                crate::prefetch::prefetch(bucket);
-            }
+    pub fn prefetch_bucket(&self, home: &Home) {
+        self.index.prefetch(*home);
+        if let Some(leaving) = &self.leaving {
+            leaving.index.prefetch(*home);
         }
+    }
+
+    /// Requests the line of the entry that is most probably the flow's. Reads the index.
+    #[inline]
+    pub fn prefetch_entry(&self, home: &Home) {
+        let mut guess = self.index.first_guess(*home);
+        if guess.is_none()
+            && let Some(leaving) = &self.leaving
+        {
+            guess = leaving.index.first_guess(*home);
+        }
+        if let Some(entry) = guess.and_then(|number| self.slab.get(Slot(number))) {
+            crate::prefetch::prefetch(entry);
+        }
+    }
+
+    /// The entry of a flow, from where [`Self::locate`] said.
+    #[inline]
+    pub fn find_at(&self, home: &Home, flow: &Flow) -> Option<Slot> {
+        let key = E::key(flow);
+        let is_it = |number| self.slab.get(Slot(number)).is_some_and(|entry| entry.is_of(&key));
+        let mut found = self.index.find(*home, is_it);
+        if found.is_none()
+            && let Some(leaving) = &self.leaving
+        {
+            found = leaving.index.find(*home, is_it);
+        }
+        found.map(Slot)
     }
 
     /// The entry of a flow.
     #[inline]
     pub fn find(&self, flow: &Flow) -> Option<Slot> {
-        let key = K::from_flow(flow);
-        let home = self.home(&key);
-        for bucket in home.buckets.iter().filter_map(|bucket| self.buckets.get(*bucket)) {
-            for (tag, slot) in bucket.tags.iter().zip(&bucket.slots) {
-                if *tag == home.tag
-                    && let Some(Entry::Used(found, _)) = self.entries.get(*slot as usize)
-                    && *found == key
-                {
-                    return Some(Slot(*slot));
-                }
-            }
-        }
-        None
+        self.find_at(&self.locate(flow), flow)
+    }
+
+    /// The connection in an entry as it is packed: for those that need a part of it.
+    #[inline]
+    pub fn entry(&self, slot: Slot) -> Option<&Packed> {
+        self.slab.get(slot).map(E::packed).filter(|packed| packed.is_used())
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn entry_mut(&mut self, slot: Slot) -> Option<&mut Packed> {
+        self.slab.get_mut(slot).map(E::packed_mut).filter(|packed| packed.is_used())
     }
 
     /// The connection in an entry.
     #[inline]
-    pub fn get(&self, slot: Slot) -> Option<&Conn> {
-        match self.entries.get(slot.0 as usize) {
-            Some(Entry::Used(_, conn)) => Some(conn),
-            _ => None,
-        }
+    pub fn read(&self, slot: Slot) -> Option<Conn> {
+        self.entry(slot).map(Packed::conn)
     }
 
-    /// The connection in an entry, to be changed.
+    /// Changes the connection in an entry; nothing happens if there is none.
     #[inline]
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Conn> {
-        match self.entries.get_mut(slot.0 as usize) {
-            Some(Entry::Used(_, conn)) => Some(conn),
-            _ => None,
+    pub fn write(&mut self, slot: Slot, conn: &Conn) {
+        if let Some(packed) = self.entry_mut(slot) {
+            packed.set(conn);
         }
     }
 
     /// The flow of an entry.
     pub fn flow(&self, slot: Slot) -> Option<Flow> {
-        match self.entries.get(slot.0 as usize) {
-            Some(Entry::Used(key, _)) => Some(key.flow()),
-            _ => None,
-        }
+        self.slab.get(slot).filter(|entry| entry.packed().is_used()).map(E::flow)
     }
 
-    /// Adds a connection. The flow must not be in the table.
+    /// Adds a connection. The flow must not be in the table; its protocol must have ports.
     pub fn insert(&mut self, flow: &Flow, conn: Conn) -> Result<Slot, Full> {
-        let key = K::from_flow(flow);
-        let home = self.home(&key);
-        let used = |bucket: usize| self.buckets.get(bucket).map_or(PLACES, Bucket::used);
-        let [first, second] = home.buckets;
-        let bucket = if used(second) < used(first) { second } else { first };
-        let place = self.buckets.get(bucket).and_then(Bucket::free_place).ok_or(Full)?;
-        let slot = self.take_entry(Entry::Used(key, conn))?;
-        if let Some(bucket) = self.buckets.get_mut(bucket)
-            && let (Some(tag), Some(number)) =
-                (bucket.tags.get_mut(place), bucket.slots.get_mut(place))
-        {
-            *tag = home.tag;
-            *number = slot.0;
+        let entry = E::new(flow, &conn);
+        if !entry.packed().is_used() {
+            return Err(Full);
+        }
+        let slot = self.slab.add(entry).ok_or(Full)?;
+        if !self.index.insert(self.locate(flow), slot.0) {
+            self.slab.remove(slot);
+            return Err(Full);
         }
         self.used += 1;
         Ok(slot)
     }
 
-    fn take_entry(&mut self, entry: Entry<K>) -> Result<Slot, Full> {
-        if let Some(number) = self.first_free {
-            let place = self.entries.get_mut(number as usize).ok_or(Full)?;
-            if let Entry::Free(next) = *place {
-                self.first_free = next;
-            }
-            *place = entry;
-            return Ok(Slot(number));
-        }
-        if self.entries.len() >= self.capacity {
-            return Err(Full);
-        }
-        self.entries.push(entry);
-        Ok(Slot((self.entries.len() - 1) as u32))
-    }
-
     /// Removes an entry and gives back what was in it.
     pub fn remove(&mut self, slot: Slot) -> Option<(Flow, Conn)> {
-        let Some(Entry::Used(key, conn)) = self.entries.get(slot.0 as usize).copied() else {
-            return None;
-        };
-        let home = self.home(&key);
-        for bucket in home.buckets {
-            let Some(bucket) = self.buckets.get_mut(bucket) else { continue };
-            for (tag, number) in bucket.tags.iter_mut().zip(&bucket.slots) {
-                if *tag == home.tag && *number == slot.0 {
-                    *tag = 0;
-                }
-            }
+        let entry = *self.slab.get(slot).filter(|entry| entry.packed().is_used())?;
+        let home = Home::of(E::hash(&entry.own_key(), self.secret));
+        if !self.index.remove(home, slot.0)
+            && let Some(leaving) = &mut self.leaving
+        {
+            leaving.index.remove(home, slot.0);
         }
-        if let Some(entry) = self.entries.get_mut(slot.0 as usize) {
-            *entry = Entry::Free(self.first_free);
-        }
-        self.first_free = Some(slot.0);
+        self.slab.remove(slot);
         self.used -= 1;
-        Some((key.flow(), conn))
+        Some((entry.flow(), entry.packed().conn()))
     }
 
     /// Looks at up to `budget` entries after those of the last call, round and round, and
@@ -383,35 +204,43 @@ impl<K: Key> Table<K> {
     pub fn sweep(
         &mut self,
         budget: &mut usize,
-        mut due: impl FnMut(&Conn) -> bool,
+        mut due: impl FnMut(&Packed) -> bool,
     ) -> Option<Slot> {
-        while *budget > 0 && !self.entries.is_empty() {
-            *budget -= 1;
-            if self.sweep_at >= self.entries.len() {
+        while *budget > 0 && self.slab.end() > 0 {
+            let Some((entries, next)) = self.slab.run(self.sweep_at, *budget) else {
                 self.sweep_at = 0;
+                continue;
+            };
+            let is_due = |entry: &E| entry.packed().is_used() && due(entry.packed());
+            if let Some(place) = entries.iter().position(is_due) {
+                let slot = Slot(self.sweep_at + place as u32);
+                *budget -= place + 1;
+                // The next call goes on behind it, in this segment or in the next one.
+                self.sweep_at = if place + 1 == entries.len() { next } else { slot.0 + 1 };
+                return Some(slot);
             }
-            let at = self.sweep_at;
-            self.sweep_at += 1;
-            if let Some(Entry::Used(_, conn)) = self.entries.get(at)
-                && due(conn)
-            {
-                return Some(Slot(at as u32));
-            }
+            *budget -= entries.len().max(1).min(*budget);
+            self.sweep_at = next;
         }
         None
     }
 
-    /// How many entries a full round of [`Self::sweep`] looks at.
+    /// How many entries a full round of [`Self::sweep`] looks at, at the most.
     pub fn round(&self) -> usize {
-        self.entries.len()
+        self.slab.given_out()
     }
 
     /// All connections, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (Flow, &Conn)> + '_ {
-        self.entries.iter().filter_map(|entry| match entry {
-            Entry::Used(key, conn) => Some((key.flow(), conn)),
-            Entry::Free(_) => None,
-        })
+    pub fn iter(&self) -> impl Iterator<Item = (Flow, Conn)> + '_ {
+        let mut from = 0;
+        let runs = std::iter::from_fn(move || {
+            let (entries, next) = self.slab.run(from, usize::MAX)?;
+            from = next;
+            Some(entries)
+        });
+        runs.flatten()
+            .filter(|entry| entry.packed().is_used())
+            .map(|entry| (entry.flow(), entry.packed().conn()))
     }
 
     /// Up to `limit` connections from entry number `from` on, and where to go on; `None`
@@ -420,14 +249,309 @@ impl<K: Key> Table<K> {
         &self,
         from: usize,
         limit: usize,
-        mut each: impl FnMut(Flow, &Conn),
+        mut each: impl FnMut(Flow, Conn),
     ) -> Option<usize> {
-        let end = from.saturating_add(limit).min(self.entries.len());
-        for entry in self.entries.get(from..end).unwrap_or_default() {
-            if let Entry::Used(key, conn) = entry {
-                each(key.flow(), conn);
+        let (entries, next) = self.slab.run(u32::try_from(from).ok()?, limit)?;
+        for entry in entries.iter().filter(|entry| entry.packed().is_used()) {
+            each(entry.flow(), entry.packed().conn());
+        }
+        (next < self.slab.end()).then_some(next as usize)
+    }
+
+    /// Takes up memory for more entries. Given back while the table is still growing, and where
+    /// it has too many pieces.
+    pub fn grow(&mut self, growth: Growth<E>) -> Result<(), Growth<E>> {
+        if self.leaving.is_some() || !self.slab.has_room_for(growth.segments.len()) {
+            return Err(growth);
+        }
+        let Growth { index, segments } = growth;
+        if let Err(segments) = self.slab.grow(segments) {
+            return Err(Growth { index, segments });
+        }
+        let index = std::mem::replace(&mut self.index, index);
+        self.leaving = Some(Leaving { index, next: 0 });
+        Ok(())
+    }
+
+    /// Whether the table is between two indexes.
+    #[inline]
+    pub fn is_growing(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Moves up to `buckets` buckets (of twelve entries at the most) to the new index. Gives
+    /// back the old one once it is empty.
+    pub fn step(&mut self, buckets: usize) -> Option<Spent> {
+        let leaving = self.leaving.as_mut()?;
+        let end = leaving.next.saturating_add(buckets).min(leaving.index.buckets());
+        for number in (leaving.next..end).flat_map(|bucket| leaving.index.numbers_in(bucket)) {
+            if let Some(entry) = self.slab.get(Slot(number)) {
+                crate::prefetch::prefetch(entry);
             }
         }
-        (end < self.entries.len()).then_some(end)
+        while leaving.next < end {
+            let bucket = leaving.next;
+            loop {
+                let number = leaving.index.numbers_in(bucket).next();
+                let Some(number) = number else { break };
+                let Some(entry) = self.slab.get(Slot(number)) else { break };
+                let home = Home::of(E::hash(&entry.own_key(), self.secret));
+                if !self.index.insert(home, number) {
+                    // Not seen at 80 % fill; the next turn may find room.
+                    return None;
+                }
+                if !leaving.index.remove(home, number) {
+                    break;
+                }
+            }
+            leaving.next += 1;
+        }
+        if leaving.next < leaving.index.buckets() {
+            return None;
+        }
+        let Leaving { index, .. } = self.leaving.take()?;
+        Some(Spent::new(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::conn::{ConnFlags, State};
+    use crate::forward::Forwarding;
+    use crate::ids::RealId;
+    use crate::tick::Tick;
+    use crate::wire::{Addr, Protocol};
+
+    fn flow(n: u32, v6: bool) -> Flow {
+        let client = 0x0A00_0000 + n / 3;
+        let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][n as usize % 3];
+        Flow {
+            client: if v6 {
+                Addr::v6(0x2001_0DB8 << 96 | u128::from(client))
+            } else {
+                Addr::v4(client)
+            },
+            vip: if v6 { Addr::v6(0x2001_0DB8 << 96 | 80) } else { Addr::v4(0xC633_640A) },
+            client_port: (n * 7) as u16,
+            vip_port: 80,
+            protocol,
+        }
+    }
+
+    fn conn(n: u32) -> Conn {
+        Conn {
+            template: None,
+            real: RealId(n % RealId::LIMIT),
+            expires: Tick(n),
+            timeout: n % 1000,
+            real_port: n as u16,
+            state: State::TcpEstablished,
+            flags: ConnFlags::NO_OUTPUT,
+            forwarding: Forwarding::Masq,
+            in_packets: n as u8,
+        }
+    }
+
+    #[test]
+    fn a_connection_takes_at_most_forty_bytes_and_a_wide_one_seventy_two() {
+        for capacity in [16, 100, 1024, 65_536, 1_000_000] {
+            let table = Table::<EntryV4>::new(capacity, [1, 2]);
+            assert_eq!(table.capacity(), capacity);
+            assert!(table.bytes() <= 40 * capacity, "{} for {capacity}", table.bytes());
+        }
+        let table = Table::<EntryV6>::new(10_000, [1, 2]);
+        assert!(table.bytes() <= 72 * 10_000, "{}", table.bytes());
+    }
+
+    #[test]
+    fn a_table_holds_as_many_as_it_says_and_refuses_one_more() {
+        let mut table = Table::<EntryV4>::new(50_000, [1, 2]);
+        for n in 0..50_000 {
+            assert!(table.insert(&flow(n, false), conn(n)).is_ok(), "{n}");
+        }
+        assert_eq!(table.insert(&flow(50_000, false), conn(0)), Err(Full));
+        for n in 0..50_000 {
+            let slot = table.find(&flow(n, false)).unwrap();
+            assert_eq!((table.read(slot), table.flow(slot)), (Some(conn(n)), Some(flow(n, false))));
+        }
+        assert_eq!(table.find(&flow(50_000, false)), None);
+        let slot = table.find(&flow(7, false)).unwrap();
+        assert_eq!(table.remove(slot), Some((flow(7, false), conn(7))));
+        assert_eq!((table.remove(slot), table.read(slot)), (None, None));
+        assert!(table.insert(&flow(50_000, false), conn(9)).is_ok());
+    }
+
+    #[test]
+    fn a_protocol_without_ports_has_no_entry() {
+        let mut table = Table::<EntryV4>::new(16, [1, 2]);
+        let icmp = Flow { protocol: Protocol::Icmp, ..flow(0, false) };
+        assert_eq!(table.insert(&icmp, conn(0)), Err(Full));
+        assert_eq!((table.find(&icmp), table.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_round_of_sweeps_meets_every_entry_once_whatever_the_budget() {
+        for budget in [1, 7, 64, 5000] {
+            let mut table = Table::<EntryV4>::new(1000, [1, 2]);
+            for n in 0..1000 {
+                table.insert(&flow(n, false), conn(n)).unwrap();
+            }
+            let mut met = vec![0; 1000];
+            let mut looked = 0;
+            while looked < table.round() {
+                let mut left = budget.min(table.round() - looked);
+                looked += left;
+                while let Some(slot) = table.sweep(&mut left, |entry| {
+                    met[entry.expires().0 as usize] += 1;
+                    entry.expires().0 % 5 == 0
+                }) {
+                    table.remove(slot);
+                }
+            }
+            assert_eq!(met, [1; 1000], "budget {budget}");
+            assert_eq!(table.len(), 800);
+        }
+    }
+
+    #[test]
+    fn pages_list_every_connection_once() {
+        let mut table = Table::<EntryV4>::new(1000, [1, 2]);
+        for n in 0..700 {
+            table.insert(&flow(n, false), conn(n)).unwrap();
+        }
+        table.grow(Growth::new(1000, 1500)).unwrap();
+        for n in 700..1400 {
+            table.insert(&flow(n, false), conn(n)).unwrap();
+        }
+        let (mut listed, mut from) = (Vec::new(), Some(0));
+        while let Some(at) = from {
+            from = table.page(at, 64, |_, conn| listed.push(conn.expires.0));
+        }
+        listed.sort_unstable();
+        assert_eq!(listed, (0..1400).collect::<Vec<_>>());
+        assert_eq!(table.iter().count(), 1400);
+    }
+
+    #[test]
+    fn a_full_table_grows_in_steps_and_every_entry_is_found_under_its_number_all_the_time() {
+        let mut table = Table::<EntryV4>::new(5_000, [1, 2]);
+        let slots: Vec<_> =
+            (0..5_000).map(|n| table.insert(&flow(n, false), conn(n)).unwrap()).collect();
+        let before = table.bytes();
+        table.grow(Growth::new(table.capacity(), 10_000)).unwrap();
+        assert!(table.grow(Growth::new(10_000, 20_000)).is_err(), "one at a time");
+        let mut next = 5_000;
+        let spent = loop {
+            let spent = table.step(3);
+            for n in (0..5_000).step_by(97) {
+                let home = table.locate(&flow(n, false));
+                table.prefetch_bucket(&home);
+                table.prefetch_entry(&home);
+                assert_eq!(table.find_at(&home, &flow(n, false)), Some(slots[n as usize]));
+            }
+            if spent.is_some() {
+                break spent;
+            }
+            table.insert(&flow(next, false), conn(next)).unwrap();
+            next += 1;
+        };
+        assert!(spent.unwrap().bytes() < before);
+        assert!(!table.is_growing());
+        while table.len() < 10_000 {
+            table.insert(&flow(next, false), conn(next)).unwrap();
+            next += 1;
+        }
+        assert!((0..next).all(|n| table.find(&flow(n, false)).is_some()));
+        assert!(table.bytes() <= 40 * 10_000);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Deed {
+        Insert(u32),
+        Remove(u32),
+        Write(u32, u32),
+        Renew(u32),
+        Grow(usize),
+        Step(usize),
+    }
+
+    fn deed() -> impl Strategy<Value = Deed> {
+        let key = 0..400u32;
+        prop_oneof![
+            6 => key.clone().prop_map(Deed::Insert),
+            3 => key.clone().prop_map(Deed::Remove),
+            2 => (key.clone(), any::<u32>()).prop_map(|(n, to)| Deed::Write(n, to)),
+            2 => key.prop_map(Deed::Renew),
+            1 => (1..40usize).prop_map(Deed::Grow),
+            2 => (1..4usize).prop_map(Deed::Step),
+        ]
+    }
+
+    /// The table and a map agree whatever is done.
+    fn agrees<E: Entry>(v6: bool, deeds: &[Deed]) -> Result<(), TestCaseError> {
+        let mut table = Table::<E>::new(64, [11, 12]);
+        let mut model: HashMap<u32, (Slot, Conn)> = HashMap::new();
+        for deed in deeds {
+            match *deed {
+                Deed::Insert(n) if model.contains_key(&n) => {}
+                Deed::Insert(n) => match table.insert(&flow(n, v6), conn(n)) {
+                    Ok(slot) => drop(model.insert(n, (slot, conn(n)))),
+                    Err(Full) => prop_assert_eq!(model.len(), table.capacity()),
+                },
+                Deed::Remove(n) => {
+                    if let Some((slot, conn)) = model.remove(&n) {
+                        prop_assert_eq!(table.remove(slot), Some((flow(n, v6), conn)));
+                    }
+                }
+                Deed::Write(n, to) => {
+                    if let Some((slot, old)) = model.get_mut(&n) {
+                        *old = conn(to);
+                        table.write(*slot, old);
+                    }
+                }
+                Deed::Renew(n) => {
+                    if let Some((slot, old)) = model.get_mut(&n) {
+                        old.in_packets = old.in_packets.saturating_add(1);
+                        (old.state, old.timeout, old.expires) = (State::TcpClose, 9, Tick(n + 9));
+                        table.entry_mut(*slot).unwrap().renew(State::TcpClose, 9, Tick(n));
+                    }
+                }
+                Deed::Grow(more) => {
+                    let wanted = table.capacity() + more;
+                    let _ = table.grow(Growth::new(table.capacity(), wanted));
+                }
+                Deed::Step(buckets) => drop(table.step(buckets)),
+            }
+            prop_assert_eq!(table.len(), model.len());
+        }
+        for n in 0..400 {
+            let found = table.find(&flow(n, v6));
+            prop_assert_eq!(found, model.get(&n).map(|(slot, _)| *slot));
+            prop_assert_eq!(
+                found.and_then(|slot| table.read(slot)),
+                model.get(&n).map(|(_, c)| *c)
+            );
+        }
+        prop_assert_eq!(table.iter().count(), model.len());
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_ipv4_table_is_a_map(deeds in prop::collection::vec(deed(), 0..600)) {
+            agrees::<EntryV4>(false, &deeds)?;
+        }
+
+        #[test]
+        fn an_ipv6_table_is_a_map(deeds in prop::collection::vec(deed(), 0..600)) {
+            agrees::<EntryV6>(true, &deeds)?;
+        }
     }
 }

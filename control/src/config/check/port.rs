@@ -1,72 +1,54 @@
 //! NIC ports: what is unique, what is connected, what leads where.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use crate::config::code::Code;
-use crate::config::fields::Given;
+use crate::config::fields::{Given, Listed};
 use crate::config::findings::Findings;
 use crate::config::model::{Cidr, CoreId, Device, Family, Port, Route};
 use crate::config::path::Path;
 use crate::config::raw;
 
-use super::{Lan, Networks, not_on_the_wire};
+use super::not_on_the_wire;
 
 const PORTS: Path<'static> = Path::Key(&Path::Root, "ports");
 
+/// Descriptors of a ring that is not given a number.
+pub(super) const DESCRIPTORS: u16 = 1_024;
+/// The core of a port that names none.
+const DEFAULT_CORES: &[CoreId] = &[CoreId(1)];
+const MAX_CORES: usize = 64;
+
 /// The ports with their defaults; `None` if one lacks something that has no default.
 pub(super) fn ports(
-    written: &[Option<raw::Port>],
+    written: &Listed<Option<raw::Port>>,
     findings: &mut Findings<'_>,
 ) -> Option<Vec<Port>> {
-    unique(written, findings);
-    addresses(written, findings);
-    next_hops(written, findings);
-    let port = |(index, port): (usize, &Option<raw::Port>)| {
-        let path = PORTS.item(index);
-        port.as_ref().and_then(|port| meant(port, &path, findings))
-    };
-    let ports: Vec<Option<Port>> = written.iter().enumerate().map(port).collect();
-    ports.into_iter().collect::<Option<Vec<Port>>>().filter(|ports| !ports.is_empty())
-}
-
-/// The networks around the director, from what could be read.
-pub(super) fn lan(written: &[Option<raw::Port>]) -> Lan {
-    let mut lan = Lan {
-        own: own(written).map(|(_, _, cidr)| cidr.address()).collect(),
-        connected: Networks::default(),
-        routed: Networks::default(),
-        kernel_port: false,
-        complete: !written.is_empty(),
-    };
-    for port in written {
-        let Some(port) = port else {
-            lan.complete = false;
-            continue;
-        };
-        lan.kernel_port |= !port.kernel_port.is_absent();
-        lan.complete &= port.addresses.iter().all(Option::is_some) && !port.addresses.is_empty();
-        lan.complete &= port.routes.iter().all(Option::is_some);
-        lan.complete &= !port.gateway.is_bad() && !port.gateway6.is_bad();
-        port.addresses.iter().flatten().for_each(|cidr| lan.connected.insert(*cidr));
-        port.routes.iter().flatten().for_each(|route| lan.routed.insert(route.to));
-        let defaults = [
-            (port.gateway.good().map(IpAddr::V4), IpAddr::from([0u8; 4])),
-            (port.gateway6.good().map(IpAddr::V6), IpAddr::from([0u8; 16])),
-        ];
-        for (gateway, everything) in defaults {
-            let network = gateway.and_then(|_| Cidr::new(everything, 0));
-            network.into_iter().for_each(|network| lan.routed.insert(network));
+    unique(&written.items, findings);
+    addresses(&written.items, findings);
+    next_hops(&written.items, findings);
+    for (index, port) in written.items.iter().enumerate() {
+        if let Some(port) = port {
+            alone(port, &PORTS.item(index), findings);
         }
     }
-    lan
+    written.items.iter().map(|port| port.as_ref().and_then(meant)).collect()
+}
+
+/// The cores that poll a port, as far as they are known.
+pub(super) fn cores(port: &raw::Port) -> &[CoreId] {
+    match port.cores.items.as_slice() {
+        [] if port.cores.whole => DEFAULT_CORES,
+        known => known,
+    }
 }
 
 /// The director's own addresses: (port, item, address).
-fn own(written: &[Option<raw::Port>]) -> impl Iterator<Item = (usize, usize, Cidr)> {
+pub(super) fn own(written: &[Option<raw::Port>]) -> impl Iterator<Item = (usize, usize, Cidr)> {
     written.iter().enumerate().flat_map(|(index, port)| {
-        let addresses = port.iter().flat_map(|port| port.addresses.iter().enumerate());
-        addresses.filter_map(move |(item, cidr)| cidr.map(|cidr| (index, item, cidr)))
+        let addresses = port.iter().flat_map(|port| port.addresses.items.iter().enumerate());
+        addresses.filter_map(move |(item, cidr)| cidr.good().map(|cidr| (index, item, cidr)))
     })
 }
 
@@ -111,15 +93,7 @@ fn addresses(written: &[Option<raw::Port>], findings: &mut Findings<'_>) {
         let list = port.key("addresses");
         let path = list.item(item);
         let address = cidr.address();
-        let useless = not_on_the_wire(address).or_else(|| {
-            let is_network = cidr.broadcast().is_some() && address == cidr.network();
-            let is_broadcast = cidr.broadcast().map(IpAddr::V4) == Some(address);
-            match (is_network, is_broadcast) {
-                (true, _) => Some("is the address of the network itself"),
-                (_, true) => Some("is the broadcast address of its network"),
-                _ => None,
-            }
-        });
+        let useless = not_on_the_wire(address).or_else(|| cidr.no_host(address));
         if let Some(why) = useless {
             let hint = "write the director's own address and the network's prefix length";
             findings.value(Code::NotUnicast, &path, format!("{address} {why}"), hint);
@@ -148,42 +122,67 @@ fn next_hops(written: &[Option<raw::Port>], findings: &mut Findings<'_>) {
     for (index, port) in written.iter().enumerate() {
         let (path, Some(port)) = (PORTS.item(index), port) else { continue };
         let gateways = [
-            ("gateway", port.gateway.good().map(IpAddr::V4), IpAddr::from([0u8; 4])),
-            ("gateway6", port.gateway6.good().map(IpAddr::V6), IpAddr::from([0u8; 16])),
+            ("gateway", port.gateway.as_ref().good().map(|v4| IpAddr::V4(*v4)), Family::V4),
+            ("gateway6", port.gateway6.as_ref().good().map(|v6| IpAddr::V6(*v6)), Family::V6),
         ];
-        for (key, gateway, everything) in gateways {
-            let (path, Some(gateway)) = (path.key(key), gateway) else { continue };
-            next_hop(written, port, gateway, &path, findings);
-            if let Some(to) = Cidr::new(everything, 0) {
+        for (key, gateway, family) in gateways {
+            let path = path.key(key);
+            if let Some(gateway) = gateway {
+                next_hop(written, port, gateway, &path, findings);
+            }
+            let (there, everything) = match family {
+                Family::V4 => (!port.gateway.is_absent(), IpAddr::from([0u8; 4])),
+                Family::V6 => (!port.gateway6.is_absent(), IpAddr::from([0u8; 16])),
+            };
+            // Two of them are one too many, whatever they say.
+            if there && let Some(to) = Cidr::new(everything, 0) {
                 let line = findings.line_of(&path);
                 if let Some(line) = destinations.insert(to, line) {
-                    let what = format!("there is a gateway for {} already", Family::of(gateway));
+                    let what = format!("there is a gateway for {family} already");
                     let hint = format!("it is on line {line}; use `routes` for other networks");
                     findings.value(Code::DuplicateRoute, &path, what, &hint);
                 }
             }
         }
         let list = path.key("routes");
-        for (item, route) in port.routes.iter().enumerate() {
-            let (path, Some(route)) = (list.item(item), route) else { continue };
-            if route.to.network() != route.to.address() {
-                let what = format!("{} has bits behind its prefix length", route.to);
-                let hint = format!("write {}/{}", route.to.network(), route.to.prefix());
-                findings.value(Code::HostBits, &path.key("to"), what, &hint);
+        for (item, route) in port.routes.items.iter().enumerate() {
+            let path = list.item(item);
+            if let Given::Good(via) = route.via {
+                next_hop(written, port, via, &path.key("via"), findings);
             }
-            next_hop(written, port, route.via, &path.key("via"), findings);
-            if Family::of(route.via) != Family::of(route.to.address()) {
-                let what = format!("{} is not in the family of {}", route.via, route.to);
-                let hint = "a route and its next hop are both IPv4 or both IPv6";
-                findings.value(Code::MixedFamilies, &path.key("via"), what, hint);
-            }
-            let line = findings.line_of(&path);
-            if let Some(line) = destinations.insert(route.to, line) {
-                let what = format!("there is a route to {} already", route.to);
-                let hint = format!("it is on line {line}");
-                findings.value(Code::DuplicateRoute, &path.key("to"), what, &hint);
+            if let Given::Good(to) = route.to {
+                destination(to, route.via, &path, &mut destinations, findings);
             }
         }
+    }
+}
+
+/// The network behind a route.
+fn destination(
+    to: Cidr,
+    via: Given<IpAddr>,
+    path: &Path<'_>,
+    destinations: &mut HashMap<Cidr, u32>,
+    findings: &mut Findings<'_>,
+) {
+    if to.network() != to.address() {
+        let what = format!("{to} has bits behind its prefix length");
+        let hint = format!("write {}/{}", to.network(), to.prefix());
+        findings.value(Code::HostBits, &path.key("to"), what, &hint);
+    }
+    if let Given::Good(via) = via
+        && Family::of(via) != Family::of(to.address())
+    {
+        let what = format!("{via} is not in the family of {to}");
+        let hint = "a route and its next hop are both IPv4 or both IPv6";
+        findings.value(Code::MixedFamilies, &path.key("via"), what, hint);
+    }
+    let Some(network) = Cidr::new(to.network(), to.prefix()) else { return };
+    let line = findings.line_of(path);
+    if let Some(line) = destinations.insert(network, line) {
+        let what = format!("there is a route to {network} already");
+        let hint = format!("it is on line {line}");
+        findings.value(Code::DuplicateRoute, &path.key("to"), what, &hint);
     }
 }
 
@@ -207,55 +206,66 @@ fn next_hop(
     }
     // A router's link-local address is on every IPv6 link.
     let link_local = matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    let known = port.addresses.iter().all(Option::is_some);
-    let connected = port.addresses.iter().flatten().any(|cidr| cidr.contains(via));
-    if known && !link_local && !connected {
+    let known = port.addresses.whole && port.addresses.items.iter().all(|cidr| !cidr.is_bad());
+    let networks = || port.addresses.items.iter().filter_map(|cidr| cidr.good());
+    let connected = networks().any(|cidr| cidr.contains(via));
+    if let Some(why) = networks().filter(|c| c.contains(via)).find_map(|cidr| cidr.no_host(via)) {
+        let hint = "a next hop is one machine's address";
+        findings.value(Code::NotUnicast, path, format!("{via} {why}"), hint);
+    } else if known && !link_local && !connected {
         let what = format!("{via} is in no network of this port");
         let hint = "give the port an address in the next hop's network";
         findings.value(Code::NextHopNotConnected, path, what, hint);
     }
 }
 
-/// A port with its defaults.
-fn meant(port: &raw::Port, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<Port> {
-    let cores = match &port.cores {
-        Given::Good(cores) => cores.clone(),
-        Given::Absent | Given::Bad => vec![CoreId(1)],
-    };
-    let repeated =
-        cores.iter().enumerate().find(|(at, core)| cores.iter().take(*at).any(|c| c == *core));
-    if let Some((_, core)) = repeated {
+/// What a port's own values say about each other.
+fn alone(port: &raw::Port, path: &Path<'_>, findings: &mut Findings<'_>) {
+    let cores = cores(port);
+    let mut seen: HashSet<CoreId> = HashSet::new();
+    let repeated: BTreeSet<&CoreId> = cores.iter().filter(|core| !seen.insert(**core)).collect();
+    for core in repeated {
         let what = format!("core {core} is here twice");
         let hint = "a core has one queue of a port";
         findings.value(Code::DuplicateCore, &path.key("cores"), what, hint);
     }
-    if cores.len() > 64 {
-        let what = format!("{} cores are more than 64", cores.len());
-        findings.value(Code::OutOfRange, &path.key("cores"), what, "allowed: 1 to 64 cores");
+    if cores.len() > MAX_CORES {
+        let what = format!("{} cores are more than {MAX_CORES}", cores.len());
+        let hint = format!("allowed: 1 to {MAX_CORES} cores");
+        findings.value(Code::OutOfRange, &path.key("cores"), what, &hint);
     }
-    let mtu = port.mtu.or(1_500);
-    let has_v6 = port.addresses.iter().flatten().any(|cidr| cidr.address().is_ipv6());
-    if mtu < 1_280 && has_v6 {
+    let has_v6 = port
+        .addresses
+        .items
+        .iter()
+        .filter_map(|cidr| cidr.good())
+        .any(|cidr| cidr.address().is_ipv6());
+    if let Given::Good(mtu @ ..1_280) = port.mtu
+        && has_v6
+    {
         let what = format!("an MTU of {mtu} is too small for IPv6");
         findings.value(Code::OutOfRange, &path.key("mtu"), what, "allowed: 1280 to 9000");
     }
+}
+
+/// A port with its defaults.
+fn meant(port: &raw::Port) -> Option<Port> {
+    let routes = port.routes.items.iter();
     Some(Port {
         name: port.name.clone().good()?,
         device: port.device.clone().good()?,
         kernel_port: port.kernel_port.clone().good(),
-        cores,
-        addresses: port.addresses.iter().copied().collect::<Option<Vec<Cidr>>>()?,
+        cores: cores(port).to_vec(),
+        addresses: port.addresses.items.iter().map(|cidr| cidr.good()).collect::<Option<_>>()?,
         gateway: port.gateway.good(),
         gateway6: port.gateway6.good(),
-        routes: port
-            .routes
-            .iter()
-            .map(|route| route.map(|raw::Route { to, via }| Route { to, via }))
-            .collect::<Option<Vec<Route>>>()?,
+        routes: routes
+            .map(|route| Some(Route { to: route.to.good()?, via: route.via.good()? }))
+            .collect::<Option<_>>()?,
         vlan: port.vlan.good(),
-        mtu,
-        rx_descriptors: port.rx_descriptors.or(1_024),
-        tx_descriptors: port.tx_descriptors.or(1_024),
+        mtu: port.mtu.or(1_500),
+        rx_descriptors: port.rx_descriptors.or(DESCRIPTORS),
+        tx_descriptors: port.tx_descriptors.or(DESCRIPTORS),
         promiscuous: port.promiscuous.or(false),
     })
 }

@@ -6,19 +6,39 @@ use std::net::IpAddr;
 use crate::config::code::Code;
 use crate::config::fields::Given;
 use crate::config::findings::Findings;
-use crate::config::model::{Family, Forwarding, RealServer, Selector, Thresholds, Tracking};
+use crate::config::model::{Family, Forwarding, RealServer, Thresholds, Tracking};
 use crate::config::path::Path;
 use crate::config::raw::{self, Method};
 
-use super::{Lan, not_a_host, not_on_the_wire};
+use super::lan::Lan;
+use super::service::family;
+use super::{not_a_host, not_on_the_wire};
 
 /// What the real servers of one service are held against.
 struct Surroundings<'a> {
     service: &'a raw::Service,
     lan: &'a Lan,
     family: Option<Family>,
-    /// The port that packets have, if it is one: that of a service without a mark.
-    port: Option<u16>,
+    vip_port: VipPort,
+}
+
+/// The port that a service's packets have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum VipPort {
+    /// It cannot be told.
+    Unknown,
+    /// A mark's packets have several.
+    Several,
+    /// That of the only selector; 0 for a range and for all ports.
+    One(u16),
+}
+
+/// The port of a real server, for telling two of them apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum RealPort {
+    /// The service's, whatever that is.
+    OfService,
+    Given(u16),
 }
 
 /// The real servers with their defaults; `None` if one lacks something.
@@ -28,23 +48,23 @@ pub(super) fn real_servers(
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Vec<RealServer>> {
-    let first = service.selectors.all().iter().flatten().next();
-    let port = match (service.selectors.all(), &service.mark) {
-        ([Some(Selector { vip_ports, .. })], Given::Absent) => Some(vip_ports.single()),
-        _ => None,
+    let only = service.selectors.only().and_then(|selector| selector.vip_ports.good());
+    let vip_port = match (&service.mark, only) {
+        (Given::Good(_) | Given::Bad, _) => VipPort::Several,
+        (Given::Absent, Some(ports)) => VipPort::One(ports.single()),
+        (Given::Absent, None) => VipPort::Unknown,
     };
-    let family = first.map(|selector| Family::of(selector.vip));
-    let around = Surroundings { service, lan, family, port };
+    let around = Surroundings { service, lan, family: family(service), vip_port };
     let list = path.key("real_servers");
     let mut all = Vec::with_capacity(service.real_servers.len());
-    let mut addresses: HashMap<(IpAddr, u16), usize> = HashMap::new();
+    let mut addresses: HashMap<(IpAddr, RealPort), usize> = HashMap::new();
     let mut names: HashMap<&str, usize> = HashMap::new();
     for (index, written) in service.real_servers.iter().enumerate() {
         let (path, Some(written)) = (list.item(index), written) else {
             all.push(None);
             continue;
         };
-        let meant = one(written, &around, &path, findings);
+        check(written, &around, &path, findings);
         if let Given::Good(name) = &written.name
             && let Some(first) = names.insert(name, index)
         {
@@ -53,61 +73,91 @@ pub(super) fn real_servers(
             let hint = format!("see line {line}");
             findings.value(Code::DuplicateName, &path.key("name"), what, &hint);
         }
-        if let Some(meant) = &meant
-            && !written.real_port.is_bad()
-            && let Some(first) = addresses.insert((meant.address, meant.real_port), index)
+        if let (Given::Good(address), Some(port)) = (written.address, real_port(written, vip_port))
+            && let Some(first) = addresses.insert((address, port), index)
         {
             let line = findings.line_of(&list.item(first));
-            let what = format!("{} is here twice with the same port", meant.address);
+            let what = format!("{address} is here twice with the same port");
             let hint = format!("see line {line}; raise its weight instead");
             findings.value(Code::DuplicateRealServer, &path.key("address"), what, &hint);
         }
-        all.push(meant);
+        all.push(meant(written, vip_port));
     }
     all.into_iter().collect()
 }
 
-fn one(
-    written: &raw::RealServer,
-    around: &Surroundings<'_>,
-    path: &Path<'_>,
-    findings: &mut Findings<'_>,
-) -> Option<RealServer> {
-    let method = written.forwarding.or(Method::Route);
-    if !written.forwarding.is_bad() {
-        forwarding(written, method, around, path, findings);
+/// The port that packets have when they get there, as far as it can be told.
+fn real_port(written: &raw::RealServer, vip_port: VipPort) -> Option<RealPort> {
+    let of_service = match vip_port {
+        VipPort::One(port) => RealPort::Given(port),
+        VipPort::Several => RealPort::Given(0),
+        VipPort::Unknown => RealPort::OfService,
+    };
+    // The kernel, too, writes the service's port into a server that cannot have another.
+    let fixed = match (written.forwarding.known_or(Method::Route), vip_port) {
+        (_, VipPort::Several) | (Some(Method::Masq), _) => Some(false),
+        (Some(Method::Route | Method::Tunnel | Method::Local), _) => Some(true),
+        (None, _) => None,
+    };
+    match (written.real_port, fixed) {
+        (Given::Absent, _) | (_, Some(true)) => Some(of_service),
+        (Given::Good(port), Some(false)) => Some(RealPort::Given(port)),
+        (Given::Good(_), None) | (Given::Bad, _) => None,
     }
-    let thresholds =
-        Thresholds { upper: written.upper_threshold.or(0), lower: written.lower_threshold.or(0) };
-    if thresholds.lower > thresholds.upper && !written.upper_threshold.is_bad() {
-        let Thresholds { upper, lower } = thresholds;
-        let what = format!("the lower threshold {lower} is above the upper one, {upper}");
-        let hint = "below the lower one a full real server gets clients again";
-        findings.value(Code::Thresholds, &path.key("lower_threshold"), what, hint);
-    }
-    let address = written.address.good()?;
-    if !written.forwarding.is_bad() {
-        place(address, method, around, path, findings);
-    }
+}
+
+/// A real server with its defaults.
+fn meant(written: &raw::RealServer, vip_port: VipPort) -> Option<RealServer> {
     Some(RealServer {
         name: written.name.clone().good(),
-        address,
-        real_port: match (method, around.port) {
-            // The kernel, too, writes the service's port into such a real server.
-            (Method::Route | Method::Tunnel | Method::Local, Some(port)) => port,
-            (_, port) => written.real_port.or(port.unwrap_or(0)),
+        address: written.address.good()?,
+        real_port: match real_port(written, vip_port)? {
+            RealPort::Given(port) => port,
+            RealPort::OfService => return None,
         },
         weight: written.weight.or(1),
         state: written.state.or_default(),
-        forwarding: match method {
+        forwarding: match written.forwarding.or(Method::Route) {
             Method::Route => Forwarding::Route,
             Method::Masq => Forwarding::Masq,
             Method::Tunnel => Forwarding::Tunnel(written.tunnel.or_default()),
             Method::Local => Forwarding::Local,
         },
         mac: written.mac.good(),
-        thresholds,
+        thresholds: Thresholds {
+            upper: written.upper_threshold.or(0),
+            lower: written.lower_threshold.or(0),
+        },
     })
+}
+
+fn check(
+    written: &raw::RealServer,
+    around: &Surroundings<'_>,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let method = written.forwarding.known_or(Method::Route);
+    match method {
+        Some(method) => forwarding(written, method, around, path, findings),
+        None if !written.tunnel.is_absent() && !written.mac.is_absent() => {
+            let what = "`tunnel` and `mac` exclude each other".to_owned();
+            let hint = "`tunnel` is for `forwarding: tunnel`, `mac` for `route`";
+            findings.key(Code::Conflict, &path.key("mac"), what, hint);
+        }
+        None => {}
+    }
+    if let (Some(upper), Given::Good(lower)) =
+        (written.upper_threshold.known_or(0), written.lower_threshold)
+        && lower > upper
+    {
+        let what = format!("the lower threshold {lower} is above the upper one, {upper}");
+        let hint = "below the lower one a full real server gets clients again";
+        findings.value(Code::Thresholds, &path.key("lower_threshold"), what, hint);
+    }
+    if let Given::Good(address) = written.address {
+        place(address, method, around, &path.key("address"), findings);
+    }
 }
 
 /// What the forwarding method asks of the other keys.
@@ -127,7 +177,8 @@ fn forwarding(
         findings.key(Code::Pointless, &path.key("mac"), what, "remove it");
     }
     let fixed = matches!(method, Method::Route | Method::Tunnel | Method::Local);
-    if let (true, Some(service), Given::Good(port)) = (fixed, around.port, written.real_port)
+    if let (true, VipPort::One(service), Given::Good(port)) =
+        (fixed, around.vip_port, written.real_port)
         && port != service
         && port != 0
     {
@@ -141,58 +192,62 @@ fn forwarding(
         let hint = "write `tracking: full` in the service";
         findings.value(Code::ClientTrackingForwarding, &path.key("forwarding"), what, hint);
     }
-    if method == Method::Local && around.lan.complete && !around.lan.kernel_port {
+    if method == Method::Local && !around.lan.may_have_kernel_port() {
         let what = "no port has a `kernel_port` to deliver to".to_owned();
         let hint = "give a port one, such as `kernel_port: net_tap0,iface=dtap0`";
         findings.value(Code::LocalNeedsKernelPort, &path.key("forwarding"), what, hint);
     }
 }
 
-/// Whether packets find their way to this address.
+/// Whether packets find their way to this address; the path is that of `address`.
 fn place(
     address: IpAddr,
-    method: Method,
+    method: Option<Method>,
     around: &Surroundings<'_>,
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) {
-    let path = path.key("address");
-    let useless =
-        if method == Method::Local { not_a_host(address) } else { not_on_the_wire(address) };
+    let lan = around.lan;
+    let hint = "a real server is one machine's address";
+    let useless = match method {
+        Some(Method::Route | Method::Masq | Method::Tunnel) => not_on_the_wire(address),
+        Some(Method::Local) | None => not_a_host(address),
+    };
     if let Some(why) = useless {
-        let hint = "a real server is one machine's address";
-        findings.value(Code::NotUnicast, &path, format!("{address} {why}"), hint);
+        findings.value(Code::NotUnicast, path, format!("{address} {why}"), hint);
         return;
     }
+    if let Some((network, why)) = lan.reserved(address) {
+        let what = format!("{address} {why}, {network}");
+        findings.value(Code::RealServerOfNetwork, path, what, hint);
+        return;
+    }
+    let Some(method) = method else { return };
     if let Some(family) = around.family
         && method != Method::Tunnel
         && family != Family::of(address)
     {
         let what = format!("{address} is not {family} as the service's VIP");
         let hint = "only `forwarding: tunnel` joins the two families";
-        findings.value(Code::RealServerFamily, &path, what, hint);
+        findings.value(Code::RealServerFamily, path, what, hint);
         return;
     }
     if method == Method::Local {
         return;
     }
-    if around.service.selectors.all().iter().flatten().any(|selector| selector.vip == address) {
+    let selectors = around.service.selectors.all();
+    if selectors.iter().any(|selector| selector.vip == Given::Good(address)) {
         let what = format!("{address} is the VIP of this service");
-        findings.value(Code::RealServerIsVip, &path, what, "name the server's own address");
-        return;
-    }
-    let lan = around.lan;
-    if lan.own.contains(&address) {
+        findings.value(Code::RealServerIsVip, path, what, "name the server's own address");
+    } else if lan.owns(address) {
         let what = format!("{address} is the director's own address");
-        findings.value(Code::RealServerIsDirector, &path, what, "write `forwarding: local`");
-    } else if !lan.complete || lan.connected.contain(address) {
-        // Reachable, or nothing can be said.
-    } else if method == Method::Route {
+        findings.value(Code::RealServerIsDirector, path, what, "write `forwarding: local`");
+    } else if method == Method::Route && !lan.may_be_connected(address) {
         let what = format!("{address} is in no network of a port, and `route` passes no router");
         let hint = "give a port an address in its network, or use `tunnel` or `masq`";
-        findings.value(Code::NotConnected, &path, what, hint);
-    } else if !lan.routed.contain(address) {
+        findings.value(Code::NotConnected, path, what, hint);
+    } else if !lan.may_be_reached(address) {
         let what = format!("no network, route or gateway leads to {address}");
-        findings.value(Code::Unreachable, &path, what, "give a port a `gateway` or a route");
+        findings.value(Code::Unreachable, path, what, "give a port a `gateway` or a route");
     }
 }

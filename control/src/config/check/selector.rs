@@ -53,7 +53,7 @@ pub(super) fn overlaps(services: &[Option<raw::Service>], findings: &mut Finding
     for (service, written) in services.iter().enumerate() {
         let selectors = written.iter().flat_map(|written| written.selectors.all());
         for (item, selector) in selectors.enumerate() {
-            let Some(selector) = *selector else { continue };
+            let Some(selector) = selector.good() else { continue };
             let key = (selector.vip, rank(selector.vip_ports));
             groups.entry(key).or_default().push(Placed { service, item, selector });
         }
@@ -107,8 +107,8 @@ fn report(services: &[Option<raw::Service>], a: Placed, b: Placed, findings: &mu
 fn at<T>(services: &[Option<raw::Service>], placed: Placed, f: impl FnOnce(&Path<'_>) -> T) -> T {
     let list = Path::Root.key("services");
     let service = list.item(placed.service);
-    match services.get(placed.service).and_then(Option::as_ref).map(|found| &found.selectors) {
-        Some(raw::Selectors::Short(_)) | None => f(&service.key("vip")),
-        Some(raw::Selectors::List(_)) => f(&service.key("selectors").item(placed.item)),
+    match services.get(placed.service).and_then(Option::as_ref) {
+        Some(found) if !found.selectors.short => f(&service.key("selectors").item(placed.item)),
+        _ => f(&service.key("vip")),
     }
 }

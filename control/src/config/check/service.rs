@@ -35,16 +35,15 @@ pub(super) fn services(
             continue;
         };
         check(service, free, lan, &path, findings);
-        let meant = meant(service, lan, &path, findings);
-        let name = match (&service.name, &meant) {
-            (Given::Good(name), _) => Some(name),
-            (Given::Absent, Some(meant)) => Some(&meant.name),
-            _ => None,
+        let name = match &service.name {
+            Given::Good(name) => Some(name.clone()),
+            Given::Absent => default_name(service),
+            Given::Bad => None,
         };
         let given = !service.name.is_absent();
-        let earlier = name.and_then(|name| names.insert(name.clone(), (index, given)));
+        let earlier = name.clone().and_then(|name| names.insert(name, (index, given)));
         // Two defaults are equal only if their selectors or marks are; that is reported.
-        if let (Some(name), Some((first, first_given))) = (name, earlier)
+        if let (Some(name), Some((first, first_given))) = (&name, earlier)
             && (given || first_given)
         {
             let line = findings.line_of(&SERVICES.item(first));
@@ -52,23 +51,23 @@ pub(super) fn services(
             let hint = format!("see line {line}; give one of them another `name`");
             findings.value(Code::DuplicateName, &path.key("name"), what, &hint);
         }
-        all.push(meant);
+        all.push(meant(service, name, lan, &path, findings));
     }
     all.into_iter().collect()
 }
 
 /// The family of the selectors, if one could be read.
-fn family(service: &raw::Service) -> Option<Family> {
-    service.selectors.all().iter().flatten().next().map(|selector| Family::of(selector.vip))
+pub(super) fn family(service: &raw::Service) -> Option<Family> {
+    service.selectors.all().iter().find_map(|selector| selector.vip.good()).map(Family::of)
 }
 
 /// In the kernel, too, a mark may have one service per family.
 fn marks(written: &[Option<raw::Service>], findings: &mut Findings<'_>) {
-    let mut seen: HashMap<(Mark, Option<Family>), usize> = HashMap::new();
+    let mut seen: HashMap<(Mark, Family), usize> = HashMap::new();
     for (index, service) in written.iter().enumerate() {
         let Some(service) = service else { continue };
-        let Some(mark) = service.mark.good() else { continue };
-        if let Some(first) = seen.insert((mark, family(service)), index) {
+        let (Some(mark), Some(family)) = (service.mark.good(), family(service)) else { continue };
+        if let Some(first) = seen.insert((mark, family), index) {
             let line = findings.line_of(&SERVICES.item(first).key("mark"));
             let what = format!("mark {mark} belongs to another service");
             let hint = format!("see line {line}; put all selectors of a mark into one service");
@@ -94,12 +93,10 @@ fn check(
 ) {
     let selectors = service.selectors.all();
     for (item, selector) in selectors.iter().enumerate() {
-        let Some(selector) = selector else { continue };
-        match &service.selectors {
-            raw::Selectors::Short(_) => vip(service, selector, lan, path, findings),
-            raw::Selectors::List(_) => {
-                vip(service, selector, lan, &path.key("selectors").item(item), findings);
-            }
+        if service.selectors.short {
+            vip(service, selector, lan, path, findings);
+        } else {
+            vip(service, selector, lan, &path.key("selectors").item(item), findings);
         }
     }
     if selectors.len() > 1 && service.mark.is_absent() {
@@ -111,7 +108,8 @@ fn check(
         Given::Absent | Given::Good(None) => false,
         Given::Bad | Given::Good(Some(_)) => true,
     };
-    let all_ports = matches!(selectors, [Some(Selector { vip_ports: VipPorts::All, .. })]);
+    let only = service.selectors.only().and_then(|selector| selector.vip_ports.good());
+    let all_ports = only == Some(VipPorts::All);
     if all_ports && service.mark.is_absent() && !persistent {
         let what = "all ports (`vip_port: 0`) need persistence".to_owned();
         let hint = "write `persistence: true` for 360 seconds";
@@ -130,24 +128,28 @@ fn check(
 
 fn vip(
     service: &raw::Service,
-    selector: &Selector,
+    selector: &raw::Selector,
     lan: &Lan,
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) {
-    let vip = selector.vip;
+    let Given::Good(vip) = selector.vip else { return };
     if let Some(why) = not_on_the_wire(vip) {
         let hint = "a VIP is an address that clients can reach";
         findings.value(Code::NotUnicast, &path.key("vip"), format!("{vip} {why}"), hint);
+    } else if let Some((network, why)) = lan.reserved(vip) {
+        let what = format!("{vip} {why}, {network}");
+        let hint = "a VIP is an address that clients can reach; take another one";
+        findings.value(Code::VipOfNetwork, &path.key("vip"), what, hint);
     }
     if let Some(family) = family(service)
         && family != Family::of(vip)
     {
-        let what = format!("{vip} is not {family} as the first selector");
+        let what = format!("{vip} is not {family} as an earlier selector");
         let hint = "make a service for each family; they may share a mark";
         findings.value(Code::MixedFamilies, &path.key("vip"), what, hint);
     }
-    if selector.vip_ports == VipPorts::All && lan.own.contains(&vip) {
+    if selector.vip_ports.good() == Some(VipPorts::All) && lan.owns(vip) {
         let what = format!("all ports of {vip} are not free: it is the director's own address");
         let hint = "use another VIP, or name the ports";
         findings.value(Code::VipIsDirector, &path.key("vip"), what, hint);
@@ -156,19 +158,21 @@ fn vip(
 
 /// `-o` schedules UDP packets only.
 fn one_packet(
-    selectors: &[Option<Selector>],
+    selectors: &[raw::Selector],
     client: bool,
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) {
     let path = path.key("one_packet");
-    let udp = selectors
-        .iter()
-        .any(|selector| selector.is_none_or(|found| found.protocol.overlaps(Protocol::Udp)));
-    if !udp {
+    // A protocol that cannot be read may be UDP.
+    let udp = |selector: &raw::Selector| {
+        selector.protocol.good().is_none_or(|protocol| protocol.overlaps(Protocol::Udp))
+    };
+    if !selectors.is_empty() && !selectors.iter().any(udp) {
         let what = "`one_packet` is for UDP, and no selector has `udp` or `any`".to_owned();
         findings.value(Code::OnePacket, &path, what, "remove `one_packet`");
-    } else if client {
+    }
+    if client {
         let what = "`one_packet` and `tracking: client` exclude each other".to_owned();
         findings.value(Code::OnePacket, &path, what, "remove one of them");
     }
@@ -177,22 +181,18 @@ fn one_packet(
 /// A service with its defaults.
 fn meant(
     service: &raw::Service,
+    name: Option<String>,
     lan: &Lan,
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Service> {
     let persistence = persistence(service, path, findings);
     let real_servers = real_server::real_servers(service, lan, path, findings);
-    let selectors = service.selectors.all().iter().copied().collect::<Option<Vec<Selector>>>()?;
-    let first = selectors.first()?;
-    let name = match &service.name {
-        Given::Good(name) => name.clone(),
-        Given::Absent | Given::Bad => default_name(service.mark.good(), first),
-    };
+    let selectors = service.selectors.all().iter().map(raw::Selector::good);
     Some(Service {
-        name,
+        name: name?,
         mark: service.mark.good(),
-        selectors,
+        selectors: selectors.collect::<Option<Vec<Selector>>>().filter(|all| !all.is_empty())?,
         scheduler: service.scheduler.or_default(),
         persistence,
         tracking: service.tracking.or_default(),
@@ -204,13 +204,19 @@ fn meant(
     })
 }
 
-fn default_name(mark: Option<Mark>, selector: &Selector) -> String {
-    let Selector { vip, protocol, vip_ports } = selector;
-    match (mark, Family::of(*vip)) {
-        (Some(mark), Family::V4) => format!("mark/{mark}"),
-        (Some(mark), Family::V6) => format!("mark6/{mark}"),
-        (None, Family::V4) => format!("{protocol}/{vip}:{vip_ports}"),
-        (None, Family::V6) => format!("{protocol}/[{vip}]:{vip_ports}"),
+/// The name of a service that was given none: from its mark, or else from its selector.
+fn default_name(service: &raw::Service) -> Option<String> {
+    match (service.mark, family(service)?) {
+        (Given::Good(mark), Family::V4) => Some(format!("mark/{mark}")),
+        (Given::Good(mark), Family::V6) => Some(format!("mark6/{mark}")),
+        (Given::Bad, _) => None,
+        (Given::Absent, family) => {
+            let Selector { vip, protocol, vip_ports } = service.selectors.all().first()?.good()?;
+            Some(match family {
+                Family::V4 => format!("{protocol}/{vip}:{vip_ports}"),
+                Family::V6 => format!("{protocol}/[{vip}]:{vip_ports}"),
+            })
+        }
     }
 }
 

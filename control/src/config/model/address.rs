@@ -64,6 +64,22 @@ impl Cidr {
     }
 }
 
+impl Cidr {
+    /// Why no host of this network can have the address; `None` if one can. An IPv4 network
+    /// keeps its first and its last address for itself and for everybody (RFC 1122, 3.2.1.3).
+    #[must_use]
+    pub fn no_host(&self, address: IpAddr) -> Option<&'static str> {
+        let broadcast = self.broadcast()?;
+        if address == self.network() {
+            Some("is the address of the network itself")
+        } else if address == broadcast {
+            Some("is the broadcast address of its network")
+        } else {
+            None
+        }
+    }
+}
+
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)

@@ -16,6 +16,7 @@ pub(super) fn allow(control: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Al
     let path = root.key("allow");
     let fields = control
         .find("allow")
+        .good()
         .and_then(|node| Fields::open(node, &path, &["users", "groups"], findings));
     let Some(fields) = fields else { return Allow::default() };
     Allow {

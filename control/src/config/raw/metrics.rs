@@ -12,7 +12,7 @@ use crate::config::scalar::{self, Reject, shown};
 /// The section, if there is one that can be read.
 pub(super) fn metrics(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Metrics> {
     let path = Path::Root.key("metrics");
-    let node = file.find("metrics")?;
+    let node = file.find("metrics").good()?;
     let fields = Fields::open(node, &path, &["address", "ipvs_names", "series"], findings)?;
     fields.require("address", "such as `address: 127.0.0.1:9690`", findings);
     let address = fields.read("address", findings, listener).good();

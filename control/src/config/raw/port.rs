@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::code::Code;
-use crate::config::fields::{Fields, Given, scalar as read_scalar};
+use crate::config::fields::{Fields, Given, Listed, scalar as read_scalar, text};
 use crate::config::findings::Findings;
 use crate::config::model::{Cidr, CoreId, Device, VlanId};
 use crate::config::path::Path;
@@ -15,12 +15,12 @@ pub(in crate::config) struct Port {
     pub(in crate::config) name: Given<String>,
     pub(in crate::config) device: Given<Device>,
     pub(in crate::config) kernel_port: Given<Device>,
-    pub(in crate::config) cores: Given<Vec<CoreId>>,
-    /// `None` for an address that cannot be read; so the index is the one in the file.
-    pub(in crate::config) addresses: Vec<Option<Cidr>>,
+    /// Those that can be read; empty and whole where the key is not there.
+    pub(in crate::config) cores: Listed<CoreId>,
+    pub(in crate::config) addresses: Listed<Given<Cidr>>,
     pub(in crate::config) gateway: Given<Ipv4Addr>,
     pub(in crate::config) gateway6: Given<Ipv6Addr>,
-    pub(in crate::config) routes: Vec<Option<Route>>,
+    pub(in crate::config) routes: Listed<Route>,
     pub(in crate::config) vlan: Given<VlanId>,
     pub(in crate::config) mtu: Given<u16>,
     pub(in crate::config) rx_descriptors: Given<u16>,
@@ -31,8 +31,8 @@ pub(in crate::config) struct Port {
 /// A route as written.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Route {
-    pub(in crate::config) to: Cidr,
-    pub(in crate::config) via: IpAddr,
+    pub(in crate::config) to: Given<Cidr>,
+    pub(in crate::config) via: Given<IpAddr>,
 }
 
 const KEYS: &[&str] = &[
@@ -58,19 +58,19 @@ const MAX_ADDRESSES: usize = 64;
 const MAX_ROUTES: usize = 1_024;
 
 impl Port {
+    /// The ports that fit; an item that is no mapping is `None`.
     pub(super) fn read_all(
         file: &Fields<'_, '_>,
         findings: &mut Findings<'_>,
-    ) -> Vec<Option<Self>> {
+    ) -> Listed<Option<Self>> {
         let path = Path::Root.key("ports");
-        let Some(items) = file.list("ports", findings).good() else { return Vec::new() };
+        let Some(items) = file.list("ports", findings).good() else { return Listed::unknown() };
         if items.is_empty() {
             let hint = "a director needs at least one NIC port";
             findings.value(Code::OutOfRange, &path, "the list of ports is empty".to_owned(), hint);
+            return Listed::unknown();
         }
-        at_most(MAX_PORTS, items, &path, findings);
-        let read = |(index, node)| Port::read(node, &path.item(index), findings);
-        items.iter().take(MAX_PORTS).enumerate().map(read).collect()
+        read_most(MAX_PORTS, items, &path, findings, Port::read)
     }
 
     fn read(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<Self> {
@@ -101,9 +101,12 @@ impl Port {
     }
 }
 
+/// The smallest ring.
+pub(in crate::config) const LEAST_DESCRIPTORS: u16 = 64;
+
 /// Rings are powers of two on every NIC that DPDK drives.
 fn descriptors(text: &str) -> Result<u16, Reject> {
-    let number: u16 = scalar::fitting(text, 64..=16_384)?;
+    let number: u16 = scalar::fitting(text, u64::from(LEAST_DESCRIPTORS)..=16_384)?;
     if number.is_power_of_two() {
         return Ok(number);
     }
@@ -113,77 +116,101 @@ fn descriptors(text: &str) -> Result<u16, Reject> {
 }
 
 /// One scalar (`1`, `1-3,7`) or a list of such.
-fn cores(
-    fields: &Fields<'_, '_>,
-    port: &Path<'_>,
-    findings: &mut Findings<'_>,
-) -> Given<Vec<CoreId>> {
-    let Some(node) = fields.find("cores") else { return Given::Absent };
-    let path = port.key("cores");
-    let Value::List(items) = &node.value else {
-        return fields.read("cores", findings, scalar::cores);
+fn cores(fields: &Fields<'_, '_>, port: &Path<'_>, findings: &mut Findings<'_>) -> Listed<CoreId> {
+    let node = match fields.find("cores") {
+        Given::Absent => return Listed { items: Vec::new(), whole: true },
+        Given::Bad => return Listed::unknown(),
+        Given::Good(node) => node,
     };
-    if items.is_empty() {
-        let what = "the list of cores is empty".to_owned();
-        findings.value(Code::OutOfRange, &path, what, "a port is polled by at least one core");
-        return Given::Bad;
-    }
-    let mut all = Vec::new();
-    let mut bad = false;
-    for (index, item) in items.iter().enumerate().take(scalar::MAX_CORE as usize + 1) {
-        match read_scalar(item, &path.item(index), findings, scalar::cores) {
-            Given::Good(cores) => all.extend(cores),
-            Given::Absent | Given::Bad => bad = true,
+    let path = port.key("cores");
+    let mut cores = Listed { items: Vec::new(), whole: true };
+    let mut take = |node: &Node<'_>, path: &Path<'_>| {
+        let read = text(node, path, findings).map(scalar::cores);
+        cores.whole &= read.as_ref().is_some_and(|(_, rejects)| rejects.is_empty());
+        let (known, rejects) = read.unwrap_or_default();
+        cores.items.extend(known);
+        for Reject { code, what, hint } in rejects {
+            findings.at(node.place, code, path, what, &hint);
         }
+    };
+    match &node.value {
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate().take(scalar::MAX_CORE as usize + 1) {
+                take(item, &path.item(index));
+            }
+            if items.is_empty() {
+                let what = "the list of cores is empty".to_owned();
+                let hint = "a port is polled by at least one core";
+                findings.value(Code::OutOfRange, &path, what, hint);
+                cores.whole = false;
+            }
+        }
+        _ => take(node, &path),
     }
-    if bad { Given::Bad } else { Given::Good(all) }
+    cores
 }
 
 fn addresses(
     fields: &Fields<'_, '_>,
     port: &Path<'_>,
     findings: &mut Findings<'_>,
-) -> Vec<Option<Cidr>> {
+) -> Listed<Given<Cidr>> {
     let path = port.key("addresses");
-    let Some(items) = fields.list("addresses", findings).good() else { return Vec::new() };
+    let Some(items) = fields.list("addresses", findings).good() else { return Listed::unknown() };
     if items.is_empty() {
         let what = "the list of addresses is empty".to_owned();
         let hint = "the director needs an address to ask for its neighbours' MAC addresses";
         findings.value(Code::OutOfRange, &path, what, hint);
+        return Listed::unknown();
     }
-    at_most(MAX_ADDRESSES, items, &path, findings);
-    let read = |(index, node)| read_scalar(node, &path.item(index), findings, scalar::cidr).good();
-    items.iter().take(MAX_ADDRESSES).enumerate().map(read).collect()
+    read_most(MAX_ADDRESSES, items, &path, findings, |node, path, findings| {
+        read_scalar(node, path, findings, scalar::cidr)
+    })
 }
 
-fn routes(
-    fields: &Fields<'_, '_>,
-    port: &Path<'_>,
-    findings: &mut Findings<'_>,
-) -> Vec<Option<Route>> {
+fn routes(fields: &Fields<'_, '_>, port: &Path<'_>, findings: &mut Findings<'_>) -> Listed<Route> {
     let path = port.key("routes");
-    let Some(items) = fields.list("routes", findings).good() else { return Vec::new() };
-    at_most(MAX_ROUTES, items, &path, findings);
-    let mut routes = Vec::new();
-    for (index, node) in items.iter().take(MAX_ROUTES).enumerate() {
-        let path = path.item(index);
-        let Some(fields) = Fields::open(node, &path, &["to", "via"], findings) else {
-            routes.push(None);
-            continue;
-        };
-        fields.require("to", "such as `to: 198.18.0.0/16`", findings);
-        fields.require("via", "such as `via: 198.18.10.254`", findings);
-        let to = fields.read("to", findings, scalar::cidr).good();
-        let via = fields.read("via", findings, |text| scalar::address(text, "vip_port")).good();
-        routes.push(to.zip(via).map(|(to, via)| Route { to, via }));
+    match fields.list("routes", findings) {
+        Given::Absent => Listed { items: Vec::new(), whole: true },
+        Given::Bad => Listed::unknown(),
+        Given::Good(items) => read_most(MAX_ROUTES, items, &path, findings, route),
     }
-    routes
 }
 
-/// Reports the first item that is one too many.
-fn at_most(most: usize, items: &[Node<'_>], path: &Path<'_>, findings: &mut Findings<'_>) {
+fn route(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Route {
+    let Some(fields) = Fields::open(node, path, &["to", "via"], findings) else {
+        return Route { to: Given::Bad, via: Given::Bad };
+    };
+    fields.require("to", "such as `to: 198.18.0.0/16`", findings);
+    fields.require("via", "such as `via: 198.18.10.254`", findings);
+    Route {
+        to: fields.read("to", findings, scalar::cidr),
+        via: fields.read("via", findings, |text| scalar::address(text, "vip_port")),
+    }
+}
+
+/// Reads all items and keeps as many as are possible, so that every value is looked at, and
+/// they are held against each other in bounded time. Reports the first one too many.
+fn read_most<T>(
+    most: usize,
+    items: &[Node<'_>],
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+    mut read: impl FnMut(&Node<'_>, &Path<'_>, &mut Findings<'_>) -> T,
+) -> Listed<T> {
     if items.len() > most {
         let what = format!("there are {} items, {most} are possible", items.len());
         findings.value(Code::OutOfRange, &path.item(most), what, "remove some");
     }
+    let mut listed = Listed { items: Vec::new(), whole: items.len() <= most };
+    for (index, node) in items.iter().enumerate() {
+        if findings.full() {
+            break;
+        }
+        let item = read(node, &path.item(index), findings);
+        if index < most {
+            listed.items.push(item);
+        }
+    }
+    listed
 }

@@ -105,30 +105,33 @@ fn tunnel(
     real_server: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Given<Tunnel> {
-    let Some(node) = fields.find("tunnel") else { return Given::Absent };
+    let node = match fields.find("tunnel") {
+        Given::Absent => return Given::Absent,
+        Given::Bad => return Given::Bad,
+        Given::Good(node) => node,
+    };
     let path = real_server.key("tunnel");
     let Some(fields) = Fields::open(node, &path, &["type", "port", "checksum"], findings) else {
         return Given::Bad;
     };
     let kinds = &[("ipip", Kind::Ipip), ("gre", Kind::Gre), ("gue", Kind::Gue)];
-    let kind = match fields.word("type", findings, kinds) {
-        Given::Good(kind) => kind,
-        Given::Absent => Kind::Ipip,
-        Given::Bad => return Given::Bad,
-    };
-    if let Kind::Ipip | Kind::Gre = kind {
+    let kind = fields.word("type", findings, kinds).known_or(Kind::Ipip);
+    if let Some(Kind::Ipip | Kind::Gre) = kind {
         fields.pointless("port", "has no meaning here", "only `type: gue` has a port", findings);
     }
+    // The number can be told whatever the kind is.
+    let port = fields.read("port", findings, scalar::port);
     match kind {
-        Kind::Ipip => {
+        None => Given::Bad,
+        Some(Kind::Ipip) => {
             let hint = "only `gre` and `gue` have one";
             fields.pointless("checksum", "has no meaning here", hint, findings);
             Given::Good(Tunnel::Ipip)
         }
-        Kind::Gre => Given::Good(Tunnel::Gre {
+        Some(Kind::Gre) => Given::Good(Tunnel::Gre {
             checksum: fields.read("checksum", findings, scalar::boolean).or(false),
         }),
-        Kind::Gue => {
+        Some(Kind::Gue) => {
             fields.require("port", "such as `port: 6080`", findings);
             let checksums = &[
                 ("none", GueChecksum::None),
@@ -136,7 +139,7 @@ fn tunnel(
                 ("remote", GueChecksum::Remote),
             ];
             let checksum = fields.word("checksum", findings, checksums).or(GueChecksum::None);
-            match fields.read("port", findings, scalar::port).good() {
+            match port.good() {
                 Some(port) => Given::Good(Tunnel::Gue { port, checksum }),
                 None => Given::Bad,
             }

@@ -6,7 +6,7 @@ use crate::config::code::Code;
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
 use crate::config::model::{
-    Compat, Control, Kernel, Log, LogFormat, LogLevel, Memory, Neighbours, Tables, Timeouts,
+    Compat, Control, Kernel, Log, LogFormat, LogLevel, Neighbours, Tables, Timeouts,
 };
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject, shown};
@@ -15,26 +15,35 @@ use crate::config::tree::Value;
 /// ipvsadm's longest time: 31 days.
 pub(super) const MAX_TIMEOUT_S: u64 = 31 * 86_400;
 
+/// `memory:` as written.
+#[derive(Default)]
+pub(in crate::config) struct Memory {
+    pub(in crate::config) no_huge: Given<bool>,
+    pub(in crate::config) mib: Given<u32>,
+    pub(in crate::config) mbufs: Given<u32>,
+    pub(in crate::config) file_prefix: Given<String>,
+}
+
 pub(super) fn memory(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Memory {
     let path = Path::Root.key("memory");
-    let default = Memory::default();
     let known = &["no_huge", "mib", "mbufs", "file_prefix"];
-    let Some(fields) =
-        file.find("memory").and_then(|node| Fields::open(node, &path, known, findings))
-    else {
-        return default;
+    let fields = match file.find("memory") {
+        Given::Absent => return Memory::default(),
+        Given::Bad => None,
+        Given::Good(node) => Fields::open(node, &path, known, findings),
     };
+    let Some(fields) = fields else { return Memory::unknown() };
     Memory {
-        no_huge: fields.read("no_huge", findings, scalar::boolean).or(default.no_huge),
-        mib: fields
-            .read("mib", findings, |text| scalar::fitting(text, 64..=1 << 20))
-            .or(default.mib),
-        mbufs: fields
-            .read("mbufs", findings, |text| scalar::count(text, 1_024..=(1 << 24) - 1))
-            .or(default.mbufs),
-        file_prefix: fields
-            .read("file_prefix", findings, |text| scalar::name(text, "", 32))
-            .or(default.file_prefix),
+        no_huge: fields.read("no_huge", findings, scalar::boolean),
+        mib: fields.read("mib", findings, |text| scalar::fitting(text, 64..=1 << 20)),
+        mbufs: fields.read("mbufs", findings, |text| scalar::count(text, 1_024..=(1 << 24) - 1)),
+        file_prefix: fields.read("file_prefix", findings, |text| scalar::name(text, "", 32)),
+    }
+}
+
+impl Memory {
+    fn unknown() -> Self {
+        Self { no_huge: Given::Bad, mib: Given::Bad, mbufs: Given::Bad, file_prefix: Given::Bad }
     }
 }
 
@@ -51,7 +60,7 @@ pub(super) fn tables(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Tabl
         "fragments",
     ];
     let Some(fields) =
-        file.find("tables").and_then(|node| Fields::open(node, &path, known, findings))
+        file.find("tables").good().and_then(|node| Fields::open(node, &path, known, findings))
     else {
         return default;
     };
@@ -74,7 +83,7 @@ pub(super) fn timeouts(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Ti
     let default = Timeouts::default();
     let known = &["tcp", "tcp_fin", "udp"];
     let Some(fields) =
-        file.find("timeouts").and_then(|node| Fields::open(node, &path, known, findings))
+        file.find("timeouts").good().and_then(|node| Fields::open(node, &path, known, findings))
     else {
         return default;
     };
@@ -93,7 +102,7 @@ pub(super) fn neighbours(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> 
     let default = Neighbours::default();
     let known = &["reachable", "retransmit", "retries", "held_frames", "entries"];
     let Some(fields) =
-        file.find("neighbours").and_then(|node| Fields::open(node, &path, known, findings))
+        file.find("neighbours").good().and_then(|node| Fields::open(node, &path, known, findings))
     else {
         return default;
     };
@@ -125,6 +134,7 @@ pub(super) fn control(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Con
     let default = Control::default();
     let Some(fields) = file
         .find("control")
+        .good()
         .and_then(|node| Fields::open(node, &path, &["socket", "watch", "allow"], findings))
     else {
         return default;
@@ -159,7 +169,7 @@ pub(super) fn log(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Log {
     ];
     let path = Path::Root.key("log");
     let default = Log::default();
-    let Some(node) = file.find("log") else { return default };
+    let Given::Good(node) = file.find("log") else { return default };
     if let Value::Plain(_) | Value::Quoted(_) = &node.value
         && !node.is_null()
     {
@@ -197,7 +207,7 @@ pub(super) fn compat(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Comp
         "amemthresh",
     ];
     let Some(fields) =
-        file.find("compat").and_then(|node| Fields::open(node, &path, known, findings))
+        file.find("compat").good().and_then(|node| Fields::open(node, &path, known, findings))
     else {
         return default;
     };

@@ -1,10 +1,12 @@
 //! `services[]` as written.
 
+use std::net::IpAddr;
+
 use crate::config::code::Code;
-use crate::config::fields::{Fields, Given, word, wrong_kind};
+use crate::config::fields::{Fields, Given, Listed, word, wrong_kind};
 use crate::config::findings::Findings;
 use crate::config::model::{
-    HashFlags, Mark, OnDown, OnDrain, Protocol, Scheduler, Selector, Tracking,
+    self, HashFlags, Mark, OnDown, OnDrain, Protocol, Scheduler, Tracking, VipPorts,
 };
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
@@ -29,20 +31,45 @@ pub(in crate::config) struct Service {
     pub(in crate::config) real_servers: Vec<Option<RealServer>>,
 }
 
-/// The two ways to say what belongs to a service. `None` for a selector that cannot be
-/// read, so that the index is the one in the file.
-pub(in crate::config) enum Selectors {
-    /// `vip`, `protocol`, `vip_port` in the service itself.
-    Short(Option<Selector>),
-    /// `selectors:`.
-    List(Vec<Option<Selector>>),
+/// What belongs to a service, said in one of two ways.
+pub(in crate::config) struct Selectors {
+    /// Whether `vip`, `protocol`, `vip_port` stand in the service itself.
+    pub(in crate::config) short: bool,
+    pub(in crate::config) list: Listed<Selector>,
+}
+
+/// A selector as written.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Selector {
+    pub(in crate::config) vip: Given<IpAddr>,
+    pub(in crate::config) protocol: Given<Protocol>,
+    pub(in crate::config) vip_ports: Given<VipPorts>,
+}
+
+impl Selector {
+    const UNKNOWN: Selector =
+        Selector { vip: Given::Bad, protocol: Given::Bad, vip_ports: Given::Bad };
+
+    /// The selector if all of it can be used.
+    pub(in crate::config) fn good(&self) -> Option<model::Selector> {
+        Some(model::Selector {
+            vip: self.vip.good()?,
+            protocol: self.protocol.good()?,
+            vip_ports: self.vip_ports.good()?,
+        })
+    }
 }
 
 impl Selectors {
-    pub(in crate::config) fn all(&self) -> &[Option<Selector>] {
-        match self {
-            Selectors::Short(selector) => std::slice::from_ref(selector),
-            Selectors::List(selectors) => selectors,
+    pub(in crate::config) fn all(&self) -> &[Selector] {
+        &self.list.items
+    }
+
+    /// The only selector, where it is certain that there is just one.
+    pub(in crate::config) fn only(&self) -> Option<&Selector> {
+        match self.list.items.as_slice() {
+            [selector] if self.list.whole => Some(selector),
+            _ => None,
         }
     }
 }
@@ -79,6 +106,12 @@ const KEYS: &[&str] = &[
 ];
 
 const SELECTOR_KEYS: &[&str] = &["vip", "protocol", "vip_port"];
+
+const SELECTOR_HINTS: [&str; 3] = [
+    "such as `vip: 198.18.255.1`",
+    "`tcp`, `udp`, `sctp` or `any`",
+    "a port (443), a range (8000-8010) or 0 for all",
+];
 
 const PROTOCOLS: &[(&str, Protocol)] = &[
     ("tcp", Protocol::Tcp),
@@ -166,47 +199,66 @@ fn selectors(
     service: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Selectors {
-    let short = SELECTOR_KEYS.iter().find(|key| fields.has(key));
-    match (short, fields.list("selectors", findings)) {
-        (Some(_), Given::Absent) => Selectors::Short(selector(fields, findings)),
-        (Some(key), _) => {
-            let what = format!("`{key}` and `selectors` exclude each other");
-            let hint = "put everything into `selectors`";
-            findings.key(Code::Conflict, &service.key(key), what, hint);
-            Selectors::List(vec![None])
-        }
-        (None, Given::Good(items)) => {
-            let path = service.key("selectors");
-            if items.is_empty() {
-                let what = "the list of selectors is empty".to_owned();
-                let hint = "no packet would ever belong to this service";
-                findings.value(Code::OutOfRange, &path, what, hint);
-                return Selectors::List(vec![None]);
+    let short = SELECTOR_KEYS.iter().any(|key| fields.means(key));
+    let listed = match fields.list("selectors", findings) {
+        Given::Absent if short => {
+            for (key, hint) in SELECTOR_KEYS.iter().zip(SELECTOR_HINTS) {
+                fields.require(key, hint, findings);
             }
-            let read = |(index, node)| {
-                let path = path.item(index);
-                let fields = Fields::open(node, &path, SELECTOR_KEYS, findings)?;
-                selector(&fields, findings)
-            };
-            Selectors::List(items.iter().enumerate().map(read).collect())
+            let list = Listed { items: vec![selector(fields, findings)], whole: true };
+            return Selectors { short, list };
         }
-        (None, Given::Bad) => Selectors::List(vec![None]),
-        (None, Given::Absent) => {
+        Given::Absent => {
             let hint = "such as `vip: 198.18.255.1`, with `protocol` and `vip_port`";
             fields.require("selectors", hint, findings);
-            Selectors::List(vec![None])
+            Listed::unknown()
         }
+        Given::Bad => Listed::unknown(),
+        Given::Good(items) => listed_selectors(items, &service.key("selectors"), findings),
+    };
+    if let Some(key) = SELECTOR_KEYS.iter().find(|key| fields.has(key))
+        && fields.has("selectors")
+    {
+        let what = format!("`{key}` and `selectors` exclude each other");
+        let hint = "put everything into `selectors`";
+        findings.key(Code::Conflict, &service.key(key), what, hint);
+        // Whichever is kept must be right.
+        selector(fields, findings);
+        return Selectors { short: false, list: Listed { whole: false, ..listed } };
     }
+    Selectors { short: false, list: listed }
 }
 
-fn selector(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Selector> {
-    fields.require("vip", "such as `vip: 198.18.255.1`", findings);
-    fields.require("protocol", "`tcp`, `udp`, `sctp` or `any`", findings);
-    fields.require("vip_port", "a port (443), a range (8000-8010) or 0 for all", findings);
-    let vip = fields.read("vip", findings, |text| scalar::address(text, "vip_port")).good();
-    let protocol = fields.word("protocol", findings, PROTOCOLS).good();
-    let vip_ports = fields.read("vip_port", findings, scalar::vip_ports).good();
-    Some(Selector { vip: vip?, protocol: protocol?, vip_ports: vip_ports? })
+fn listed_selectors(
+    items: &[Node<'_>],
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Listed<Selector> {
+    if items.is_empty() {
+        let what = "the list of selectors is empty".to_owned();
+        let hint = "no packet would ever belong to this service";
+        findings.value(Code::OutOfRange, path, what, hint);
+        return Listed::unknown();
+    }
+    let read = |(index, node)| {
+        let path = path.item(index);
+        let Some(fields) = Fields::open(node, &path, SELECTOR_KEYS, findings) else {
+            return Selector::UNKNOWN;
+        };
+        for (key, hint) in SELECTOR_KEYS.iter().zip(SELECTOR_HINTS) {
+            fields.require(key, hint, findings);
+        }
+        selector(&fields, findings)
+    };
+    Listed { items: items.iter().enumerate().map(read).collect(), whole: true }
+}
+
+fn selector(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Selector {
+    Selector {
+        vip: fields.read("vip", findings, |text| scalar::address(text, "vip_port")),
+        protocol: fields.word("protocol", findings, PROTOCOLS),
+        vip_ports: fields.read("vip_port", findings, scalar::vip_ports),
+    }
 }
 
 /// `wlc`, or `{name: sh, fallback: true, port: true}`.
@@ -215,19 +267,23 @@ fn scheduler(
     service: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Given<Scheduler> {
-    let Some(node) = fields.find("scheduler") else { return Given::Absent };
+    let node = match fields.find("scheduler") {
+        Given::Absent => return Given::Absent,
+        Given::Bad => return Given::Bad,
+        Given::Good(node) => node,
+    };
     let path = service.key("scheduler");
     let Value::Map(_) = &node.value else { return word(node, &path, findings, SCHEDULERS) };
     let Some(fields) = Fields::open(node, &path, &["name", "fallback", "port"], findings) else {
         return Given::Bad;
     };
     fields.require("name", "such as `name: sh`", findings);
-    let Given::Good(scheduler) = fields.word("name", findings, SCHEDULERS) else {
-        return Given::Bad;
-    };
     let flags = HashFlags {
         fallback: fields.read("fallback", findings, scalar::boolean).or(false),
         port: fields.read("port", findings, scalar::boolean).or(false),
+    };
+    let Given::Good(scheduler) = fields.word("name", findings, SCHEDULERS) else {
+        return Given::Bad;
     };
     Given::Good(match scheduler {
         Scheduler::Sh(_) => Scheduler::Sh(flags),
@@ -248,11 +304,15 @@ fn persistence(
     service: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Given<Option<Persistence>> {
-    let Some(node) = fields.find("persistence") else { return Given::Absent };
+    let node = match fields.find("persistence") {
+        Given::Absent => return Given::Absent,
+        Given::Bad => return Given::Bad,
+        Given::Good(node) => node,
+    };
     let path = service.key("persistence");
     let timeout = |text: &str| scalar::seconds(text, 1..=MAX_TIMEOUT_S);
     match &node.value {
-        Value::List(_) => {
+        Value::List(_) | Value::Unknown => {
             wrong_kind(node, &path, "keys and values", findings);
             Given::Bad
         }

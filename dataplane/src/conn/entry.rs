@@ -1,0 +1,442 @@
+//! What the connection table keeps of a connection, bit by bit.
+//!
+//! An IPv4 entry is half a cache line and an IPv6 entry a whole one, so that an established
+//! packet reads and writes one line. Three words are the same in both:
+//!
+//! ```text
+//! place    client port 16 | virtual port 16 | protocol 2 | real server 20 | method 2 | packets 8
+//! clock    expires 32 | real port 16 | state 8 | flags 8
+//! rest     template 32 | unused 2 | timeout 30
+//! ```
+//!
+//! An entry without a protocol is free; its clock says which one is free next.
+
+use super::flow::Flow;
+use super::{Conn, ConnFlags, State};
+use crate::forward::Forwarding;
+use crate::ids::RealId;
+use crate::table::Handle;
+use crate::tick::Tick;
+use crate::wire::{Addr, Protocol};
+
+const PROTOCOL_SHIFT: u32 = 30;
+const REAL_SHIFT: u32 = 10;
+const FORWARDING_SHIFT: u32 = 8;
+const PACKETS: u64 = 0xFF;
+/// The bits of the place that belong to the five values.
+const KEY: u64 = !0 << PROTOCOL_SHIFT;
+const EXPIRES_SHIFT: u32 = 32;
+const REAL_PORT_SHIFT: u32 = 16;
+const STATE_SHIFT: u32 = 8;
+const STATE: u64 = 0xFF << STATE_SHIFT;
+/// Among the flags: the template's bits mean one.
+const HAS_TEMPLATE: u64 = 1 << 7;
+const TEMPLATE_SHIFT: u32 = 32;
+/// The longest timeout that an entry holds, in ticks: 49 days.
+const TIMEOUT: u64 = (1 << 30) - 1;
+
+/// All that an entry holds besides the addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    place: u64,
+    clock: u64,
+    rest: u64,
+}
+
+/// Ports and protocol where entries have them; protocols without ports have no number and are
+/// in no table.
+#[inline]
+fn place_of(flow: &Flow) -> u64 {
+    let protocol: u64 = match flow.protocol {
+        Protocol::Tcp => 1,
+        Protocol::Udp => 2,
+        Protocol::Sctp => 3,
+        _ => 0,
+    };
+    u64::from(flow.client_port) << 48 | u64::from(flow.vip_port) << 32 | protocol << PROTOCOL_SHIFT
+}
+
+impl Packed {
+    fn new(flow: &Flow, conn: &Conn) -> Self {
+        let mut packed = Self { place: place_of(flow), clock: 0, rest: 0 };
+        packed.set(conn);
+        packed
+    }
+
+    /// The free entry before the one of this number (`None`: the last one).
+    pub(super) fn free(next: Option<u32>) -> Self {
+        Self { clock: next.map_or(0, |next| u64::from(next) + 1), ..Self::default() }
+    }
+
+    /// The number of the next free entry.
+    pub(super) fn next_free(&self) -> Option<u32> {
+        u32::try_from(self.clock.checked_sub(1)?).ok()
+    }
+
+    /// Whether a connection is in the entry.
+    #[inline]
+    pub fn is_used(&self) -> bool {
+        self.place >> PROTOCOL_SHIFT & 3 != 0
+    }
+
+    /// Everything but the flow.
+    pub(super) fn set(&mut self, conn: &Conn) {
+        let forwarding: u64 = match conn.forwarding {
+            Forwarding::Route => 0,
+            Forwarding::Masq => 1,
+            Forwarding::Tunnel => 2,
+            Forwarding::Local => 3,
+        };
+        self.place = self.place & KEY
+            | u64::from(conn.real.0 & (RealId::LIMIT - 1)) << REAL_SHIFT
+            | forwarding << FORWARDING_SHIFT
+            | u64::from(conn.in_packets);
+        let flags = u64::from(conn.flags.bits());
+        self.clock = u64::from(conn.expires.0) << EXPIRES_SHIFT
+            | u64::from(conn.real_port) << REAL_PORT_SHIFT
+            | u64::from(conn.state as u8) << STATE_SHIFT
+            | if conn.template.is_some() { flags | HAS_TEMPLATE } else { flags };
+        self.rest = u64::from(conn.template.map_or(0, Handle::to_bits)) << TEMPLATE_SHIFT
+            | u64::from(conn.timeout).min(TIMEOUT);
+    }
+
+    /// The connection, unpacked.
+    #[inline]
+    pub fn conn(&self) -> Conn {
+        Conn {
+            template: self.template(),
+            real: self.real(),
+            expires: self.expires(),
+            timeout: self.timeout(),
+            real_port: self.real_port(),
+            state: self.state(),
+            flags: self.flags(),
+            forwarding: self.forwarding(),
+            in_packets: (self.place & PACKETS) as u8,
+        }
+    }
+
+    /// Its real server.
+    #[inline]
+    pub fn real(&self) -> RealId {
+        RealId((self.place >> REAL_SHIFT) as u32 & (RealId::LIMIT - 1))
+    }
+
+    /// The method that it was born with.
+    #[inline]
+    pub fn forwarding(&self) -> Forwarding {
+        match self.place >> FORWARDING_SHIFT & 3 {
+            0 => Forwarding::Route,
+            1 => Forwarding::Masq,
+            2 => Forwarding::Tunnel,
+            _ => Forwarding::Local,
+        }
+    }
+
+    /// When it ends unless a packet comes.
+    #[inline]
+    pub fn expires(&self) -> Tick {
+        Tick((self.clock >> EXPIRES_SHIFT) as u32)
+    }
+
+    /// The port packets go to on the real server (masquerading).
+    #[inline]
+    pub fn real_port(&self) -> u16 {
+        (self.clock >> REAL_PORT_SHIFT) as u16
+    }
+
+    /// The protocol's state.
+    #[inline]
+    pub fn state(&self) -> State {
+        let number = (self.clock >> STATE_SHIFT) as u8;
+        State::ALL.get(usize::from(number)).copied().unwrap_or(State::TcpNone)
+    }
+
+    /// The flags.
+    #[inline]
+    pub fn flags(&self) -> ConnFlags {
+        ConnFlags::from_bits_truncate(self.clock as u8)
+    }
+
+    /// The template that it was made through.
+    #[inline]
+    pub fn template(&self) -> Option<Handle> {
+        (self.clock & HAS_TEMPLATE != 0)
+            .then(|| Handle::from_bits((self.rest >> TEMPLATE_SHIFT) as u32))
+    }
+
+    /// The timeout that `expires` was set with, in ticks.
+    #[inline]
+    pub fn timeout(&self) -> u32 {
+        (self.rest & TIMEOUT) as u32
+    }
+
+    /// A packet from the client that leads to this state: counted, and the timer starts anew.
+    #[inline]
+    pub fn renew(&mut self, state: State, timeout: u32, now: Tick) {
+        self.place += u64::from(self.place & PACKETS != PACKETS);
+        let kept = self.clock & (u64::from(u32::MAX) & !STATE);
+        self.clock = kept
+            | u64::from(now.plus(timeout).0) << EXPIRES_SHIFT
+            | u64::from(state as u8) << STATE_SHIFT;
+        self.rest = self.rest & !TIMEOUT | u64::from(timeout).min(TIMEOUT);
+    }
+}
+
+/// An entry of one address family.
+pub trait Entry: Copy + Default {
+    /// The five values of a flow as such an entry has them.
+    type Key: Copy;
+
+    /// The key of a flow of this family.
+    fn key(flow: &Flow) -> Self::Key;
+    /// An entry for this connection.
+    fn new(flow: &Flow, conn: &Conn) -> Self;
+    /// Whether the entry is this flow's.
+    fn is_of(&self, key: &Self::Key) -> bool;
+    /// The key of the entry.
+    fn own_key(&self) -> Self::Key;
+    /// The flow of the entry.
+    fn flow(&self) -> Flow;
+    /// A well mixed number that depends on every bit of key and secret.
+    fn hash(key: &Self::Key, secret: [u64; 2]) -> u64;
+    /// The rest of the entry.
+    fn packed(&self) -> &Packed;
+    /// The rest of the entry, to be changed.
+    fn packed_mut(&mut self) -> &mut Packed;
+}
+
+/// An IPv4 connection in 32 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(32))]
+pub struct EntryV4 {
+    /// Client, VIP.
+    addresses: u64,
+    packed: Packed,
+}
+
+/// An IPv6 connection in 64 bytes, eight of them unused: a denser one would stand in two lines.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct EntryV6 {
+    client: [u64; 2],
+    vip: [u64; 2],
+    packed: Packed,
+}
+
+fn ports_and_protocol(place: u64) -> (u16, u16, Protocol) {
+    let protocol = match place >> PROTOCOL_SHIFT & 3 {
+        2 => Protocol::Udp,
+        3 => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    };
+    ((place >> 48) as u16, (place >> 32) as u16, protocol)
+}
+
+/// A folded multiplication: both halves of the 128-bit product, so that every bit counts.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[inline]
+fn finish(hash: u64, secret: [u64; 2]) -> u64 {
+    fold(hash ^ secret[1], secret[0] ^ 0x9E37_79B9_7F4A_7C15)
+}
+
+impl Entry for EntryV4 {
+    type Key = [u64; 2];
+
+    #[inline]
+    fn key(flow: &Flow) -> [u64; 2] {
+        let addresses = u64::from(flow.client.v4_number()) << 32 | u64::from(flow.vip.v4_number());
+        [addresses, place_of(flow)]
+    }
+
+    fn new(flow: &Flow, conn: &Conn) -> Self {
+        let [addresses, _] = Self::key(flow);
+        Self { addresses, packed: Packed::new(flow, conn) }
+    }
+
+    #[inline]
+    fn is_of(&self, [addresses, place]: &[u64; 2]) -> bool {
+        self.addresses == *addresses && (self.packed.place ^ place) & KEY == 0
+    }
+
+    #[inline]
+    fn own_key(&self) -> [u64; 2] {
+        [self.addresses, self.packed.place & KEY]
+    }
+
+    fn flow(&self) -> Flow {
+        let (client_port, vip_port, protocol) = ports_and_protocol(self.packed.place);
+        let client = Addr::v4((self.addresses >> 32) as u32);
+        let vip = Addr::v4(self.addresses as u32);
+        Flow { client, vip, client_port, vip_port, protocol }
+    }
+
+    #[inline]
+    fn hash(key: &[u64; 2], secret: [u64; 2]) -> u64 {
+        finish(fold(key[0] ^ secret[0], key[1] ^ secret[1]), secret)
+    }
+
+    #[inline]
+    fn packed(&self) -> &Packed {
+        &self.packed
+    }
+
+    #[inline]
+    fn packed_mut(&mut self) -> &mut Packed {
+        &mut self.packed
+    }
+}
+
+impl Entry for EntryV6 {
+    type Key = [u64; 5];
+
+    #[inline]
+    fn key(flow: &Flow) -> [u64; 5] {
+        let ([a, b], [c, d]) = (flow.client.words(), flow.vip.words());
+        [a, b, c, d, place_of(flow)]
+    }
+
+    fn new(flow: &Flow, conn: &Conn) -> Self {
+        let (client, vip) = (flow.client.words(), flow.vip.words());
+        Self { client, vip, packed: Packed::new(flow, conn) }
+    }
+
+    #[inline]
+    fn is_of(&self, [a, b, c, d, place]: &[u64; 5]) -> bool {
+        self.client == [*a, *b] && self.vip == [*c, *d] && (self.packed.place ^ place) & KEY == 0
+    }
+
+    #[inline]
+    fn own_key(&self) -> [u64; 5] {
+        let ([a, b], [c, d]) = (self.client, self.vip);
+        [a, b, c, d, self.packed.place & KEY]
+    }
+
+    fn flow(&self) -> Flow {
+        let (client_port, vip_port, protocol) = ports_and_protocol(self.packed.place);
+        let (client, vip) = (Addr::from_words(self.client), Addr::from_words(self.vip));
+        Flow { client, vip, client_port, vip_port, protocol }
+    }
+
+    #[inline]
+    fn hash(key: &[u64; 5], secret: [u64; 2]) -> u64 {
+        let hash = fold(key[0] ^ secret[0], key[1] ^ secret[1]);
+        let hash = fold(hash ^ key[2], key[3] ^ secret[0]);
+        finish(fold(hash ^ key[4], secret[1] | 1), secret)
+    }
+
+    #[inline]
+    fn packed(&self) -> &Packed {
+        &self.packed
+    }
+
+    #[inline]
+    fn packed_mut(&mut self) -> &mut Packed {
+        &mut self.packed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::ConnFlags;
+
+    fn flow(protocol: Protocol) -> Flow {
+        Flow {
+            client: Addr::v4(0xFFFF_FFFF),
+            vip: Addr::v4(1),
+            client_port: u16::MAX,
+            vip_port: 443,
+            protocol,
+        }
+    }
+
+    fn full() -> Conn {
+        Conn {
+            template: Some(Handle::from_bits(u32::MAX)),
+            real: RealId(RealId::LIMIT - 1),
+            expires: Tick(u32::MAX),
+            timeout: 31 * 86_400 * 250,
+            real_port: u16::MAX,
+            state: State::SctpClosed,
+            flags: ConnFlags::all(),
+            forwarding: Forwarding::Local,
+            in_packets: u8::MAX,
+        }
+    }
+
+    #[test]
+    fn an_ipv4_entry_is_half_a_cache_line_and_an_ipv6_entry_a_whole_one() {
+        assert_eq!((size_of::<EntryV4>(), align_of::<EntryV4>()), (32, 32));
+        assert_eq!((size_of::<EntryV6>(), align_of::<EntryV6>()), (64, 64));
+    }
+
+    #[test]
+    fn every_field_comes_back_at_its_largest_and_at_its_smallest() {
+        let empty = Conn {
+            template: None,
+            real: RealId(0),
+            expires: Tick(0),
+            timeout: 0,
+            real_port: 0,
+            state: State::TcpNone,
+            flags: ConnFlags::empty(),
+            forwarding: Forwarding::Route,
+            in_packets: 0,
+        };
+        for conn in [full(), empty] {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+                let flow = flow(protocol);
+                let entry = EntryV4::new(&flow, &conn);
+                assert_eq!((entry.flow(), entry.packed().conn()), (flow, conn));
+                let wide = Flow { client: Addr::v6(u128::MAX), vip: Addr::v6(7 << 100), ..flow };
+                let entry = EntryV6::new(&wide, &conn);
+                assert_eq!((entry.flow(), entry.packed().conn()), (wide, conn));
+                assert!(entry.packed().is_used());
+            }
+        }
+        for state in State::ALL {
+            let conn = Conn { state: *state, ..empty };
+            assert_eq!(EntryV4::new(&flow(Protocol::Tcp), &conn).packed().state(), *state);
+        }
+    }
+
+    #[test]
+    fn each_of_the_five_values_tells_entries_apart_and_nothing_else_does() {
+        let flow = flow(Protocol::Tcp);
+        let entry = EntryV4::new(&flow, &full());
+        assert!(entry.is_of(&EntryV4::key(&flow)));
+        let others = [
+            Flow { client: Addr::v4(2), ..flow },
+            Flow { vip: Addr::v4(2), ..flow },
+            Flow { client_port: 1, ..flow },
+            Flow { vip_port: 1, ..flow },
+            Flow { protocol: Protocol::Udp, ..flow },
+        ];
+        for other in others {
+            assert!(!entry.is_of(&EntryV4::key(&other)), "{other:?}");
+        }
+        let hash = |key| EntryV4::hash(&key, [1, 2]);
+        assert_eq!(hash(entry.own_key()), hash(EntryV4::key(&flow)));
+    }
+
+    #[test]
+    fn a_packet_changes_state_timer_and_count_and_leaves_the_rest() {
+        let mut conn = Conn { in_packets: 254, ..full() };
+        let mut entry = EntryV4::new(&flow(Protocol::Tcp), &conn);
+        for _ in 0..3 {
+            entry.packed_mut().renew(State::TcpEstablished, 1000, Tick(u32::MAX));
+        }
+        conn.in_packets = 255;
+        conn.state = State::TcpEstablished;
+        conn.timeout = 1000;
+        conn.expires = Tick(999);
+        assert_eq!(entry.packed().conn(), conn);
+        assert_eq!(entry.flow(), flow(Protocol::Tcp));
+    }
+}

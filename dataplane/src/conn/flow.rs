@@ -1,0 +1,32 @@
+//! The five values that tell connections apart.
+
+use crate::wire::{Addr, Packet, Protocol};
+
+/// The five values of a flow, from the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// CIP.
+    pub client: Addr,
+    /// VIP.
+    pub vip: Addr,
+    /// The client's port.
+    pub client_port: u16,
+    /// The virtual port.
+    pub vip_port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+impl Flow {
+    /// The flow of a packet that goes from a client to a VIP.
+    #[inline]
+    pub fn of(packet: &Packet) -> Self {
+        Self {
+            client: packet.src,
+            vip: packet.dst,
+            client_port: packet.src_port,
+            vip_port: packet.dst_port,
+            protocol: packet.protocol,
+        }
+    }
+}

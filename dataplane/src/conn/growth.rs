@@ -1,0 +1,59 @@
+//! A table grown while it is in use.
+//!
+//! Whoever has time takes the memory ([`Growth`]); the core takes it up, moves a few buckets of
+//! the index a turn, and gives back the old index ([`Spent`]) for others to free. Entries stay
+//! where they are.
+
+use super::entry::Entry;
+use super::index::Index;
+use super::slab::{self, Segment};
+
+/// Memory for a larger table.
+pub struct Growth<E> {
+    pub(super) index: Index,
+    pub(super) segments: Vec<Segment<E>>,
+}
+
+impl<E: Entry> Growth<E> {
+    /// Memory that makes a table of `capacity` entries one of at least `wanted`.
+    pub fn new(capacity: usize, wanted: usize) -> Self {
+        let wanted = wanted.clamp(capacity, slab::LIMIT);
+        Self { index: Index::new(wanted), segments: slab::segments(wanted - capacity) }
+    }
+}
+
+/// What a table has done with: to be dropped where time does not matter.
+pub struct Spent {
+    index: Index,
+}
+
+impl Spent {
+    pub(super) fn new(index: Index) -> Self {
+        Self { index }
+    }
+
+    /// Bytes that dropping it frees.
+    pub fn bytes(&self) -> usize {
+        self.index.bytes()
+    }
+}
+
+impl<E> std::fmt::Debug for Growth<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let entries: usize = self.segments.iter().map(|segment| segment.len()).sum();
+        f.debug_struct("Growth").field("entries", &entries).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spent").field("bytes", &self.bytes()).finish()
+    }
+}
+
+/// An index that is being left, bucket by bucket.
+pub(super) struct Leaving {
+    pub(super) index: Index,
+    /// Buckets before this one are empty.
+    pub(super) next: usize,
+}
