@@ -1,8 +1,12 @@
 //! The command line: what can be said, and its help. Nothing is done here.
 
+mod doctor;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use doctor::Doctor;
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -26,6 +30,11 @@ pub enum Command {
     Run(Run),
     /// Read a configuration and say everything that is wrong with it.
     Check(Check),
+    /// Compare what a configuration needs with what this machine has.
+    ///
+    /// Each finding says what it is, why it matters, and the command that mends it. Exit status:
+    /// 0 if a director would start, 1 if not.
+    Doctor(Doctor),
     /// Hand a configuration to the running director; it is taken whole or not at all.
     Apply(Apply),
     /// List services, real servers and connections as `ipvsadm -ln` does.

@@ -14,6 +14,7 @@ pub mod compile;
 pub mod config;
 pub mod control_thread;
 pub mod cores;
+pub mod doctor;
 pub mod flow;
 pub mod guests;
 pub mod import;

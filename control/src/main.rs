@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{self, Listing, Reply, Request};
 use control::cli::{Cli, Command, Show};
-use control::{offline, run};
+use control::{doctor, offline, run};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
                 ExitCode::from(1)
             }
         },
+        Command::Doctor(args) => finish(doctor::run(&args)),
         Command::Apply(args) => match read(&args.file) {
             Ok(text) => {
                 let name = match args.file.as_path() {

@@ -28,6 +28,7 @@ use crate::compile;
 use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
+use crate::doctor;
 use crate::metrics::{self, ListenError};
 use crate::peers::Peers;
 
@@ -100,6 +101,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             warn!("port {} has no link; packets flow as soon as it is up", port.name);
         }
     }
+    doctor::warn_at_start(&model);
     share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
     let (catalog, snapshot) = catalog(&model, &shared)?;
