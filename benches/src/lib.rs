@@ -1,1 +1,31 @@
-//! Criterion benches of the packet path; see `benches/`.
+//! Everything that measures Director.
+//!
+//! ```text
+//! Load -> farm (tables, snapshot, workers)      plan (addresses by number)
+//!      -> draw (who sends next) -> template -> synthesis (a port that writes headers)
+//! bench -> core_at_work (one core, job by job) <- conduct (fill, rounds, reference) -> outcome
+//! ```
+//!
+//! A figure is the time that a core's thread was on its CPU, divided by packets: it stays
+//! what it is when somebody else takes the CPU away for a while. Rounds of the director and
+//! of DPDK's testpmd alternate, so that their ratio stays, too, when the machine as a whole
+//! is slower for a while.
+//!
+//! Reading order: [`bench`], [`conduct`], [`core_at_work`], [`synthesis`].
+
+pub mod bench;
+pub mod capture;
+pub mod conduct;
+pub mod core_at_work;
+pub mod cpu;
+pub mod draw;
+pub mod error;
+pub mod farm;
+pub mod load;
+pub mod outcome;
+pub mod plan;
+pub mod recycle;
+pub mod reference;
+pub mod round;
+pub mod synthesis;
+pub mod template;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::get::{Kind, Output};
 use crate::guests::{Guest, Guests, Stream as _};
 use crate::peers::Peers;
 
@@ -47,6 +48,44 @@ pub enum Request {
         name: String,
         /// Its text.
         text: String,
+        /// Only say what it would do.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// What is different in a file.
+    Diff {
+        /// The file's name and text; without, the director's own file.
+        file: Option<(String, String)>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Take over a configuration that ran before.
+    Rollback {
+        /// Its generation; without, the one before this one.
+        generation: Option<u64>,
+        /// Only say what it would do.
+        dry_run: bool,
+    },
+    /// What ran before.
+    History {
+        /// As JSON.
+        json: bool,
+    },
+    /// What runs.
+    Get {
+        /// What of it.
+        what: Kind,
+        /// How it is written.
+        output: Output,
+        /// Only the rows of these names, or of services of these names; all if there are none.
+        names: Vec<String>,
+    },
+    /// Carry out a command line of ipvsadm's.
+    Ipvsadm {
+        /// The words behind `ipvsadm`, hosts and ports in numbers.
+        args: Vec<String>,
+        /// What `--restore` reads.
+        stdin: String,
     },
     /// List services or connections.
     Show {
@@ -100,23 +139,65 @@ pub struct Reply {
     pub ok: bool,
     /// What there is to say; for standard output if `ok`, else for standard error.
     pub text: String,
+    /// The exit code that goes with it.
+    #[serde(default)]
+    pub code: u8,
 }
 
 impl Reply {
     /// Done.
     pub fn done(text: impl Into<String>) -> Self {
-        Self { ok: true, text: text.into() }
+        Self { ok: true, text: text.into(), code: 0 }
     }
 
     /// Refused, and why.
     pub fn refused(text: impl Into<String>) -> Self {
-        Self { ok: false, text: text.into() }
+        Self { ok: false, text: text.into(), code: 1 }
+    }
+}
+
+/// Who asks, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user's number.
+    pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
+    /// The process's number; 0 where the kernel does not say.
+    pub pid: i32,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (pid {})", self.user(), self.pid)
+    }
+}
+
+impl Peer {
+    /// The user's name, or number where it has none.
+    pub fn user(&self) -> String {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let number = self.uid.to_string();
+        let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let user = users.find(|fields| fields.get(2) == Some(&number.as_str()));
+        user.and_then(|fields| fields.first().map(|name| (*name).to_owned()))
+            .unwrap_or_else(|| format!("uid {number}"))
+    }
+
+    fn of(stream: &UnixStream) -> Self {
+        let Ok(credentials) = rustix::net::sockopt::socket_peercred(stream) else {
+            return Self { uid: u32::MAX, gid: u32::MAX, pid: 0 };
+        };
+        let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
+        Self { uid, gid, pid: credentials.pid.as_raw_nonzero().get() }
     }
 }
 
 /// A request on its way to the control thread.
 #[derive(Debug)]
 pub struct Call {
+    /// Who asks.
+    pub peer: Peer,
     /// What is asked.
     pub request: Request,
     /// Where the answer goes.
@@ -177,9 +258,12 @@ impl Socket {
         let listener = listen(path)?;
         let (sender, calls) = bounded(MAX_CLIENTS);
         let peers = Arc::new(Mutex::new(Peers::default()));
-        let door =
-            Door { guests: Guests::new(MAX_CLIENTS), calls: sender, peers, long: Arc::default() };
-        let peers = Arc::clone(&door.peers);
+        let door = Door {
+            guests: Guests::new(MAX_CLIENTS),
+            calls: sender,
+            peers: Arc::clone(&peers),
+            long: Arc::default(),
+        };
         thread::Builder::new()
             .name("control-socket".into())
             .spawn(move || accept(&listener, &door))
@@ -213,6 +297,13 @@ impl Socket {
         let folder = self.path.parent()?;
         let mode = fs::metadata(folder).ok()?.permissions().mode();
         (mode & 0o001 == 0).then_some(folder)
+    }
+}
+
+impl Socket {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -286,12 +377,13 @@ fn accept(listener: &UnixListener, door: &Door) {
 }
 
 fn serve(mut guest: Guest<UnixStream>, door: &Door) {
+    let peer = Peer::of(guest.stream());
     let peers = lock(&door.peers).clone();
     guest.may_take(IDLE);
-    let admitted = guest.serve(|| peers.admit(guest.stream()));
+    let admitted = guest.serve(|| peers.admit(&peer));
     let request = admitted.and_then(|()| read_request(&mut guest, &door.long));
     let reply = match request {
-        Ok(request) => guest.serve(|| ask(request, &door.calls)),
+        Ok(request) => guest.serve(|| ask(request, peer, &door.calls)),
         Err(why) => Reply::refused(why),
     };
     guest.may_take(IDLE);
@@ -322,9 +414,9 @@ fn read_line(stream: &mut impl Read, line: &mut Vec<u8>, most: u64) -> Result<()
     read.map(drop).map_err(|error| format!("no request came: {error}"))
 }
 
-fn ask(request: Request, calls: &Sender<Call>) -> Reply {
+fn ask(request: Request, peer: Peer, calls: &Sender<Call>) -> Reply {
     let (reply, answer) = bounded(1);
-    if calls.send_timeout(Call { request, reply }, IDLE).is_err() {
+    if calls.send_timeout(Call { peer, request, reply }, IDLE).is_err() {
         return Reply::refused("the director is busy or stopping; try again");
     }
     answer

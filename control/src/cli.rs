@@ -1,11 +1,14 @@
 //! The command line: what can be said, and its help. Nothing is done here.
 
+mod bench;
 mod doctor;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::get::{Kind, Output};
+pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
 pub use doctor::Doctor;
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
@@ -37,6 +40,28 @@ pub enum Command {
     Doctor(Doctor),
     /// Hand a configuration to the running director; it is taken whole or not at all.
     Apply(Apply),
+    /// Compare what runs with a file: every key that differs, and whom a change would move.
+    ///
+    /// Without FILE, with the file that the director was started with. Exit status: 0 no
+    /// difference, 1 some, 2 they could not be compared.
+    Diff(Diff),
+    /// Take over a configuration that ran before.
+    ///
+    /// Without GENERATION, the one before the newest. The file stays as it is: 'director diff'
+    /// says what differs from it.
+    Rollback(Rollback),
+    /// List the configurations that ran: when, by whom, what changed.
+    History(History),
+    /// Print what runs: configuration, services, real servers, bindings, connections, cores, ports.
+    Get(Get),
+    /// Carry out a command line of ipvsadm's on the running director.
+    ///
+    /// Takes everything that ipvsadm 1.31 takes, and answers and ends as it does. Under the name
+    /// `ipvsadm`, as by a link, the program is this command.
+    ///
+    /// Example: director ipvsadm -A -t 198.18.255.1:443 -s wlc -p 600
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Ipvsadm(Ipvsadm),
     /// List services, real servers and connections as `ipvsadm -ln` does.
     Show(Show),
     /// Say how the running director is: generation, cores, ports, tables, drops, memory.
@@ -58,6 +83,33 @@ pub enum Command {
     /// Several files make one configuration: name the marks' firewall rules beside the
     /// services that use them. What cannot be carried over is said on standard error.
     Import(Import),
+    /// Say what a key of the configuration means: its values, default and an example.
+    ///
+    /// Example: director explain-key services.persistence.timeout
+    ExplainKey(ExplainKey),
+    /// Print the JSON Schema of the configuration, for editors.
+    ///
+    /// Editors with a YAML language server take it from a line at the top of the file:
+    /// # yaml-language-server: $schema=/usr/share/director/director.schema.json
+    Schema,
+    /// Measure what a packet costs: synthetic clients, the real packet path, one process.
+    ///
+    /// Counts the time that the polling thread was on its CPU, divided by packets. Needs no
+    /// NIC. Rounds in which the CPU was wanted elsewhere are made again.
+    ///
+    /// Example: director bench --clients 1000000 --reference macswap
+    Bench(Bench),
+}
+
+/// `director explain-key`.
+#[derive(Debug, Args)]
+pub struct ExplainKey {
+    /// The key with the keys around it; the whole file if it is left out.
+    #[arg(value_name = "PATH", default_value = "", hide_default_value = true)]
+    pub path: String,
+    /// Every key below it, one a line.
+    #[arg(short, long)]
+    pub recursive: bool,
 }
 
 /// `director replay`.
@@ -134,6 +186,10 @@ pub struct Run {
     /// The control socket, instead of the configuration's `control.socket`.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// The folder of what outlives the program, such as the history of configurations; the
+    /// socket's folder unless it is named.
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY")]
+    pub state: Option<PathBuf>,
     /// Show DPDK's own log if the start fails, and log at level debug.
     #[arg(short, long)]
     pub verbose: bool,
@@ -164,9 +220,79 @@ pub struct Apply {
     /// Where the director listens.
     #[command(flatten)]
     pub at: Socket,
+    /// Only say what it would change, and how many live clients would move and why.
+    #[arg(long)]
+    pub dry_run: bool,
     /// The configuration; `-` reads standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// `director diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The file; `-` reads standard input.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `director rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The generation, as 'director history' lists it.
+    #[arg(value_name = "GENERATION")]
+    pub generation: Option<u64>,
+    /// Only say what it would change, and how many live clients would move and why.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `director history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `director get`.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// What to print.
+    #[arg(value_enum, default_value = "config")]
+    pub what: Kind,
+    /// Only these: services by name, real servers by service or name, cores and ports by name.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How; `yaml` for the configuration, else `table`, unless it is given.
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<Output>,
+}
+
+/// `director ipvsadm`.
+#[derive(Debug, Args)]
+pub struct Ipvsadm {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// ipvsadm's own words; `-h` lists them.
+    #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
 }
 
 /// `director show`.

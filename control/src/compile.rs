@@ -48,7 +48,8 @@ pub fn plan(model: &Model) -> Plan {
     }
 }
 
-fn compat(model: &Model) -> Compat {
+/// The switches that hold for every service.
+pub(crate) fn compat(model: &Model) -> Compat {
     Compat {
         kernel: match model.compat.kernel {
             model::Kernel::New => Kernel::New,
@@ -83,7 +84,8 @@ fn defence(mode: u8) -> Defence {
     }
 }
 
-fn farm(service: &model::Service, compat: Compat) -> Farm {
+/// A service with its real servers.
+pub(crate) fn farm(service: &model::Service, compat: Compat) -> Farm {
     let spec = ServiceSpec {
         name: service.name.as_str().into(),
         identity: identity(service),
@@ -116,7 +118,8 @@ fn farm(service: &model::Service, compat: Compat) -> Farm {
     Farm { service: spec, reals: service.real_servers.iter().map(real).collect() }
 }
 
-fn identity(service: &model::Service) -> Identity {
+/// What a service is known by.
+pub(crate) fn identity(service: &model::Service) -> Identity {
     let family = match service.family() {
         model::Family::V4 => Family::V4,
         model::Family::V6 => Family::V6,
@@ -170,7 +173,8 @@ fn protocol(protocol: model::Protocol) -> Option<Protocol> {
     }
 }
 
-fn flags(flags: model::HashFlags) -> SchedulerFlags {
+/// The flags of sh and mh.
+pub(crate) fn flags(flags: model::HashFlags) -> SchedulerFlags {
     let mut set = SchedulerFlags::empty();
     set.set(SchedulerFlags::FALLBACK, flags.fallback);
     set.set(SchedulerFlags::PORT, flags.port);
@@ -191,7 +195,7 @@ fn real(real: &model::RealServer) -> RealSpec {
     RealSpec {
         address: real.address.into(),
         port: real.real_port,
-        weight: u32::from(real.weight),
+        weight: real.weight,
         forwarding: match real.forwarding {
             model::Forwarding::Local => Forwarding::Local,
             model::Forwarding::Route => Forwarding::Route,

@@ -4,6 +4,8 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod changes;
+mod commands;
 mod observers;
 mod questions;
 mod restart;
@@ -13,7 +15,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use dataplane::catalog::Catalog;
 use dataplane::ids::NeighbourId;
@@ -22,25 +24,24 @@ use dataplane::snapshot::{HostAddress, Snapshot};
 use dataplane::wire::Addr;
 use dataplane::wire::ethernet::Mac;
 use nic::{NicHandle, PortInfo};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::api::{Call, Reply, Request, Socket};
-use crate::compile;
 use crate::config::{self, Model};
-use crate::listing::Meters;
+use crate::history::{Cause, History};
+use crate::listing::{Meters, SyncDaemon};
 use crate::metrics::ListenError;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
-use crate::peers::Peers;
 use crate::publish;
 use crate::status::{self, LastApply};
+
+use changes::Source;
 use observers::Observers;
 
 /// Pause between two rounds of the loop; what waits for control waits no longer.
 const ROUND: Duration = Duration::from_millis(2);
 /// Between two looks at the configuration file.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long an apply waits for the cores to take the new snapshot.
-const ADOPTION: Duration = Duration::from_secs(2);
 
 /// Signals, as flags that their handlers set.
 #[derive(Clone, Debug, Default)]
@@ -56,8 +57,9 @@ pub struct ControlThread {
     shared: Arc<Shared>,
     catalog: Catalog,
     snapshot: Arc<Snapshot>,
-    model: Model,
+    model: Arc<Model>,
     config: PathBuf,
+    history: History,
     watch: crate::watch::Watch,
     neighbours: Neighbours,
     meters: Meters,
@@ -68,6 +70,10 @@ pub struct ControlThread {
     started: Instant,
     last_apply: LastApply,
     observers: Observers,
+    /// Synchronisation daemons that ipvsadm was told to start.
+    daemons: Vec<SyncDaemon>,
+    /// What runs and no configuration has words for.
+    unsaid: Vec<String>,
 }
 
 /// What a control thread starts with.
@@ -82,6 +88,8 @@ pub struct Parts {
     pub model: Model,
     /// Where it came from.
     pub config: PathBuf,
+    /// What ran before.
+    pub history: History,
     /// The control socket.
     pub socket: Socket,
     /// The ports' statistics.
@@ -111,15 +119,20 @@ impl ControlThread {
             shared: parts.shared,
             catalog: parts.catalog,
             snapshot: parts.snapshot,
-            model: parts.model,
+            model: Arc::new(parts.model),
             config: parts.config,
+            history: parts.history,
             socket: parts.socket,
             nic: parts.nic,
             ports: parts.ports,
             signals: parts.signals,
             started: parts.started,
+            daemons: Vec::new(),
+            unsaid: Vec::new(),
         };
         thread.settle_neighbours();
+        let what = thread.config.display().to_string();
+        thread.note(Cause::Start, "director run".into(), what, "started".into());
         thread.observers.nic = thread.nic.stats();
         thread.tell_observers();
         Ok(thread)
@@ -144,6 +157,7 @@ impl ControlThread {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
+                self.history.flush();
                 self.catalog.reclaim(publish::adopted(&self.shared));
             }
             if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
@@ -180,52 +194,14 @@ impl ControlThread {
         if asked {
             self.watch.taken();
         }
-        let why = if asked { "SIGHUP" } else { "the file changed" };
-        let result = config::load(&self.config).map_err(|problems| problems.to_string());
-        let name = self.config.display().to_string();
-        let _ = self.take_over(result, &name, why);
-    }
-
-    /// Makes a configuration the running one, or leaves the running one as it is.
-    fn take_over(
-        &mut self,
-        model: Result<Model, String>,
-        name: &str,
-        why: &str,
-    ) -> Result<String, String> {
-        let result = model.and_then(|model| self.change_to(model));
-        match &result {
-            Ok(said) => info!("{why}: {name} taken over: {said}"),
-            Err(problems) => error!("{why}: {name} refused, nothing was changed:\n{problems}"),
-        }
-        self.observers.applied(result.is_ok());
-        self.last_apply = LastApply {
-            name: name.to_owned(),
-            at: SystemTime::now(),
-            problems: result.as_ref().err().cloned(),
+        let who = if asked { "SIGHUP" } else { "the file changed" };
+        let result = config::load(&self.config).map(Arc::new);
+        let source = Source {
+            cause: Cause::File,
+            who: who.to_owned(),
+            name: self.config.display().to_string(),
         };
-        self.tell_observers();
-        result
-    }
-
-    fn change_to(&mut self, model: Model) -> Result<String, String> {
-        restart::needed(&self.model, &model)?;
-        let peers = Peers::find(&model.control.allow)?;
-        let metrics = self.observers.prepare(&self.model, &model)?;
-        let plan = compile::plan(&model);
-        self.catalog.timeouts = plan.timeouts;
-        self.catalog.compat = plan.compat;
-        self.catalog.set_site(plan.site);
-        let applied = self.catalog.applied(&plan.farms, plan.selectors);
-        let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
-        self.admit(peers);
-        self.observers.go_on(metrics);
-        self.model = model;
-        self.snapshot = snapshot;
-        publish::publish(&self.shared, &self.snapshot);
-        self.neighbours.configure(neighbour_settings(&self.model));
-        self.settle_neighbours();
-        Ok(format!("generation {}: {changes}", self.snapshot.generation))
+        let _ = self.take_over(result.map_err(|problems| problems.to_string()), &source);
     }
 
     /// Tells the neighbours what to watch: every next hop of the snapshot, and the gateways.
@@ -326,7 +302,14 @@ impl ControlThread {
 
     fn answer(&mut self, call: Call) {
         let reply = match call.request {
-            Request::Apply { name, text } => self.apply(&name, &text),
+            Request::Apply { name, text, dry_run } => self.apply(&name, &text, dry_run, call.peer),
+            Request::Diff { file, json } => self.diff(file, json),
+            Request::Rollback { generation, dry_run } => {
+                self.rollback(generation, dry_run, call.peer)
+            }
+            Request::History { json } => self.history(json),
+            Request::Get { what, output, names } => self.get(what, output, &names),
+            Request::Ipvsadm { args, stdin } => self.ipvsadm(&args, &stdin, call.peer),
             Request::Show { what, exact, json } => self.show(what, exact, json),
             Request::Status { json } => self.status(json),
             Request::Explain { flow, flags, port, json } => {
@@ -337,32 +320,13 @@ impl ControlThread {
         let _ = call.reply.send(reply);
     }
 
-    fn apply(&mut self, name: &str, text: &str) -> Reply {
-        let model = config::parse(text.as_bytes(), name).map_err(|problems| problems.to_string());
-        match self.take_over(model, name, "apply") {
-            Ok(said) => {
-                let waited = Instant::now();
-                while publish::adopted(&self.shared) < self.snapshot.generation
-                    && waited.elapsed() < ADOPTION
-                {
-                    self.hear();
-                    std::thread::sleep(ROUND);
-                }
-                if publish::adopted(&self.shared) < self.snapshot.generation {
-                    warn!("not every core has taken generation {} yet", self.snapshot.generation);
-                }
-                Reply::done(said + "\n")
-            }
-            Err(problems) => Reply::refused(format!(
-                "{}\nnothing was changed; generation {} runs on\n",
-                problems.trim_end(),
-                self.snapshot.generation
-            )),
-        }
+    fn status(&self, json: bool) -> Reply {
+        let report = self.report();
+        if json { to_json(&report) } else { Reply::done(report.to_string()) }
     }
 
-    fn status(&self, json: bool) -> Reply {
-        let report = status::Report::gather(
+    fn report(&self) -> status::Report {
+        status::Report::gather(
             &self.shared,
             &self.snapshot,
             &self.ports,
@@ -370,8 +334,7 @@ impl ControlThread {
             &self.neighbours,
             &self.last_apply,
             self.started.elapsed(),
-        );
-        if json { to_json(&report) } else { Reply::done(report.to_string()) }
+        )
     }
 }
 

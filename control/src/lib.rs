@@ -9,14 +9,18 @@
 //! Reading order: `main`, [`run`], [`control_thread`], [`compile`].
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod control_thread;
 pub mod cores;
+pub mod difference;
 pub mod doctor;
 pub mod flow;
+pub mod get;
 pub mod guests;
+pub mod history;
 pub mod import;
 pub mod ipvsadm;
 pub mod listing;
@@ -25,8 +29,11 @@ pub mod metrics;
 pub mod neighbour;
 pub mod offline;
 pub mod peers;
+pub mod preview;
 pub mod publish;
+pub mod remote;
 pub mod replay;
+pub mod restate;
 pub mod run;
 pub mod simulate;
 pub mod status;

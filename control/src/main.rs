@@ -1,14 +1,13 @@
 //! The program `director`.
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use control::api::{self, Listing, Reply, Request};
-use control::cli::{Cli, Command, Show};
-use control::{doctor, offline, run};
+use control::api::{Listing, Request};
+use control::cli::{Cli, Command, DEFAULT_SOCKET, Show};
+use control::{bench, doctor, ipvsadm, offline, remote, run};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -16,6 +15,9 @@ use control::{doctor, offline, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = as_ipvsadm() {
+        return code;
+    }
     match Cli::parse().command {
         Command::Run(args) => match run::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
@@ -35,19 +37,14 @@ fn main() -> ExitCode {
             }
         },
         Command::Doctor(args) => finish(doctor::run(&args)),
-        Command::Apply(args) => match read(&args.file) {
-            Ok(text) => {
-                let name = match args.file.as_path() {
-                    file if file == Path::new("-") => "standard input".to_owned(),
-                    file => file.display().to_string(),
-                };
-                ask(&args.at.socket, &Request::Apply { name, text })
-            }
-            Err(error) => {
-                complain(&format!("cannot read {}: {error}", args.file.display()));
-                ExitCode::from(1)
-            }
-        },
+        Command::Apply(args) => ExitCode::from(remote::apply(&args)),
+        Command::Diff(args) => ExitCode::from(remote::diff(&args)),
+        Command::Rollback(args) => ExitCode::from(remote::rollback(&args)),
+        Command::History(args) => ExitCode::from(remote::history(&args)),
+        Command::Get(args) => ExitCode::from(remote::get(&args)),
+        Command::Ipvsadm(args) => {
+            ExitCode::from(ipvsadm::client::main(&args.words, &args.at.socket))
+        }
         Command::Show(args) => {
             let request =
                 Request::Show { what: listing(&args), exact: args.exact, json: args.json };
@@ -66,7 +63,25 @@ fn main() -> ExitCode {
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
+        Command::Bench(args) => finish(bench::run(&args)),
+        Command::ExplainKey(args) => finish(offline::explain_key(&args)),
+        Command::Schema => finish(offline::schema()),
     }
+}
+
+/// What the program does under one of ipvsadm's names; `None` under its own.
+fn as_ipvsadm() -> Option<ExitCode> {
+    let mut args = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let name = args.next()?;
+    let first = match Path::new(&name).file_name()?.to_str()? {
+        "ipvsadm" => None,
+        "ipvsadm-save" => Some("-S"),
+        "ipvsadm-restore" => Some("-R"),
+        _ => return None,
+    };
+    let words: Vec<String> = first.map(str::to_owned).into_iter().chain(args).collect();
+    let socket = std::env::var_os("DIRECTOR_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into());
+    Some(ExitCode::from(ipvsadm::client::main(&words, Path::new(&socket))))
 }
 
 fn finish(result: Result<ExitCode, String>) -> ExitCode {
@@ -87,36 +102,8 @@ fn listing(args: &Show) -> Listing {
     }
 }
 
-/// The text of a file, or of standard input. No more is read than the director would take:
-/// it answers that the rest is too much.
-fn read(file: &Path) -> io::Result<String> {
-    let limit = control::config::MAX_BYTES as u64 + 1;
-    let mut text = String::new();
-    if file == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_string(&mut text)?;
-    } else {
-        fs::File::open(file)?.take(limit).read_to_string(&mut text)?;
-    }
-    Ok(text)
-}
-
-/// Asks the running director and prints its answer: 0 done, 1 refused, 2 not reached.
 fn ask(socket: &Path, request: &Request) -> ExitCode {
-    match api::call(socket, request) {
-        Ok(Reply { ok: true, text }) => {
-            // A closed pipe (`director show | head`) is no error.
-            let _ = io::stdout().lock().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Ok(Reply { ok: false, text }) => {
-            complain(text.trim_end());
-            ExitCode::from(1)
-        }
-        Err(error) => {
-            complain(&error.to_string());
-            ExitCode::from(2)
-        }
-    }
+    ExitCode::from(remote::ask(socket, request))
 }
 
 fn complain(text: &str) {

@@ -1,4 +1,4 @@
-//! The commands that work on files alone: replay, simulate, import.
+//! The commands that ask no running director: replay, simulate, import, explain-key, schema.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli;
-use crate::config;
+use crate::config::{self, keys};
 use crate::import::{self, Input, Kind};
 use crate::ipvsadm::{Names, PortNames};
 use crate::replay::{self, pcap};
@@ -85,6 +85,30 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     for note in &imported.notes {
         let _ = writeln!(io::stderr().lock(), "{note}");
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `director explain-key`.
+///
+/// # Errors
+/// A path that is no key, with what may have been meant.
+pub fn explain_key(args: &cli::ExplainKey) -> Result<ExitCode, Failed> {
+    let text = match args.recursive {
+        true => keys::explain::tree(&args.path),
+        false => keys::explain::explain(&args.path),
+    }?;
+    print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `director schema`.
+///
+/// # Errors
+/// None in practice: the schema is plain data.
+pub fn schema() -> Result<ExitCode, Failed> {
+    let schema = keys::schema::schema();
+    let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
+    print(&(text + "\n"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +12,10 @@ use dataplane::catalog::spec::Site;
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
+use dataplane::ids::Generation;
 use dataplane::shared::{CoreSeat, HashKey, Shared};
 use dataplane::snapshot::Snapshot;
-use dataplane::tick::{TICKS_PER_SECOND, Tick};
+use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
 use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
@@ -29,6 +30,7 @@ use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
 use crate::doctor;
+use crate::history::History;
 use crate::metrics::{self, ListenError};
 use crate::peers::Peers;
 
@@ -104,7 +106,8 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     doctor::warn_at_start(&model);
     share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
-    let (catalog, snapshot) = catalog(&model, &shared)?;
+    let history = History::open(&state_folder(args, &socket).join("history"));
+    let (catalog, snapshot) = catalog(&model, &shared, history.newest())?;
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
@@ -115,6 +118,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         snapshot,
         model,
         config: args.config.clone(),
+        history,
         socket,
         nic: nic.handle(),
         ports: nic.ports().to_vec(),
@@ -187,11 +191,23 @@ fn shared(model: &Model, nic: &Nic) -> Result<(Arc<Shared>, Vec<CoreSeat>), RunE
     Ok(Shared::new(nic.cores().len(), compile::table_sizes(model), TimerRule::Exact, key))
 }
 
-fn catalog(model: &Model, shared: &Arc<Shared>) -> Result<(Catalog, Arc<Snapshot>), RunError> {
+/// Where what has to outlive the program is kept: beside the socket unless another folder is
+/// named, by the service manager for one.
+fn state_folder(args: &cli::Run, socket: &Socket) -> PathBuf {
+    let beside = || socket.path().parent().unwrap_or(Path::new("/")).to_owned();
+    args.state.clone().unwrap_or_else(beside)
+}
+
+fn catalog(
+    model: &Model,
+    shared: &Arc<Shared>,
+    newest: u64,
+) -> Result<(Catalog, Arc<Snapshot>), RunError> {
     let plan = compile::plan(model);
     let mut catalog = Catalog::new(Arc::clone(shared), plan.site);
     catalog.timeouts = plan.timeouts;
     catalog.compat = plan.compat;
+    catalog.resume(Generation(newest));
     let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;
     Ok((catalog, snapshot))
 }
@@ -218,7 +234,8 @@ fn workers(
         turns.push((
             core,
             Box::new(move || {
-                worker.turn(tick(started));
+                // The time is read once a turn.
+                worker.turn(Tick::after(started.elapsed()));
                 if stop.load(Ordering::Relaxed) {
                     worker.stop();
                     return Turn::Stop;
@@ -228,12 +245,6 @@ fn workers(
         ));
     }
     Ok(turns)
-}
-
-/// The moment in ticks; read once a turn.
-fn tick(started: Instant) -> Tick {
-    let ms_per_tick = u128::from(1000 / TICKS_PER_SECOND);
-    Tick((started.elapsed().as_millis() / ms_per_tick) as u32)
 }
 
 /// The totals, on standard output. Whoever does not read them any more misses nothing else.

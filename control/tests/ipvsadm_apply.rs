@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use control::ipvsadm::{Names, Reply, Target, run};
+use control::ipvsadm::{Names, Pending, Reply, Target, run};
 use control::listing::{Meters, SyncDaemon};
 use dataplane::catalog::Catalog;
 use dataplane::catalog::spec::Site;
 use dataplane::shared::{HashKey, Shared, TableSizes};
+use dataplane::snapshot::Snapshot;
 use dataplane::timer::TimerRule;
 
 struct Director {
     shared: Arc<Shared>,
     catalog: Catalog,
+    snapshot: Arc<Snapshot>,
     meters: Meters,
     daemons: Vec<SyncDaemon>,
     names: Names,
@@ -23,8 +25,10 @@ struct Director {
 impl Director {
     fn new() -> Self {
         let (shared, _) = Shared::new(1, TableSizes::default(), TimerRule::Exact, HashKey([1, 2]));
+        let mut catalog = Catalog::new(Arc::clone(&shared), Site::default());
         Self {
-            catalog: Catalog::new(Arc::clone(&shared), Site::default()),
+            snapshot: catalog.snapshot(),
+            catalog,
             shared,
             meters: Meters::default(),
             daemons: Vec::new(),
@@ -40,6 +44,8 @@ impl Director {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let mut target = Target {
             catalog: &mut self.catalog,
+            snapshot: &mut self.snapshot,
+            pending: Pending::default(),
             loads: &self.shared.loads,
             meters: &mut self.meters,
             daemons: &mut self.daemons,
@@ -48,7 +54,9 @@ impl Director {
             names: &self.names,
             table_size: 4096,
         };
-        run(&words, stdin, &mut target)
+        let reply = run(&words, stdin, &mut target);
+        target.settle();
+        reply
     }
 
     /// Runs commands that are expected to work and to say nothing.

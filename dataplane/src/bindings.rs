@@ -549,6 +549,7 @@ impl Bindings {
     }
 }
 
+pub(crate) use client::client_scope;
 pub use client::service_of;
 pub(crate) use persistent::{Standing, standing};
 

@@ -1,6 +1,7 @@
 //! One frame: parse, classify, bind, rewrite. [`Director::handle`] is one core's share of
 //! the load balancer, and the reference that faster paths are compared with.
 
+mod burst;
 mod passing;
 mod pieces;
 mod relay;
@@ -22,6 +23,8 @@ use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
 use crate::wire::{Fragment, Packet, Parsed, Protocol, icmp, parse};
+pub use burst::Decided;
+use burst::Pipeline;
 use passing::Inward;
 
 /// What a director needs to know of its surroundings besides the configuration.
@@ -39,6 +42,7 @@ pub struct Director {
     // `Arc` for every packet would make all cores write one line.
     snapshot: Arc<Snapshot>,
     path: Path,
+    pipeline: Pipeline,
 }
 
 /// All of a director but its configuration.
@@ -75,11 +79,12 @@ impl Director {
             surroundings,
             packets_made: 0,
         };
-        Self { snapshot, path }
+        Self { snapshot, path, pipeline: Pipeline::new() }
     }
 
     /// Takes up a newer configuration and gives back the old one, for control to free.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.pipeline.forget();
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -134,6 +139,31 @@ impl Director {
     /// Tells the shared tables that nothing is held from before. Once a turn.
     pub fn quiescent(&mut self) {
         self.path.bindings.quiescent();
+    }
+
+    /// Reads a burst of frames that came in on one port, and requests what [`Self::decide`]
+    /// will need. Then `decide` is called until it has decided about all of them, with nothing
+    /// but [`Self::handle`] in between.
+    #[inline]
+    pub fn read<F: Frame>(&mut self, frames: &[F], ingress: PortIndex, now: Tick) {
+        let at = Arrival { port: ingress, now };
+        self.pipeline.read(&mut self.path, &self.snapshot, frames, at);
+    }
+
+    /// Decides about frames of the burst that was read, from the first undecided one on, and
+    /// rewrites them: all of them, or up to one that other frames may have waited for
+    /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] would give for one after
+    /// the other.
+    #[inline]
+    pub fn decide<F: Frame>(
+        &mut self,
+        undecided: &mut [F],
+        ingress: PortIndex,
+        now: Tick,
+        decided: &mut Decided,
+    ) {
+        let at = Arrival { port: ingress, now };
+        self.pipeline.decide(&mut self.path, &self.snapshot, undecided, at, decided);
     }
 
     /// Decides about one frame and rewrites it.

@@ -32,6 +32,7 @@ fn add(counter: &AtomicI64, by: i64) {
     counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
+#[inline]
 fn count(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
 }
@@ -58,15 +59,29 @@ impl RealLoad {
     }
 
     /// Counts packets from clients, and their bytes (IP total length, as IPVS does).
+    #[inline]
     pub fn incoming(&self, packets: u64, bytes: u64) {
         count(&self.in_packets, packets);
         count(&self.in_bytes, bytes);
     }
 
     /// Counts a packet to a client.
+    #[inline]
     pub fn outgoing(&self, bytes: u64) {
         count(&self.out_packets, 1);
         count(&self.out_bytes, bytes);
+    }
+}
+
+/// One core's counters of all real servers.
+#[derive(Clone, Copy, Debug)]
+pub struct CoreLoads<'a>(&'a Pieces<RealLoad>);
+
+impl<'a> CoreLoads<'a> {
+    /// The counters of a real server; `None` for an id that was never reserved.
+    #[inline]
+    pub fn of(self, id: RealId) -> Option<&'a RealLoad> {
+        self.0.get(id.0 as usize)
     }
 }
 
@@ -131,6 +146,12 @@ impl LoadBoard {
     #[inline]
     pub fn of_core(&self, core: usize, id: RealId) -> Option<&RealLoad> {
         self.cores.get(core)?.get(id.0 as usize)
+    }
+
+    /// One core's counters of all real servers.
+    #[inline]
+    pub fn core(&self, core: usize) -> Option<CoreLoads<'_>> {
+        self.cores.get(core).map(|loads| CoreLoads(loads))
     }
 
     /// The sums over all cores.

@@ -42,6 +42,8 @@ pub struct NeighbourTable {
     /// Ids plus one, by hash, with linear probing: how a core finds a neighbour by address.
     /// Written by control under the lock of `ids`; entries are never taken out.
     index: Box<[AtomicU32]>,
+    /// Moves whenever a MAC address does.
+    generation: AtomicU64,
     /// Asked by control only.
     ids: Mutex<HashMap<(PortIndex, Addr), NeighbourId>>,
 }
@@ -51,6 +53,7 @@ impl Default for NeighbourTable {
         Self {
             entries: Pieces::new(LIMIT),
             index: (0..INDEX).map(|_| AtomicU32::new(0)).collect(),
+            generation: AtomicU64::new(0),
             ids: Mutex::default(),
         }
     }
@@ -138,13 +141,23 @@ impl NeighbourTable {
         Some(Mac(mac))
     }
 
+    /// A number that moves whenever a MAC address becomes known, another one or unknown: what
+    /// was read before it moved may be out of date.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Acquire)
+    }
+
     /// Tells the cores the MAC address, or that it is not known any more.
     pub fn set(&self, id: NeighbourId, mac: Option<Mac>) {
         let Some(entry) = self.entries.get(id.0 as usize) else { return };
         let word = mac.map_or(0, |Mac([a, b, c, d, e, f])| {
             u64::from_be_bytes([0, 0, a, b, c, d, e, f]) | KNOWN
         });
-        entry.word.store(word, Relaxed);
+        if entry.word.swap(word, Relaxed) != word {
+            // Whoever sees this sees the address as well.
+            self.generation.fetch_add(1, Release);
+        }
         entry.wanted.store(false, Relaxed);
     }
 
@@ -180,8 +193,13 @@ mod tests {
         assert!(table.want(id));
         assert!(!table.want(id), "asked once only");
         let mac = Mac([2, 0, 0, 0, 1, 0x11]);
+        let before = table.generation();
         table.set(id, Some(mac));
         assert_eq!(table.mac(id), Some(mac));
+        let after = table.generation();
+        assert_ne!(after, before);
+        table.set(id, Some(mac));
+        assert_eq!(table.generation(), after, "the same address is no news");
         table.set(id, None);
         assert_eq!(table.mac(id), None);
         assert!(table.want(id), "asked again once it was forgotten");

@@ -7,7 +7,7 @@ const PIECE: usize = 1024;
 
 /// Up to a fixed number of elements, allocated a piece at a time.
 #[derive(Debug)]
-pub(crate) struct Pieces<T>(Box<[OnceLock<Box<[T]>>]>);
+pub(crate) struct Pieces<T>(Box<[OnceLock<Box<[T; PIECE]>>]>);
 
 impl<T: Default> Pieces<T> {
     /// Room for `limit` elements, none of them allocated yet.
@@ -18,7 +18,7 @@ impl<T: Default> Pieces<T> {
     /// Allocates the piece that holds this place.
     pub(crate) fn reserve(&self, place: usize) {
         if let Some(piece) = self.0.get(place / PIECE) {
-            piece.get_or_init(|| (0..PIECE).map(|_| T::default()).collect());
+            piece.get_or_init(|| Box::new(std::array::from_fn(|_| T::default())));
         }
     }
 

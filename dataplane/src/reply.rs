@@ -6,16 +6,22 @@
 //! needs: the VIP and its port. States and timers stay with the core that owns the
 //! connection; a reply that arrives elsewhere is told to it by a note in its mailbox.
 //!
-//! A lookup costs two or three cache lines. Entries are written by the owner alone and
-//! read under a version that is looked at before and after (a sequence lock of atomics).
+//! A lookup reads a line of tags and the entry. For a burst: [`ReplyTable::locate`] all,
+//! [`ReplyTable::prefetch_bucket`] all, [`ReplyTable::prefetch_entry`] all, then
+//! [`ReplyTable::find_at`] one by one. Memory comes in pieces; growth adds one and moves
+//! nothing.
+
+mod layout;
+mod store;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::conn::table::Slot;
 use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Packet, Protocol};
+use layout::{V4, V6};
+use store::Store;
 
 /// The five values of a real server's packet to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +49,6 @@ impl ReplyKey {
             protocol: packet.protocol,
         }
     }
-
-    fn words(&self) -> [u64; 5] {
-        let [a, b] = self.real.words();
-        let [c, d] = self.client.words();
-        let ports = u64::from(self.real_port) << 16 | u64::from(self.client_port);
-        [a, b, c, d, ports << 8 | u64::from(self.protocol.number())]
-    }
 }
 
 /// The connection that a reply belongs to.
@@ -67,218 +66,217 @@ pub struct Origin {
     pub vip_port: u16,
 }
 
-impl Origin {
-    fn words(&self) -> [u64; 4] {
-        let [a, b] = self.vip.words();
-        let place = u64::from(self.slot.number()) << 32 | u64::from(self.core) << 16;
-        [a, b, place | u64::from(self.vip_port), u64::from(self.real.0)]
-    }
+/// Where a key may stand, and in which family.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyHome {
+    hash: u64,
+    v6: bool,
+}
 
-    fn from_words([a, b, place, real]: [u64; 4]) -> Self {
-        Self {
-            core: (place >> 16) as u16,
-            slot: Slot::from_number((place >> 32) as u32),
-            real: RealId(real as u32),
-            vip: Addr::from_words([a, b]),
-            vip_port: place as u16,
-        }
+impl ReplyHome {
+    /// Neither free nor claimed.
+    fn tag(&self) -> u64 {
+        (self.hash >> 56).max(2)
     }
 }
 
 /// Names an entry while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(usize);
+pub struct Place {
+    piece: usize,
+    at: usize,
+    v6: bool,
+}
 
-/// Entries whose states stand in one cache line.
-const LINE: usize = 8;
-/// In a state's low bits: the entry is free.
-const FREE: u64 = 0;
-/// The entry is being written.
-const CLAIMED: u64 = 1;
-/// The low bits of a state: free, claimed, or the tag of the key.
-const TAG: u64 = 0xFFFF;
-const VERSION: u64 = TAG + 1;
 /// Ticks between two notes of one reply direction, unless a packet is news by itself.
 const NOTE_EVERY: u32 = TICKS_PER_SECOND;
+/// Pieces that the table may have: its first one and those that it grew by.
+const PIECES: usize = 8;
 
-#[derive(Debug, Default)]
-struct Entry {
-    words: [AtomicU64; 9],
-    /// When the owner was last told of a reply.
-    noted: AtomicU64,
+struct Piece {
+    v4: Store<V4>,
+    v6: Store<V6>,
 }
 
-#[derive(Debug)]
-#[repr(align(64))]
-struct States([AtomicU64; LINE]);
-
-#[derive(Debug)]
-struct Store {
-    states: Box<[States]>,
-    entries: Box<[Entry]>,
-}
+/// The table has as many pieces as it can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted;
 
 /// All cores' masqueraded connections, by the packets that answer them.
-#[derive(Debug)]
 pub struct ReplyTable {
-    capacity: usize,
+    capacity: [usize; 2],
     secret: [u64; 2],
-    /// Allocated when the first masqueraded real server is configured.
-    store: OnceLock<Store>,
+    /// The first one is taken when the first masqueraded real server is configured.
+    pieces: [OnceLock<Piece>; PIECES],
 }
 
 impl ReplyTable {
-    /// A table for so many connections, hashed under this secret. Takes no memory yet.
-    pub fn new(capacity: usize, secret: [u64; 2]) -> Self {
-        Self { capacity, secret, store: OnceLock::new() }
+    /// A table for so many IPv4 and IPv6 connections, hashed under this secret. Takes no memory
+    /// yet.
+    pub fn new(v4: usize, v6: usize, secret: [u64; 2]) -> Self {
+        // Whatever the secret, no factor of the hash is small.
+        let [first, second] = secret;
+        let secret = [first ^ 0x9E37_79B9_7F4A_7C15, second ^ 0xD6E8_FEB8_6659_FD93];
+        Self { capacity: [v4, v6], secret, pieces: [const { OnceLock::new() }; PIECES] }
     }
 
-    /// Takes the memory: 192 bytes per connection. Called by control before a snapshot
-    /// names a masqueraded real server.
+    /// Takes the memory: 48 bytes for an IPv4 connection and 91 for an IPv6 one. Called by
+    /// control before a snapshot names a masqueraded real server.
     pub fn open(&self) {
-        self.store.get_or_init(|| {
-            // Half full at the most, so that two lines nearly always have room.
-            let lines = (self.capacity * 2).div_ceil(LINE).max(2);
-            let line = || States(std::array::from_fn(|_| AtomicU64::new(FREE)));
-            Store {
-                states: (0..lines).map(|_| line()).collect(),
-                entries: (0..lines * LINE).map(|_| Entry::default()).collect(),
-            }
-        });
+        let [v4, v6] = self.capacity;
+        let [first, ..] = &self.pieces;
+        first.get_or_init(|| Piece { v4: Store::new(v4), v6: Store::new(v6) });
     }
 
-    fn home(&self, store: &Store, words: &[u64; 5]) -> (u64, [usize; 2]) {
+    /// Adds room for so many connections more, if the table is open; control pays for the
+    /// memory.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where it has eight pieces.
+    pub fn grow(&self, more_v4: usize, more_v6: usize) -> Result<(), Exhausted> {
+        if self.pieces().next().is_none() {
+            return Ok(());
+        }
+        let new = || Piece { v4: Store::new(more_v4), v6: Store::new(more_v6) };
+        let free = self.pieces.iter().find(|piece| piece.get().is_none()).ok_or(Exhausted)?;
+        free.get_or_init(new);
+        Ok(())
+    }
+
+    /// Bytes of memory that the table takes in all, empty places included.
+    pub fn bytes(&self) -> usize {
+        self.pieces().map(|piece| piece.v4.bytes() + piece.v6.bytes()).sum()
+    }
+
+    #[inline]
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.pieces.iter().map_while(OnceLock::get)
+    }
+
+    /// Where a key would stand.
+    #[inline]
+    pub fn locate(&self, key: &ReplyKey) -> ReplyHome {
+        let ([a, b], [c, d]) = (key.real.words(), key.client.words());
         let [first, second] = self.secret;
-        let hash = words.iter().fold(first, |hash, word| mix(hash ^ word ^ second));
-        let lines = store.states.len();
-        let one = ((hash & 0xFFFF_FFFF) as usize * lines) >> 32;
-        let other = ((hash >> 32) as usize * lines) >> 32;
-        let other = if other == one { (one + 1) % lines } else { other };
-        let tag = mix(hash) & TAG;
-        (tag.max(CLAIMED + 1), [one, other])
+        let ports = u64::from(key.real_port) << 16 | u64::from(key.client_port);
+        let ports = ports << 8 | u64::from(key.protocol.number());
+        let v6 = !key.client.is_v4();
+        let hash = if v6 {
+            mix(mix(mix(first ^ a, second ^ b), second ^ c), d ^ first)
+        } else {
+            first ^ b.rotate_left(32)
+        };
+        let hash = mix(hash ^ d, second ^ ports);
+        ReplyHome { hash: mix(hash, first), v6 }
+    }
+
+    /// Requests the line of a key's home.
+    #[inline]
+    pub fn prefetch_bucket(&self, home: &ReplyHome) {
+        for piece in self.pieces() {
+            match home.v6 {
+                false => piece.v4.prefetch_bucket(home),
+                true => piece.v6.prefetch_bucket(home),
+            }
+        }
+    }
+
+    /// Requests the line of the entry that is most probably the key's. Reads the home.
+    #[inline]
+    pub fn prefetch_entry(&self, home: &ReplyHome) {
+        for piece in self.pieces() {
+            let found = match home.v6 {
+                false => piece.v4.prefetch_entry(home),
+                true => piece.v6.prefetch_entry(home),
+            };
+            if found {
+                return;
+            }
+        }
     }
 
     /// Announces a connection. Answers `false` where there is no room: its replies will
     /// not be found. One key may be announced twice, for two virtual services of one real
     /// server and one client; either is found.
     pub fn insert(&self, key: &ReplyKey, origin: &Origin, now: Tick) -> bool {
-        let Some(store) = self.store.get() else { return false };
-        let words = key.words();
-        let (tag, lines) = self.home(store, &words);
-        let used = |line: &usize| {
-            store.states.get(*line).map_or(LINE, |States(states)| {
-                states.iter().filter(|s| s.load(Ordering::Relaxed) & TAG != FREE).count()
-            })
+        let home = self.locate(key);
+        // The last piece has the most room.
+        let into = |piece: &Piece| match home.v6 {
+            false => piece.v4.insert(&home, key, origin, now),
+            true => piece.v6.insert(&home, key, origin, now),
         };
-        let [one, other] = lines;
-        let order = if used(&other) < used(&one) { [other, one] } else { [one, other] };
-        for line in order {
-            let Some(States(states)) = store.states.get(line) else { continue };
-            for (place, state) in states.iter().enumerate() {
-                let before = state.load(Ordering::Relaxed);
-                let version = (before & !TAG).wrapping_add(VERSION);
-                if before & TAG != FREE
-                    || state
-                        .compare_exchange(
-                            before,
-                            version | CLAIMED,
-                            Ordering::Acquire,
-                            Ordering::Relaxed,
-                        )
-                        .is_err()
-                {
-                    continue;
-                }
-                // A reader that sees a new word must see that the entry is claimed.
-                fence(Ordering::Release);
-                if let Some(entry) = store.entries.get(line * LINE + place) {
-                    for (to, word) in entry.words.iter().zip(words.iter().chain(&origin.words())) {
-                        to.store(*word, Ordering::Relaxed);
-                    }
-                    entry.noted.store(u64::from(now.0), Ordering::Relaxed);
-                }
-                state.store(version | tag, Ordering::Release);
-                return true;
-            }
-        }
-        false
+        self.pieces.iter().rev().filter_map(OnceLock::get).any(into)
     }
 
     /// The connection that a packet with these values answers.
     pub fn find(&self, key: &ReplyKey) -> Option<(Place, Origin)> {
-        self.search(key, |_| true).map(|(place, origin, _)| (place, origin))
+        self.find_at(&self.locate(key), key)
     }
 
+    /// The same, from where [`Self::locate`] said.
+    #[inline]
+    pub fn find_at(&self, home: &ReplyHome, key: &ReplyKey) -> Option<(Place, Origin)> {
+        self.search(home, key, |_| true)
+    }
+
+    #[inline]
     fn search(
         &self,
+        home: &ReplyHome,
         key: &ReplyKey,
         wanted: impl Fn(&Origin) -> bool,
-    ) -> Option<(Place, Origin, u64)> {
-        let store = self.store.get()?;
-        let words = key.words();
-        let (tag, lines) = self.home(store, &words);
-        for line in lines {
-            let States(states) = store.states.get(line)?;
-            for (place, state) in states.iter().enumerate() {
-                let before = state.load(Ordering::Acquire);
-                if before & TAG != tag {
-                    continue;
-                }
-                let place = line * LINE + place;
-                let entry = store.entries.get(place)?;
-                let mut read = [0; 9];
-                for (to, word) in read.iter_mut().zip(&entry.words) {
-                    *to = word.load(Ordering::Relaxed);
-                }
-                fence(Ordering::Acquire);
-                let [k0, k1, k2, k3, k4, value @ ..] = read;
-                let origin = Origin::from_words(value);
-                if [k0, k1, k2, k3, k4] == words
-                    && state.load(Ordering::Relaxed) == before
-                    && wanted(&origin)
-                {
-                    return Some((Place(place), origin, before));
-                }
-            }
-        }
-        None
+    ) -> Option<(Place, Origin)> {
+        self.pieces().enumerate().find_map(|(piece, memory)| {
+            let (at, origin) = match home.v6 {
+                false => memory.v4.search(home, key, &wanted)?,
+                true => memory.v6.search(home, key, &wanted)?,
+            };
+            Some((Place { piece, at, v6: home.v6 }, origin))
+        })
     }
 
     /// Takes back what [`Self::insert`] announced; by the owner alone.
     pub fn remove(&self, key: &ReplyKey, core: u16, slot: Slot) {
-        let found = self.search(key, |origin| origin.core == core && origin.slot == slot);
-        if let (Some(store), Some((Place(place), _, state))) = (self.store.get(), found)
-            && let Some(States(states)) = store.states.get(place / LINE)
-            && let Some(place) = states.get(place % LINE)
+        let home = self.locate(key);
+        let mine = |origin: &Origin| origin.core == core && origin.slot == slot;
+        if let Some((place, _)) = self.search(&home, key, mine)
+            && let Some(piece) = self.pieces.get(place.piece).and_then(OnceLock::get)
         {
-            place.store(state & !TAG, Ordering::Release);
+            match home.v6 {
+                false => piece.v4.free(&home, place.at),
+                true => piece.v6.free(&home, place.at),
+            }
         }
     }
 
     /// Whether the owner should be told of a reply that is no news by itself: once a
     /// second is enough to keep its timer going.
     pub fn note_is_due(&self, place: Place, now: Tick) -> bool {
-        let Some(entry) = self.store.get().and_then(|store| store.entries.get(place.0)) else {
-            return false;
-        };
-        let noted = Tick(entry.noted.load(Ordering::Relaxed) as u32);
-        let due = noted.until(now).unsigned_abs() >= NOTE_EVERY;
-        if due {
-            entry.noted.store(u64::from(now.0), Ordering::Relaxed);
-        }
-        due
+        let piece = self.pieces.get(place.piece).and_then(OnceLock::get);
+        piece.is_some_and(|piece| match place.v6 {
+            false => piece.v4.is_due(place.at, NOTE_EVERY, now),
+            true => piece.v6.is_due(place.at, NOTE_EVERY, now),
+        })
     }
 }
 
-fn mix(value: u64) -> u64 {
-    let product = u128::from(value ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93_u128;
+impl std::fmt::Debug for ReplyTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplyTable").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+/// A folded multiplication: both halves of the 128-bit product, so that every bit counts.
+#[inline]
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
     (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn key(n: u32) -> ReplyKey {
         ReplyKey {
@@ -294,7 +292,7 @@ mod tests {
         Origin {
             core,
             slot: Slot::from_number(n),
-            real: RealId(n ^ 5),
+            real: RealId((n ^ 5) % RealId::LIMIT),
             vip: Addr::v4(n.wrapping_mul(77)),
             vip_port: n as u16,
         }
@@ -302,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_was_announced_is_found_until_it_is_taken_back() {
-        let table = ReplyTable::new(10_000, [3, 4]);
+        let table = ReplyTable::new(10_000, 16, [3, 4]);
         assert!(!table.insert(&key(0), &origin(0, 0), Tick(0)), "not opened yet");
         assert_eq!(table.find(&key(0)), None);
         table.open();
@@ -322,8 +320,65 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_refuses_none_and_takes_half_a_hundred_bytes_a_connection() {
+        let table = ReplyTable::new(200_000, 20_000, [3, 4]);
+        table.open();
+        assert!(table.bytes() <= 48 * 200_000 + 91 * 20_000 + 4096, "{}", table.bytes());
+        let wide = |n| ReplyKey {
+            real: Addr::v6(0x2001_0DB8 << 96 | 11),
+            client: Addr::v6(0x2001_0DB8 << 96 | u128::from(n) << 64),
+            ..key(0)
+        };
+        for n in 0..200_000 {
+            assert!(table.insert(&key(n), &origin(n, 1), Tick(0)), "{n}");
+        }
+        for n in 0..20_000 {
+            let origin = Origin { vip: Addr::v6(u128::MAX - u128::from(n)), ..origin(n, 2) };
+            assert!(table.insert(&wide(n), &origin, Tick(0)), "{n}");
+        }
+        for n in 0..200_000 {
+            let home = table.locate(&key(n));
+            table.prefetch_bucket(&home);
+            table.prefetch_entry(&home);
+            assert_eq!(table.find_at(&home, &key(n)).unwrap().1, origin(n, 1));
+        }
+        for n in 0..20_000 {
+            let found = table.find(&wide(n)).unwrap().1;
+            assert_eq!((found.slot, found.core), (Slot::from_number(n), 2));
+            table.remove(&wide(n), 2, found.slot);
+            assert_eq!(table.find(&wide(n)), None);
+        }
+    }
+
+    #[test]
+    fn a_table_that_grew_finds_old_and_new_connections() {
+        let table = ReplyTable::new(100, 16, [3, 4]);
+        assert_eq!(table.grow(100, 0), Ok(()), "nothing to grow before it is open");
+        assert_eq!(table.bytes(), 0);
+        table.open();
+        let mut announced = 0;
+        while table.insert(&key(announced), &origin(announced, 0), Tick(0)) {
+            announced += 1;
+        }
+        assert!(announced >= 100);
+        table.grow(1000, 16).unwrap();
+        for n in announced..announced + 1000 {
+            assert!(table.insert(&key(n), &origin(n, 0), Tick(0)));
+        }
+        for n in 0..announced + 1000 {
+            assert_eq!(table.find(&key(n)).unwrap().1, origin(n, 0));
+            table.remove(&key(n), 0, Slot::from_number(n));
+            assert_eq!(table.find(&key(n)), None);
+        }
+        for _ in 2..PIECES {
+            table.grow(16, 16).unwrap();
+        }
+        assert_eq!(table.grow(16, 16), Err(Exhausted));
+    }
+
+    #[test]
     fn one_key_can_stand_for_two_services_and_each_is_taken_back_alone() {
-        let table = ReplyTable::new(16, [3, 4]);
+        let table = ReplyTable::new(16, 16, [3, 4]);
         table.open();
         assert!(table.insert(&key(1), &origin(1, 0), Tick(0)));
         assert!(table.insert(&key(1), &origin(2, 0), Tick(0)));
@@ -335,19 +390,19 @@ mod tests {
 
     #[test]
     fn a_note_is_due_once_a_second() {
-        let table = ReplyTable::new(16, [3, 4]);
+        let table = ReplyTable::new(16, 16, [3, 4]);
         table.open();
         table.insert(&key(1), &origin(1, 0), Tick(100));
         let (place, _) = table.find(&key(1)).unwrap();
-        assert!(!table.note_is_due(place, Tick(100 + NOTE_EVERY - 1)));
-        assert!(table.note_is_due(place, Tick(100 + NOTE_EVERY)));
-        assert!(!table.note_is_due(place, Tick(101 + NOTE_EVERY)));
+        assert!(!table.note_is_due(place, Tick(100 + NOTE_EVERY - 8)));
+        assert!(table.note_is_due(place, Tick(100 + NOTE_EVERY + 8)));
+        assert!(!table.note_is_due(place, Tick(109 + NOTE_EVERY)));
     }
 
     #[test]
     fn readers_never_see_half_an_entry_while_owners_replace_them() {
         const KEYS: u32 = 8;
-        let table = ReplyTable::new(16, [3, 4]);
+        let table = ReplyTable::new(16, 16, [3, 4]);
         table.open();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -123,7 +123,7 @@ impl Shared {
         let shared = Self {
             templates,
             clients,
-            replies: ReplyTable::new(sizes.connections_v4 + sizes.connections_v6, key.0),
+            replies: ReplyTable::new(sizes.connections_v4, sizes.connections_v6, key.0),
             loads: LoadBoard::new(cores),
             neighbours: NeighbourTable::default(),
             counters: (0..cores).map(|_| CachePadded::default()).collect(),

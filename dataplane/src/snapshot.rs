@@ -4,6 +4,8 @@
 //! core's mailbox. Nothing in it changes afterwards; what moves (loads, tables, MAC
 //! addresses) lives elsewhere and refers to it by ids.
 
+mod numbers;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use crate::table::ServiceReal;
 use crate::tick::Tick;
 use crate::wire::ethernet::Mac;
 use crate::wire::{Addr, Family, Protocol, Vlan};
+pub use numbers::Numbers;
 
 /// What a virtual service is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -436,7 +439,7 @@ pub struct Snapshot {
     /// How fragments are treated.
     pub fragments: FragmentLimits,
     /// By service: the real server of each number that the client table keeps.
-    pub client_reals: Vec<Arc<[Option<RealId>]>>,
+    pub client_reals: Numbers,
     /// Every persistence timeout in use or in a live template, in seconds.
     pub template_timeouts_s: Vec<u32>,
     /// The switches for what is of no service.
@@ -479,7 +482,7 @@ impl Snapshot {
     /// The real server that a service's client table entry names.
     #[inline]
     pub fn client_real(&self, service: ServiceId, number: ServiceReal) -> Option<RealId> {
-        *self.client_reals.get(service.0 as usize)?.get(usize::from(number.number()))?
+        self.client_reals.real(service, number)
     }
 
     /// The real server of that id if it is in its service's list.

@@ -15,6 +15,14 @@ impl Tick {
         Self(seconds.wrapping_mul(TICKS_PER_SECOND))
     }
 
+    /// The moment so long after the start.
+    #[inline]
+    pub const fn after(time: std::time::Duration) -> Self {
+        // One multiplication each instead of a division of 128 bits, once a burst.
+        let in_second = time.subsec_nanos() / (1_000_000_000 / TICKS_PER_SECOND);
+        Self((time.as_secs() as u32).wrapping_mul(TICKS_PER_SECOND).wrapping_add(in_second))
+    }
+
     /// This moment moved by `ticks`.
     pub const fn plus(self, ticks: u32) -> Self {
         Self(self.0.wrapping_add(ticks))
@@ -39,6 +47,15 @@ impl Tick {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_of_time_is_cut_to_whole_ticks() {
+        use std::time::Duration;
+        assert_eq!(Tick::after(Duration::from_micros(3_999)), Tick(0));
+        assert_eq!(Tick::after(Duration::from_millis(10_004)), Tick(2_501));
+        let wrapped = Duration::from_secs(198 * 86_400 + 76_500);
+        assert_eq!(Tick::after(wrapped), Tick::from_secs(198 * 86_400 + 76_500));
+    }
 
     #[test]
     fn comparisons_survive_the_wrap_of_the_counter() {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::counters::CoreCounters;
-use crate::director::Director;
+use crate::director::{Decided, Director};
 use crate::forward::fragment;
 use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
@@ -58,6 +58,7 @@ pub struct Worker<P: Port> {
     ports: Vec<P>,
     tx: Vec<Burst<P::Frame>>,
     rx: Burst<P::Frame>,
+    decided: Decided,
     /// What is to be freed, all at once.
     spent: Burst<P::Frame>,
     held: VecDeque<Held<P::Frame>>,
@@ -79,6 +80,7 @@ impl<P: Port> Worker<P> {
             tx: ports.iter().map(|_| Burst::new()).collect(),
             ports,
             rx: Burst::new(),
+            decided: Decided::default(),
             spent: Burst::new(),
             held: VecDeque::with_capacity(held_limit),
             held_limit,
@@ -226,15 +228,8 @@ impl<P: Port> Worker<P> {
             port.rx(&mut rx);
         }
         let received = rx.len();
-        for frame in rx.drain(..) {
-            let ingress = PortIndex(index as u8);
-            if let Some(frame) = self.handle(frame, ingress, now) {
-                self.wait_for_first(frame, ingress, now);
-            }
-            if self.director.fragments_remembered() != self.fragments_remembered {
-                self.fragments_remembered = self.director.fragments_remembered();
-                self.retry_early(now);
-            }
+        if received > 0 {
+            self.pass(&mut rx, PortIndex(index as u8), now);
         }
         self.rx = rx;
         if let Some(port) = self.ports.get_mut(index) {
@@ -243,10 +238,48 @@ impl<P: Port> Worker<P> {
         received
     }
 
+    /// Decides about a burst, and does what was decided.
+    fn pass(&mut self, rx: &mut Burst<P::Frame>, ingress: PortIndex, now: Tick) {
+        let mut decided = std::mem::take(&mut self.decided);
+        self.director.read(rx, ingress, now);
+        while !rx.is_empty() {
+            self.director.decide(rx, ingress, now, &mut decided);
+            match decided.one_port(rx.len()) {
+                Some(port) if self.is_idle(port) => self.transmit(rx, port),
+                _ => {
+                    for (frame, verdict) in
+                        rx.drain(..decided.verdicts.len()).zip(&decided.verdicts)
+                    {
+                        if let Some(frame) = self.carry_out(frame, *verdict, now) {
+                            self.wait_for_first(frame, ingress, now);
+                        }
+                    }
+                }
+            }
+            decided.verdicts.clear();
+            if self.director.fragments_remembered() != self.fragments_remembered {
+                self.fragments_remembered = self.director.fragments_remembered();
+                self.retry_early(now);
+            }
+        }
+        self.decided = decided;
+    }
+
+    /// Whether no frame waits to be sent on this port.
+    fn is_idle(&self, port: PortIndex) -> bool {
+        self.tx.get(usize::from(port.0)).is_some_and(|burst| burst.is_empty())
+    }
+
     /// Decides about a frame and does what was decided; gives back a fragment that came
     /// before its first one.
     fn handle(&mut self, mut frame: P::Frame, ingress: PortIndex, now: Tick) -> Option<P::Frame> {
-        match self.director.handle(&mut frame, ingress, now) {
+        let verdict = self.director.handle(&mut frame, ingress, now);
+        self.carry_out(frame, verdict, now)
+    }
+
+    /// Does what was decided; gives back a fragment that came before its first one.
+    fn carry_out(&mut self, frame: P::Frame, verdict: Verdict, now: Tick) -> Option<P::Frame> {
+        match verdict {
             Verdict::Forward(port) => self.send(frame, port),
             Verdict::Hold(neighbour, port) => self.hold(frame, Awaited::Mac(neighbour), port, now),
             Verdict::Seek(address, port) => self.hold(frame, Awaited::Id(address), port, now),
@@ -416,9 +449,14 @@ impl<P: Port> Worker<P> {
     }
 
     fn flush_port(&mut self, index: usize) {
-        let (Some(port), Some(burst)) = (self.ports.get_mut(index), self.tx.get_mut(index)) else {
-            return;
-        };
+        let Some(burst) = self.tx.get_mut(index) else { return };
+        let mut burst = std::mem::take(burst);
+        self.transmit(&mut burst, PortIndex(index as u8));
+    }
+
+    /// Sends a burst; what the port refuses is dropped.
+    fn transmit(&mut self, burst: &mut Burst<P::Frame>, port: PortIndex) {
+        let Some(port) = self.ports.get_mut(usize::from(port.0)) else { return };
         let offered = burst.len();
         port.tx(burst);
         let refused = burst.len();

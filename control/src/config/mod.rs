@@ -25,6 +25,7 @@ mod check;
 mod code;
 mod fields;
 mod findings;
+pub mod keys;
 pub mod model;
 mod path;
 mod problem;
@@ -77,6 +78,15 @@ pub fn parse(bytes: impl AsRef<[u8]>, name: &str) -> Result<Model, Problems> {
 /// None in practice: every field has a YAML form. The writer's own error is passed on.
 pub fn to_yaml(model: &Model) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(model)
+}
+
+/// Anything as YAML: rows of `director get`.
+///
+/// # Errors
+///
+/// As for [`to_yaml`].
+pub fn yaml_of(value: &impl serde::Serialize) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(value)
 }
 
 fn read(bytes: &[u8], name: &str) -> (Option<model::Settings>, Problems) {

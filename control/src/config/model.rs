@@ -21,6 +21,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -32,7 +33,7 @@ pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tu
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
     Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service, Tracking,
-    VipPorts,
+    VipPorts, mark_name, selector_name,
 };
 
 /// A configuration that was found to be free of problems.
@@ -51,6 +52,15 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The same configuration with other services and timeouts: what ipvsadm's commands made
+    /// of it. They obey the kernel's rules, which are wider than a file's: a real server may
+    /// stand where no route leads.
+    pub(crate) fn with_services(&self, services: Vec<Service>, timeouts: Timeouts) -> Self {
+        Self { settings: Settings { services, timeouts, ..self.settings.clone() } }
+    }
+}
+
 impl Deref for Model {
     type Target = Settings;
 
@@ -60,7 +70,7 @@ impl Deref for Model {
 }
 
 /// Everything a configuration file says, defaults included.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Documented, DocumentedFields)]
 pub struct Settings {
     /// `ports`: the NIC ports, 1 to 16, in the file's order.
     pub ports: Vec<Port>,
@@ -93,7 +103,7 @@ pub struct Settings {
 }
 
 /// `memory`: DPDK's memory. A change needs a restart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Memory {
     /// `no_huge`: use ordinary pages, for laboratories and machines without hugepages
     /// (slower; NICs bound to vfio-pci cannot be used). Default false.
@@ -111,7 +121,7 @@ pub struct Memory {
 /// `tables`: entries of all cores together, 1,024 to 1,000,000,000 each, with `k`
 /// (thousand) or `M` (million) if wanted. Tables round up to whole buckets and grow
 /// online; these are the sizes they start with. A change needs a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Tables {
     /// `connections`: IPv4 connections (`tracking: full`). Default 1M.
     /// IPVS: `conn_tab_bits`, which counts hash rows instead.
@@ -133,7 +143,7 @@ pub struct Tables {
 
 /// `timeouts`: seconds without a packet after which a connection is forgotten, 1 to
 /// 2,678,400 (31 days), as `ipvsadm --set TCP TCPFIN UDP`. Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Timeouts {
     /// `tcp`: established TCP connections. Default 900.
     #[serde(rename = "tcp")]
@@ -147,8 +157,9 @@ pub struct Timeouts {
 }
 
 /// `ttl`: the TTL (IPv4) or hop limit (IPv6) under direct routing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Ttl {
     /// One less per pass, with its checksum, as kernels since 6.12.107 do.
     #[default]
@@ -159,7 +170,7 @@ pub enum Ttl {
 
 /// `neighbours`: how MAC addresses are found and kept (RFC 4861's constants serve ARP,
 /// too). Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Neighbours {
     /// `reachable`: how long an answer is trusted before it is asked again by unicast,
     /// 1 s to 1 h. Default 30 s (RFC 4861 `REACHABLE_TIME`).
@@ -180,7 +191,7 @@ pub struct Neighbours {
 }
 
 /// `control`: how a running director is spoken to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Control {
     /// `socket`: absolute path of the Unix socket (mode 0600 unless `allow` names
     /// somebody), at most 107 bytes, which
@@ -195,7 +206,7 @@ pub struct Control {
 }
 
 /// `log`: what is written to standard error. Taken over by a reload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Log {
     /// `level`: the least severe level that is written. Default `info`.
     pub level: LogLevel,
@@ -204,8 +215,21 @@ pub struct Log {
 }
 
 /// `log.level`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Documented,
+    DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum LogLevel {
     /// Only what stops the director from doing its work.
     Error,
@@ -221,8 +245,9 @@ pub enum LogLevel {
 }
 
 /// `log.format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One line of text per event.
     #[default]
@@ -233,7 +258,7 @@ pub enum LogFormat {
 
 /// `compat`: what the kernel has under `/proc/sys/net/ipv4/vs/`, with the kernel's
 /// defaults. Taken over by a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Compat {
     /// `kernel`: whose rules decide where kernels differ. Default `new`.
     pub kernel: Kernel,
@@ -277,8 +302,9 @@ pub struct Compat {
 }
 
 /// `compat.kernel`: the generation of kernels whose decisions are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Kernel {
     /// 6.12.107 and later: load is 257 x active + inactive, and edited thresholds act at
     /// once.

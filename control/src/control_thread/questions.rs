@@ -16,9 +16,14 @@ use dataplane::tick::Tick;
 use dataplane::wire::Vlan;
 use dataplane::wire::ethernet::Mac;
 
+use super::commands::TABLE_SIZE;
 use super::{ControlThread, to_json};
+use serde_json::Value;
+
 use crate::api::{self, Reply};
+use crate::config;
 use crate::flow::FlowText;
+use crate::get::{self, Kind, Output};
 use crate::listing::{self, ConnectionRow, Style, gather};
 use crate::status;
 
@@ -26,8 +31,6 @@ use crate::status;
 const PAGE: usize = 4096;
 /// How long a core may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(2);
-/// The listing's `size=`: IPVS's default number of hash rows.
-const TABLE_SIZE: u32 = 4096;
 
 impl ControlThread {
     pub(super) fn show(&mut self, what: api::Listing, exact: bool, json: bool) -> Reply {
@@ -45,13 +48,68 @@ impl ControlThread {
         if json { to_json(&listed) } else { Reply::done(listing::services(&listed, style)) }
     }
 
+    pub(super) fn get(&mut self, what: Kind, output: Output, names: &[String]) -> Reply {
+        let mut rows = match what {
+            Kind::Config => return self.running_config(output),
+            Kind::Services | Kind::Reals => {
+                let (snapshot, loads) = (&self.snapshot, &self.shared.loads);
+                let mut listed = gather::services(snapshot, loads, &self.meters, TABLE_SIZE);
+                listed.sort();
+                match what {
+                    Kind::Reals => get::reals(&listed, &self.model),
+                    _ => get::services(&listed),
+                }
+            }
+            Kind::Cores | Kind::Ports => {
+                let report = serde_json::to_value(self.report()).unwrap_or_default();
+                if what == Kind::Cores { get::cores(&report) } else { get::ports(&report) }
+            }
+            Kind::Bindings | Kind::Connections => {
+                return Reply::refused("bindings and connections are asked for in pages\n");
+            }
+        };
+        let named = |row: &Value, key: &str| {
+            let name = row.get(key).and_then(Value::as_str);
+            name.is_some_and(|name| names.iter().any(|wanted| wanted == name))
+        };
+        rows.retain(|row| names.is_empty() || named(row, "name") || named(row, "service"));
+        match get::written(what, &rows, output) {
+            Ok(text) => Reply::done(text),
+            Err(sentence) => Reply::refused(sentence),
+        }
+    }
+
+    /// The running configuration as a file would say it.
+    fn running_config(&self, output: Output) -> Reply {
+        if output == Output::Json {
+            return to_json(&*self.model);
+        }
+        let unsaid: String =
+            self.unsaid.iter().map(|what| format!("# not said here: {what}\n")).collect();
+        match config::to_yaml(&self.model) {
+            Ok(yaml) => {
+                Reply::done(format!("# generation {}\n{unsaid}{yaml}", self.snapshot.generation))
+            }
+            Err(error) => Reply::refused(format!("cannot be written as YAML: {error}\n")),
+        }
+    }
+
     fn show_connections(&mut self, json: bool) -> Reply {
+        match self.connection_rows() {
+            Ok(rows) if json => to_json(&rows),
+            Ok(rows) => Reply::done(listing::connections(&rows, false)),
+            Err(sentence) => Reply::refused(sentence),
+        }
+    }
+
+    /// Every connection, template and client.
+    pub(super) fn connection_rows(&self) -> Result<Vec<ConnectionRow>, String> {
         let mut rows: Vec<ConnectionRow> = Vec::new();
         let mut now = Tick::default();
         for core in 0..self.shared.cores() {
             for v6 in [false, true] {
                 let Some(entries) = self.connections_of(core, v6, &mut now) else {
-                    return Reply::refused(format!("core {core} did not answer in time\n"));
+                    return Err(format!("core {core} did not answer in time\n"));
                 };
                 rows.extend(entries.iter().filter_map(|(flow, conn)| {
                     gather::connection(flow, conn, &self.snapshot, now)
@@ -63,7 +121,7 @@ impl ControlThread {
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, shards, &scopes, &self.snapshot, now));
         rows.extend(self.clients());
-        if json { to_json(&rows) } else { Reply::done(listing::connections(&rows, false)) }
+        Ok(rows)
     }
 
     /// The clients of services under `tracking: client`.

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 
 use nic::Machine;
-use nix::sys::socket::{getsockopt, sockopt};
+use rustix::fs::{Access, access};
+use rustix::net::sockopt::socket_peercred;
 
 use super::{Examination, Finding, Severity};
 use crate::config::Model;
@@ -27,7 +28,7 @@ pub(super) fn usable_cpus(machine: &Machine) -> BTreeSet<u16> {
 /// The director that answers on the configuration's control socket already.
 pub(super) fn running(model: &Model, machine: &Machine) -> Option<i32> {
     let stream = UnixStream::connect(&model.control.socket).ok().filter(|_| machine.is_this())?;
-    getsockopt(&stream, sockopt::PeerCredentials).ok().map(|peer| peer.pid())
+    socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_nonzero().get())
 }
 
 pub(super) fn examine(patient: &mut Examination<'_>) {
@@ -99,7 +100,7 @@ fn folder(patient: &mut Examination<'_>) {
             format!("keep others out (`chmod 755 {name}`)"),
         ));
     }
-    let readonly = nix::unistd::access(nearest.unwrap_or(folder), nix::unistd::AccessFlags::W_OK);
+    let readonly = access(nearest.unwrap_or(folder), Access::WRITE_OK);
     if readonly.is_err() {
         patient.find(Finding::new(
             Severity::Fatal,

@@ -1,20 +1,23 @@
 //! Commands carried out on the catalog, with the answers that the kernel has for them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use dataplane::catalog::spec::{RealSpec, ServiceSpec};
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
+use dataplane::ids::ServiceId;
 use dataplane::load::LoadBoard;
 use dataplane::sched::Scheduler;
-use dataplane::snapshot::{Engine, Identity, Policy, RealState, Tracking};
-use dataplane::wire::Addr;
+use dataplane::snapshot::{Engine, Identity, Policy, RealState, Snapshot, Tracking};
+use dataplane::wire::{Family, Protocol};
 
 use super::command::{
     Command, DaemonOptions, DaemonRole, Forward, ListOptions, ServerOptions, ServiceOptions, Show,
 };
 use super::name::Names;
 use super::{Reply, Usage, parse};
+use crate::config::model;
 use crate::listing::{self, ConnectionRow, Listing, Meters, SyncDaemon, SyncRole, gather};
 
 const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
@@ -32,6 +35,10 @@ const SYNC_MESSAGE: u16 = 1472;
 pub struct Target<'a> {
     /// The services.
     pub catalog: &'a mut Catalog,
+    /// The newest snapshot of them.
+    pub snapshot: &'a mut Arc<Snapshot>,
+    /// What commands changed since that snapshot; nothing at first.
+    pub pending: Pending,
     /// What the real servers carry.
     pub loads: &'a LoadBoard,
     /// The counters as listings show them.
@@ -48,11 +55,35 @@ pub struct Target<'a> {
     pub table_size: u32,
 }
 
+/// What the newest snapshot lacks.
+#[derive(Debug, Default)]
+pub struct Pending {
+    changed: bool,
+    /// Services that were added: one that was there before has its old id, but counts from
+    /// nothing.
+    added: HashSet<ServiceId>,
+}
+
+impl Target<'_> {
+    /// Makes a snapshot of what was changed since the last one; `None` if nothing was.
+    pub fn settle(&mut self) -> Option<&Arc<Snapshot>> {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.changed {
+            return None;
+        }
+        *self.snapshot = self.catalog.snapshot();
+        if !pending.added.is_empty() {
+            let added = |service| pending.added.contains(&service);
+            self.meters.zero_those(self.snapshot, self.loads, added);
+        }
+        Some(self.snapshot)
+    }
+}
+
 /// Carries out a command. `stdin` is what `--restore` reads.
 pub fn apply(target: &mut Target<'_>, command: &Command, stdin: &str) -> Reply {
     let done = match command {
-        Command::Help => return Reply::output(format!("{VERSION}{HELP}")),
-        Command::Version => return Reply::output(VERSION.into()),
+        Command::Help | Command::Version => return told_alone(command).unwrap_or_default(),
         Command::List(options) => return list(target, options),
         Command::Save { numeric } => return save(target, *numeric),
         Command::Restore => return restore(target, stdin),
@@ -87,9 +118,19 @@ pub fn apply(target: &mut Target<'_>, command: &Command, stdin: &str) -> Reply {
         Command::StartDaemon(options) => start_daemon(target, options),
         Command::StopDaemon(role) => stop_daemon(target, *role),
     };
+    target.pending.changed |= done.is_ok() && command.changes();
     match done {
         Ok(()) => Reply::default(),
         Err(message) => Reply::refusal(message, REFUSED),
+    }
+}
+
+/// What a command prints that needs no director; `None` for all others.
+pub fn told_alone(command: &Command) -> Option<Reply> {
+    match command {
+        Command::Help => Some(Reply::output(format!("{VERSION}{HELP}"))),
+        Command::Version => Some(Reply::output(VERSION.into())),
+        _ => None,
     }
 }
 
@@ -156,17 +197,26 @@ fn service_spec(
     })
 }
 
-/// A name for a service that came without one.
+/// A name for a service that came without one, as a configuration file would give it.
 fn name(identity: &Identity) -> Arc<str> {
-    let text = match identity {
+    let text = match *identity {
         Identity::Address { protocol, vip, vip_port } => {
-            format!("{}-{vip}-{vip_port}", protocol.to_string().to_lowercase())
+            let protocol = match protocol {
+                Protocol::Udp => model::Protocol::Udp,
+                Protocol::Sctp => model::Protocol::Sctp,
+                _ => model::Protocol::Tcp,
+            };
+            let vip_ports = vip_port.try_into().map_or(model::VipPorts::All, model::VipPorts::One);
+            model::selector_name(&model::Selector { vip: vip.into(), protocol, vip_ports })
         }
-        Identity::Ports { vip, first, last, .. } => format!("{vip}-{first}-{last}"),
-        Identity::Mark { family, mark } => match family {
-            dataplane::wire::Family::V4 => format!("mark-{}", mark.0),
-            dataplane::wire::Family::V6 => format!("mark6-{}", mark.0),
-        },
+        Identity::Ports { vip, first, last, .. } => format!("{vip}:{first}-{last}"),
+        Identity::Mark { family, mark } => {
+            let family = match family {
+                Family::V4 => model::Family::V4,
+                Family::V6 => model::Family::V6,
+            };
+            model::mark_name(model::Mark(mark.0), family)
+        }
     };
     text.into()
 }
@@ -178,8 +228,7 @@ fn add_service(target: &mut Target<'_>, options: &ServiceOptions) -> Done {
     }
     let spec = service_spec(target.catalog, options, None)?;
     let id = target.catalog.add_service(spec).map_err(of_service)?;
-    // A service that was there before has its old id, but counts from nothing.
-    target.meters.zero(&target.catalog.snapshot(), target.loads, Some(id));
+    target.pending.added.insert(id);
     Ok(())
 }
 
@@ -246,7 +295,7 @@ fn edit_server(target: &mut Target<'_>, options: &ServerOptions) -> Done {
         return Err(SERVICE_NOT_DEFINED);
     }
     let (address, port) = (options.address, options.port);
-    let old = find(target.catalog, &options.service, address, port).ok_or(NO_SERVER)?;
+    let old = target.catalog.real(&options.service, address, port).ok_or(NO_SERVER)?;
     let spec = RealSpec {
         mac: old.mac,
         state: old.state,
@@ -256,21 +305,16 @@ fn edit_server(target: &mut Target<'_>, options: &ServerOptions) -> Done {
     target.catalog.edit_real(&options.service, spec).map_err(of_server)
 }
 
-fn find(catalog: &Catalog, service: &Identity, address: Addr, port: u16) -> Option<RealSpec> {
-    let farm = catalog.farms().into_iter().find(|farm| farm.service.identity == *service)?;
-    farm.reals.into_iter().find(|real| real.address == address && real.port == port)
-}
-
 fn zero(target: &mut Target<'_>, service: Option<&Identity>) -> Done {
-    let snapshot = target.catalog.snapshot();
+    target.settle();
     let only = match service {
         None => None,
         Some(identity) => {
-            let found = snapshot.services.iter().flatten().find(|s| s.identity == *identity);
+            let found = target.snapshot.services.iter().flatten().find(|s| s.identity == *identity);
             Some(found.ok_or(NO_SERVICE)?.id)
         }
     };
-    target.meters.zero(&snapshot, target.loads, only);
+    target.meters.zero(target.snapshot, target.loads, only);
     Ok(())
 }
 
@@ -310,8 +354,8 @@ fn sync_role(role: DaemonRole) -> SyncRole {
 
 impl Target<'_> {
     fn listing(&mut self, sorted: bool) -> Listing {
-        let snapshot = self.catalog.snapshot();
-        let mut listing = gather::services(&snapshot, self.loads, self.meters, self.table_size);
+        self.settle();
+        let mut listing = gather::services(self.snapshot, self.loads, self.meters, self.table_size);
         if sorted {
             listing.sort();
         }

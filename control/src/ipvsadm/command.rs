@@ -62,6 +62,19 @@ pub enum Command {
     StopDaemon(DaemonRole),
 }
 
+impl Command {
+    /// Whether a snapshot of the services is another one after it.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::AddService(_) | Self::EditService(_) | Self::DeleteService(_) => true,
+            Self::AddServer(_) | Self::EditServer(_) | Self::DeleteServer { .. } => true,
+            Self::Clear | Self::SetTimeouts { .. } => true,
+            Self::Help | Self::Version | Self::List(_) | Self::Save { .. } => false,
+            Self::Zero(_) | Self::Restore | Self::StartDaemon(_) | Self::StopDaemon(_) => false,
+        }
+    }
+}
+
 /// A virtual service as `-A` and `-E` describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceOptions {

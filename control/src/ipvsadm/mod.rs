@@ -5,8 +5,11 @@
 //! to standard output and standard error, and with the exit code. The texts are the interface:
 //! scripts and health checkers read them.
 
+use serde::{Deserialize, Serialize};
+
 mod address;
 mod apply;
+pub mod client;
 mod command;
 mod name;
 mod option;
@@ -14,7 +17,7 @@ mod parse;
 mod scan;
 mod specify;
 
-pub use apply::{Target, apply};
+pub use apply::{Pending, Target, apply, told_alone};
 pub use command::{
     Command, DaemonOptions, DaemonRole, Forward, ListOptions, ServerOptions, ServiceOptions, Show,
 };
@@ -45,7 +48,7 @@ impl Usage {
 }
 
 /// What a command leaves behind in a terminal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Standard output.
     pub stdout: String,

@@ -53,6 +53,21 @@ pub(super) fn of_mark(family: Family, mark: u32) -> Addr {
     }
 }
 
+/// What a service is known by, in words: `tcp 192.0.2.10:80`, `mark 10`, `mark 10 (IPv6)`.
+pub fn identity_text(identity: &Identity) -> String {
+    match *identity {
+        Identity::Address { protocol, vip, vip_port } => {
+            format!("{} {}", protocol.to_string().to_lowercase(), join(vip, vip_port))
+        }
+        Identity::Ports { protocol, vip, first, last } => {
+            let protocol = protocol.map_or_else(|| "any".into(), |one| one.to_string());
+            format!("{} {}", protocol.to_lowercase(), join(vip, range(first, last)))
+        }
+        Identity::Mark { family: Family::V4, mark } => format!("mark {}", mark.0),
+        Identity::Mark { family: Family::V6, mark } => format!("mark {} (IPv6)", mark.0),
+    }
+}
+
 /// What begins a service's line: `TCP  192.0.2.10:80`, `FWM  10` or `FWM  10 IPv6`. For what
 /// IPVS does not have, `TCP  192.0.2.10:8000-8099` and `ANY  192.0.2.10:0`.
 pub(super) fn service(identity: &Identity) -> String {

@@ -83,7 +83,16 @@ impl Meters {
     /// Sets counters and averages to zero (`ipvsadm -Z`): of one service with its real
     /// servers, or of all.
     pub fn zero(&mut self, snapshot: &Snapshot, loads: &LoadBoard, only: Option<ServiceId>) {
-        let chosen = |service| only.is_none_or(|only| only == service);
+        self.zero_those(snapshot, loads, |service| only.is_none_or(|only| only == service));
+    }
+
+    /// The same for the services that are chosen, in one pass.
+    pub fn zero_those(
+        &mut self,
+        snapshot: &Snapshot,
+        loads: &LoadBoard,
+        chosen: impl Fn(ServiceId) -> bool,
+    ) {
         let mut pending: HashMap<ServiceId, [u64; 5]> = HashMap::new();
         for real in snapshot.reals.iter().flatten().filter(|real| chosen(real.service)) {
             let before = self.reals.get(&key(real)).copied().unwrap_or_default().seen;

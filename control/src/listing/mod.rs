@@ -17,6 +17,7 @@ mod save;
 mod settings;
 mod table;
 
+pub use address::identity_text;
 pub use connections::connections;
 pub use meter::Meters;
 pub use row::{

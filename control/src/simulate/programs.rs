@@ -8,7 +8,7 @@ use dataplane::wire::{Addr, Family, Protocol};
 use super::marks::MarkRule;
 use super::world::{TABLE_SIZE, World, network};
 use super::{proc, settings};
-use crate::ipvsadm::{self, Reply, Target};
+use crate::ipvsadm::{self, Pending, Reply, Target};
 
 /// Runs one program. The error is a sentence on what is not simulated.
 pub(super) fn run(world: &mut World, words: &[String], stdin: &str) -> Result<Reply, String> {
@@ -67,6 +67,8 @@ fn ipvsadm(world: &mut World, args: &[String], stdin: &str) -> Reply {
     let interfaces: Vec<&str> = world.site.ports.iter().map(|port| &*port.name).collect();
     let mut target = Target {
         catalog: &mut world.catalog,
+        snapshot: &mut world.snapshot,
+        pending: Pending::default(),
         loads: &world.shared.loads,
         meters: &mut world.meters,
         daemons: &mut world.daemons,

@@ -66,7 +66,7 @@ pub(super) struct World {
     /// Files that commands wrote.
     pub(super) files: HashMap<String, String>,
     worker: Worker<MemoryPort>,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     now: Tick,
     next_meter: Tick,
     /// When entries of removed real servers end, where a setting says that they do: a tick

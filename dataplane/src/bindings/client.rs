@@ -52,6 +52,11 @@ impl Bindings {
         self.ages.age
     }
 
+    /// The age that clients get from packets at this moment.
+    pub(crate) fn age_at(&mut self, now: Tick) -> u8 {
+        self.ages.at(now)
+    }
+
     /// Decides about a packet of a service that keeps no connections.
     pub(super) fn bind_client(
         &mut self,
@@ -99,7 +104,7 @@ impl Bindings {
             Family::V4 => ClientKey::V4(masked.v4_number()),
             Family::V6 => ClientKey::V6(masked.number()),
         };
-        Some(self.shared.clients.probe(scope(service.id)?, client))
+        Some(self.shared.clients.probe(client_scope(service.id)?, client))
     }
 
     fn usable_client(
@@ -239,7 +244,7 @@ pub fn service_of(scope: ClientScope) -> ServiceId {
 }
 
 /// The number that a service's clients are kept under.
-fn scope(service: ServiceId) -> Option<ClientScope> {
+pub(crate) fn client_scope(service: ServiceId) -> Option<ClientScope> {
     ClientScope::new(u16::try_from(service.0.checked_add(1)?).ok()?)
 }
 

@@ -10,8 +10,8 @@ use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::route::{Exit, Exits, Route, Routes};
 use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
-    HostAddress, Hosts, Identity, Masqueraded, NextHop, PortFacts, Real, RealState, Scope, Service,
-    Snapshot,
+    HostAddress, Hosts, Identity, Masqueraded, NextHop, Numbers, PortFacts, Real, RealState, Scope,
+    Service, Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 
@@ -245,7 +245,7 @@ impl Catalog {
             masqueraded: self.masqueraded(),
             timeouts: self.timeouts,
             fragments: self.fragments,
-            client_reals: self.numbers.iter().map(|numbers| numbers.clone().into()).collect(),
+            client_reals: Numbers::new(self.numbers.iter().map(|list| list.clone().into())),
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
             flushes_removed: self.flushes_removed(),

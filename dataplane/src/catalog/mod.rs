@@ -138,6 +138,11 @@ impl Catalog {
         self.generation
     }
 
+    /// Goes on counting behind this generation, that of an earlier run.
+    pub fn resume(&mut self, newest: Generation) {
+        self.generation = self.generation.max(newest);
+    }
+
     /// The specification of a service.
     pub fn service(&self, identity: &Identity) -> Option<&ServiceSpec> {
         self.entry(identity).map(|(_, entry)| &entry.spec)
@@ -156,6 +161,12 @@ impl Catalog {
             .collect();
         farms.sort_by_key(|farm| farm.service.identity);
         farms
+    }
+
+    /// A real server of a service, as it was specified.
+    pub fn real(&self, identity: &Identity, address: Addr, port: u16) -> Option<RealSpec> {
+        let (_, id) = self.find_real(identity, address, port).ok()?;
+        self.spec_of(id)
     }
 
     fn spec_of(&self, real: RealId) -> Option<RealSpec> {

@@ -11,7 +11,7 @@
 //!
 //! An entry without a protocol is free; its clock says which one is free next.
 
-use super::flow::Flow;
+use super::flow::{Flow, bits_of, protocol_of};
 use super::{Conn, ConnFlags, State};
 use crate::forward::Forwarding;
 use crate::ids::RealId;
@@ -47,13 +47,9 @@ pub struct Packed {
 /// in no table.
 #[inline]
 fn place_of(flow: &Flow) -> u64 {
-    let protocol: u64 = match flow.protocol {
-        Protocol::Tcp => 1,
-        Protocol::Udp => 2,
-        Protocol::Sctp => 3,
-        _ => 0,
-    };
-    u64::from(flow.client_port) << 48 | u64::from(flow.vip_port) << 32 | protocol << PROTOCOL_SHIFT
+    u64::from(flow.client_port) << 48
+        | u64::from(flow.vip_port) << 32
+        | bits_of(flow.protocol) << PROTOCOL_SHIFT
 }
 
 impl Packed {
@@ -198,7 +194,7 @@ pub trait Entry: Copy + Default {
     fn own_key(&self) -> Self::Key;
     /// The flow of the entry.
     fn flow(&self) -> Flow;
-    /// A well mixed number that depends on every bit of key and secret.
+    /// A well mixed number that depends on every bit of key and secret, whose words are large.
     fn hash(key: &Self::Key, secret: [u64; 2]) -> u64;
     /// The rest of the entry.
     fn packed(&self) -> &Packed;
@@ -225,11 +221,7 @@ pub struct EntryV6 {
 }
 
 fn ports_and_protocol(place: u64) -> (u16, u16, Protocol) {
-    let protocol = match place >> PROTOCOL_SHIFT & 3 {
-        2 => Protocol::Udp,
-        3 => Protocol::Sctp,
-        _ => Protocol::Tcp,
-    };
+    let protocol = protocol_of(place >> PROTOCOL_SHIFT);
     ((place >> 48) as u16, (place >> 32) as u16, protocol)
 }
 
@@ -242,7 +234,7 @@ fn fold(a: u64, b: u64) -> u64 {
 
 #[inline]
 fn finish(hash: u64, secret: [u64; 2]) -> u64 {
-    fold(hash ^ secret[1], secret[0] ^ 0x9E37_79B9_7F4A_7C15)
+    fold(hash ^ secret[1], secret[0])
 }
 
 impl Entry for EntryV4 {

@@ -30,3 +30,24 @@ impl Flow {
         }
     }
 }
+
+/// A protocol with ports as two bits, never 0; 0 for any other, which is in no table.
+#[inline]
+pub(crate) const fn bits_of(protocol: Protocol) -> u64 {
+    match protocol {
+        Protocol::Tcp => 1,
+        Protocol::Udp => 2,
+        Protocol::Sctp => 3,
+        _ => 0,
+    }
+}
+
+/// The protocol of these bits, which are not 0.
+#[inline]
+pub(crate) const fn protocol_of(bits: u64) -> Protocol {
+    match bits & 3 {
+        2 => Protocol::Udp,
+        3 => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    }
+}

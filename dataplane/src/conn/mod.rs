@@ -1,7 +1,7 @@
 //! Connections: one client flow each, private to the core that its packets arrive on.
 
 mod entry;
-mod flow;
+pub(crate) mod flow;
 mod growth;
 mod index;
 pub mod sctp;

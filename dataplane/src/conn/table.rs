@@ -57,6 +57,9 @@ impl<E: Entry> Table<E> {
     /// A table for so many connections (16 to [`Self::LIMIT`]), hashed under this secret.
     pub fn new(capacity: usize, secret: [u64; 2]) -> Self {
         let capacity = capacity.clamp(16, Self::LIMIT);
+        // Whatever the secret, no factor of the hash is small.
+        let [first, second] = secret;
+        let secret = [first ^ 0x9E37_79B9_7F4A_7C15, second ^ 0xD6E8_FEB8_6659_FD93];
         Self {
             index: Index::new(capacity),
             leaving: None,

@@ -24,6 +24,12 @@ impl MemoryFrame {
         buffer.extend_from_slice(bytes);
         Self { buffer, start: HEADROOM }
     }
+
+    /// Makes all headroom free again, as a NIC does with a buffer that it receives into
+    /// anew. What bytes the frame has then is unspecified.
+    pub fn restart(&mut self) {
+        self.start = HEADROOM.min(self.buffer.len());
+    }
 }
 
 impl Frame for MemoryFrame {

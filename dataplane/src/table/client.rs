@@ -142,7 +142,7 @@ impl ClientSeat {
 /// The table. Shared by all cores behind an `Arc`.
 pub struct ClientTable {
     shards: usize,
-    hasher: Hasher,
+    pub(super) hasher: Hasher,
     pub(super) v4: Segments<Dense>,
     pub(super) v6: Segments<V6>,
     pub(super) grace: Grace,

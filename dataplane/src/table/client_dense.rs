@@ -64,7 +64,13 @@ impl Word {
 
 /// The key as the word has it.
 fn name_of(probe: &Probe) -> u64 {
-    (probe.key.client.bits() as u64) << 32 | u64::from(probe.key.scope.0 as u16) << 16
+    name(probe.key.client.bits() as u32, probe.key.scope.0 as u16)
+}
+
+/// A client and its scope as the word has them.
+#[inline]
+pub(super) fn name(client: u32, scope: u16) -> u64 {
+    u64::from(client) << 32 | u64::from(scope) << 16
 }
 
 impl Row for Dense {
@@ -169,6 +175,36 @@ impl Dense {
             self.word(place).store(word.0 | DOOMED, Ordering::Release);
         }
         abandoned
+    }
+}
+
+/// Words that belong to a name differ from it below this bit only.
+const BELOW_NAME: u64 = VALUE + 1;
+
+impl Dense {
+    /// The lower half of the word of a client that is bound in this bucket and is not doomed,
+    /// with its age set; 0 if there is none. Looks at all seven words whatever they are: a
+    /// branch that ends the search is guessed wrong for most clients, which costs more.
+    #[inline(always)]
+    pub(super) fn bound_in(&self, bucket: usize, name: u64, age_now: u8) -> u32 {
+        let Some(line) = self.0.get(bucket) else { return 0 };
+        let (mut word, mut at) = (0, 0);
+        for (place, each) in line.words.iter().enumerate() {
+            let each = each.load(Ordering::Acquire);
+            if each ^ name < BELOW_NAME {
+                (word, at) = (each, place);
+            }
+        }
+        let value = word & VALUE;
+        if value == 0 || value >= DEAD {
+            return 0;
+        }
+        if let Some(age) = line.ages.get(at)
+            && age.load(Ordering::Relaxed) != age_now
+        {
+            age.store(age_now, Ordering::Release);
+        }
+        word as u32
     }
 }
 

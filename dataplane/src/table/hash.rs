@@ -5,7 +5,7 @@
 //! per table, so all cores get the same hash of a key.
 
 /// 128 well mixed bits, cut into the four numbers a table needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hash {
     /// Chooses the first bucket.
     pub(super) first: u32,
@@ -18,6 +18,7 @@ pub(super) struct Hash {
 }
 
 impl Hash {
+    #[inline]
     fn from_words(low: u64, high: u64) -> Self {
         Self {
             first: low as u32,
@@ -28,6 +29,7 @@ impl Hash {
     }
 
     /// `number` scaled to `0..below` (Lemire's multiplication instead of a division).
+    #[inline]
     pub(super) fn scale(number: u32, below: usize) -> usize {
         ((u64::from(number) * below as u64) >> 32) as usize
     }
@@ -68,6 +70,45 @@ impl Hasher {
             }
             Kind::Sip => sip(self.key, address, beside),
         }
+    }
+}
+
+/// What one of many keys is hashed from: an address and a small number beside it.
+pub(super) trait Input: Copy {
+    /// The address.
+    fn address(self) -> u128;
+    /// The number.
+    fn beside(self) -> u64;
+}
+
+impl Hasher {
+    /// [`Self::hash`] of many keys: the instructions for AES are not inlined into code for every
+    /// CPU, and a call for each key would cost more than the hash.
+    #[inline]
+    pub(super) fn hash_each<I: Input>(&self, inputs: &[I], hashes: &mut [Hash]) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Aes => {
+                // SAFETY: as in `hash`.
+                #[allow(unsafe_code)]
+                unsafe {
+                    aes_each(self.key, inputs, hashes);
+                }
+            }
+            Kind::Sip => {
+                for (input, hash) in inputs.iter().zip(hashes) {
+                    *hash = sip(self.key, input.address(), input.beside());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "aes,sse2")]
+fn aes_each<I: Input>(key: [u64; 2], inputs: &[I], hashes: &mut [Hash]) {
+    for (input, hash) in inputs.iter().zip(hashes) {
+        *hash = aes(key, input.address(), input.beside());
     }
 }
 

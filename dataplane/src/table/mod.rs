@@ -13,6 +13,7 @@
 mod assign;
 mod cells;
 mod client;
+mod client_burst;
 mod client_dense;
 mod client_wide;
 mod counters;
@@ -32,6 +33,7 @@ pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
     Rebound, ServiceReal,
 };
+pub use client_burst::ClientBurst;
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
 pub use seat::Seat;

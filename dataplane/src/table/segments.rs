@@ -98,11 +98,12 @@ impl<R: Row> Segments<R> {
     #[inline]
     pub(super) fn pair(&self, row: &R, segment: usize, probe: &Probe) -> [BucketAt; 2] {
         let buckets = row.buckets() / self.shards;
-        let start = probe.shard as usize * buckets;
-        let first = Hash::scale(probe.hash.first, buckets);
-        let step = 1 + Hash::scale(probe.hash.second, buckets - 1);
-        let second = if first + step < buckets { first + step } else { first + step - buckets };
-        [first, second].map(|bucket| BucketAt { segment, bucket: start + bucket })
+        pair_of(buckets, &probe.hash, probe.shard).map(|bucket| BucketAt { segment, bucket })
+    }
+
+    /// How many ranges each row is cut into.
+    pub(super) fn shards(&self) -> usize {
+        self.shards
     }
 
     /// All buckets where the key may stand.
@@ -198,12 +199,24 @@ impl<R: Row> Segments<R> {
     }
 }
 
+/// The two buckets of a key in a row with so many buckets per shard. They differ.
+#[inline]
+pub(super) fn pair_of(buckets: usize, hash: &Hash, shard: u32) -> [usize; 2] {
+    let start = shard as usize * buckets;
+    let first = Hash::scale(hash.first, buckets);
+    let step = 1 + Hash::scale(hash.second, buckets - 1);
+    let second = if first + step < buckets { first + step } else { first + step - buckets };
+    [start + first, start + second]
+}
+
 /// The shard of a key whose NIC does not steer by client.
+#[inline]
 pub(super) fn shard_of(hash: Hash, shards: usize) -> u32 {
     Hash::scale(hash.shard, shards) as u32
 }
 
 /// Hashes a key.
+#[inline]
 pub(super) fn hash_of(hasher: &Hasher, key: &TemplateKey) -> Hash {
     let family = match key.client {
         ClientKey::V4(_) => 0,

@@ -6,7 +6,8 @@ use crate::config::code::Code;
 use crate::config::fields::Given;
 use crate::config::findings::Findings;
 use crate::config::model::{
-    Family, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
+    Family, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts, mark_name,
+    selector_name,
 };
 use crate::config::path::Path;
 use crate::config::raw;
@@ -58,7 +59,9 @@ pub(super) fn services(
 
 /// The family of the selectors, if one could be read.
 pub(super) fn family(service: &raw::Service) -> Option<Family> {
-    service.selectors.all().iter().find_map(|selector| selector.vip.good()).map(Family::of)
+    let selectors = service.selectors.all();
+    let of_selectors = selectors.iter().find_map(|selector| selector.vip.good()).map(Family::of);
+    of_selectors.or_else(|| service.selectors.none().then(|| service.family.or(Family::V4)))
 }
 
 /// In the kernel, too, a mark may have one service per family.
@@ -188,11 +191,16 @@ fn meant(
 ) -> Option<Service> {
     let persistence = persistence(service, path, findings);
     let real_servers = real_server::real_servers(service, lan, path, findings);
+    if !service.selectors.list.whole {
+        return None;
+    }
     let selectors = service.selectors.all().iter().map(raw::Selector::good);
+    let selectors = selectors.collect::<Option<Vec<Selector>>>()?;
     Some(Service {
         name: name?,
         mark: service.mark.good(),
-        selectors: selectors.collect::<Option<Vec<Selector>>>().filter(|all| !all.is_empty())?,
+        family: family(service).filter(|family| selectors.is_empty() && *family == Family::V6),
+        selectors,
         scheduler: service.scheduler.or_default(),
         persistence,
         tracking: service.tracking.or_default(),
@@ -207,16 +215,9 @@ fn meant(
 /// The name of a service that was given none: from its mark, or else from its selector.
 fn default_name(service: &raw::Service) -> Option<String> {
     match (service.mark, family(service)?) {
-        (Given::Good(mark), Family::V4) => Some(format!("mark/{mark}")),
-        (Given::Good(mark), Family::V6) => Some(format!("mark6/{mark}")),
+        (Given::Good(mark), family) => Some(mark_name(mark, family)),
         (Given::Bad, _) => None,
-        (Given::Absent, family) => {
-            let Selector { vip, protocol, vip_ports } = service.selectors.all().first()?.good()?;
-            Some(match family {
-                Family::V4 => format!("{protocol}/{vip}:{vip_ports}"),
-                Family::V6 => format!("{protocol}/[{vip}]:{vip_ports}"),
-            })
-        }
+        (Given::Absent, _) => Some(selector_name(&service.selectors.all().first()?.good()?)),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
 /// `metrics`: where Prometheus metrics and health are offered over HTTP. Taken over by a
 /// reload. Without this section nothing listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Metrics {
     /// `address`: address and TCP port of the listener, in the network namespace that the
     /// director was started in: `127.0.0.1:9690`, `[::]:9690`. Nobody is asked for a

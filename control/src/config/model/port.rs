@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -10,7 +11,7 @@ use super::address::Cidr;
 
 /// `ports[]`: one NIC port. A change needs a restart, except for `routes`, `gateway`
 /// and `gateway6`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Port {
     /// `name`: unique; letters, digits, `_`, `-` and `.`, at most 32 characters.
     pub name: String,
@@ -55,7 +56,7 @@ pub struct Port {
 }
 
 /// `ports[].routes[]`: a network behind a next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Route {
     /// `to`: the network, without host bits.
     pub to: Cidr,

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::address::Mac;
 
 /// `services[].real_servers[]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct RealServer {
     /// `name`: for listings and commands; unique in the service, form as a port's name.
     /// Default: none.
@@ -20,8 +21,9 @@ pub struct RealServer {
     /// `real_port`: 1 to 65,535, or 0 to keep the packet's port. Default: the service's
     /// port, 0 for marks, ranges and all ports. `route` and `tunnel` cannot change it.
     pub real_port: u16,
-    /// `weight`: 0 (quiesced: no new clients) to 65,535. Default 1.
-    pub weight: u16,
+    /// `weight`: 0 (quiesced: no new clients) to 65,535, as ipvsadm's manual has it. Default 1.
+    /// ipvsadm itself takes more, as the kernel does.
+    pub weight: u32,
     /// `state`: `up`, `drain` (no new clients; bound ones as the service's `on_drain` says) or
     /// `down` (nobody; bound ones as `on_down` says). Default `up`.
     pub state: State,
@@ -50,7 +52,8 @@ pub struct Thresholds {
 }
 
 /// `services[].real_servers[].forwarding`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Documented, DocumentedFields)]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Forwarding {
     /// `route`: direct routing, ipvsadm's `-g`.
     #[default]
@@ -89,8 +92,9 @@ impl Serialize for Forwarding {
 
 /// `services[].real_servers[].tunnel`: the outer headers, ipvsadm's `--tun-type` and
 /// its companions. Default `{type: ipip}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Tunnel {
     /// `ipip`: IP in IP (RFC 2003, RFC 2473).
     #[default]
@@ -110,8 +114,9 @@ pub enum Tunnel {
 }
 
 /// `tunnel.checksum` of GUE.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum GueChecksum {
     /// `--tun-nocsum`.
     #[default]
@@ -123,8 +128,11 @@ pub enum GueChecksum {
 }
 
 /// `state`: whether a real server takes clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum State {
     /// Takes new and old clients.
     #[default]

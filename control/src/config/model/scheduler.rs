@@ -1,9 +1,11 @@
 //! Who gets the next client.
 
+use documented::{Documented, DocumentedFields};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// `services[].scheduler`: ipvsadm's short names; the hashing ones with their flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Documented, DocumentedFields)]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Scheduler {
     /// Round robin.
     Rr,
@@ -95,7 +97,7 @@ impl Serialize for Scheduler {
 
 /// `services[].scheduler.{fallback,port}`: ipvsadm's `-b sh-fallback,sh-port` and
 /// `-b mh-fallback,mh-port`. Both false by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Documented, DocumentedFields)]
 pub struct HashFlags {
     /// Try another real server when the hashed one cannot take a client.
     pub fallback: bool,

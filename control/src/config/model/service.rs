@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::RangeInclusive;
 
+use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -13,7 +14,7 @@ use super::real_server::RealServer;
 use super::scheduler::Scheduler;
 
 /// `services[]`: one virtual service. Everything here is taken over by a reload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Service {
     /// `name`: unique; letters, digits and `_ - . : / [ ]`, at most 64 characters.
     /// Default: from the mark or the selector, such as `mark/10`, `mark6/10`,
@@ -23,9 +24,14 @@ pub struct Service {
     /// ipvsadm's `-f`. Unique per address family. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
-    /// `selectors`: what belongs to the service; at least one, exactly one without a
-    /// mark, all of one family. The short form `vip`, `protocol`, `vip_port` directly in
-    /// the service is the same as one selector.
+    /// `family`: `ipv4` or `ipv6`, of a mark without selectors, as ipvsadm's `-f 10 -6`.
+    /// Default: that of the selectors; `ipv4` without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// `selectors`: what belongs to the service; exactly one without a mark, all of one
+    /// family. A mark without selectors takes nothing, as in the kernel without iptables'
+    /// rules. The short form `vip`, `protocol`, `vip_port` directly in the service is the
+    /// same as one selector.
     pub selectors: Vec<Selector>,
     /// `scheduler`: who gets the next client. Default `wlc`, as ipvsadm's.
     pub scheduler: Scheduler,
@@ -53,8 +59,11 @@ pub struct Service {
 }
 
 /// `on_drain`: what becomes of the bound clients of a real server in drain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum OnDrain {
     /// They stay.
     #[default]
@@ -64,8 +73,11 @@ pub enum OnDrain {
 }
 
 /// `on_down`: what becomes of the clients of a real server that is down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields,
+)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum OnDown {
     /// They are given another one at once.
     #[default]
@@ -80,7 +92,8 @@ impl Service {
     /// The address family of its VIPs.
     #[must_use]
     pub fn family(&self) -> Family {
-        self.selectors.first().map_or(Family::V4, |selector| Family::of(selector.vip))
+        let of_selectors = self.selectors.first().map(|selector| Family::of(selector.vip));
+        of_selectors.or(self.family).unwrap_or(Family::V4)
     }
 
     /// What its persistence is keyed by.
@@ -91,6 +104,25 @@ impl Service {
             (None, Some(VipPorts::All)) => Kind::Pcc,
             (None, _) => Kind::Ppc,
         }
+    }
+}
+
+/// The name of a service that has a mark and no name of its own: `mark/10`, `mark6/10`.
+#[must_use]
+pub fn mark_name(mark: Mark, family: Family) -> String {
+    match family {
+        Family::V4 => format!("mark/{mark}"),
+        Family::V6 => format!("mark6/{mark}"),
+    }
+}
+
+/// The name of a service without mark and name: `tcp/198.18.255.1:443`.
+#[must_use]
+pub fn selector_name(selector: &Selector) -> String {
+    let Selector { vip, protocol, vip_ports } = selector;
+    match Family::of(*vip) {
+        Family::V4 => format!("{protocol}/{vip}:{vip_ports}"),
+        Family::V6 => format!("{protocol}/[{vip}]:{vip_ports}"),
     }
 }
 
@@ -106,11 +138,13 @@ pub enum Kind {
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Family {
     /// IPv4.
+    #[serde(rename = "ipv4")]
     V4,
     /// IPv6.
+    #[serde(rename = "ipv6")]
     V6,
 }
 
@@ -147,7 +181,7 @@ impl fmt::Display for Mark {
 /// A packet that fits several selectors belongs to the most specific one: a port before
 /// a range before all ports. Two selectors of one rank never overlap, whatever service
 /// they are in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Selector {
     /// `vip`: the virtual address. Compulsory.
     pub vip: IpAddr,
@@ -159,8 +193,9 @@ pub struct Selector {
 }
 
 /// `services[].selectors[].protocol`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -245,7 +280,7 @@ impl Serialize for VipPorts {
 }
 
 /// `services[].persistence`: ipvsadm's `-p` and `-M`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Persistence {
     /// `timeout`: how long a template lives after the last new connection, 1 to
     /// 2,678,400 s (31 days). Default 360, as ipvsadm's `-p` without a number.
@@ -269,8 +304,9 @@ fn persistence_or_false<S: Serializer>(
 }
 
 /// `services[].tracking`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 #[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
 pub enum Tracking {
     /// Every connection with its state, timeout and counts, as the kernel does.
     #[default]

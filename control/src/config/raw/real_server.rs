@@ -14,7 +14,7 @@ pub(in crate::config) struct RealServer {
     pub(in crate::config) name: Given<String>,
     pub(in crate::config) address: Given<IpAddr>,
     pub(in crate::config) real_port: Given<u16>,
-    pub(in crate::config) weight: Given<u16>,
+    pub(in crate::config) weight: Given<u32>,
     pub(in crate::config) state: Given<State>,
     pub(in crate::config) forwarding: Given<Method>,
     pub(in crate::config) tunnel: Given<Tunnel>,

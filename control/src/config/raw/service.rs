@@ -6,7 +6,7 @@ use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, Listed, word, wrong_kind};
 use crate::config::findings::Findings;
 use crate::config::model::{
-    self, HashFlags, Mark, OnDown, OnDrain, Protocol, Scheduler, Tracking, VipPorts,
+    self, Family, HashFlags, Mark, OnDown, OnDrain, Protocol, Scheduler, Tracking, VipPorts,
 };
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
@@ -19,6 +19,7 @@ use super::section::MAX_TIMEOUT_S;
 pub(in crate::config) struct Service {
     pub(in crate::config) name: Given<String>,
     pub(in crate::config) mark: Given<Mark>,
+    pub(in crate::config) family: Given<Family>,
     pub(in crate::config) selectors: Selectors,
     pub(in crate::config) scheduler: Given<Scheduler>,
     /// `Good(None)` is `persistence: false`.
@@ -65,6 +66,11 @@ impl Selectors {
         &self.list.items
     }
 
+    /// Whether it is certain that there is none.
+    pub(in crate::config) fn none(&self) -> bool {
+        self.list.whole && self.list.items.is_empty()
+    }
+
     /// The only selector, where it is certain that there is just one.
     pub(in crate::config) fn only(&self) -> Option<&Selector> {
         match self.list.items.as_slice() {
@@ -91,6 +97,7 @@ impl Persistence {
 const KEYS: &[&str] = &[
     "name",
     "mark",
+    "family",
     "selectors",
     "vip",
     "protocol",
@@ -161,6 +168,7 @@ impl Service {
         Some(Self {
             name: fields.read("name", findings, |text| scalar::name(text, ":/[]", 64)),
             mark: fields.read("mark", findings, mark),
+            family: family(&fields, path, findings),
             selectors: selectors(&fields, path, findings),
             scheduler: scheduler(&fields, path, findings),
             persistence: persistence(&fields, path, findings),
@@ -194,6 +202,27 @@ fn mark(text: &str) -> Result<Mark, Reject> {
     })
 }
 
+/// Selectors have a family of their own; a mark alone has none.
+fn family(
+    fields: &Fields<'_, '_>,
+    service: &Path<'_>,
+    findings: &mut Findings<'_>,
+) -> Given<Family> {
+    let selected = ["selectors", "vip"].iter().any(|key| fields.has(key));
+    if selected && fields.has("family") && !is_empty_list(fields, "selectors") {
+        let what = "`family` has no effect beside selectors: their addresses have one".to_owned();
+        findings.key(Code::Pointless, &service.key("family"), what, "remove it");
+    }
+    fields.word("family", findings, &[("ipv4", Family::V4), ("ipv6", Family::V6)])
+}
+
+fn is_empty_list(fields: &Fields<'_, '_>, key: &str) -> bool {
+    fields
+        .find(key)
+        .good()
+        .is_some_and(|node| matches!(&node.value, Value::List(items) if items.is_empty()))
+}
+
 fn selectors(
     fields: &Fields<'_, '_>,
     service: &Path<'_>,
@@ -208,12 +237,15 @@ fn selectors(
             let list = Listed { items: vec![selector(fields, findings)], whole: true };
             return Selectors { short, list };
         }
+        // Packets get a mark alone from nobody, as in the kernel without iptables.
+        Given::Absent if fields.has("mark") => Listed { items: Vec::new(), whole: true },
         Given::Absent => {
             let hint = "such as `vip: 198.18.255.1`, with `protocol` and `vip_port`";
             fields.require("selectors", hint, findings);
             Listed::unknown()
         }
         Given::Bad => Listed::unknown(),
+        Given::Good([]) if fields.has("mark") => Listed { items: Vec::new(), whole: true },
         Given::Good(items) => listed_selectors(items, &service.key("selectors"), findings),
     };
     if let Some(key) = SELECTOR_KEYS.iter().find(|key| fields.has(key))

@@ -1,0 +1,171 @@
+//! The order of a measurement: fill, then rounds in turn with the reference, those that had
+//! too little of the CPU again.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use dataplane::snapshot::Tracking;
+
+use crate::core_at_work::Job;
+use crate::error::BenchError;
+use crate::load::{Load, ROOM_FOR_NEW, Source};
+use crate::reference::Testpmd;
+use crate::round::{LEAST_SHARE, Round};
+
+/// Longer than every timeout that a bench's entries can have.
+const ALL_TIMEOUTS_S: u32 = 2_400;
+/// Rounds are repeated until so many times the wanted number were made.
+const MOST_TRIES: u32 = 3;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Rounds that are to count.
+    pub rounds: u32,
+    /// The length of each.
+    pub time: Duration,
+    /// Packets after which a round ends early.
+    pub packets: u64,
+}
+
+/// The way to a core and back.
+pub struct Line {
+    /// To the core.
+    pub jobs: Sender<Job>,
+    /// From the core.
+    pub answers: Receiver<Round>,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Default)]
+pub struct Rounds {
+    /// The director's rounds; each has one for every core.
+    pub director: Vec<Vec<Round>>,
+    /// The reference's rounds.
+    pub reference: Vec<Round>,
+    /// Rounds that had too little CPU and were made again.
+    pub discarded: u32,
+    /// Whether as many rounds counted as were wanted. Otherwise some of those above had too
+    /// little CPU as well, and the figures are rough.
+    pub complete: bool,
+}
+
+/// Makes a whole measurement.
+///
+/// # Errors
+/// A core that ended, packets that were lost, a reference that failed.
+pub fn conduct(
+    load: &Load,
+    extent: Extent,
+    cores: &[Line],
+    mut reference: Option<&mut Testpmd>,
+    say: &dyn Fn(&str),
+) -> Result<Rounds, BenchError> {
+    let round = Job::Round {
+        time: extent.time,
+        packets: extent.packets,
+        new_clients: match load.new_share > 0.0 {
+            true => ROOM_FOR_NEW / 2 / cores.len().max(1) as u32,
+            false => u32::MAX,
+        },
+    };
+    fill(load, cores)?;
+    // One for warming up, which is not kept.
+    let warm = Job::Round {
+        time: extent.time.min(Duration::from_millis(200)),
+        packets: extent.packets,
+        new_clients: ROOM_FOR_NEW / 4,
+    };
+    check(&all(cores, warm)?)?;
+    let mut made: Vec<(Vec<Round>, Option<Round>)> = Vec::new();
+    let mut counted = 0;
+    while (made.len() as u32) < extent.rounds * MOST_TRIES && counted < extent.rounds {
+        let theirs = match reference.as_deref_mut() {
+            Some(reference) => Some(reference.round(extent.time)?),
+            None => None,
+        };
+        if load.new_share > 0.0 {
+            all(cores, Job::Pass { seconds: ALL_TIMEOUTS_S })?;
+            fill(load, cores)?;
+        }
+        let ours = all(cores, round)?;
+        check(&ours)?;
+        say(&sentence(made.len() + 1, &ours, theirs.as_ref()));
+        counted += u32::from(least_share(&ours, theirs.as_ref()) >= LEAST_SHARE);
+        made.push((ours, theirs));
+    }
+    Ok(best(made, counted, extent.rounds))
+}
+
+/// The rounds that count; where there are too few of them, those that come nearest to it.
+fn best(mut made: Vec<(Vec<Round>, Option<Round>)>, counted: u32, wanted: u32) -> Rounds {
+    made.sort_by(|a, b| {
+        let share =
+            |(ours, theirs): &(Vec<Round>, Option<Round>)| least_share(ours, theirs.as_ref());
+        share(b).total_cmp(&share(a))
+    });
+    let discarded = made.len() as u32 - counted;
+    made.truncate(wanted as usize);
+    let (director, reference): (Vec<_>, Vec<_>) = made.into_iter().unzip();
+    let reference = reference.into_iter().flatten().collect();
+    Rounds { director, reference, discarded, complete: counted >= wanted }
+}
+
+/// The smallest share of a CPU that any thread had.
+fn least_share(ours: &[Round], theirs: Option<&Round>) -> f64 {
+    let share = |round: &Round| if round.packets > 0 { round.share() } else { 0.0 };
+    ours.iter().chain(theirs).map(share).fold(f64::INFINITY, f64::min)
+}
+
+fn fill(load: &Load, cores: &[Line]) -> Result<(), BenchError> {
+    if load.source == Source::Pcap {
+        return Ok(());
+    }
+    let filled = all(cores, Job::Fill { handshake: load.tracking == Tracking::Full })?;
+    check(&filled)
+}
+
+/// Gives all cores a job at once and waits for all of them.
+fn all(cores: &[Line], job: Job) -> Result<Vec<Round>, BenchError> {
+    for (core, line) in cores.iter().enumerate() {
+        line.jobs.send(job).map_err(|_| BenchError::CoreEnded(core))?;
+    }
+    let answers = cores.iter().enumerate();
+    answers
+        .map(|(core, line)| line.answers.recv().map_err(|_| BenchError::CoreEnded(core)))
+        .collect()
+}
+
+/// Whether packets reached real servers. One in a thousand may be lost to full queues.
+fn check(rounds: &[Round]) -> Result<(), BenchError> {
+    let packets: u64 = rounds.iter().map(Round::lost_packets).sum();
+    let of: u64 = rounds.iter().map(|round| round.packets).sum();
+    if packets * 1000 <= of {
+        return Ok(());
+    }
+    let reasons = rounds.iter().flat_map(|round| &round.lost);
+    let reasons: Vec<String> = reasons.map(|(label, n)| format!("{label} {n}")).collect();
+    Err(BenchError::Lost { packets, of, reasons: reasons.join(", ") })
+}
+
+fn sentence(number: usize, ours: &[Round], theirs: Option<&Round>) -> String {
+    let mut text = format!("round {number}:");
+    for round in ours {
+        text += &format!(
+            " {:.1} ns/packet, {:.1} Mpps, burst {:.1}, CPU share {:.2};",
+            round.ns_per_packet(),
+            round.mpps(),
+            round.burst(),
+            round.share()
+        );
+    }
+    if let Some(round) = theirs {
+        text += &format!(" testpmd {:.1} ns, share {:.2};", round.ns_per_packet(), round.share());
+    }
+    if least_share(ours, theirs) >= LEAST_SHARE {
+        text.pop();
+    } else {
+        text += " discarded, the CPU was wanted elsewhere";
+    }
+    text
+}

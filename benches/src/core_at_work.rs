@@ -1,0 +1,185 @@
+//! One core that does, on its own thread, what it is told: fill the tables, make a round,
+//! forget the new clients. Between two jobs it sleeps, and leaves its CPU to a reference.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use dataplane::counters::CoreTotals;
+use dataplane::port::Port;
+use dataplane::tick::Tick;
+use dataplane::worker::Worker;
+
+use crate::cpu::CpuTime;
+use crate::draw::{ACK, Order, SYN};
+use crate::round::{self, Round};
+use crate::synthesis::Synthesis;
+
+/// Turns between two looks at the clock: some ten microseconds.
+const TURNS_AT_ONCE: u64 = 16;
+
+/// In how many steps time passes.
+const STEPS: u32 = 4;
+/// Entries looked at between two turns while time passes.
+const SWEPT_AT_ONCE: usize = 1024;
+
+/// What a core is told to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Job {
+    /// Every client of this core sends what makes it known.
+    Fill {
+        /// Whether connections are opened and established one after the other.
+        handshake: bool,
+    },
+    /// A measured round.
+    Round {
+        /// It ends after this time,
+        time: Duration,
+        /// or after so many packets, or new clients,
+        packets: u64,
+        /// whichever is first.
+        new_clients: u32,
+    },
+    /// So many seconds pass in which nothing arrives and the tables are swept.
+    Pass {
+        /// Seconds.
+        seconds: u32,
+    },
+    /// The end.
+    Stop,
+}
+
+/// One core with its worker.
+pub struct CoreAtWork<P: Port> {
+    worker: Worker<Synthesis<P>>,
+    core: usize,
+    started: Instant,
+    /// Entries that its tables have room for.
+    entries: usize,
+    /// What was let pass without waiting for it.
+    skipped: Tick,
+}
+
+impl<P: Port> CoreAtWork<P> {
+    /// The core of this number, by the shared counters' order.
+    /// `entries` is what its largest table has room for.
+    pub fn new(core: usize, worker: Worker<Synthesis<P>>, entries: usize) -> Self {
+        Self { worker, core, entries, started: Instant::now(), skipped: Tick::default() }
+    }
+
+    /// Does jobs until there are no more. Answers each with a round; only those of
+    /// [`Job::Round`] say anything.
+    pub fn serve(&mut self, jobs: &Receiver<Job>, answers: &Sender<Round>) {
+        while let Ok(job) = jobs.recv() {
+            if !self.serve_one(job, answers) {
+                break;
+            }
+        }
+    }
+
+    /// Does one job; `false` at the end.
+    pub fn serve_one(&mut self, job: Job, answers: &Sender<Round>) -> bool {
+        let round = match job {
+            Job::Fill { handshake } => self.fill(handshake),
+            Job::Round { time, packets, new_clients } => self.round(time, packets, new_clients),
+            Job::Pass { seconds } => self.pass(seconds),
+            Job::Stop => return false,
+        };
+        answers.send(round).is_ok()
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        self.skipped.plus(Tick::after(self.started.elapsed()).0)
+    }
+
+    fn port(&mut self) -> Option<&mut Synthesis<P>> {
+        self.worker.ports_mut().first_mut()
+    }
+
+    fn totals(&self) -> CoreTotals {
+        let counters = self.worker.director().shared().counters.get(self.core);
+        counters.map(|core| core.read()).unwrap_or_default()
+    }
+
+    fn fill(&mut self, handshake: bool) -> Round {
+        let flags: &[u8] = if handshake { &[SYN, ACK] } else { &[ACK] };
+        let before = self.totals();
+        for flags in flags {
+            let Some(draw) = self.port().and_then(Synthesis::draw_mut) else { break };
+            draw.set_order(Order::Each(*flags));
+            while self.port().and_then(Synthesis::draw_mut).is_some_and(|d| !d.has_been_round()) {
+                self.worker.turn(self.now());
+            }
+        }
+        if let Some(draw) = self.port().and_then(Synthesis::draw_mut) {
+            draw.set_order(Order::Random);
+        }
+        let after = self.totals();
+        Round {
+            packets: after.received - before.received,
+            lost: round::lost(&before, &after),
+            ..Round::default()
+        }
+    }
+
+    fn round(&mut self, time: Duration, packets: u64, new_clients: u32) -> Round {
+        let before = self.totals();
+        let began = CpuTime::now();
+        let deadline = Instant::now() + time;
+        let mut last = Instant::now();
+        let mut longest_gap = Duration::ZERO;
+        loop {
+            for _ in 0..TURNS_AT_ONCE {
+                // The time is read once a turn, as in `director run`.
+                self.worker.turn(self.now());
+            }
+            let now = Instant::now();
+            longest_gap = longest_gap.max(now - last);
+            last = now;
+            let received = self.received() - before.received;
+            let new = self.port().and_then(Synthesis::draw_mut).map_or(0, |d| d.new_clients());
+            if now >= deadline || received >= packets || new >= new_clients {
+                break;
+            }
+        }
+        let ended = CpuTime::now();
+        let after = self.totals();
+        Round {
+            packets: after.received - before.received,
+            on_cpu: began.on_cpu(&ended),
+            wall: began.wall(&ended),
+            bursts: after.busy_turns - before.busy_turns,
+            longest_gap,
+            lost: round::lost(&before, &after),
+        }
+    }
+
+    fn received(&self) -> u64 {
+        let counters = self.worker.director().shared().counters.get(self.core);
+        counters.map_or(0, |core| core.received.get())
+    }
+
+    /// Goes through the tables several times while time passes, so that entries whose time
+    /// was up are gone whatever order they are looked at in.
+    fn pass(&mut self, seconds: u32) -> Round {
+        if let Some(port) = self.port() {
+            port.paused = true;
+        }
+        for _ in 0..STEPS {
+            self.skipped = self.skipped.plus_secs(seconds.div_ceil(STEPS));
+            for _ in 0..self.entries.div_ceil(SWEPT_AT_ONCE) {
+                let now = self.now();
+                self.worker.director_mut().sweep(now, SWEPT_AT_ONCE);
+                // What was freed is free when every core has made a turn.
+                self.worker.turn(now);
+            }
+        }
+        if let Some(port) = self.port() {
+            port.paused = false;
+            if let Some(draw) = port.draw_mut() {
+                draw.forget_new();
+            }
+        }
+        Round::default()
+    }
+}

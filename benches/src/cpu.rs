@@ -1,0 +1,50 @@
+//! What a thread has had of its CPU, and what it waited for.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// A moment as the scheduler and the clock on the wall tell it.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuTime {
+    on_cpu: Duration,
+    at: Instant,
+}
+
+impl CpuTime {
+    /// Now, for the calling thread.
+    pub fn now() -> Self {
+        Self::of("/proc/thread-self/schedstat")
+    }
+
+    /// Now, for the thread whose `schedstat` file this is. One that cannot be read has had
+    /// nothing.
+    pub fn of(schedstat: &str) -> Self {
+        let text = fs::read_to_string(schedstat).unwrap_or_default();
+        let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
+        Self { on_cpu: Duration::from_nanos(nanos.unwrap_or(0)), at: Instant::now() }
+    }
+
+    /// Time on the CPU from `self` until `later`.
+    pub fn on_cpu(&self, later: &Self) -> Duration {
+        later.on_cpu.saturating_sub(self.on_cpu)
+    }
+
+    /// Time on the wall from `self` until `later`.
+    pub fn wall(&self, later: &Self) -> Duration {
+        later.at.saturating_duration_since(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeping_thread_has_less_cpu_than_time() {
+        let before = CpuTime::now();
+        std::thread::sleep(Duration::from_millis(30));
+        let after = CpuTime::now();
+        assert!(before.wall(&after) >= Duration::from_millis(30));
+        assert!(before.on_cpu(&after) < before.wall(&after));
+    }
+}

@@ -1,0 +1,128 @@
+//! What is sent, and to what kind of director.
+
+use std::fmt;
+
+use dataplane::forward::Forwarding;
+use dataplane::sched::Scheduler;
+use dataplane::snapshot::Tracking;
+use dataplane::wire::Family;
+
+/// The longest Ethernet frame with its FCS, in bytes.
+pub const LONGEST: u16 = 1518;
+
+/// Bytes of the FCS, which counts in a frame's size and is not in DPDK's memory.
+pub const FCS: u16 = 4;
+
+/// How long the frames are, each with its FCS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameSize {
+    /// All of them the same number of bytes, 64 to [`LONGEST`]. An IPv6 frame has at least
+    /// 78.
+    Bytes(u16),
+    /// The "simple IMIX": seven of 64 bytes, four of 594, one of 1518.
+    Imix,
+}
+
+impl FrameSize {
+    /// The lengths in their shares, FCS included.
+    pub fn pattern(self) -> Vec<u16> {
+        match self {
+            Self::Bytes(bytes) => vec![bytes],
+            Self::Imix => vec![64, 594, 64, 594, 64, 64, 1518, 64, 594, 64, 594, 64],
+        }
+    }
+}
+
+impl fmt::Display for FrameSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => bytes.fmt(f),
+            Self::Imix => f.write_str("imix"),
+        }
+    }
+}
+
+/// Where the packets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// DPDK's `net_null`; every received mbuf gets a client's header.
+    Null,
+    /// DPDK's `net_pcap`, which replays one packet of each client for ever.
+    Pcap,
+    /// Ordinary memory, without DPDK: for instruction counts, and where DPDK is not.
+    Memory,
+}
+
+impl Source {
+    /// The name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Pcap => "pcap",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// The packets and the director that they meet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// What the services remember of clients.
+    pub tracking: Tracking,
+    /// Known clients. With [`Tracking::Full`] each has one connection.
+    pub clients: u32,
+    /// Services; a client uses one of them.
+    pub services: u32,
+    /// Real servers of each service.
+    pub servers: u32,
+    /// The services' scheduler.
+    pub scheduler: Scheduler,
+    /// Seconds that a client stays bound; 0 for no persistence ([`Tracking::Full`] only).
+    pub persistence_s: u32,
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// How packets reach the real servers.
+    pub forwarding: Forwarding,
+    /// The share of packets that come from clients never seen before, 0 to 1.
+    pub new_share: f64,
+    /// How long the frames are.
+    pub size: FrameSize,
+    /// Where the packets come from.
+    pub source: Source,
+}
+
+/// How many clients a table has room for beyond the known ones, where new ones come.
+pub const ROOM_FOR_NEW: u32 = 16 << 20;
+
+impl Load {
+    /// Clients that the tables are to have room for.
+    pub fn table_entries(&self) -> usize {
+        let new = if self.new_share > 0.0 { ROOM_FOR_NEW } else { 0 };
+        // A table that is filled to the last place measures its crowding and nothing else.
+        (self.clients as usize + new as usize).max(4096) / 4 * 5
+    }
+
+    /// In one line, for people.
+    pub fn sentence(&self) -> String {
+        let tracking = match self.tracking {
+            Tracking::Full => "full",
+            Tracking::Client => "client",
+        };
+        let family = match self.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
+        format!(
+            "tracking {tracking}, {} client(s), {} service(s) of {} server(s), {}, {family}, {}, \
+             {:.0} % new, frames of {}, source {}",
+            self.clients,
+            self.services,
+            self.servers,
+            self.scheduler.name(),
+            self.forwarding.word(),
+            self.new_share * 100.0,
+            self.size,
+            self.source.name()
+        )
+    }
+}

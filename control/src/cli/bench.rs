@@ -1,0 +1,110 @@
+//! What `director bench` takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// `director bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// What the services remember: every connection, or bindings of clients alone.
+    #[arg(long, value_enum, default_value_t = BenchTracking::Client, help_heading = "Director")]
+    pub tracking: BenchTracking,
+    /// How packets reach the real servers.
+    #[arg(long, value_enum, default_value_t = BenchForwarding::Route, help_heading = "Director")]
+    pub forwarding: BenchForwarding,
+    /// The services' scheduler, by ipvsadm's short name.
+    #[arg(long, value_name = "NAME", default_value = "wlc", help_heading = "Director")]
+    pub scheduler: String,
+    /// Services; a client uses one of them.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Director")]
+    pub services: u32,
+    /// Real servers of each service.
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Director")]
+    pub servers: u32,
+    /// Seconds that a client stays bound; 0 for services without persistence.
+    #[arg(long, value_name = "SECONDS", default_value_t = 360, help_heading = "Director")]
+    pub persistence: u32,
+    /// The CPUs that balance, one worker each; the last CPU by default.
+    #[arg(long, value_name = "N,N...", value_delimiter = ',', help_heading = "Director")]
+    pub cores: Vec<usize>,
+
+    /// Known clients. With --tracking full each has one established connection.
+    #[arg(long, value_name = "N", default_value_t = 1_000, help_heading = "Load")]
+    pub clients: u32,
+    /// The share of packets that open connections of clients never seen before, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Load")]
+    pub new: f64,
+    /// IPv4 or IPv6.
+    #[arg(long, value_enum, default_value_t = BenchFamily::V4, help_heading = "Load")]
+    pub family: BenchFamily,
+    /// Bytes of a frame with its FCS, 64 to 1518, or `imix` for 7:4:1 of 64, 594 and 1518.
+    #[arg(long, value_name = "BYTES|imix", default_value = "64", help_heading = "Load")]
+    pub size: String,
+    /// Where the packets come from.
+    #[arg(long, value_enum, default_value_t = BenchSource::Null, help_heading = "Load")]
+    pub source: BenchSource,
+
+    /// The length of a round.
+    #[arg(short, long, value_name = "S", default_value_t = 0.5, help_heading = "Measurement")]
+    pub seconds: f64,
+    /// Rounds; the result is their median.
+    #[arg(short, long, value_name = "N", default_value_t = 5, help_heading = "Measurement")]
+    pub rounds: u32,
+    /// A round ends early after so many packets on each core.
+    #[arg(long, value_name = "N", help_heading = "Measurement")]
+    pub packets: Option<u64>,
+    /// Compare with this mode of dpdk-testpmd on the same device, round by round: macswap,
+    /// io, 5tswap ...
+    #[arg(long, value_name = "MODE", help_heading = "Measurement")]
+    pub reference: Option<String>,
+    /// Ordinary memory for DPDK even where hugepages are free.
+    #[arg(long, help_heading = "Measurement")]
+    pub no_huge: bool,
+    /// Also write the result to this file, as JSON.
+    #[arg(short, long, value_name = "FILE", help_heading = "Measurement")]
+    pub output: Option<PathBuf>,
+    /// The result as one JSON object.
+    #[arg(long, help_heading = "Measurement")]
+    pub json: bool,
+}
+
+/// See [`Bench::tracking`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchTracking {
+    /// One lookup of a client for every packet.
+    Client,
+    /// Every connection with its state, as the kernel has it.
+    Full,
+}
+
+/// See [`Bench::forwarding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchForwarding {
+    /// Direct routing.
+    Route,
+    /// Masquerading; every second packet is a real server's reply.
+    Masq,
+    /// IPIP.
+    Tunnel,
+}
+
+/// See [`Bench::family`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// See [`Bench::source`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchSource {
+    /// DPDK's net_null, with a client's header written into every packet.
+    Null,
+    /// DPDK's net_pcap, replaying one packet of each client for ever.
+    Pcap,
+    /// Ordinary memory, without DPDK.
+    Memory,
+}

@@ -1,0 +1,127 @@
+//! The top of the file and the sections that stand alone.
+
+use super::form;
+use super::port::PORT;
+use super::service::SERVICE;
+use super::{Key, Section, Value};
+use crate::config::model::{
+    Allow, Compat, Control, Kernel, Log, LogFormat, LogLevel, Memory, Metrics, Neighbours,
+    Settings, Tables, Timeouts, Ttl,
+};
+
+/// ipvsadm's longest time: 31 days.
+pub(super) const LONGEST_S: u64 = 31 * 86_400;
+
+/// The whole file.
+pub static FILE: Section = Section::of::<Settings>(&[
+    Key::new(
+        "ports",
+        Value::list(&Value::Mapping(&PORT), 1, 16),
+        "[{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]",
+    ),
+    Key::new("main_core", Value::number(0, 1_023), "0")
+        .or_from("the lowest CPU of the machine that no port has; if there is none, the last one that a port has")
+        .restart(),
+    Key::new("memory", Value::Mapping(&MEMORY), "{ mib: 2048 }").or("{}"),
+    Key::new("tables", Value::Mapping(&TABLES), "{ connections: 4M }").or("{}"),
+    Key::new("timeouts", Value::Mapping(&TIMEOUTS), "{ udp: 30 }").or("{}"),
+    Key::new("ttl", Value::words::<Ttl>(), "keep").or("decrement"),
+    Key::new("neighbours", Value::Mapping(&NEIGHBOURS), "{ retries: 5 }").or("{}"),
+    Key::new("control", Value::Mapping(&CONTROL), "{ watch: false }").or("{}"),
+    Key::new("metrics", Value::Mapping(&METRICS), "{ address: \"127.0.0.1:9690\" }")
+        .or_from("none: nothing listens"),
+    Key::new("log", Value::Either(&[Value::Mapping(&LOG), Value::words::<LogLevel>()]), "debug")
+        .or("{}"),
+    Key::new("compat", Value::Mapping(&COMPAT), "{ kernel: classic }").or("{}"),
+    Key::new(
+        "services",
+        Value::any_list(&Value::Mapping(&SERVICE), 0),
+        "[{ vip: 198.18.255.1, protocol: tcp, vip_port: 80, persistence: true }]",
+    )
+    .or("[]"),
+]);
+
+static MEMORY: Section = Section::of::<Memory>(&[
+    Key::new("no_huge", Value::Switch, "true").or("false").restart(),
+    Key::new("mib", Value::counted(64, 1 << 20, "MiB"), "2048").or("1024").restart(),
+    Key::new("mbufs", Value::Count { from: 1_024, to: (1 << 24) - 1 }, "131071")
+        .or("65535")
+        .restart(),
+    Key::new("file_prefix", Value::Text(&form::NAME), "director2").or("director").restart(),
+]);
+
+const ENTRIES: Value = Value::Count { from: 1_024, to: 1_000_000_000 };
+
+static TABLES: Section = Section::of::<Tables>(&[
+    Key::new("connections", ENTRIES, "4M").or("1M").restart(),
+    Key::new("connections6", ENTRIES, "500k").or("128k").restart(),
+    Key::new("templates", ENTRIES, "4M").or("1M").restart(),
+    Key::new("templates6", ENTRIES, "500k").or("128k").restart(),
+    Key::new("clients", ENTRIES, "4M").or("1M").restart(),
+    Key::new("clients6", ENTRIES, "500k").or("128k").restart(),
+    Key::new("fragments", ENTRIES, "16k").or("8k").restart(),
+]);
+
+const IDLE: Value = Value::seconds(1, LONGEST_S);
+
+static TIMEOUTS: Section = Section::of::<Timeouts>(&[
+    Key::new("tcp", IDLE, "1h").field("tcp_s").or("900"),
+    Key::new("tcp_fin", IDLE, "30s").field("tcp_fin_s").or("120"),
+    Key::new("udp", IDLE, "30").field("udp_s").or("300"),
+]);
+
+static NEIGHBOURS: Section = Section::of::<Neighbours>(&[
+    Key::new("reachable", Value::Time { from_ms: 1_000, to_ms: 3_600_000 }, "1min")
+        .field("reachable_ms")
+        .or("30s"),
+    Key::new("retransmit", Value::Time { from_ms: 10, to_ms: 60_000 }, "500ms")
+        .field("retransmit_ms")
+        .or("1s"),
+    Key::new("retries", Value::number(1, 20), "5").or("3"),
+    Key::new("held_frames", Value::number(0, 1_024), "64").or("16"),
+    Key::new("entries", Value::Count { from: 16, to: 65_536 }, "16k").or("4096"),
+]);
+
+static CONTROL: Section = Section::of::<Control>(&[
+    Key::new("socket", Value::Text(&form::SOCKET), "/run/director/second.sock")
+        .or("/run/director/control.sock")
+        .restart(),
+    Key::new("watch", Value::Switch, "false").or("true"),
+    Key::new("allow", Value::Mapping(&ALLOW), "{ users: [alice] }").or("{}"),
+]);
+
+static ACCOUNT: Value = Value::Text(&form::ACCOUNT);
+const ACCOUNTS: Value = Value::list(&ACCOUNT, 0, 64);
+
+static ALLOW: Section = Section::of::<Allow>(&[
+    Key::new("users", ACCOUNTS, "[alice, 1000]").or("[]"),
+    Key::new("groups", ACCOUNTS, "[director-ops]").or("[]"),
+]);
+
+static METRICS: Section = Section::of::<Metrics>(&[
+    Key::new("address", Value::Text(&form::LISTENER), "\"[::1]:9690\""),
+    Key::new("ipvs_names", Value::Switch, "true").or("false"),
+    Key::new("series", Value::Count { from: 0, to: 1_000_000 }, "100k").or("20k"),
+]);
+
+static LOG: Section = Section::of::<Log>(&[
+    Key::new("level", Value::words::<LogLevel>(), "debug").or("info"),
+    Key::new("format", Value::words::<LogFormat>(), "json").or("text"),
+]);
+
+static COMPAT: Section = Section::of::<Compat>(&[
+    Key::new("kernel", Value::words::<Kernel>(), "classic").or("new"),
+    Key::new("sloppy_tcp", Value::Switch, "true").or("false"),
+    Key::new("sloppy_sctp", Value::Switch, "true").or("false"),
+    Key::new("conn_reuse_mode", Value::number(0, 3), "0").or("1"),
+    Key::new("expire_nodest_conn", Value::Switch, "true").or("false"),
+    Key::new("expire_quiescent_template", Value::Switch, "true").or("false"),
+    Key::new("schedule_icmp", Value::Switch, "true").or("false"),
+    Key::new("nat_icmp_send", Value::Switch, "true").or("false"),
+    Key::new("pmtu_disc", Value::Switch, "false").or("true"),
+    Key::new("secure_tcp", Value::Switch, "true").or("false"),
+    Key::new("drop_entry", Value::number(0, 3), "1").or("0"),
+    Key::new("drop_packet", Value::number(0, 3), "1").or("0"),
+    Key::new("am_droprate", Value::number(1, 1_000_000), "100").or("10"),
+    Key::new("amemthresh", Value::number(0, 1_000_000_000), "4096").or("1024"),
+]);

@@ -1,0 +1,166 @@
+//! The rows of each kind.
+
+use std::collections::HashMap;
+
+use dataplane::snapshot::Identity;
+use serde_json::{Value, json};
+
+use super::table::Column;
+use crate::compile;
+use crate::config::Model;
+use crate::listing::{Listing, RealRow, ServiceRow, identity_text};
+
+pub(super) const SERVICES: &[Column] = &[
+    Column::new("NAME", "name", 8),
+    Column::new("KNOWN BY", "known_by", 8),
+    Column::new("KIND", "kind", 3),
+    Column::new("SCHEDULER", "scheduler", 3),
+    Column::new("PERSISTENCE", "persistence.timeout_s", 3),
+    Column::new("REALS", "reals", 3),
+    Column::new("CLIENTS", "clients", 7),
+    Column::new("ACTIVE", "active", 6),
+    Column::new("INACTIVE", "inactive", 6),
+    Column::wide("TRACKING", "tracking", 4),
+    Column::wide("CONNS/S", "stats.per_second.conns", 4),
+    Column::wide("PACKETS/S", "stats.per_second.in_packets", 4),
+    Column::wide("BYTES/S", "stats.per_second.in_bytes", 4),
+];
+
+pub(super) const REALS: &[Column] = &[
+    Column::new("SERVICE", "service", 8),
+    Column::new("NAME", "name", 4),
+    Column::new("ADDRESS", "address", 13),
+    Column::new("PORT", "port", 4),
+    Column::new("FORWARDING", "forwarding", 5),
+    Column::new("WEIGHT", "weight", 3),
+    Column::new("STATE", "state", 5),
+    Column::new("CLIENTS", "persistent", 7),
+    Column::new("ACTIVE", "active", 6),
+    Column::new("INACTIVE", "inactive", 6),
+    Column::wide("UPPER", "upper_threshold", 1),
+    Column::wide("LOWER", "lower_threshold", 1),
+    Column::wide("CONNS/S", "stats.per_second.conns", 4),
+    Column::wide("PACKETS/S", "stats.per_second.in_packets", 4),
+    Column::wide("BYTES/S", "stats.per_second.in_bytes", 4),
+];
+
+pub(super) const BINDINGS: &[Column] = &[
+    Column::new("CLIENT", "client", 18),
+    Column::new("SERVICE", "service", 16),
+    Column::new("REAL SERVER", "real_server", 15),
+    Column::new("AGE", "age_s", 5),
+    Column::new("EXPIRES", "expires_s", 7),
+    Column::new("CONNECTIONS", "connections", 5),
+    Column::new("CORE", "core", 2),
+    Column::wide("STATE", "state", 8),
+];
+
+pub(super) const CONNECTIONS: &[Column] = &[
+    Column::new("PROTOCOL", "protocol", 4),
+    Column::new("CLIENT", "client", 21),
+    Column::new("VIP", "virtual", 21),
+    Column::new("REAL SERVER", "real", 21),
+    Column::new("STATE", "state", 11),
+    Column::new("EXPIRES", "expires_s", 5),
+    Column::new("SERVICE", "service", 16),
+    Column::wide("CORE", "core", 2),
+    Column::wide("BOUND", "bound", 3),
+];
+
+pub(super) const CORES: &[Column] = &[
+    Column::new("CORE", "core", 2),
+    Column::new("CPU", "cpu", 2),
+    Column::new("GENERATION", "generation", 3),
+    Column::new("RECEIVED", "received", 9),
+    Column::new("FORWARDED", "forwarded", 9),
+    Column::new("DROPPED", "dropped", 7),
+    Column::new("CONNECTIONS", "connections", 5),
+    Column::new("BUSY %", "busy_percent", 4),
+];
+
+pub(super) const PORTS: &[Column] = &[
+    Column::new("NAME", "name", 5),
+    Column::new("LINK UP", "link_up", 3),
+    Column::new("DRIVER", "driver", 8),
+    Column::new("MAC", "mac", 17),
+    Column::new("QUEUES", "queues", 1),
+    Column::new("RECEIVED", "received", 9),
+    Column::new("SENT", "sent", 9),
+    Column::new("MISSED", "missed", 3),
+    Column::new("ERRORS", "errors", 3),
+    Column::wide("DEVICE", "device", 8),
+    Column::wide("MTU", "mtu", 4),
+    Column::wide("RSS", "rss", 3),
+];
+
+/// One row for every service: that of the listing, with sums over its real servers.
+pub fn services(listing: &Listing) -> Vec<Value> {
+    listing.services.iter().map(service).collect()
+}
+
+fn service(service: &ServiceRow) -> Value {
+    let mut row = json!(service);
+    let sum = |of: fn(&RealRow) -> u64| service.reals.iter().map(of).sum::<u64>();
+    let up = service.reals.iter().filter(|real| real.weight > 0).count();
+    if let Value::Object(fields) = &mut row {
+        fields.insert("known_by".into(), json!(identity_text(&service.identity)));
+        fields.insert("kind".into(), json!(kind(service)));
+        // Of so many real servers, these take new clients.
+        fields.insert("reals".into(), json!(format!("{up}/{}", service.reals.len())));
+        fields.insert("clients".into(), json!(sum(|real| real.persistent)));
+        fields.insert("active".into(), json!(sum(|real| real.active)));
+        fields.insert("inactive".into(), json!(sum(|real| real.inactive)));
+    }
+    row
+}
+
+/// What a client is bound by.
+fn kind(service: &ServiceRow) -> Option<&'static str> {
+    service.persistence?;
+    Some(match service.identity {
+        Identity::Mark { .. } => "PFM",
+        Identity::Address { vip_port: 0, .. } => "PCC",
+        Identity::Ports { first: 0 | 1, last: u16::MAX, .. } => "PCC",
+        Identity::Address { .. } | Identity::Ports { .. } => "PPC",
+    })
+}
+
+/// One row for every real server of every service.
+pub fn reals(listing: &Listing, model: &Model) -> Vec<Value> {
+    let mut names = HashMap::new();
+    for service in &model.services {
+        let identity = compile::identity(service);
+        for real in &service.real_servers {
+            if let Some(name) = &real.name {
+                names.insert((identity, real.address.into(), real.real_port), name);
+            }
+        }
+    }
+    let of_service = |service: &ServiceRow| {
+        let row = |real: &RealRow| {
+            let mut row = json!(real);
+            if let Value::Object(fields) = &mut row {
+                let name = names.get(&(service.identity, real.address, real.port));
+                fields.insert("service".into(), json!(&*service.name));
+                fields.insert("name".into(), json!(name));
+            }
+            row
+        };
+        service.reals.iter().map(row).collect::<Vec<_>>()
+    };
+    listing.services.iter().flat_map(of_service).collect()
+}
+
+/// The cores of `director status`.
+pub fn cores(status: &Value) -> Vec<Value> {
+    part(status, "cores")
+}
+
+/// The ports of `director status`.
+pub fn ports(status: &Value) -> Vec<Value> {
+    part(status, "ports")
+}
+
+fn part(status: &Value, key: &str) -> Vec<Value> {
+    status.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
+}

@@ -1,0 +1,107 @@
+//! The commands that ask the running director: what they send, and how they end.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::api::{self, Reply, Request};
+use crate::cli;
+use crate::get::{Kind, Output};
+
+/// The director could not be reached.
+const UNREACHED: u8 = 2;
+
+/// Asks the running director and prints its answer: 0 done, 1 refused, 2 not reached, unless
+/// the answer has a code of its own.
+pub fn ask(socket: &Path, request: &Request) -> u8 {
+    match api::call(socket, request) {
+        Ok(Reply { ok: true, text, code }) => {
+            print(&text);
+            code
+        }
+        Ok(Reply { ok: false, text, code }) => {
+            complain(text.trim_end());
+            code.max(1)
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            UNREACHED
+        }
+    }
+}
+
+/// `director apply`.
+pub fn apply(args: &cli::Apply) -> u8 {
+    match read(&args.file) {
+        Ok(text) => {
+            let request = Request::Apply { name: name_of(&args.file), text, dry_run: args.dry_run };
+            ask(&args.at.socket, &request)
+        }
+        Err(error) => {
+            complain(&format!("cannot read {}: {error}", args.file.display()));
+            1
+        }
+    }
+}
+
+/// `director diff`: 0 no difference, 1 some, 2 they could not be compared.
+pub fn diff(args: &cli::Diff) -> u8 {
+    let file = match &args.file {
+        None => None,
+        Some(file) => match read(file) {
+            Ok(text) => Some((name_of(file), text)),
+            Err(error) => {
+                complain(&format!("cannot read {}: {error}", file.display()));
+                return 2;
+            }
+        },
+    };
+    ask(&args.at.socket, &Request::Diff { file, json: args.json })
+}
+
+/// `director rollback`.
+pub fn rollback(args: &cli::Rollback) -> u8 {
+    let request = Request::Rollback { generation: args.generation, dry_run: args.dry_run };
+    ask(&args.at.socket, &request)
+}
+
+/// `director history`.
+pub fn history(args: &cli::History) -> u8 {
+    ask(&args.at.socket, &Request::History { json: args.json })
+}
+
+/// `director get`.
+pub fn get(args: &cli::Get) -> u8 {
+    // A configuration has no columns.
+    let default = if args.what == Kind::Config { Output::Yaml } else { Output::Table };
+    let output = args.output.unwrap_or(default);
+    let request = Request::Get { what: args.what, output, names: args.names.clone() };
+    ask(&args.at.socket, &request)
+}
+
+/// A file's name in messages.
+fn name_of(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".into() } else { file.display().to_string() }
+}
+
+/// The text of a file, or of standard input. No more is read than the director would take:
+/// it answers that the rest is too much.
+fn read(file: &Path) -> io::Result<String> {
+    let limit = crate::config::MAX_BYTES as u64 + 1;
+    let mut text = String::new();
+    if file == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_string(&mut text)?;
+    } else {
+        fs::File::open(file)?.take(limit).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn print(text: &str) {
+    // A closed pipe (`director get reals | head`) is no error.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,180 @@
+//! What the reply table keeps of a connection, word by word.
+//!
+//! ```text
+//! ports    real port 16 | client's port 16 | virtual port 16 | told 16
+//! owner    protocol 2 | unused 6 | real server 20 | core 8 | entry 28
+//! ```
+//!
+//! besides RIP, CIP and VIP. `told` is when the owner last heard of a reply, in units of eight
+//! ticks; it wraps after half an hour, and at worst an owner hears a second late.
+
+use super::{Origin, ReplyKey};
+use crate::conn::flow::bits_of;
+use crate::conn::table::Slot;
+use crate::ids::RealId;
+use crate::tick::Tick;
+use crate::wire::Addr;
+
+/// Words of the longest layout.
+pub(super) const WORDS: usize = 8;
+/// The bits of `ports` that the key has.
+const KEY_PORTS: u64 = 0xFFFF_FFFF << 32;
+const PROTOCOL_SHIFT: u32 = 62;
+const REAL_SHIFT: u32 = 36;
+const CORE_SHIFT: u32 = 28;
+const NUMBER: u64 = (1 << CORE_SHIFT) - 1;
+const TOLD: u64 = 0xFFFF;
+const TOLD_UNIT_SHIFT: u32 = 3;
+
+/// How one address family's entries are laid out.
+pub(super) trait Layout {
+    /// Words of an entry.
+    const LEN: usize;
+    /// Which word has the ports.
+    const PORTS: usize;
+
+    /// An entry.
+    fn pack(key: &ReplyKey, origin: &Origin, now: Tick) -> [u64; WORDS];
+    /// Whether the entry is this key's.
+    fn is_of(words: &[u64; WORDS], key: &ReplyKey) -> bool;
+    /// The connection of an entry.
+    fn origin(words: &[u64; WORDS]) -> Origin;
+}
+
+fn ports(key: &ReplyKey, vip_port: u16) -> u64 {
+    u64::from(key.real_port) << 48 | u64::from(key.client_port) << 32 | u64::from(vip_port) << 16
+}
+
+fn owner(key: &ReplyKey, origin: &Origin) -> u64 {
+    bits_of(key.protocol) << PROTOCOL_SHIFT
+        | u64::from(origin.real.0 & (RealId::LIMIT - 1)) << REAL_SHIFT
+        | u64::from(origin.core & 0xFF) << CORE_SHIFT
+        | u64::from(origin.slot.number()) & NUMBER
+}
+
+fn is_between(key: &ReplyKey, ports: u64, owner: u64) -> bool {
+    (ports ^ self::ports(key, 0)) & KEY_PORTS == 0
+        && owner >> PROTOCOL_SHIFT == bits_of(key.protocol)
+}
+
+fn origin_of(vip: Addr, ports: u64, owner: u64) -> Origin {
+    Origin {
+        core: (owner >> CORE_SHIFT) as u16 & 0xFF,
+        slot: Slot::from_number((owner & NUMBER) as u32),
+        real: RealId((owner >> REAL_SHIFT) as u32 & (RealId::LIMIT - 1)),
+        vip,
+        vip_port: (ports >> 16) as u16,
+    }
+}
+
+fn told(now: Tick) -> u64 {
+    u64::from(now.0 >> TOLD_UNIT_SHIFT) & TOLD
+}
+
+/// Ticks since the owner of the entry with this `ports` was told of a reply, modulo half an hour.
+pub(super) fn told_ago(ports: u64, now: Tick) -> u32 {
+    (told(now).wrapping_sub(ports & TOLD) & TOLD) as u32 * (1 << TOLD_UNIT_SHIFT)
+}
+
+/// The same entry, its owner told now.
+pub(super) fn tell(ports: u64, now: Tick) -> u64 {
+    ports & !TOLD | told(now)
+}
+
+/// IPv4: RIP and CIP, ports, owner, VIP.
+pub(super) struct V4;
+
+/// IPv6: RIP, CIP, VIP, ports, owner.
+pub(super) struct V6;
+
+fn ends_v4(key: &ReplyKey) -> u64 {
+    u64::from(key.real.v4_number()) << 32 | u64::from(key.client.v4_number())
+}
+
+impl Layout for V4 {
+    const LEN: usize = 4;
+    const PORTS: usize = 1;
+
+    fn pack(key: &ReplyKey, origin: &Origin, now: Tick) -> [u64; WORDS] {
+        let ports = tell(ports(key, origin.vip_port), now);
+        let vip = u64::from(origin.vip.v4_number());
+        [ends_v4(key), ports, owner(key, origin), vip, 0, 0, 0, 0]
+    }
+
+    #[inline]
+    fn is_of([ends, ports, owner, ..]: &[u64; WORDS], key: &ReplyKey) -> bool {
+        *ends == ends_v4(key) && is_between(key, *ports, *owner)
+    }
+
+    #[inline]
+    fn origin([_, ports, owner, vip, ..]: &[u64; WORDS]) -> Origin {
+        origin_of(Addr::v4(*vip as u32), *ports, *owner)
+    }
+}
+
+impl Layout for V6 {
+    const LEN: usize = 8;
+    const PORTS: usize = 6;
+
+    fn pack(key: &ReplyKey, origin: &Origin, now: Tick) -> [u64; WORDS] {
+        let ([a, b], [c, d], [e, f]) = (key.real.words(), key.client.words(), origin.vip.words());
+        let ports = tell(ports(key, origin.vip_port), now);
+        [a, b, c, d, e, f, ports, owner(key, origin)]
+    }
+
+    #[inline]
+    fn is_of([a, b, c, d, _, _, ports, owner]: &[u64; WORDS], key: &ReplyKey) -> bool {
+        key.real.words() == [*a, *b]
+            && key.client.words() == [*c, *d]
+            && is_between(key, *ports, *owner)
+    }
+
+    #[inline]
+    fn origin([_, _, _, _, e, f, ports, owner]: &[u64; WORDS]) -> Origin {
+        origin_of(Addr::from_words([*e, *f]), *ports, *owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Protocol;
+
+    #[test]
+    fn both_layouts_give_back_what_was_packed_at_its_largest() {
+        let key = |real, client| ReplyKey {
+            real,
+            real_port: u16::MAX,
+            client,
+            client_port: u16::MAX - 1,
+            protocol: Protocol::Sctp,
+        };
+        let origin = |vip| Origin {
+            core: 255,
+            slot: Slot::from_number((1 << 28) - 1),
+            real: RealId(RealId::LIMIT - 1),
+            vip,
+            vip_port: u16::MAX - 2,
+        };
+        let (one, all) = (Addr::v4(1), Addr::v4(u32::MAX));
+        let words = V4::pack(&key(one, all), &origin(all), Tick(u32::MAX));
+        assert_eq!(V4::origin(&words), origin(all));
+        assert!(V4::is_of(&words, &key(one, all)) && !V4::is_of(&words, &key(all, one)));
+        let (one, all) = (Addr::v6(1), Addr::v6(u128::MAX));
+        let words = V6::pack(&key(one, all), &origin(all), Tick(u32::MAX));
+        assert_eq!(V6::origin(&words), origin(all));
+        assert!(V6::is_of(&words, &key(one, all)) && !V6::is_of(&words, &key(all, one)));
+        let udp = ReplyKey { protocol: Protocol::Udp, ..key(one, all) };
+        assert!(!V6::is_of(&words, &udp));
+        assert!(!V6::is_of(&words, &ReplyKey { real_port: 0, ..key(one, all) }));
+        assert!(!V6::is_of(&words, &ReplyKey { client_port: 0, ..key(one, all) }));
+    }
+
+    #[test]
+    fn telling_keeps_the_ports_and_wraps() {
+        let ports = 0x1234_5678_9ABC_0000;
+        let before = tell(ports, Tick(8 * 0xFFFF));
+        assert_eq!(before & !TOLD, ports);
+        assert_eq!(told_ago(before, Tick(8 * 0x1_0010)), 8 * 0x11);
+    }
+}
