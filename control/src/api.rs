@@ -23,6 +23,7 @@ use tracing::warn;
 use crate::get::{Kind, Output};
 use crate::guests::{Guest, Guests, Stream as _};
 use crate::peers::Peers;
+use crate::trace::Question;
 
 /// A request is at most this long: a configuration of 8 MiB, escaped.
 const MAX_REQUEST: u64 = 20 << 20;
@@ -111,6 +112,21 @@ pub enum Request {
         port: Option<String>,
         /// As JSON.
         json: bool,
+    },
+    /// Begin to tell what becomes of packets.
+    Trace {
+        /// Which ones.
+        question: Question,
+    },
+    /// What was told since the last time.
+    Traced {
+        /// The number that the beginning was answered with.
+        session: u64,
+    },
+    /// Tell no more.
+    EndTrace {
+        /// The same number.
+        session: u64,
     },
 }
 

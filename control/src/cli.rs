@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::get::{Kind, Output};
 pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
 pub use doctor::Doctor;
+pub use trace::{Capture, Select, Trace};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -70,6 +72,19 @@ pub enum Command {
     ///
     /// Example: director explain 'tcp 198.18.0.5:40000 -> 198.18.255.1:443'
     Explain(Explain),
+    /// Tell what becomes of live packets, and why: a line for each.
+    ///
+    /// Nothing is held up: what comes faster than --rate passes by untold and is counted. Ends by
+    /// --count, by --for or by Ctrl-C.
+    ///
+    /// Example: director trace --client 198.18.64.0/18 --verdict drop --count 20
+    Trace(Trace),
+    /// Capture live packets to a pcapng file, each with its verdict, service and server as comment.
+    ///
+    /// Packets are as they came in. Wireshark shows the comments; tcpdump -r reads the packets.
+    ///
+    /// Example: director capture -o drops.pcapng --verdict drop --for 10s
+    Capture(Capture),
     /// Push a capture through the real packet path and say of every packet what became of it.
     ///
     /// The capture's own time stamps are the clock. No DPDK, no network.

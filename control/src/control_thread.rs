@@ -9,6 +9,7 @@ mod commands;
 mod observers;
 mod questions;
 mod restart;
+mod traces;
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -34,6 +35,7 @@ use crate::metrics::ListenError;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
 use crate::publish;
 use crate::status::{self, LastApply};
+use crate::trace::session::Sessions;
 
 use changes::Source;
 use observers::Observers;
@@ -70,6 +72,7 @@ pub struct ControlThread {
     started: Instant,
     last_apply: LastApply,
     observers: Observers,
+    traces: Sessions,
     /// Synchronisation daemons that ipvsadm was told to start.
     daemons: Vec<SyncDaemon>,
     /// What runs and no configuration has words for.
@@ -116,6 +119,7 @@ impl ControlThread {
             meters: Meters::default(),
             last_apply: LastApply::started(&parts.config),
             observers: Observers::new(&parts.shared, parts.metrics)?,
+            traces: Sessions::default(),
             shared: parts.shared,
             catalog: parts.catalog,
             snapshot: parts.snapshot,
@@ -158,6 +162,7 @@ impl ControlThread {
                 looked = Instant::now();
                 self.look_at_file();
                 self.history.flush();
+                self.traces.forget();
                 self.catalog.reclaim(publish::adopted(&self.shared));
             }
             if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
@@ -314,6 +319,12 @@ impl ControlThread {
             Request::Status { json } => self.status(json),
             Request::Explain { flow, flags, port, json } => {
                 self.explain(&flow, &flags, port.as_deref(), json)
+            }
+            Request::Trace { question } => self.trace(&question),
+            Request::Traced { session } => self.traced(session),
+            Request::EndTrace { session } => {
+                self.traces.close(session);
+                Reply::done("")
             }
         };
         // A client that went away does not want it any more.

@@ -37,4 +37,6 @@ pub mod restate;
 pub mod run;
 pub mod simulate;
 pub mod status;
+pub mod story;
+pub mod trace;
 pub mod watch;

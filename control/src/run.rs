@@ -235,7 +235,11 @@ fn workers(
             core,
             Box::new(move || {
                 // The time is read once a turn.
-                worker.turn(Tick::after(started.elapsed()));
+                let elapsed = started.elapsed();
+                if worker.is_traced() {
+                    worker.stamp(elapsed.as_nanos() as u64);
+                }
+                worker.turn(Tick::after(elapsed));
                 if stop.load(Ordering::Relaxed) {
                     worker.stop();
                     return Turn::Stop;

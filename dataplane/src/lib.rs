@@ -43,6 +43,7 @@ pub mod snapshot;
 pub mod table;
 pub mod tick;
 pub mod timer;
+pub mod trace;
 pub mod verdict;
 pub mod wire;
 pub mod worker;

@@ -10,6 +10,7 @@ use crate::explain::Explanation;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
+use crate::trace::Order;
 use crate::wire::Addr;
 use crate::wire::ethernet::Mac;
 
@@ -79,6 +80,8 @@ pub enum Query {
         /// Filled by the core up to its capacity, then sent back.
         page: Vec<(Flow, Conn)>,
     },
+    /// Tell what becomes of frames, until the order is over.
+    Trace(Arc<Order>),
     /// What would happen to this frame.
     Explain {
         /// The frame.
@@ -102,6 +105,8 @@ pub enum Answer {
     },
     /// What would happen to the frame.
     Explanation(Explanation),
+    /// Whether the order was taken.
+    Traced(bool),
 }
 
 /// One core's queues. Both sides hold it.

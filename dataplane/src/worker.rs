@@ -16,6 +16,7 @@ use crate::port::{Burst, Frame, Port};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::trace::Tracer;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::Addr;
 use crate::wire::ethernet::{self, Mac};
@@ -68,6 +69,7 @@ pub struct Worker<P: Port> {
     parting: Option<Arc<Snapshot>>,
     swept_at: Tick,
     sweep_credit: usize,
+    tracer: Tracer,
 }
 
 impl<P: Port> Worker<P> {
@@ -89,6 +91,7 @@ impl<P: Port> Worker<P> {
             parting: None,
             swept_at: Tick::default(),
             sweep_credit: 0,
+            tracer: Tracer::default(),
             shared,
         };
         if let Some(counters) = worker.counters() {
@@ -114,6 +117,17 @@ impl<P: Port> Worker<P> {
     /// The queues, for tests.
     pub fn ports_mut(&mut self) -> &mut [P] {
         &mut self.ports
+    }
+
+    /// Whether somebody wants to see what becomes of frames; then [`Self::stamp`] tells the
+    /// time of what comes next.
+    pub fn is_traced(&self) -> bool {
+        !self.tracer.is_idle()
+    }
+
+    /// The time in nanoseconds, for those who trace. Before a turn.
+    pub fn stamp(&mut self, now_ns: u64) {
+        self.tracer.stamp(now_ns);
     }
 
     /// One turn. Answers whether anything was received.
@@ -162,6 +176,9 @@ impl<P: Port> Worker<P> {
         self.director.take_notes(now);
         self.send_outgoing();
         self.answer_query(now);
+        if !self.tracer.is_idle() {
+            self.tracer.settle();
+        }
     }
 
     fn take_snapshot(&mut self) {
@@ -215,6 +232,7 @@ impl<P: Port> Worker<P> {
                 let next = self.director.bindings().page(v6, from, &mut page);
                 Answer::Connections { page, next, now }
             }
+            Some(Query::Trace(order)) => Answer::Traced(self.tracer.take(order)),
             Some(Query::Explain { frame, port }) => {
                 Answer::Explanation(self.director.explain(&frame, port, now))
             }
@@ -240,6 +258,9 @@ impl<P: Port> Worker<P> {
 
     /// Decides about a burst, and does what was decided.
     fn pass(&mut self, rx: &mut Burst<P::Frame>, ingress: PortIndex, now: Tick) {
+        if !self.tracer.is_idle() {
+            return self.pass_one_by_one(rx, ingress, now);
+        }
         let mut decided = std::mem::take(&mut self.decided);
         self.director.read(rx, ingress, now);
         while !rx.is_empty() {
@@ -265,6 +286,19 @@ impl<P: Port> Worker<P> {
         self.decided = decided;
     }
 
+    /// The same by the reference path, while somebody traces.
+    fn pass_one_by_one(&mut self, rx: &mut Burst<P::Frame>, ingress: PortIndex, now: Tick) {
+        for frame in rx.drain(..) {
+            if let Some(frame) = self.handle(frame, ingress, now) {
+                self.wait_for_first(frame, ingress, now);
+            }
+            if self.director.fragments_remembered() != self.fragments_remembered {
+                self.fragments_remembered = self.director.fragments_remembered();
+                self.retry_early(now);
+            }
+        }
+    }
+
     /// Whether no frame waits to be sent on this port.
     fn is_idle(&self, port: PortIndex) -> bool {
         self.tx.get(usize::from(port.0)).is_some_and(|burst| burst.is_empty())
@@ -273,7 +307,11 @@ impl<P: Port> Worker<P> {
     /// Decides about a frame and does what was decided; gives back a fragment that came
     /// before its first one.
     fn handle(&mut self, mut frame: P::Frame, ingress: PortIndex, now: Tick) -> Option<P::Frame> {
+        let seen = self.tracer.look(&self.director, frame.bytes(), ingress, now);
         let verdict = self.director.handle(&mut frame, ingress, now);
+        if let Some(seen) = seen {
+            self.tracer.tell(seen, &self.director, verdict);
+        }
         self.carry_out(frame, verdict, now)
     }
 
