@@ -2,18 +2,20 @@
 //! too little of the CPU again.
 
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::snapshot::Tracking;
 
 use crate::core_at_work::Job;
 use crate::error::BenchError;
-use crate::load::{Load, ROOM_FOR_NEW, Source};
+use crate::load::{Load, Source};
 use crate::reference::Testpmd;
 use crate::round::{LEAST_SHARE, Round};
 
 /// Longer than every timeout that a bench's entries can have.
 const ALL_TIMEOUTS_S: u32 = 2_400;
+/// How long a core warms up.
+const WARM: Duration = Duration::from_millis(200);
 /// Rounds are repeated until so many times the wanted number were made.
 const MOST_TRIES: u32 = 3;
 
@@ -26,6 +28,10 @@ pub struct Extent {
     pub time: Duration,
     /// Packets after which a round ends early.
     pub packets: u64,
+    /// Whether the longest time between two polls is looked for.
+    pub gaps: bool,
+    /// Rounds are no more repeated after this time.
+    pub at_most: Duration,
 }
 
 /// The way to a core and back.
@@ -62,24 +68,34 @@ pub fn conduct(
     say: &dyn Fn(&str),
 ) -> Result<Rounds, BenchError> {
     let round = Job::Round {
+        gaps: extent.gaps,
         time: extent.time,
         packets: extent.packets,
         new_clients: match load.new_share > 0.0 {
-            true => ROOM_FOR_NEW / 2 / cores.len().max(1) as u32,
+            true => load.room_for_new / 2 / cores.len().max(1) as u32,
             false => u32::MAX,
         },
     };
     fill(load, cores)?;
-    // One for warming up, which is not kept.
+    // One for warming up, which is not kept. Where packets are counted and not time, it is
+    // by packets, too, so that every run executes the same instructions.
+    let by_time = extent.packets == u64::MAX;
     let warm = Job::Round {
-        time: extent.time.min(Duration::from_millis(200)),
+        gaps: false,
+        time: if by_time { extent.time.min(WARM) } else { extent.time },
         packets: extent.packets,
-        new_clients: ROOM_FOR_NEW / 4,
+        new_clients: load.room_for_new / 4,
     };
     check(&all(cores, warm)?)?;
     let mut made: Vec<(Vec<Round>, Option<Round>)> = Vec::new();
     let mut counted = 0;
-    while (made.len() as u32) < extent.rounds * MOST_TRIES && counted < extent.rounds {
+    let began = Instant::now();
+    let tries = if by_time { extent.rounds * MOST_TRIES } else { extent.rounds };
+    let goes_on = |made: usize, counted: u32| {
+        made == 0
+            || counted < extent.rounds && (made as u32) < tries && began.elapsed() < extent.at_most
+    };
+    while goes_on(made.len(), counted) {
         let theirs = match reference.as_deref_mut() {
             Some(reference) => Some(reference.round(extent.time)?),
             None => None,
@@ -121,7 +137,9 @@ fn fill(load: &Load, cores: &[Line]) -> Result<(), BenchError> {
     if load.source == Source::Pcap {
         return Ok(());
     }
-    let filled = all(cores, Job::Fill { handshake: load.tracking == Tracking::Full })?;
+    let answering = if load.forwarding.sees_replies() { load.servers as usize } else { 0 };
+    let handshake = load.tracking == Tracking::Full;
+    let filled = all(cores, Job::Fill { handshake, answering })?;
     check(&filled)
 }
 

@@ -11,6 +11,7 @@ use dataplane::worker::Worker;
 
 use crate::cpu::CpuTime;
 use crate::draw::{ACK, Order, SYN};
+use crate::gap::Gaps;
 use crate::round::{self, Round};
 use crate::synthesis::Synthesis;
 
@@ -29,9 +30,14 @@ pub enum Job {
     Fill {
         /// Whether connections are opened and established one after the other.
         handshake: bool,
+        /// Whether real servers answer through the director afterwards, and how many there
+        /// are; 0 if they do not.
+        answering: usize,
     },
     /// A measured round.
     Round {
+        /// Whether the longest time between two polls is looked for.
+        gaps: bool,
         /// It ends after this time,
         time: Duration,
         /// or after so many packets, or new clients,
@@ -48,11 +54,24 @@ pub enum Job {
     Stop,
 }
 
+/// Where a core has its time from.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// The clock on the wall, since this moment.
+    Wall(Instant),
+    /// So many turns have passed, of the same length each: the same work in every run,
+    /// however fast the machine is.
+    Turns(u32),
+}
+
+/// How long a turn takes by [`Clock::Turns`]: about what a burst does.
+const TURN: Duration = Duration::from_micros(1);
+
 /// One core with its worker.
 pub struct CoreAtWork<P: Port> {
     worker: Worker<Synthesis<P>>,
     core: usize,
-    started: Instant,
+    clock: Clock,
     /// Entries that its tables have room for.
     entries: usize,
     /// What was let pass without waiting for it.
@@ -62,8 +81,8 @@ pub struct CoreAtWork<P: Port> {
 impl<P: Port> CoreAtWork<P> {
     /// The core of this number, by the shared counters' order.
     /// `entries` is what its largest table has room for.
-    pub fn new(core: usize, worker: Worker<Synthesis<P>>, entries: usize) -> Self {
-        Self { worker, core, entries, started: Instant::now(), skipped: Tick::default() }
+    pub fn new(core: usize, worker: Worker<Synthesis<P>>, entries: usize, clock: Clock) -> Self {
+        Self { worker, core, entries, clock, skipped: Tick::default() }
     }
 
     /// Does jobs until there are no more. Answers each with a round; only those of
@@ -79,17 +98,27 @@ impl<P: Port> CoreAtWork<P> {
     /// Does one job; `false` at the end.
     pub fn serve_one(&mut self, job: Job, answers: &Sender<Round>) -> bool {
         let round = match job {
-            Job::Fill { handshake } => self.fill(handshake),
-            Job::Round { time, packets, new_clients } => self.round(time, packets, new_clients),
+            Job::Fill { handshake, answering } => self.fill(handshake, answering),
+            Job::Round { gaps, time, packets, new_clients } => {
+                self.round(gaps, time, packets, new_clients)
+            }
             Job::Pass { seconds } => self.pass(seconds),
             Job::Stop => return false,
         };
         answers.send(round).is_ok()
     }
 
+    /// The moment of the next turn. The time is read once a turn, as in `director run`.
     #[inline(always)]
-    fn now(&self) -> Tick {
-        self.skipped.plus(Tick::after(self.started.elapsed()).0)
+    fn now(&mut self) -> Tick {
+        let passed = match &mut self.clock {
+            Clock::Wall(started) => started.elapsed(),
+            Clock::Turns(turns) => {
+                *turns += 1;
+                TURN * *turns
+            }
+        };
+        self.skipped.plus(Tick::after(passed).0)
     }
 
     fn port(&mut self) -> Option<&mut Synthesis<P>> {
@@ -101,18 +130,31 @@ impl<P: Port> CoreAtWork<P> {
         counters.map(|core| core.read()).unwrap_or_default()
     }
 
-    fn fill(&mut self, handshake: bool) -> Round {
+    fn fill(&mut self, handshake: bool, answering: usize) -> Round {
+        if answering > 0
+            && let Some(port) = self.port()
+        {
+            port.learn(answering);
+            if let Some(draw) = port.draw_mut() {
+                draw.answer_from(Vec::new());
+            }
+        }
         let flags: &[u8] = if handshake { &[SYN, ACK] } else { &[ACK] };
         let before = self.totals();
         for flags in flags {
             let Some(draw) = self.port().and_then(Synthesis::draw_mut) else { break };
             draw.set_order(Order::Each(*flags));
             while self.port().and_then(Synthesis::draw_mut).is_some_and(|d| !d.has_been_round()) {
-                self.worker.turn(self.now());
+                let now = self.now();
+                self.worker.turn(now);
             }
         }
-        if let Some(draw) = self.port().and_then(Synthesis::draw_mut) {
-            draw.set_order(Order::Random);
+        if let Some(port) = self.port() {
+            let learned = port.learned().unwrap_or_default();
+            if let Some(draw) = port.draw_mut() {
+                draw.answer_from(learned);
+                draw.set_order(Order::Random);
+            }
         }
         let after = self.totals();
         Round {
@@ -122,23 +164,22 @@ impl<P: Port> CoreAtWork<P> {
         }
     }
 
-    fn round(&mut self, time: Duration, packets: u64, new_clients: u32) -> Round {
+    fn round(&mut self, look: bool, time: Duration, packets: u64, new_clients: u32) -> Round {
         let before = self.totals();
         let began = CpuTime::now();
         let deadline = Instant::now() + time;
-        let mut last = Instant::now();
-        let mut longest_gap = Duration::ZERO;
+        let mut gaps = Gaps::new();
         loop {
             for _ in 0..TURNS_AT_ONCE {
-                // The time is read once a turn, as in `director run`.
-                self.worker.turn(self.now());
+                if look {
+                    gaps.poll(Instant::now());
+                }
+                let now = self.now();
+                self.worker.turn(now);
             }
-            let now = Instant::now();
-            longest_gap = longest_gap.max(now - last);
-            last = now;
             let received = self.received() - before.received;
             let new = self.port().and_then(Synthesis::draw_mut).map_or(0, |d| d.new_clients());
-            if now >= deadline || received >= packets || new >= new_clients {
+            if Instant::now() >= deadline || received >= packets || new >= new_clients {
                 break;
             }
         }
@@ -149,7 +190,7 @@ impl<P: Port> CoreAtWork<P> {
             on_cpu: began.on_cpu(&ended),
             wall: began.wall(&ended),
             bursts: after.busy_turns - before.busy_turns,
-            longest_gap,
+            longest_gap: gaps.longest(),
             lost: round::lost(&before, &after),
         }
     }

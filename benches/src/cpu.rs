@@ -3,6 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+/// The kernel's file about the calling thread: time on the CPU, time waited for it, both in
+/// nanoseconds, and how often it got it.
+const OWN: &str = "/proc/thread-self/schedstat";
+
 /// A moment as the scheduler and the clock on the wall tell it.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuTime {
@@ -13,7 +17,7 @@ pub struct CpuTime {
 impl CpuTime {
     /// Now, for the calling thread.
     pub fn now() -> Self {
-        Self::of("/proc/thread-self/schedstat")
+        Self::of(OWN)
     }
 
     /// Now, for the thread whose `schedstat` file this is. One that cannot be read has had
@@ -33,6 +37,13 @@ impl CpuTime {
     pub fn wall(&self, later: &Self) -> Duration {
         later.at.saturating_duration_since(self.at)
     }
+}
+
+/// How long the calling thread has been ready to run and was not, since it began.
+pub fn time_waited() -> Duration {
+    let text = fs::read_to_string(OWN).unwrap_or_default();
+    let nanos = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 #[cfg(test)]

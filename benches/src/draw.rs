@@ -21,6 +21,8 @@ pub struct Flow {
     pub service: u32,
     /// TCP flags.
     pub flags: u8,
+    /// The real server that answers, if this packet is an answer.
+    pub server: Option<u16>,
 }
 
 /// In which order known clients come.
@@ -49,6 +51,9 @@ pub struct Draw {
     new_of_all: u64,
     newest: u32,
     next: u32,
+    /// By client number, modulo its length: the client's real server. Empty where answers do
+    /// not pass the director.
+    servers: Vec<u16>,
 }
 
 impl Draw {
@@ -58,14 +63,21 @@ impl Draw {
             state: 0x9E37_79B9_7F4A_7C15 ^ u64::from(core) << 17,
             order: Order::Random,
             clients: load.clients.max(1),
-            services: load.services.max(1),
+            services: load.services_in_use.max(1),
             one_connection: load.tracking == Tracking::Full,
             core,
             cores: cores.max(1),
             new_of_all: (load.new_share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64,
             newest: load.clients + core,
             next: core,
+            servers: Vec::new(),
         }
+    }
+
+    /// From now on every second packet is the answer of a client's real server; `servers` are
+    /// those of the first clients, and the others' follow in the same order again and again.
+    pub fn answer_from(&mut self, servers: Vec<u16>) {
+        self.servers = servers;
     }
 
     /// Changes the order; each client's turn begins anew.
@@ -114,12 +126,16 @@ impl Draw {
             self.newest = client.wrapping_add(self.cores);
             return self.flow(client, bits, SYN);
         }
-        let mut client = ((bits >> 32) * u64::from(self.clients) >> 32) as u32;
+        let mut client = (((bits >> 32) * u64::from(self.clients)) >> 32) as u32;
         if self.one_connection && self.cores > 1 {
             client -= client % self.cores;
             client = (client + self.core).min(self.clients - 1);
         }
-        self.flow(client, bits, ACK)
+        let mut flow = self.flow(client, bits, ACK);
+        if !self.servers.is_empty() && bits & 1 == 1 {
+            flow.server = self.servers.get(client as usize % self.servers.len()).copied();
+        }
+        flow
     }
 
     /// How far apart two clients of this core are: with one connection each, a client is
@@ -142,8 +158,8 @@ impl Draw {
             0
         } else {
             let spread = client.wrapping_mul(0x85EB_CA6B);
-            (u64::from(spread) * u64::from(self.services) >> 32) as u32
+            ((u64::from(spread) * u64::from(self.services)) >> 32) as u32
         };
-        Flow { client, port: FIRST_CLIENT_PORT + port, service, flags }
+        Flow { client, port: FIRST_CLIENT_PORT + port, service, flags, server: None }
     }
 }

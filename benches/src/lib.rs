@@ -4,6 +4,7 @@
 //! Load -> farm (tables, snapshot, workers)      plan (addresses by number)
 //!      -> draw (who sends next) -> template -> synthesis (a port that writes headers)
 //! bench -> core_at_work (one core, job by job) <- conduct (fill, rounds, reference) -> outcome
+//! table -> rows (names, loads, marks), one process of `director bench` each
 //! ```
 //!
 //! A figure is the time that a core's thread was on its CPU, divided by packets: it stays
@@ -21,11 +22,16 @@ pub mod cpu;
 pub mod draw;
 pub mod error;
 pub mod farm;
+pub mod gap;
 pub mod load;
+pub mod machine;
 pub mod outcome;
 pub mod plan;
 pub mod recycle;
 pub mod reference;
 pub mod round;
+pub mod rows;
 pub mod synthesis;
+pub mod table;
 pub mod template;
+pub mod witness;

@@ -71,8 +71,10 @@ pub struct Load {
     pub tracking: Tracking,
     /// Known clients. With [`Tracking::Full`] each has one connection.
     pub clients: u32,
-    /// Services; a client uses one of them.
+    /// Services that are configured.
     pub services: u32,
+    /// Services that clients use, each of them one.
+    pub services_in_use: u32,
     /// Real servers of each service.
     pub servers: u32,
     /// The services' scheduler.
@@ -85,19 +87,18 @@ pub struct Load {
     pub forwarding: Forwarding,
     /// The share of packets that come from clients never seen before, 0 to 1.
     pub new_share: f64,
+    /// New clients that the tables have room for beside the known ones, where there are any.
+    pub room_for_new: u32,
     /// How long the frames are.
     pub size: FrameSize,
     /// Where the packets come from.
     pub source: Source,
 }
 
-/// How many clients a table has room for beyond the known ones, where new ones come.
-pub const ROOM_FOR_NEW: u32 = 16 << 20;
-
 impl Load {
     /// Clients that the tables are to have room for.
     pub fn table_entries(&self) -> usize {
-        let new = if self.new_share > 0.0 { ROOM_FOR_NEW } else { 0 };
+        let new = if self.new_share > 0.0 { self.room_for_new } else { 0 };
         // A table that is filled to the last place measures its crowding and nothing else.
         (self.clients as usize + new as usize).max(4096) / 4 * 5
     }

@@ -46,6 +46,14 @@ impl Outcome {
         median(self.rounds.director.iter().map(|cores| cores.iter().map(Round::mpps).sum()))
     }
 
+    /// The longest time between two polls in the rounds, in microseconds; `None` where it
+    /// was not looked for or was too short to be of interest.
+    pub fn longest_gap_us(&self) -> Option<f64> {
+        let rounds = self.rounds.director.iter().flatten();
+        let longest = rounds.map(|round| round.longest_gap).max()?;
+        (!longest.is_zero()).then_some(longest.as_secs_f64() * 1e6)
+    }
+
     fn each(&self, figure: impl Fn(&Round) -> f64) -> Option<f64> {
         median(self.rounds.director.iter().flatten().map(figure))
     }
@@ -67,6 +75,7 @@ impl Outcome {
             "mpps": self.mpps().map(rounded),
             "burst": self.each(Round::burst).map(rounded),
             "cpu_share": self.each(Round::share).map(rounded),
+            "longest_gap_us": self.longest_gap_us().map(rounded),
             "rounds_ns": rounds,
             "discarded_rounds": self.rounds.discarded,
             "complete": self.rounds.complete,
@@ -98,6 +107,9 @@ impl Outcome {
                 text,
                 "testpmd {reference:.2} ns/packet in the same rounds: ratio {ratio:.3}"
             );
+        }
+        if let Some(gap) = self.longest_gap_us() {
+            let _ = writeln!(text, "{gap:.1} us between two polls at the longest");
         }
         if !self.rounds.complete {
             text += "rough: too few rounds had 0.95 of their CPU. The machine is busy; start it \

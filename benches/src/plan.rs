@@ -47,6 +47,36 @@ pub const fn vip_bytes(family: Family, number: u32) -> [u8; 4] {
     }
 }
 
+/// A real server's address, as four bytes; for IPv6 these are its last four.
+#[inline]
+pub const fn server_bytes(family: Family, number: u16) -> [u8; 4] {
+    match family {
+        Family::V4 => SERVERS_V4.wrapping_add(number as u32).to_be_bytes(),
+        Family::V6 => (number as u32).to_be_bytes(),
+    }
+}
+
+/// The number of the real server whose MAC address a frame has as its destination.
+#[inline]
+pub fn server_of_mac(frame: &[u8]) -> Option<u32> {
+    let [2, 0, 1, b, c, d] = *frame.first_chunk::<6>()? else { return None };
+    Some(u32::from_be_bytes([0, b, c, d]))
+}
+
+/// The number of the client that a frame of the bench's own kind comes from.
+#[inline]
+pub fn client_of(family: Family, frame: &[u8]) -> Option<u32> {
+    let at = match family {
+        Family::V4 => 26,
+        Family::V6 => 34,
+    };
+    let low = u32::from_be_bytes(*frame.get(at..)?.first_chunk::<4>()?);
+    Some(match family {
+        Family::V4 => low.wrapping_sub(CLIENTS_V4),
+        Family::V6 => low,
+    })
+}
+
 /// A client's address.
 pub fn client(family: Family, number: u32) -> Addr {
     match family {
@@ -92,6 +122,13 @@ mod tests {
         assert!(last < VIPS_V4 && VIPS_V4 + 65_535 < SERVERS_V4);
         assert_eq!(client(Family::V4, 256).to_string(), "10.0.1.0");
         assert_eq!(vip(Family::V6, 0x1_0002).to_string(), "2001:db8:a::1:2");
+    }
+
+    #[test]
+    fn a_servers_mac_address_tells_its_number() {
+        assert_eq!(server_of_mac(&server_mac(3_999).0), Some(3_999));
+        assert_eq!(server_of_mac(&GATEWAY_MAC.0), None);
+        assert_eq!(server_of_mac(&[2, 0, 1]), None);
     }
 
     #[test]

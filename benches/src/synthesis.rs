@@ -4,7 +4,7 @@
 //! in the template: the packet path only ever changes them by differences. So are IPv4
 //! header checksums, for the same reason.
 
-use dataplane::port::{Burst, Port};
+use dataplane::port::{Burst, Frame, Port};
 use dataplane::wire::Family;
 use dataplane::wire::ethernet::Mac;
 
@@ -23,6 +23,8 @@ pub struct Synthesis<P> {
     many_services: bool,
     /// While this is set nothing is received.
     pub paused: bool,
+    /// While this is there, the real servers of the first clients are written into it.
+    learned: Option<Vec<u16>>,
 }
 
 impl<P: Port> Synthesis<P> {
@@ -37,9 +39,37 @@ impl<P: Port> Synthesis<P> {
             draw,
             place: 0,
             family: load.family,
-            many_services: load.services > 1,
+            many_services: load.services_in_use > 1,
             paused: false,
+            learned: None,
         }
+    }
+
+    /// Notes from now on which real servers the first `clients` clients get.
+    pub fn learn(&mut self, clients: usize) {
+        self.learned = Some(vec![0; clients]);
+    }
+
+    /// What was noted.
+    pub fn learned(&mut self) -> Option<Vec<u16>> {
+        self.learned.take()
+    }
+
+    #[cold]
+    fn note(&mut self, burst: &Burst<P::Frame>) {
+        let Some(learned) = &mut self.learned else { return };
+        for frame in burst {
+            let client = plan::client_of(self.family, frame.bytes());
+            let place = client.and_then(|client| learned.get_mut(client as usize));
+            if let (Some(place), Some(server)) = (place, plan::server_of_mac(frame.bytes())) {
+                *place = server as u16;
+            }
+        }
+    }
+
+    /// The port that delivers the frames.
+    pub fn inner(&self) -> &P {
+        &self.inner
     }
 
     /// Who is drawn, if anybody is.
@@ -50,7 +80,10 @@ impl<P: Port> Synthesis<P> {
     #[inline(always)]
     fn write(&self, template: &Template, frame: &mut P::Frame, flow: Flow) {
         let vip = self.many_services.then(|| plan::vip_bytes(self.family, flow.service));
-        template.write(frame, flow, vip);
+        match flow.server {
+            None => template.write(frame, flow, vip),
+            Some(server) => template.write_answer(frame, flow, server),
+        }
     }
 }
 
@@ -88,6 +121,9 @@ impl<P: Port> Port for Synthesis<P> {
 
     #[inline]
     fn tx(&mut self, burst: &mut Burst<P::Frame>) {
+        if self.learned.is_some() {
+            self.note(burst);
+        }
         self.inner.tx(burst);
     }
 

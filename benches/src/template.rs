@@ -18,6 +18,10 @@ pub struct Template {
     head: Head,
     /// Bytes of the whole frame, without FCS.
     len: usize,
+    /// The first IPv6 real server's address.
+    server_prefix: [u8; 16],
+    /// The first IPv6 client's address.
+    client_prefix: [u8; 16],
 }
 
 #[derive(Clone, Debug)]
@@ -30,16 +34,19 @@ impl Template {
     /// A frame to the first VIP for `director`, `len` bytes long without its FCS. Lengths
     /// below what the headers need are raised to it.
     pub fn new(family: Family, director: Mac, len: u16) -> Self {
-        match family {
+        let (head, len) = match family {
             Family::V4 => {
                 let len = usize::from(len).max(HEAD_V4);
-                Self { head: Head::V4(head_v4(director, len)), len }
+                (Head::V4(head_v4(director, len)), len)
             }
             Family::V6 => {
                 let len = usize::from(len).max(HEAD_V6);
-                Self { head: Head::V6(head_v6(director, len)), len }
+                (Head::V6(head_v6(director, len)), len)
             }
-        }
+        };
+        let server_prefix = plan::server(Family::V6, 0).number().to_be_bytes();
+        let client_prefix = plan::client(Family::V6, 0).number().to_be_bytes();
+        Self { head, len, server_prefix, client_prefix }
     }
 
     /// Makes `frame` this flow's. A frame without room for it is left as it is, and the
@@ -69,6 +76,34 @@ impl Template {
                 }
                 bytes[54..56].copy_from_slice(&flow.port.to_be_bytes());
                 bytes[67] = flow.flags;
+            }
+        }
+    }
+
+    /// Makes `frame` the real server's answer to this flow.
+    #[inline(always)]
+    pub fn write_answer(&self, frame: &mut impl Frame, flow: Flow, server: u16) {
+        if !frame.set_len(self.len) {
+            return;
+        }
+        match &self.head {
+            Head::V4(head) => {
+                let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V4>() else { return };
+                *bytes = *head;
+                bytes[26..30].copy_from_slice(&plan::server_bytes(Family::V4, server));
+                bytes[30..34].copy_from_slice(&plan::client_v4(flow.client).to_be_bytes());
+                bytes[34..36].copy_from_slice(&plan::VIP_PORT.to_be_bytes());
+                bytes[36..38].copy_from_slice(&flow.port.to_be_bytes());
+            }
+            Head::V6(head) => {
+                let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V6>() else { return };
+                *bytes = *head;
+                bytes[22..38].copy_from_slice(&self.server_prefix);
+                bytes[34..38].copy_from_slice(&plan::server_bytes(Family::V6, server));
+                bytes[38..54].copy_from_slice(&self.client_prefix);
+                bytes[50..54].copy_from_slice(&plan::client_v6_low(flow.client).to_be_bytes());
+                bytes[54..56].copy_from_slice(&plan::VIP_PORT.to_be_bytes());
+                bytes[56..58].copy_from_slice(&flow.port.to_be_bytes());
             }
         }
     }

@@ -7,7 +7,8 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +23,9 @@ use tracing::warn;
 
 use crate::get::{Kind, Output};
 use crate::guests::{Guest, Guests, Stream as _};
+use crate::page::Page;
 use crate::peers::Peers;
+use crate::server_name::ServerName;
 use crate::trace::Question;
 
 /// A request is at most this long: a configuration of 8 MiB, escaped.
@@ -66,6 +69,38 @@ pub enum Request {
         generation: Option<u64>,
         /// Only say what it would do.
         dry_run: bool,
+    },
+    /// A page of bindings or connections.
+    Page(Page),
+    /// End the bindings of a page, or move them.
+    Rebind {
+        /// Which ones.
+        page: Page,
+        /// The real server that they get; without, they end.
+        to: Option<IpAddr>,
+    },
+    /// Give a real server no new clients.
+    Drain {
+        /// Which one.
+        server: ServerName,
+        /// Only in the service of this name.
+        service: Option<String>,
+        /// Seconds after which it gets nobody.
+        deadline_s: Option<u32>,
+    },
+    /// Give a real server clients again.
+    Undrain {
+        /// Which one.
+        server: ServerName,
+        /// Only in the service of this name.
+        service: Option<String>,
+    },
+    /// How a drain stands.
+    DrainReport {
+        /// The real server.
+        server: ServerName,
+        /// Only in the service of this name.
+        service: Option<String>,
     },
     /// What ran before.
     History {
@@ -138,6 +173,8 @@ pub enum Listing {
     Services,
     /// `ipvsadm -lnc`.
     Connections,
+    /// `ipvsadm -lnc --persistent-conn`: with what persistence engines found.
+    ConnectionsWithCalls,
     /// `ipvsadm -ln --stats`.
     Stats,
     /// `ipvsadm -ln --rate`.
@@ -269,7 +306,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Listens on this path, for the owner of the process alone (mode 0600).
+    /// Listens on this path, for the owner of the process alone (mode 0600). A missing folder
+    /// is made for the owner alone, too (mode 0700).
     pub fn open(path: &Path) -> Result<Self, SocketError> {
         let listener = listen(path)?;
         let (sender, calls) = bounded(MAX_CLIENTS);
@@ -332,7 +370,7 @@ impl Drop for Socket {
 fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let failed = |error| SocketError::Listen { path: path.to_owned(), error };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
     // Whatever else stands there is somebody's: only a socket is ever replaced.
     if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
@@ -556,6 +594,21 @@ mod tests {
         drop(dead);
         assert!(path.exists());
         drop(Socket::open(&path).unwrap());
+    }
+
+    #[test]
+    fn a_missing_folder_is_made_for_the_owner_alone_and_one_that_is_there_stays_as_it_is() {
+        let folder = path("folder").with_extension("d");
+        let inner = folder.join("deep/er");
+        drop(Socket::open(&inner.join("control.sock")).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for made in [&inner, &folder.join("deep"), &folder] {
+            assert_eq!(mode(made), 0o700, "{}", made.display());
+        }
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o750)).unwrap();
+        drop(Socket::open(&inner.join("control.sock")).unwrap());
+        assert_eq!(mode(&inner), 0o750);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -8,36 +8,67 @@ use std::time::Duration;
 use benches::bench::Bench;
 use benches::conduct::Extent;
 use benches::load::{FrameSize, LONGEST, Load, Source};
+use benches::machine;
+use benches::table::{self, Table};
 use dataplane::forward::Forwarding;
 use dataplane::sched::Scheduler;
 use dataplane::snapshot::Tracking;
 use dataplane::wire::Family;
 
-use crate::cli::{self, BenchFamily, BenchForwarding, BenchSource, BenchTracking};
+use crate::cli::{self, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
 
 /// `director bench`.
 ///
 /// # Errors
 /// A sentence for standard error.
 pub fn run(args: &cli::Bench) -> Result<ExitCode, String> {
-    let bench = bench(args)?;
-    let _ = writeln!(io::stderr().lock(), "{}", bench.load.sentence());
-    let said = |line: &str| {
-        let _ = writeln!(io::stderr().lock(), "{line}");
-    };
-    let outcome = bench.run(said).map_err(|error| error.to_string())?;
-    let json = outcome.json().to_string();
-    if let Some(path) = &args.output {
-        fs::write(path, format!("{json}\n"))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    if let Some(which) = args.table {
+        return table(args, which);
     }
+    let bench = bench(args)?;
+    say(&bench.load.sentence());
+    let outcome = bench.run(say).map_err(|error| error.to_string())?;
+    let json = outcome.json().to_string();
+    write(args, &json)?;
     let text = if args.json { format!("{json}\n") } else { outcome.text() };
     let _ = io::stdout().lock().write_all(text.as_bytes());
     Ok(if outcome.ns_per_packet().is_some() { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
+/// Exit status 0 only if every row that was measured kept its mark.
+fn table(args: &cli::Bench, which: BenchTable) -> Result<ExitCode, String> {
+    let table = Table {
+        director: table::this_program(),
+        quick: which == BenchTable::Quick,
+        only: args.only.clone(),
+        commit: args.commit.clone(),
+        arguments: args.no_huge.then(|| "--no-huge".to_owned()).into_iter().collect(),
+    };
+    let measured = table.run(&say);
+    write(args, &format!("{measured:#}"))?;
+    if args.json {
+        let _ = writeln!(io::stdout().lock(), "{measured:#}");
+    }
+    Ok(if table::all_kept(&measured) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Progress, which is not the result.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+fn write(args: &cli::Bench, json: &str) -> Result<(), String> {
+    let Some(path) = &args.output else { return Ok(()) };
+    fs::write(path, format!("{json}\n"))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
 fn bench(args: &cli::Bench) -> Result<Bench, String> {
-    let cores = if args.cores.is_empty() { vec![last_core()] } else { args.cores.clone() };
+    let cores = if args.cores.is_empty() {
+        vec![machine::first_and_last_cpu()[1]]
+    } else {
+        args.cores.clone()
+    };
     between("--rounds", args.rounds, 1, 1000)?;
     if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
         return Err("--seconds is above 0 and at most 3600".to_owned());
@@ -45,22 +76,19 @@ fn bench(args: &cli::Bench) -> Result<Bench, String> {
     let extent = Extent {
         rounds: args.rounds,
         time: Duration::from_secs_f64(args.seconds),
+        gaps: args.gaps,
         packets: args.packets.unwrap_or(u64::MAX),
+        at_most: Duration::from_secs_f64(args.at_most.clamp(0.0, 86_400.0)),
     };
     let reference = args.reference.clone();
     Ok(Bench { load: load(args)?, cores, extent, reference, no_huge: args.no_huge })
-}
-
-/// The CPU that is farthest from the one that the kernel likes best.
-fn last_core() -> usize {
-    let ids = core_affinity::get_core_ids().unwrap_or_default();
-    ids.iter().map(|core| core.id).max().unwrap_or(0)
 }
 
 fn load(args: &cli::Bench) -> Result<Load, String> {
     between("--clients", args.clients, 1, 100_000_000)?;
     between("--services", args.services, 1, 10_000)?;
     between("--servers", args.servers, 1, 4_000)?;
+    between("--room", args.room, 1_000, 1 << 28)?;
     if !(0.0..=1.0).contains(&args.new) {
         return Err("--new is a share of all packets, 0 to 1".to_owned());
     }
@@ -73,6 +101,7 @@ fn load(args: &cli::Bench) -> Result<Load, String> {
         },
         clients: args.clients,
         services: args.services,
+        services_in_use: args.in_use.unwrap_or(args.services).clamp(1, args.services),
         servers: args.servers,
         scheduler,
         persistence_s: args.persistence,
@@ -86,6 +115,7 @@ fn load(args: &cli::Bench) -> Result<Load, String> {
             BenchForwarding::Tunnel => Forwarding::Tunnel,
         },
         new_share: args.new,
+        room_for_new: args.room,
         size: size(&args.size)?,
         source: match args.source {
             BenchSource::Null => Source::Null,
@@ -106,6 +136,14 @@ fn together(load: &Load) -> Result<(), String> {
         }
         Load { tracking: Tracking::Client, forwarding: Forwarding::Masq, .. } => {
             refused("--forwarding masq needs connections: take --tracking full")
+        }
+        Load { forwarding: Forwarding::Masq, services_in_use, .. } if *services_in_use > 1 => {
+            refused(
+                "--forwarding masq is measured with one service: who answers whom is known by order",
+            )
+        }
+        Load { forwarding: Forwarding::Masq, source: Source::Pcap, .. } => {
+            refused("a capture has no answers: take --source null or memory with masq")
         }
         Load { source: Source::Pcap, new_share, .. } if *new_share > 0.0 => {
             refused("a capture has no new clients: take --source null or memory for --new")

@@ -41,6 +41,11 @@ fn main() -> ExitCode {
         Command::Diff(args) => ExitCode::from(remote::diff(&args)),
         Command::Rollback(args) => ExitCode::from(remote::rollback(&args)),
         Command::History(args) => ExitCode::from(remote::history(&args)),
+        Command::Clients(args) => ExitCode::from(remote::clients(&args)),
+        Command::Evict(args) => ExitCode::from(remote::evict(&args)),
+        Command::Rebind(args) => ExitCode::from(remote::rebind(&args)),
+        Command::Drain(args) => ExitCode::from(remote::drain(&args)),
+        Command::Undrain(args) => ExitCode::from(remote::undrain(&args)),
         Command::Get(args) => ExitCode::from(remote::get(&args)),
         Command::Ipvsadm(args) => {
             ExitCode::from(ipvsadm::client::main(&args.words, &args.at.socket))
@@ -65,9 +70,14 @@ fn main() -> ExitCode {
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
-        Command::Bench(args) => finish(bench::run(&args)),
         Command::ExplainKey(args) => finish(offline::explain_key(&args)),
         Command::Schema => finish(offline::schema()),
+        Command::Completions(args) => {
+            offline::completions(&args);
+            ExitCode::SUCCESS
+        }
+        Command::Manual(args) => finish(offline::manual(&args)),
+        Command::Bench(args) => finish(bench::run(&args)),
     }
 }
 
@@ -95,6 +105,7 @@ fn finish(result: Result<ExitCode, String>) -> ExitCode {
 
 fn listing(args: &Show) -> Listing {
     match args {
+        Show { connections: true, persistent: true, .. } => Listing::ConnectionsWithCalls,
         Show { connections: true, .. } => Listing::Connections,
         Show { stats: true, .. } => Listing::Stats,
         Show { rate: true, .. } => Listing::Rate,

@@ -35,6 +35,9 @@ pub fn decision(story: &Explanation) -> String {
     }
     let _ = match &story.fate {
         Fate::Real { address, because, .. } => write!(text, "server {address}  ({because})"),
+        Fate::Kernel { port } => {
+            write!(text, "(no service takes it: handed to the kernel on {port})")
+        }
         Fate::Not(sentence) => write!(text, "({sentence})"),
     };
     text

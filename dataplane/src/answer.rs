@@ -4,7 +4,7 @@ use crate::port::Frame;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::answer::Unanswerable;
 use crate::wire::ethernet::Mac;
-use crate::wire::{Addr, Packet, Protocol, icmp, tcp};
+use crate::wire::{Addr, Family, Packet, Protocol, icmp, tcp};
 
 /// An answer that a host would give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,11 @@ impl Answer {
         match packet.protocol {
             Protocol::Tcp => Some(Self::Reset),
             Protocol::Udp => Some(Self::Icmp(icmp::Error::PortUnreachable)),
-            Protocol::Sctp => Some(Self::Icmp(icmp::Error::ProtocolUnreachable)),
-            _ => None,
+            Protocol::Icmp | Protocol::Icmpv6 => None,
+            Protocol::Other(number) if is_spoken(number, packet.family) => None,
+            Protocol::Sctp | Protocol::Ah | Protocol::Esp | Protocol::Other(_) => {
+                Some(Self::Icmp(icmp::Error::ProtocolUnreachable))
+            }
         }
     }
 
@@ -43,6 +46,14 @@ impl Answer {
             Self::IcmpFrom(from, error) => icmp::error_from(frame, packet, own, from, error),
             Self::Echo => icmp::echo_reply(frame, packet, own),
         }
+    }
+}
+
+/// Whether every host has an ear for this protocol: IGMP; with IPv6 the headers between.
+const fn is_spoken(number: u8, family: Family) -> bool {
+    match family {
+        Family::V4 => number == 2,
+        Family::V6 => matches!(number, 0 | 43 | 44 | 59 | 60),
     }
 }
 

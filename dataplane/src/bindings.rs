@@ -8,11 +8,13 @@ mod count;
 mod defence;
 mod expiry;
 mod persistent;
+mod rebind;
 mod reply;
 mod sip;
 
 use std::sync::Arc;
 
+use crate::call::Call;
 use crate::classify::Hit;
 use crate::compat::Compat;
 use crate::conn::table::{EntryV4, EntryV6, Flow, Slot, Table};
@@ -21,10 +23,10 @@ use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
-use crate::sched::{self, Pool};
+use crate::sched::{Pool, Schedulers};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
-use crate::table::{ClientKey, Cursor, Handle};
+use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
@@ -67,11 +69,12 @@ pub struct Bindings {
     ages: client::AgeClock,
     v4: Table<EntryV4>,
     v6: Table<EntryV6>,
-    schedulers: Vec<sched::State>,
+    schedulers: Schedulers,
     flush_at: Cursor,
+    swept_at: Tick,
     defences: defence::Defences,
-    /// What the packet at hand is bound by, where its service has an engine for that.
-    dialog: Option<ClientKey>,
+    /// The call that the packet at hand is of, where its service binds calls.
+    call: Option<Call>,
 }
 
 /// Where an ICMP error about a flow goes.
@@ -94,6 +97,10 @@ struct Choice {
     by_error: bool,
 }
 
+/// The service binds calls, and the packet is of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoCall;
+
 /// Why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoChoice {
@@ -114,15 +121,26 @@ impl Bindings {
             v6: Table::new(sizes.connections_v6.div_ceil(cores), key),
             seat,
             shared,
-            schedulers: Vec::new(),
+            schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
+            swept_at: Tick::default(),
             defences: defence::Defences::default(),
-            dialog: None,
+            call: None,
         }
     }
 
     fn counters(&self) -> Option<&CoreCounters> {
         self.shared.counters.get(self.core).map(|padded| &**padded)
+    }
+
+    /// The IPv4 connections.
+    pub(crate) fn table_v4(&self) -> &Table<EntryV4> {
+        &self.v4
+    }
+
+    /// The IPv4 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
+        &mut self.v4
     }
 
     /// Which core this is, from 0.
@@ -273,19 +291,18 @@ impl Bindings {
         {
             return Outcome::Drop(DropReason::DropRate);
         }
-        self.dialog = None;
-        if let Some((_, service)) = taker
-            && let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence)
-        {
-            let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
-            let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
-            let Some(call_id) = call_id else { return Outcome::Drop(DropReason::NoCallId) };
-            let client = persistence.masked(packet.src);
-            self.dialog = Some(sip::key(client, call_id, self.shared.key.0));
+        if let Some((_, service)) = taker {
+            match self.call_of(packet, transport, service) {
+                Ok(call) => self.call = call,
+                Err(NoCall) => return Outcome::Drop(DropReason::NoCallId),
+            }
         }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
+        self.call = None;
         if let Some(slot) = shadowed {
-            self.remove(family, slot, snapshot, now);
+            let chosen =
+                choice.as_ref().and_then(|choice| snapshot.real(choice.as_ref().ok()?.real));
+            self.give_way(family, slot, chosen, snapshot, now);
         }
         match taker.zip(choice) {
             None => Outcome::NotOurs,
@@ -296,6 +313,24 @@ impl Bindings {
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
             Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
         }
+    }
+
+    /// The call that a packet is of, if its service binds calls.
+    pub(crate) fn call_of(
+        &self,
+        packet: &Packet,
+        transport: &[u8],
+        service: &Service,
+    ) -> Result<Option<Call>, NoCall> {
+        let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence) else {
+            return Ok(None);
+        };
+        let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
+        let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
+        let call_id = call_id.ok_or(NoCall)?;
+        let client = persistence.masked(packet.src);
+        let key = sip::key(client, call_id, self.shared.key.0);
+        Ok(Some(Call::new(key, client, call_id)))
     }
 
     /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
@@ -319,7 +354,9 @@ impl Bindings {
         };
         let hit = snapshot.classifier.lookup(packet.dst, packet.protocol, packet.dst_port)?;
         let service = snapshot.service(hit.service)?;
+        // A firewall's rule that looks at ports sets no mark on an ICMP error.
         let bars = service.tracking == Tracking::Client
+            || matches!(service.identity, Identity::Mark { .. })
             || packet.src_port == FTP_DATA_PORT
             || self.find(&Flow::of(&packet), now).is_some();
         if !service.compat.schedule_icmp || !follows_flow(error) || bars {
@@ -328,12 +365,13 @@ impl Bindings {
         if self.drops_packet(&service.compat, packet.family) {
             return Some(Outcome::Drop(DropReason::DropRate));
         }
-        self.dialog = None;
         if service.engine.is_some() && service.persistence.is_some() {
             // An error quotes too little to find a Call-ID in.
             return Some(Outcome::Drop(DropReason::NoCallId));
         }
-        Some(match self.choose(&packet, &hit, service, snapshot, now) {
+        // A scheduler by destination takes the quoted packet's, which is the client.
+        let inverse = Packet { dst: packet.src, ..packet };
+        Some(match self.choose(&inverse, &hit, service, snapshot, now) {
             Ok(choice) => {
                 let choice = Choice { by_error: true, ..choice };
                 self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
@@ -376,9 +414,7 @@ impl Bindings {
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
             let shift = if inactive { -1 } else { 1 };
-            if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                load.shift(shift, -shift);
-            }
+            self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
@@ -412,7 +448,7 @@ impl Bindings {
         }
     }
 
-    /// Asks the service's scheduler.
+    /// Asks the service's pins, then its scheduler.
     fn pick(
         &mut self,
         packet: &Packet,
@@ -420,12 +456,11 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let index = service.id.0 as usize;
-        if index >= self.schedulers.len() {
-            self.schedulers.resize_with(index + 1, sched::State::default);
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
         }
-        let pool = pool(&self.shared, service, snapshot, now);
-        sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.pick(service, &pool, packet)
     }
 
     /// The real server that the scheduler would pick, without moving its cursor.
@@ -436,8 +471,11 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.would_pick(service, &pool, packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -544,18 +582,27 @@ impl Bindings {
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
     pub fn quiescent(&mut self) {
+        self.schedulers.settle(&self.shared.loads, self.core);
         self.shared.templates.quiescent(&mut self.seat.templates);
         self.shared.clients.quiescent(&mut self.seat.clients);
     }
 }
 
-pub(crate) use client::client_scope;
-pub use client::service_of;
+pub use client::{client_scope, service_of};
 pub(crate) use persistent::{Standing, standing};
+pub use rebind::{BoundKey, Rebind, Rebound};
+
+/// The real server that the client is pinned to, unless that one takes nobody. Weight and
+/// thresholds are for schedulers.
+fn pinned(packet: &Packet, service: &Service, snapshot: &Snapshot, now: Tick) -> Option<RealId> {
+    let real = snapshot.available(service.pins.of(packet.src)?)?;
+    (!real.is_down(now)).then_some(real.id)
+}
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
     shared: &'a Shared,
+    core: usize,
     service: &'a Service,
     snapshot: &'a Snapshot,
     now: Tick,
@@ -570,6 +617,7 @@ pub(crate) fn pool<'a>(
         seed: service.seed,
         secret: shared.key.0,
         now,
+        core,
     }
 }
 

@@ -56,10 +56,34 @@ pub struct Rule {
     pub protocol: Protocol,
     /// The ports.
     pub ports: RangeInclusive<u16>,
-    /// The answer.
-    pub hit: Hit,
+    /// The answer; `None` for a mark without a service, which takes the packet from the marks
+    /// of earlier rules and leaves it to the address services.
+    pub hit: Option<Hit>,
     /// Against other rules.
     pub rank: Rank,
+}
+
+/// Where which answer begins.
+type Canvas = BTreeMap<u32, Option<Hit>>;
+
+/// Paints over a range of ports what another painting has there; it begins at port 0.
+fn cover(canvas: &mut Canvas, ports: &RangeInclusive<u16>, with: &[(u32, Option<Hit>)]) {
+    let (start, after) = (u32::from(*ports.start()), u32::from(*ports.end()) + 1);
+    let behind = canvas.range(..=after).next_back().and_then(|(_, hit)| *hit);
+    let covered: Vec<u32> = canvas.range(start..after).map(|(at, _)| *at).collect();
+    for at in covered {
+        canvas.remove(&at);
+    }
+    for (at, hit) in with {
+        if *at <= start {
+            canvas.insert(start, *hit);
+        } else if *at < after {
+            canvas.insert(*at, *hit);
+        }
+    }
+    if after <= u32::from(u16::MAX) {
+        canvas.entry(after).or_insert(behind);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +119,39 @@ pub struct Classifier {
     prefixes: Vec<Prefix>,
     /// What clients of some networks find instead, longest first.
     sources: Vec<(Addr, u8, Classifier)>,
+    /// By some bits of an address: whether there may be a rule for it.
+    likely: Likely,
+}
+
+/// A bit for every few addresses.
+#[derive(Clone, Debug, Default)]
+struct Likely(Box<[u64]>);
+
+impl Likely {
+    /// Words of 64 bits: few enough to stay in the nearest cache.
+    const WORDS: usize = 128;
+
+    #[inline(always)]
+    fn bit(address: Addr) -> (usize, u64) {
+        let hash = slot(address, Protocol::Tcp);
+        (hash / 64 % Self::WORDS, 1 << (hash % 64))
+    }
+
+    fn add(&mut self, address: Addr) {
+        if self.0.is_empty() {
+            self.0 = vec![0; Self::WORDS].into();
+        }
+        let (word, bit) = Self::bit(address);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    #[inline(always)]
+    fn has(&self, address: Addr) -> bool {
+        let (word, bit) = Self::bit(address);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
 }
 
 impl Classifier {
@@ -119,7 +176,11 @@ impl Classifier {
         };
         let sources =
             networks.iter().map(|(network, n)| (*network, *n, of(Some((*network, *n))))).collect();
-        Self { sources, ..of(None) }
+        let mut built = Self { sources, ..of(None) };
+        for rule in &rules {
+            built.likely.add(rule.vip);
+        }
+        built
     }
 
     /// Paints rules that do not look at the client.
@@ -173,17 +234,19 @@ impl Classifier {
     }
 
     fn paint(&mut self, rules: &[&Rule]) -> (u32, u32) {
-        let mut canvas: BTreeMap<u32, Option<Hit>> = BTreeMap::from([(0, None)]);
-        for rule in rules {
-            let (start, after) = (u32::from(*rule.ports.start()), u32::from(*rule.ports.end()) + 1);
-            let behind = canvas.range(..=after).next_back().and_then(|(_, hit)| *hit);
-            let covered: Vec<u32> = canvas.range(start..after).map(|(at, _)| *at).collect();
-            for at in covered {
-                canvas.remove(&at);
-            }
-            canvas.insert(start, Some(rule.hit));
-            if after <= u32::from(u16::MAX) {
-                canvas.entry(after).or_insert(behind);
+        let mut canvas = Canvas::from([(0, None)]);
+        // The rules come in the order of their ranks, those that set marks last.
+        let marks = rules.partition_point(|rule| rule.rank < Rank::FIREWALL);
+        let (addresses, marks) = rules.split_at(marks);
+        for rule in addresses {
+            cover(&mut canvas, &rule.ports, &[(0, rule.hit)]);
+        }
+        let unmarked: Vec<(u32, Option<Hit>)> =
+            canvas.iter().map(|(at, hit)| (*at, *hit)).collect();
+        for rule in marks {
+            match rule.hit {
+                hit @ Some(_) => cover(&mut canvas, &rule.ports, &[(0, hit)]),
+                None => cover(&mut canvas, &rule.ports, &unmarked),
             }
         }
         let first = self.intervals.len();
@@ -226,6 +289,18 @@ impl Classifier {
             network.family() == client.family() && client.masked(*length) == *network
         });
         own.map_or(self, |(_, _, classifier)| classifier).lookup(vip, protocol, vip_port)
+    }
+
+    /// Whether any rule looks at the client: then [`Self::lookup`] does not say all.
+    #[inline]
+    pub fn looks_at_clients(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Whether any rule may be for this address. Quick, and never wrong if it says no.
+    #[inline(always)]
+    pub fn may_have(&self, vip: Addr) -> bool {
+        self.likely.has(vip) || !self.prefixes.is_empty() || !self.sources.is_empty()
     }
 
     /// Whether any rule is for this address, whatever the port.
@@ -312,12 +387,12 @@ mod tests {
             source: None,
             protocol: Protocol::Tcp,
             ports,
-            hit: Hit {
+            hit: Some(Hit {
                 service: ServiceId(service),
                 scope: ScopeId(service),
                 own_port: false,
                 ftp_data: false,
-            },
+            }),
             rank,
         }
     }
@@ -351,6 +426,10 @@ mod tests {
         assert!(
             built.has_address(addr("198.18.255.2")) && !built.has_address(addr("198.18.255.3"))
         );
+        assert!(built.may_have(addr("198.18.255.1")) && built.may_have(addr("198.18.255.2")));
+        let likely = (0..10_000).filter(|n| built.may_have(Addr::v4(0x0A00_0000 + n))).count();
+        assert!(likely < 20, "{likely} of 10,000 addresses without a rule");
+        assert!(!built.looks_at_clients());
         assert_eq!(service(&built, "198.18.255.2", 65_534), None);
         assert_eq!(service(&built, "198.18.255.3", 443), None);
         assert_eq!(built.lookup(addr("198.18.255.1"), Protocol::Udp, 443), None);
@@ -378,6 +457,7 @@ mod tests {
             Rule { source: source("10.9.1.2", 16), ..rule("0.0.0.0", 0, 80..=80, Rank(1000), 3) },
             Rule { source: source("10.9.7.0", 24), ..rule("0.0.0.0", 0, 443..=443, Rank(1001), 4) },
         ]);
+        assert!(built.looks_at_clients() && built.may_have(addr("198.18.9.9")));
         let found = |client, port| {
             let vip = addr("198.18.255.1");
             built.for_client(addr(client), vip, Protocol::Tcp, port).map(|hit| hit.service.0)
@@ -398,6 +478,24 @@ mod tests {
     fn an_empty_classifier_knows_nothing() {
         assert_eq!(service(&Classifier::default(), "198.18.0.1", 80), None);
         assert_eq!(service(&Classifier::build(vec![]), "198.18.0.1", 80), None);
+    }
+
+    #[test]
+    fn a_later_mark_without_a_service_leaves_the_packet_to_the_address_services() {
+        let mark = |ports, place, service| {
+            rule("10.0.0.1", 32, ports, Rank(Rank::FIREWALL.0 + place), service)
+        };
+        let built = Classifier::build(vec![
+            rule("10.0.0.1", 32, 80..=80, Rank::PORT, 1),
+            mark(70..=90, 0, 2),
+            Rule { hit: None, ..mark(80..=85, 1, 0) },
+            mark(84..=84, 2, 3),
+        ]);
+        let found = [69, 70, 79, 80, 81, 83, 84, 85, 86, 90, 91];
+        let found = found.map(|port| service(&built, "10.0.0.1", port));
+        let (two, three) = (Some(2), Some(3));
+        let wanted = [None, two, two, Some(1), None, None, three, None, two, two, None];
+        assert_eq!(found, wanted);
     }
 
     #[test]

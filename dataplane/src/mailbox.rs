@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use crate::bindings::{Rebind, Rebound};
+use crate::call::Call;
 use crate::conn::table::{Flow, Slot};
 use crate::conn::{Conn, Signal};
 use crate::explain::Explanation;
@@ -68,6 +70,9 @@ pub struct Outgoing {
     pub frame: Box<[u8]>,
 }
 
+/// Bindings that are changed in one turn at the most.
+pub const REBINDS: usize = 64;
+
 /// A question to a core.
 #[derive(Debug)]
 pub enum Query {
@@ -82,6 +87,8 @@ pub enum Query {
     },
     /// Tell what becomes of frames, until the order is over.
     Trace(Arc<Order>),
+    /// These bindings change. At most [`REBINDS`] at a time, so that a turn stays short.
+    Rebind(Vec<Rebind>),
     /// What would happen to this frame.
     Explain {
         /// The frame.
@@ -103,6 +110,8 @@ pub enum Answer {
         /// The core's time, against which the entries' expiry is read.
         now: Tick,
     },
+    /// What became of all of them together.
+    Rebound(Rebound),
     /// What would happen to the frame.
     Explanation(Explanation),
     /// Whether the order was taken.
@@ -118,6 +127,9 @@ pub struct Mailbox {
     pub retired: ArrayQueue<Arc<Snapshot>>,
     /// What the core has to tell.
     pub events: ArrayQueue<Event>,
+    /// SIP calls that the core has bound; one that finds no place stays without a name in
+    /// listings.
+    pub calls: ArrayQueue<Call>,
     /// Frames that control wants sent.
     pub outgoing: ArrayQueue<Outgoing>,
     /// Questions about the core's tables.
@@ -134,6 +146,7 @@ impl Default for Mailbox {
             snapshots: ArrayQueue::new(1),
             retired: ArrayQueue::new(4),
             events: ArrayQueue::new(1024),
+            calls: ArrayQueue::new(512),
             outgoing: ArrayQueue::new(256),
             queries: ArrayQueue::new(4),
             answers: ArrayQueue::new(4),

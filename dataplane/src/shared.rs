@@ -27,6 +27,8 @@ pub struct TableSizes {
     pub clients_v4: usize,
     /// IPv6 clients under `tracking: client`.
     pub clients_v6: usize,
+    /// Datagrams whose later fragments are being followed.
+    pub fragments: usize,
     /// Seconds between two ages of a client under `tracking: client`; 247 of them must
     /// exceed the longest timeout.
     pub age_unit_s: u32,
@@ -42,6 +44,7 @@ impl Default for TableSizes {
             templates_v6: 4096,
             clients_v4: 4096,
             clients_v6: 4096,
+            fragments: 2048,
             age_unit_s: 6,
         }
     }

@@ -15,6 +15,7 @@ use crate::conn::Timeouts;
 use crate::forward::{Forwarding, Tunnel};
 use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
+use crate::pins::Pins;
 use crate::route::{Exits, Routes};
 use crate::sched::{Scheduler, SchedulerFlags, Tables, rr, wrr};
 use crate::table::ServiceReal;
@@ -176,6 +177,8 @@ pub struct Service {
     pub compat: Compat,
     /// What it does about servers that are in drain or down.
     pub policy: Policy,
+    /// Clients that have a real server of their own.
+    pub pins: Pins,
 }
 
 /// Whether a real server takes clients.
@@ -342,6 +345,8 @@ impl PortFacts {
 /// The masqueraded real servers: whose packets to the world pass the director.
 #[derive(Clone, Debug, Default)]
 pub struct Masqueraded {
+    /// Everybody's packets pass, as through a host that is a router too.
+    pub everybody: bool,
     addresses: std::collections::HashSet<Addr>,
     ports: std::collections::HashSet<(Option<Protocol>, Addr, u16)>,
 }
@@ -355,7 +360,7 @@ impl Masqueraded {
 
     /// Whether this is one's address.
     pub fn has_address(&self, address: Addr) -> bool {
-        self.addresses.contains(&address)
+        self.everybody || self.addresses.contains(&address)
     }
 
     /// Whether one serves this protocol on this port.

@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::bindings::Rebound;
 use crate::counters::CoreCounters;
-use crate::director::{Decided, Director};
+use crate::director::{Decided, Director, Reading};
 use crate::forward::fragment;
 use crate::fragments::FragmentLimits;
 use crate::ids::{NeighbourId, PortIndex};
-use crate::mailbox::{Answer, Query};
-use crate::port::{Burst, Frame, Port};
+use crate::mailbox::{Answer, Query, REBINDS};
+use crate::port::{BURST, Burst, Frame, Port};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
@@ -23,6 +24,10 @@ use crate::wire::ethernet::{self, Mac};
 
 /// Table entries looked at in one turn at the most.
 const SWEEP_PER_TURN: usize = 64;
+/// Bursts taken from one port in one turn at the most.
+const BURSTS_PER_TURN: usize = 4;
+/// Bursts that are under way at a time.
+const INTAKES: usize = 3;
 /// How long a frame waits for its next hop's MAC address.
 const HOLD: u32 = 3 * TICKS_PER_SECOND;
 
@@ -51,6 +56,18 @@ struct Early<F> {
     until: Tick,
 }
 
+/// A burst from one port.
+struct Intake<F> {
+    frames: Burst<F>,
+    reading: Reading,
+}
+
+impl<F> Default for Intake<F> {
+    fn default() -> Self {
+        Self { frames: Burst::new(), reading: Reading::default() }
+    }
+}
+
 /// One core: its ports' queues, its director and its mailbox.
 pub struct Worker<P: Port> {
     core: usize,
@@ -58,7 +75,8 @@ pub struct Worker<P: Port> {
     director: Director,
     ports: Vec<P>,
     tx: Vec<Burst<P::Frame>>,
-    rx: Burst<P::Frame>,
+    /// Three bursts at a time: while one is decided about, memory answers the others' questions.
+    intakes: [Intake<P::Frame>; INTAKES],
     decided: Decided,
     /// What is to be freed, all at once.
     spent: Burst<P::Frame>,
@@ -81,7 +99,7 @@ impl<P: Port> Worker<P> {
             director,
             tx: ports.iter().map(|_| Burst::new()).collect(),
             ports,
-            rx: Burst::new(),
+            intakes: Default::default(),
             decided: Decided::default(),
             spent: Burst::new(),
             held: VecDeque::with_capacity(held_limit),
@@ -233,6 +251,13 @@ impl<P: Port> Worker<P> {
                 Answer::Connections { page, next, now }
             }
             Some(Query::Trace(order)) => Answer::Traced(self.tracer.take(order)),
+            Some(Query::Rebind(rebinds)) => {
+                let mut all = Rebound::default();
+                for rebind in rebinds.iter().take(REBINDS) {
+                    all += self.director.rebind(rebind, now);
+                }
+                Answer::Rebound(all)
+            }
             Some(Query::Explain { frame, port }) => {
                 Answer::Explanation(self.director.explain(&frame, port, now))
             }
@@ -240,68 +265,119 @@ impl<P: Port> Worker<P> {
         let _ = mailbox.answers.push(answer);
     }
 
+    /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
+    /// while the next one is read, and decided about while that one's is fetched.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
-        let mut rx = std::mem::take(&mut self.rx);
+        let ingress = PortIndex(index as u8);
+        if !self.tracer.is_idle() {
+            return self.receive_traced(index, ingress, now);
+        }
+        let mut received = 0;
+        let mut read = 0;
+        let mut more = true;
+        for step in 0..BURSTS_PER_TURN + 2 {
+            if more && step < BURSTS_PER_TURN {
+                let frames = self.read(step % INTAKES, ingress, now);
+                received += frames;
+                read += usize::from(frames > 0);
+                more = frames == BURST;
+            }
+            if (1..=read).contains(&step)
+                && let Some(intake) = self.intakes.get_mut((step - 1) % INTAKES)
+            {
+                self.director.fetch(&mut intake.reading);
+            }
+            if (2..read + 2).contains(&step) {
+                self.pass((step - 2) % INTAKES, ingress, now);
+            }
+        }
+        if let Some(port) = self.ports.get_mut(index)
+            && !self.spent.is_empty()
+        {
+            port.discard(&mut self.spent);
+        }
+        received
+    }
+
+    /// The same frame by frame, by the reference path, while somebody traces.
+    fn receive_traced(&mut self, index: usize, ingress: PortIndex, now: Tick) -> usize {
+        let mut frames = Burst::new();
         if let Some(port) = self.ports.get_mut(index) {
-            port.rx(&mut rx);
+            port.rx(&mut frames);
         }
-        let received = rx.len();
-        if received > 0 {
-            self.pass(&mut rx, PortIndex(index as u8), now);
+        let received = frames.len();
+        for frame in frames {
+            if let Some(frame) = self.handle(frame, ingress, now) {
+                self.wait_for_first(frame, ingress, now);
+            }
+            while self.director.fragments_remembered() != self.fragments_remembered {
+                self.fragments_remembered = self.director.fragments_remembered();
+                self.retry_early(now);
+            }
         }
-        self.rx = rx;
         if let Some(port) = self.ports.get_mut(index) {
             port.discard(&mut self.spent);
         }
         received
     }
 
-    /// Decides about a burst, and does what was decided.
-    fn pass(&mut self, rx: &mut Burst<P::Frame>, ingress: PortIndex, now: Tick) {
-        if !self.tracer.is_idle() {
-            return self.pass_one_by_one(rx, ingress, now);
+    /// Receives and reads a burst; answers how many frames it has.
+    fn read(&mut self, at: usize, ingress: PortIndex, now: Tick) -> usize {
+        let (Some(intake), Some(port)) =
+            (self.intakes.get_mut(at), self.ports.get_mut(usize::from(ingress.0)))
+        else {
+            return 0;
+        };
+        port.rx(&mut intake.frames);
+        if !intake.frames.is_empty() {
+            self.director.read(&mut intake.reading, &intake.frames, ingress, now);
         }
+        intake.frames.len()
+    }
+
+    /// Decides about a burst that was read and does what was decided.
+    fn pass(&mut self, at: usize, ingress: PortIndex, now: Tick) {
+        let Some(intake) = self.intakes.get_mut(at) else { return };
+        let Intake { frames, reading } = intake;
+        self.director.decide(reading, frames, &mut self.decided);
+        if self.director.fragments_remembered() == self.fragments_remembered
+            && let Some(egress) = self.decided.one_port(frames.len())
+            && let Some(port) = self.ports.get_mut(usize::from(egress.0))
+            && self.tx.get(usize::from(egress.0)).is_some_and(|burst| burst.is_empty())
+        {
+            // The most frequent case by far: all leave on one port, and none waits anywhere.
+            let counters = self.shared.counters.get(self.core).map(|padded| &**padded);
+            transmit(port, frames, counters);
+            self.decided.clear();
+        } else {
+            self.carry_out_all(at, ingress, now);
+        }
+    }
+
+    /// Does what was decided about a burst's first frames, and decides about the rest of them.
+    fn carry_out_all(&mut self, at: usize, ingress: PortIndex, now: Tick) {
+        let Some(intake) = self.intakes.get_mut(at) else { return };
+        let mut frames = std::mem::take(&mut intake.frames);
         let mut decided = std::mem::take(&mut self.decided);
-        self.director.read(rx, ingress, now);
-        while !rx.is_empty() {
-            self.director.decide(rx, ingress, now, &mut decided);
-            match decided.one_port(rx.len()) {
-                Some(port) if self.is_idle(port) => self.transmit(rx, port),
-                _ => {
-                    for (frame, verdict) in
-                        rx.drain(..decided.verdicts.len()).zip(&decided.verdicts)
-                    {
-                        if let Some(frame) = self.carry_out(frame, *verdict, now) {
-                            self.wait_for_first(frame, ingress, now);
-                        }
-                    }
+        loop {
+            let next = frames.drain(..decided.len().min(frames.len()));
+            for (frame, verdict) in next.zip(decided.verdicts()) {
+                if let Some(frame) = self.carry_out(frame, verdict, now) {
+                    self.wait_for_first(frame, ingress, now);
                 }
             }
-            decided.verdicts.clear();
-            if self.director.fragments_remembered() != self.fragments_remembered {
+            decided.clear();
+            // One that goes on may be the first one that others wait for.
+            while self.director.fragments_remembered() != self.fragments_remembered {
                 self.fragments_remembered = self.director.fragments_remembered();
                 self.retry_early(now);
             }
+            let Some(intake) = self.intakes.get_mut(at).filter(|_| !frames.is_empty()) else {
+                break;
+            };
+            self.director.decide(&mut intake.reading, &mut frames, &mut decided);
         }
         self.decided = decided;
-    }
-
-    /// The same by the reference path, while somebody traces.
-    fn pass_one_by_one(&mut self, rx: &mut Burst<P::Frame>, ingress: PortIndex, now: Tick) {
-        for frame in rx.drain(..) {
-            if let Some(frame) = self.handle(frame, ingress, now) {
-                self.wait_for_first(frame, ingress, now);
-            }
-            if self.director.fragments_remembered() != self.fragments_remembered {
-                self.fragments_remembered = self.director.fragments_remembered();
-                self.retry_early(now);
-            }
-        }
-    }
-
-    /// Whether no frame waits to be sent on this port.
-    fn is_idle(&self, port: PortIndex) -> bool {
-        self.tx.get(usize::from(port.0)).is_some_and(|burst| burst.is_empty())
     }
 
     /// Decides about a frame and does what was decided; gives back a fragment that came
@@ -487,22 +563,11 @@ impl<P: Port> Worker<P> {
     }
 
     fn flush_port(&mut self, index: usize) {
-        let Some(burst) = self.tx.get_mut(index) else { return };
-        let mut burst = std::mem::take(burst);
-        self.transmit(&mut burst, PortIndex(index as u8));
-    }
-
-    /// Sends a burst; what the port refuses is dropped.
-    fn transmit(&mut self, burst: &mut Burst<P::Frame>, port: PortIndex) {
-        let Some(port) = self.ports.get_mut(usize::from(port.0)) else { return };
-        let offered = burst.len();
-        port.tx(burst);
-        let refused = burst.len();
-        burst.clear();
-        if let Some(counters) = self.shared.counters.get(self.core) {
-            counters.forwarded.add((offered - refused) as u64);
-            counters.unsent.add(refused as u64);
-        }
+        let (Some(port), Some(burst)) = (self.ports.get_mut(index), self.tx.get_mut(index)) else {
+            return;
+        };
+        let counters = self.shared.counters.get(self.core).map(|padded| &**padded);
+        transmit(port, burst, counters);
     }
 
     /// Bounded clean-up. Every entry of every table is looked at about once a second.
@@ -525,5 +590,18 @@ impl<P: Port> Worker<P> {
             self.sweep_credit -= budget;
             self.director.sweep(now, budget);
         }
+    }
+}
+
+/// Sends a burst; what the port refuses is dropped.
+#[inline]
+fn transmit<P: Port>(port: &mut P, burst: &mut Burst<P::Frame>, counters: Option<&CoreCounters>) {
+    let offered = burst.len();
+    port.tx(burst);
+    let refused = burst.len();
+    burst.clear();
+    if let Some(counters) = counters {
+        counters.forwarded.add((offered - refused) as u64);
+        counters.unsent.add(refused as u64);
     }
 }

@@ -16,7 +16,7 @@ pub struct Bench {
     /// The services' scheduler, by ipvsadm's short name.
     #[arg(long, value_name = "NAME", default_value = "wlc", help_heading = "Director")]
     pub scheduler: String,
-    /// Services; a client uses one of them.
+    /// Services.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Director")]
     pub services: u32,
     /// Real servers of each service.
@@ -32,9 +32,16 @@ pub struct Bench {
     /// Known clients. With --tracking full each has one established connection.
     #[arg(long, value_name = "N", default_value_t = 1_000, help_heading = "Load")]
     pub clients: u32,
+    /// Services that clients use, each client one of them; all by default.
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub in_use: Option<u32>,
     /// The share of packets that open connections of clients never seen before, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Load")]
     pub new: f64,
+    /// New clients that the tables have room for. A round ends when they are half full of
+    /// them; then they are emptied.
+    #[arg(long, value_name = "N", default_value_t = 16 << 20, help_heading = "Load")]
+    pub room: u32,
     /// IPv4 or IPv6.
     #[arg(long, value_enum, default_value_t = BenchFamily::V4, help_heading = "Load")]
     pub family: BenchFamily,
@@ -51,9 +58,16 @@ pub struct Bench {
     /// Rounds; the result is their median.
     #[arg(short, long, value_name = "N", default_value_t = 5, help_heading = "Measurement")]
     pub rounds: u32,
-    /// A round ends early after so many packets on each core.
+    /// A round ends early after so many packets on each core. The director's clock follows
+    /// the packets then, so that two runs do exactly the same.
     #[arg(long, value_name = "N", help_heading = "Measurement")]
     pub packets: Option<u64>,
+    /// Look for the longest time between two polls, which costs a little.
+    #[arg(long, help_heading = "Measurement")]
+    pub gaps: bool,
+    /// Give up making rounds again after this time.
+    #[arg(long, value_name = "S", default_value_t = 60.0, help_heading = "Measurement")]
+    pub at_most: f64,
     /// Compare with this mode of dpdk-testpmd on the same device, round by round: macswap,
     /// io, 5tswap ...
     #[arg(long, value_name = "MODE", help_heading = "Measurement")]
@@ -67,6 +81,26 @@ pub struct Bench {
     /// The result as one JSON object.
     #[arg(long, help_heading = "Measurement")]
     pub json: bool,
+
+    /// Measure a whole table of loads instead, each beside testpmd, and hold the results
+    /// against their marks. Of the options only --no-huge, --json and --output count then.
+    #[arg(long, value_enum, value_name = "WHICH", help_heading = "Table")]
+    pub table: Option<BenchTable>,
+    /// Only rows of the table whose name contains this.
+    #[arg(long, value_name = "TEXT", requires = "table", help_heading = "Table")]
+    pub only: Option<String>,
+    /// What the program was built from, for the result.
+    #[arg(long, value_name = "TEXT", default_value = "", help_heading = "Table")]
+    pub commit: String,
+}
+
+/// See [`Bench::table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchTable {
+    /// What fits into three minutes.
+    Quick,
+    /// Everything.
+    Full,
 }
 
 /// See [`Bench::tracking`].

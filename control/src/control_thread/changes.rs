@@ -71,9 +71,11 @@ impl ControlThread {
         restart::needed(&self.model, &model)?;
         let peers = Peers::find(&model.control.allow)?;
         let metrics = self.observers.prepare(&self.model, &model)?;
-        let plan = compile::plan(&model);
+        let mut plan = compile::plan(&model);
+        self.drains.settle(&model, &mut plan.farms, self.now_ms());
         self.catalog.timeouts = plan.timeouts;
         self.catalog.compat = plan.compat;
+        self.catalog.fragments = plan.fragments;
         self.catalog.set_site(plan.site);
         let applied = self.catalog.applied(&plan.farms, plan.selectors);
         let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
@@ -137,9 +139,11 @@ impl ControlThread {
     }
 
     fn plan(&self, model: &Model) -> Plan {
+        let mut farms = compile::plan(model).farms;
+        self.drains.clone().settle(model, &mut farms, self.now_ms());
         Plan {
             changes: difference::between(&self.model, model),
-            moves: preview::moves(&self.snapshot, &self.shared.loads, &compile::plan(model).farms),
+            moves: preview::moves(&self.snapshot, &self.shared.loads, &farms),
             refused: restart::needed(&self.model, model).err(),
         }
     }

@@ -21,9 +21,13 @@ pub(super) fn endpoint(text: &str, protocol: Protocol, names: &Names) -> Option<
     }
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once("]:")?;
-        let address: Ipv6Addr = address.parse().ok()?;
+        // ipvsadm minds no brackets around an IPv4 address.
+        let address = match address.parse::<Ipv6Addr>() {
+            Ok(address) => IpAddr::V6(address),
+            Err(_) => IpAddr::V4(inet_aton(address)?),
+        };
         let port = port_number(port, protocol, names)?;
-        return Some(Typed { address: IpAddr::V6(address).into(), port: Some(port) });
+        return Some(Typed { address: address.into(), port: Some(port) });
     }
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         return Some(Typed { address: IpAddr::V6(address).into(), port: None });
@@ -135,6 +139,7 @@ mod tests {
         assert_eq!(port("2001:db8::1"), Some(None));
         assert_eq!(port("[2001:db8::1]"), None);
         assert_eq!(port("192.0.2.10:http"), Some(Some(80)));
+        assert_eq!(port("[192.0.2.10]:80"), Some(Some(80)));
         assert_eq!(port("192.0.2.10:-1"), None);
         assert_eq!(port("192.0.2.10:70000"), None);
         assert_eq!(port("80"), None);

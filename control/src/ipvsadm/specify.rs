@@ -69,17 +69,18 @@ fn flags(text: Option<&str>, scheduler: &str) -> Result<SchedulerFlags, Usage> {
 pub(super) fn server(gathered: &Gathered) -> Result<ServerOptions, Usage> {
     let service = identity(gathered)?;
     let typed = gathered.server.ok_or_else(Usage::try_help)?;
-    let forward = match gathered.forward.unwrap_or(Forward::Route) {
+    let forward = gathered.forward.unwrap_or(Forward::Route);
+    let tunnelled = matches!(forward, Forward::Tunnel(_));
+    if typed.address.family() != service.family() && !tunnelled {
+        return Err(Usage::new("Different address family is allowed only for tunneling servers"));
+    }
+    let forward = match forward {
         Forward::Tunnel(_) => Forward::Tunnel(tunnel(gathered)?),
         _ if has_tunnel_options(gathered) => {
             return Err(Usage::new("Tunnel options conflict with forward method"));
         }
         other => other,
     };
-    let tunnelled = matches!(forward, Forward::Tunnel(_));
-    if typed.address.family() != service.family() && !tunnelled {
-        return Err(Usage::new("Different address family is allowed only for tunneling servers"));
-    }
     let of_mark = matches!(service, Identity::Mark { .. });
     // Packets that are not masqueraded keep their port, whatever was typed.
     let keeps_port = !of_mark && forward != Forward::Masq;

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
+use dataplane::ids::Mark;
 use dataplane::snapshot::Identity;
 use dataplane::wire::{Addr, Family, Protocol};
 
@@ -11,6 +12,11 @@ use super::row::Endpoint;
 /// `192.0.2.10:80` or `[2001:db8::80]:80`.
 pub(super) fn endpoint(endpoint: Endpoint) -> String {
     join(endpoint.address, endpoint.port)
+}
+
+/// `192.0.2.10:80`, or the address alone for port 0.
+pub fn endpoint_text(address: Addr, port: u16) -> String {
+    if port == 0 { address.to_string() } else { join(address, port) }
 }
 
 /// The same from its two parts.
@@ -68,6 +74,11 @@ pub fn identity_text(identity: &Identity) -> String {
     }
 }
 
+/// A mark as ipvsadm prints it: the upper half of all marks as negative numbers.
+fn signed(mark: Mark) -> i32 {
+    mark.0.get().cast_signed()
+}
+
 /// What begins a service's line: `TCP  192.0.2.10:80`, `FWM  10` or `FWM  10 IPv6`. For what
 /// IPVS does not have, `TCP  192.0.2.10:8000-8099` and `ANY  192.0.2.10:0`.
 pub(super) fn service(identity: &Identity) -> String {
@@ -79,8 +90,8 @@ pub(super) fn service(identity: &Identity) -> String {
             let protocol = protocol.map_or_else(|| "ANY".into(), |one| one.to_string());
             format!("{protocol:<4} {}", join(vip, range(first, last)))
         }
-        Identity::Mark { family: Family::V4, mark } => format!("FWM  {}", mark.0),
-        Identity::Mark { family: Family::V6, mark } => format!("FWM  {} IPv6", mark.0),
+        Identity::Mark { family: Family::V4, mark } => format!("FWM  {}", signed(mark)),
+        Identity::Mark { family: Family::V6, mark } => format!("FWM  {} IPv6", signed(mark)),
     }
 }
 
@@ -97,8 +108,8 @@ pub(super) fn service_option(identity: &Identity) -> Option<String> {
             };
             format!("{option} {}", join(vip, vip_port))
         }
-        Identity::Mark { family: Family::V4, mark } => format!("-f {}", mark.0),
-        Identity::Mark { family: Family::V6, mark } => format!("-f {} -6", mark.0),
+        Identity::Mark { family: Family::V4, mark } => format!("-f {}", signed(mark)),
+        Identity::Mark { family: Family::V6, mark } => format!("-f {} -6", signed(mark)),
     })
 }
 

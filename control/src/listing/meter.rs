@@ -27,6 +27,8 @@ pub struct Meters {
     reals: HashMap<RealKey, RealMeter>,
     /// What all services have counted, past ones among them.
     ever: [u64; 5],
+    /// Everything, of services that are gone as well.
+    all: Meter,
     /// Whether what was counted since the last tick is left out, as IPVS leaves it out.
     lagging: bool,
 }
@@ -71,19 +73,24 @@ impl Meters {
             *of_service = sum(*of_service, change);
         }
         let ever = changes.values().fold(self.ever, |ever, change| sum(ever, *change));
+        let mut all = self.all;
+        all.advance(changes.values().copied().fold([0; 5], sum));
         let mut services = HashMap::with_capacity(self.services.len());
         for service in snapshot.services.iter().flatten() {
             let mut meter = self.services.get(&service.id).copied().unwrap_or_default();
             meter.advance(changes.get(&service.id).copied().unwrap_or_default());
             services.insert(service.id, meter);
         }
-        *self = Self { services, reals, ever, lagging: self.lagging };
+        *self = Self { services, reals, ever, all, lagging: self.lagging };
     }
 
     /// Sets counters and averages to zero (`ipvsadm -Z`): of one service with its real
     /// servers, or of all.
     pub fn zero(&mut self, snapshot: &Snapshot, loads: &LoadBoard, only: Option<ServiceId>) {
         self.zero_those(snapshot, loads, |service| only.is_none_or(|only| only == service));
+        if only.is_none() {
+            self.all = Meter::default();
+        }
     }
 
     /// The same for the services that are chosen, in one pass.
@@ -123,6 +130,12 @@ impl Meters {
     /// The same of all services together, past ones among them.
     pub fn ever_in_all(&self) -> Traffic {
         Traffic::from_columns(self.ever)
+    }
+
+    /// The statistics of everything as of the last tick: the sum of what all services ever
+    /// had, and averages of their own.
+    pub fn all(&self) -> Stats {
+        self.all.stats([0; 5])
     }
 
     /// The statistics of a real server whose counters stand at `load`.

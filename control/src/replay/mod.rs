@@ -27,6 +27,7 @@ use dataplane::wire::{Addr, Family, Parsed, parse};
 use dataplane::worker::Worker;
 use serde_json::{Value, json};
 
+use crate::calls::Calls;
 use crate::compile;
 use crate::config::Model;
 use crate::listing::{self, Meters, Style, gather};
@@ -70,6 +71,7 @@ struct Stage {
     catalog: Catalog,
     snapshot: Arc<Snapshot>,
     worker: Worker<MemoryPort>,
+    calls: Calls,
     ingress: PortIndex,
 }
 
@@ -120,6 +122,7 @@ impl Stage {
             templates_v6: room,
             clients_v4: room,
             clients_v6: room,
+            fragments: room.min(1 << 16),
             age_unit_s: compile::table_sizes(model).age_unit_s.max(sizes.age_unit_s),
         };
         // A fixed key: a replay gives the same answers every time.
@@ -129,6 +132,7 @@ impl Stage {
         let mut catalog = Catalog::new(Arc::clone(&shared), plan.site);
         catalog.timeouts = plan.timeouts;
         catalog.compat = plan.compat;
+        catalog.fragments = plan.fragments;
         let applied = catalog.applied(&plan.farms, plan.selectors);
         let (_, snapshot) = applied.map_err(|refused: Refused| refused.to_string())?;
         resolve(&shared, &snapshot);
@@ -149,7 +153,8 @@ impl Stage {
         let director =
             Director::new(Arc::clone(&shared), Arc::clone(&snapshot), seat, surroundings);
         let worker = Worker::new(0, director, ports, HELD);
-        Ok(Self { shared, catalog, snapshot, worker, ingress })
+        let calls = Calls::default();
+        Ok(Self { shared, catalog, snapshot, worker, calls, ingress })
     }
 
     /// Lets time pass: a turn every second, so that expiry keeps its order.
@@ -170,6 +175,7 @@ impl Stage {
             port.arriving.push_back(MemoryFrame::new(&captured.frame));
         }
         self.worker.turn(now);
+        self.calls.hear(&self.shared, now);
         let after = self.shared.totals();
         let dropped = DropReason::ALL
             .iter()
@@ -206,6 +212,7 @@ impl Stage {
         let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, 1, &scopes, &self.snapshot, now));
+        self.calls.name(&mut rows);
         let mut text = listing::services(&listed, Style::Default);
         text += &listing::connections(&rows, false);
         text

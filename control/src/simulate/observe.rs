@@ -1,6 +1,6 @@
 //! From a frame's bytes to what a recording says of it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::port::Frame;
 use dataplane::port::memory::MemoryFrame;
@@ -76,8 +76,9 @@ fn ip(bytes: &[u8], seen: &mut Map<String, Value>, place: Place, depth: usize) -
     match ip.protocol {
         4 | 41 => {
             let mut inner = Map::new();
-            self::ip(ip.payload, &mut inner, place, depth - 1)?;
-            seen.insert("inner".into(), Value::Object(inner));
+            if self::ip(ip.payload, &mut inner, place, depth - 1).is_some() {
+                seen.insert("inner".into(), Value::Object(inner));
+            }
         }
         6 | 17 | 132 => ports(&ip, seen),
         1 | 58 => icmp(&ip, seen, depth),
@@ -233,9 +234,18 @@ fn checksum_holds(ip: &Ip<'_>) -> bool {
     }
 }
 
-/// Takes out what is random by nature: the identification of IPv6 fragments and tunnels.
-pub(super) fn without_random(mut seen: Value) -> Value {
-    let v6 = seen.get("src").and_then(Value::as_str).is_some_and(|src| src.contains(':'));
+/// Takes out what is random by nature: the identification of IPv6 fragments and tunnels, and
+/// the source port of packets that the director at `own` makes of others (GUE).
+pub(super) fn without_random(mut seen: Value, own: &[Addr]) -> Value {
+    let src = seen.get("src").and_then(Value::as_str).unwrap_or_default();
+    let v6 = src.contains(':');
+    let made = src.parse::<IpAddr>().is_ok_and(|src| own.contains(&Addr::from(src)));
+    if made
+        && seen.get("proto").and_then(Value::as_str) == Some("udp")
+        && let Some(fields) = seen.as_object_mut()
+    {
+        fields.remove("sport");
+    }
     let tunnel = matches!(seen.get("proto").and_then(Value::as_str), Some("ipip" | "ipv6" | "gre"));
     if (v6 || tunnel)
         && let Some(fragment) = seen.get_mut("frag").and_then(Value::as_object_mut)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use dataplane::wire::Addr;
 use serde_json::Value;
 
 use super::fragments::{Fragments, is_reassembly_timeout};
@@ -194,7 +195,7 @@ impl Play<'_> {
         for frames in [&mut expected, &mut got] {
             frames.retain(|frame| !is_reassembly_timeout(frame));
         }
-        if !same_frames(&expected, &got) {
+        if !same_frames(&expected, &got, self.world.own()) {
             let name = format!("before step {} at {} s", step.i, step.at);
             let expected = described(&expected);
             self.differ(&name, "frames by themselves", expected, described(&got));
@@ -230,7 +231,10 @@ impl Play<'_> {
         };
         if wrong {
             self.differ(&name, "verdict", verdict.to_owned(), got_verdict);
-        } else if !varies && !self.vector.varies(step.i, "obs") && !same_frames(obs, &got) {
+        } else if !varies
+            && !self.vector.varies(step.i, "obs")
+            && !same_frames(obs, &got, self.world.own())
+        {
             self.differ(&name, "frames", described(obs), described(&got));
         } else {
             return;
@@ -269,12 +273,12 @@ fn verdict_of(seen: &[Value]) -> String {
 
 /// Whether the same frames came out, in any order between the two ports. What is not IP does
 /// not count.
-fn same_frames(expected: &[Value], got: &[Value]) -> bool {
+fn same_frames(expected: &[Value], got: &[Value], own: &[Addr]) -> bool {
     let comparable = |frames: &[Value]| {
         let mut frames: Vec<String> = frames
             .iter()
             .filter(|frame| frame.get("arp").is_none())
-            .map(|frame| sorted(&without_random(frame.clone())))
+            .map(|frame| sorted(&without_random(frame.clone(), own)))
             .collect();
         frames.sort();
         frames

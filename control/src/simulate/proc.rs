@@ -50,7 +50,9 @@ pub(super) fn services(world: &World) -> String {
 
 fn service(row: &ServiceRow) -> String {
     let scheduler = row.scheduler.unwrap_or("none");
-    let ops = if row.one_packet { "ops " } else { "" };
+    let v6 = matches!(row.identity, Identity::Address { vip, .. } if !vip.is_v4());
+    // The kernel forgets the word where the VIP is an IPv6 address.
+    let ops = if row.one_packet && !v6 { "ops " } else { "" };
     let head = match row.identity {
         Identity::Address { protocol, vip, vip_port } => {
             let space = if vip.is_v4() { " " } else { "" };
@@ -101,18 +103,7 @@ pub(super) fn connections(rows: &[ConnectionRow]) -> String {
 
 /// `/proc/net/ip_vs_stats`: everything that was ever counted.
 pub(super) fn totals(world: &World) -> String {
-    let listing =
-        gather::services(world.snapshot(), &world.shared.loads, &world.meters, TABLE_SIZE);
-    let mut total = [0u64; 5];
-    let mut rate = [0u64; 5];
-    for row in &listing.services {
-        for (sum, more) in total.iter_mut().zip(row.stats.total.columns()) {
-            *sum += more;
-        }
-        for (sum, more) in rate.iter_mut().zip(row.stats.per_second.columns()) {
-            *sum += more;
-        }
-    }
+    let stats = world.meters.all();
     let numbers = |[conns, inp, outp, inb, outb]: [u64; 5]| {
         format!("{conns:>8X} {inp:>8X} {outp:>8X} {inb:>16X} {outb:>16X}\n")
     };
@@ -120,7 +111,7 @@ pub(super) fn totals(world: &World) -> String {
         "   Total Incoming Outgoing         Incoming         Outgoing\n\
          \x20  Conns  Packets  Packets            Bytes            Bytes\n\
          {}\n Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n{}",
-        numbers(total),
-        numbers(rate)
+        numbers(stats.total.columns()),
+        numbers(stats.per_second.columns())
     )
 }

@@ -24,6 +24,7 @@ use serde_json::Value;
 use super::marks::MarkRule;
 use super::observe;
 use super::vector::{Station, Topology};
+use crate::calls::Calls;
 use crate::ipvsadm::Names;
 use crate::listing::{ConnectionRow, Meters, SyncDaemon, gather};
 
@@ -42,8 +43,14 @@ const SIZES: TableSizes = TableSizes {
     templates_v6: 1_024,
     clients_v4: 64,
     clients_v6: 64,
+    fragments: 2_048,
     age_unit_s: 6,
 };
+/// How long a fragment waits for its first one: as long as the kernel keeps the pieces of a
+/// datagram.
+const EARLY_S: u32 = 30;
+/// More fragments than any scenario has at a time.
+const EARLY: usize = 4096;
 /// Turns of the poll loop after a frame.
 const TURNS: usize = 3;
 /// Sweeps until nothing depends on another sweep: connections, then their templates, of both
@@ -57,6 +64,7 @@ pub(super) struct World {
     pub(super) catalog: Catalog,
     pub(super) shared: Arc<Shared>,
     pub(super) meters: Meters,
+    calls: Calls,
     pub(super) daemons: Vec<SyncDaemon>,
     pub(super) names: Names,
     pub(super) site: Site,
@@ -137,6 +145,11 @@ impl World {
         let (shared, seats) = Shared::new(1, SIZES, TimerRule::KernelWheel, key);
         let site = site(topology)?;
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
+        // The recordings' director is a router, too.
+        catalog.routes_all = true;
+        catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
+        catalog.fragments.early = EARLY;
+        catalog.fragments.whole = true;
         let snapshot = catalog.snapshot();
         let macs =
             [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];
@@ -148,6 +161,7 @@ impl World {
         let mut world = Self {
             catalog,
             meters: Meters::as_in_kernel(),
+            calls: Calls::default(),
             daemons: Vec::new(),
             names: Names::offline(),
             site,
@@ -288,6 +302,7 @@ impl World {
         for _ in 0..TURNS {
             self.worker.turn(self.now);
         }
+        self.calls.hear(&self.shared, self.now);
     }
 
     /// The packets that came out since the last call.
@@ -323,7 +338,14 @@ impl World {
             .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
+        self.calls.name(&mut rows);
         rows
+    }
+
+    /// The director's own addresses towards the real servers, which its tunnels begin at.
+    pub(super) fn own(&self) -> &[Addr] {
+        let port = self.site.ports.get(usize::from(LAN_SIDE.0));
+        port.map_or(&[], |port| &port.addresses)
     }
 
     /// The configuration in use.

@@ -25,10 +25,14 @@ fn sentence(prefix: &str, change: impl FnOnce(&mut NicConfig)) -> String {
 
 #[test]
 fn missing_hugepages_are_told_with_the_command_that_reserves_them() {
-    let told = sentence("huge", |c| c.memory.no_huge = false);
-    let expected = "0 MiB of hugepages are free and 256 MiB are needed; reserve them (`echo 128 > \
-                    /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`), or set no_huge \
-                    for a lab without them";
+    // More than any machine has, so that it is missing on one with hugepages, too.
+    let told = sentence("huge", |c| {
+        (c.memory.no_huge, c.memory.mib) = (false, 100_000_000);
+    });
+    let (_free, told) = told.split_once(' ').unwrap();
+    let expected = "MiB of hugepages are free and 100000000 MiB are needed; reserve them (`echo \
+                    50000000 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`), or set \
+                    no_huge for a lab without them";
     assert_eq!(told, expected);
 }
 

@@ -1,6 +1,6 @@
 //! The way back: packets from real servers to clients.
 
-use super::{Bindings, Outcome};
+use super::{Bindings, Outcome, follows_flow};
 use crate::conn::table::{Flow, Slot};
 use crate::conn::{Conn, ConnFlags, Direction, Signal};
 use crate::forward::Forwarding;
@@ -73,6 +73,9 @@ impl Bindings {
     /// The VIP and port that an ICMP error from the real servers' side is about: what it
     /// quotes went from the client to the real server.
     pub fn related_reply(&mut self, error: &Packet, quoted: &Packet) -> Option<Endpoint> {
+        if !follows_flow(error) {
+            return None;
+        }
         let key = ReplyKey {
             real: quoted.dst,
             real_port: quoted.dst_port,

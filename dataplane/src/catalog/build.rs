@@ -7,6 +7,7 @@ use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
 use crate::forward::Forwarding;
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
+use crate::pins::{Pin, Pins};
 use crate::route::{Exit, Exits, Route, Routes};
 use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
@@ -42,12 +43,13 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         wrr_history: wrr::History::default(),
         compat: spec.compat,
         policy: spec.policy,
+        pins: Pins::default(),
     }
 }
 
 impl ServiceEntry {
     /// Makes the service anew from its parts.
-    pub(super) fn rebuild(&mut self, id: ServiceId, reals: &[Option<RealEntry>]) {
+    pub(super) fn rebuild(&mut self, id: ServiceId, reals: &[Option<RealEntry>], pins: &[Pin]) {
         let listed: Vec<Listed> = self
             .members
             .iter()
@@ -77,6 +79,9 @@ impl ServiceEntry {
             tables: Tables::build(self.spec.scheduler, self.spec.seed, &hashed),
             rr_removals: self.rr_removals.clone(),
             wrr_history: self.wrr_history.clone(),
+            pins: Pins::new(pins, |address| {
+                listed.iter().find(|one| one.address == address).map(|one| one.real)
+            }),
             ..empty_service(id, &self.spec)
         });
     }
@@ -89,7 +94,8 @@ impl Catalog {
             if list_changed {
                 entry.list_epoch = epoch;
             }
-            entry.rebuild(id, &self.reals);
+            let pins = self.pins.get(&entry.spec.identity).map_or(&[][..], Vec::as_slice);
+            entry.rebuild(id, &self.reals, pins);
         }
     }
 
@@ -274,6 +280,7 @@ impl Catalog {
     /// Also opens the reply table, as soon as there is anybody to be found in it.
     fn masqueraded(&self) -> Masqueraded {
         let mut masqueraded = Masqueraded::default();
+        masqueraded.everybody = self.routes_all;
         for entry in self.services.iter().flatten() {
             let protocol = match entry.spec.identity {
                 Identity::Address { protocol, .. } => Some(protocol),
@@ -313,7 +320,7 @@ impl Catalog {
                         source: None,
                         protocol,
                         ports: first..=last,
-                        hit,
+                        hit: Some(hit),
                         rank: if all { Rank::ALL_PORTS } else { Rank::RANGE },
                     }));
                 }
@@ -322,11 +329,11 @@ impl Catalog {
         }
         for selector in &self.selectors {
             let identity = Identity::Mark { family: selector.vip.family(), mark: selector.mark };
-            // A mark without a service says nothing: the address services are asked.
-            let Some((service, _)) = self.entry(&identity) else { continue };
             let family = selector.vip.family();
-            let scope = self.scope(Scope::Mark { family, mark: selector.mark });
-            let hit = Hit { service, scope, own_port: false, ftp_data: false };
+            let hit = self.entry(&identity).map(|(service, _)| {
+                let scope = self.scope(Scope::Mark { family, mark: selector.mark });
+                Hit { service, scope, own_port: false, ftp_data: false }
+            });
             for protocol in transports(selector.protocol) {
                 rules.push(Rule {
                     vip: selector.vip,
@@ -360,7 +367,7 @@ impl Catalog {
             source: None,
             protocol,
             ports,
-            hit,
+            hit: Some(hit),
             rank,
         };
         if vip_port == 0 {

@@ -27,7 +27,7 @@ const SECOND_TAGS: u64 = 0xFFFF_FFFF;
 const AWAY_SHIFT: u32 = 32;
 
 /// Where a flow may stand, and what by it is known there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Home {
     hash: u64,
 }

@@ -96,7 +96,13 @@ impl<E: Entry> Table<E> {
     /// Where a flow of this family would stand. Stays right until the table is dropped.
     #[inline]
     pub fn locate(&self, flow: &Flow) -> Home {
-        Home::of(E::hash(&E::key(flow), self.secret))
+        self.locate_key(&E::key(flow))
+    }
+
+    /// The same by the flow's key.
+    #[inline(always)]
+    pub fn locate_key(&self, key: &E::Key) -> Home {
+        Home::of(E::hash(key, self.secret))
     }
 
     /// Requests the index line of a flow.
@@ -108,25 +114,37 @@ impl<E: Entry> Table<E> {
         }
     }
 
-    /// Requests the line of the entry that is most probably the flow's. Reads the index.
+    /// Requests the line of the entry that is most probably the flow's, and says which it is.
+    /// Reads the index.
     #[inline]
-    pub fn prefetch_entry(&self, home: &Home) {
+    pub fn prefetch_entry(&self, home: &Home) -> Option<Slot> {
         let mut guess = self.index.first_guess(*home);
         if guess.is_none()
             && let Some(leaving) = &self.leaving
         {
             guess = leaving.index.first_guess(*home);
         }
-        if let Some(entry) = guess.and_then(|number| self.slab.get(Slot(number))) {
-            crate::prefetch::prefetch(entry);
-        }
+        let slot = guess.map(Slot)?;
+        crate::prefetch::prefetch(self.slab.get(slot)?);
+        Some(slot)
+    }
+
+    /// Whether an entry is this flow's.
+    #[inline]
+    pub fn is_of(&self, slot: Slot, key: &E::Key) -> bool {
+        self.slab.get(slot).is_some_and(|entry| entry.is_of(key))
     }
 
     /// The entry of a flow, from where [`Self::locate`] said.
     #[inline]
     pub fn find_at(&self, home: &Home, flow: &Flow) -> Option<Slot> {
-        let key = E::key(flow);
-        let is_it = |number| self.slab.get(Slot(number)).is_some_and(|entry| entry.is_of(&key));
+        self.find_key(home, &E::key(flow))
+    }
+
+    /// The same by the flow's key.
+    #[inline]
+    pub fn find_key(&self, home: &Home, key: &E::Key) -> Option<Slot> {
+        let is_it = |number| self.slab.get(Slot(number)).is_some_and(|entry| entry.is_of(key));
         let mut found = self.index.find(*home, is_it);
         if found.is_none()
             && let Some(leaving) = &self.leaving

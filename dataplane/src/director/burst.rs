@@ -4,80 +4,80 @@
 //! What is plain all the way is done here; every other frame takes the reference path, one at
 //! a time and in its place, so that a burst gives what its frames give one by one.
 
+mod decided;
 mod hops;
+mod lane;
 mod read;
 mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
+use crate::conn::table::{EntryV4, Table};
+use crate::conn::{ConnBurst, State};
+use crate::forward::Forwarding;
+use crate::forward::masq::End;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
+use crate::neighbour::NeighbourTable;
 use crate::port::{BURST, Frame};
 use crate::snapshot::Snapshot;
 use crate::table::ClientBurst;
-use crate::verdict::Verdict;
-use arrayvec::ArrayVec;
-use hops::{Hops, Sources};
-use read::{Gate, TAGGED, UNTAGGED, read_v4};
-use services::{Services, Way};
+use crate::tick::Tick;
+use crate::wire::Protocol;
+pub use decided::Decided;
+use hops::{By, Hops, Sources};
+use lane::{Kind, Lane};
+use read::{
+    Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, client_port_v4, is_ack_v4, read_v4,
+};
+use services::Services;
 
-/// What was found out about one frame before its turn.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lane {
-    kind: Kind,
-    /// Bytes of the IP packet.
-    total_len: u16,
-    /// Of the service's real server number 0.
-    first_place: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
-    #[default]
-    ByTheBook,
-    ClientV4,
-}
-
-/// What became of the frames of a burst, in their order.
-#[derive(Debug, Default)]
-pub struct Decided {
-    /// One for each frame that was decided about.
-    pub verdicts: ArrayVec<Verdict, BURST>,
-}
-
-impl Decided {
-    /// The port on which all of so many frames leave, if they do.
-    #[inline]
-    pub fn one_port(&self, frames: usize) -> Option<PortIndex> {
-        let Some(Verdict::Forward(port)) = self.verdicts.first().copied() else { return None };
-        let all = self.verdicts.len() == frames
-            && self.verdicts.iter().all(|verdict| *verdict == Verdict::Forward(port));
-        all.then_some(port)
-    }
-}
-
-/// One core's burst at hand, and what it has learned for bursts to come.
-pub(super) struct Pipeline {
+/// A burst that was read: what was found out about its frames before their turn.
+pub struct Reading {
+    at: Arrival,
     lanes: [Lane; BURST],
     /// Lanes of frames that were decided about.
     done: usize,
+    /// Frames that were read.
+    frames: usize,
     clients: ClientBurst,
-    /// Clients whose frames were decided about.
-    clients_done: usize,
+    /// Whether clients are still to be looked up.
+    seeks_clients: bool,
+    conns: ConnBurst<EntryV4>,
+    /// Whether the connections' entries are still to be looked for.
+    seeks_conns: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            at: Arrival { port: PortIndex::default(), now: Tick::default() },
+            lanes: [Lane::default(); BURST],
+            done: 0,
+            frames: 0,
+            clients: ClientBurst::default(),
+            seeks_clients: false,
+            conns: ConnBurst::default(),
+            seeks_conns: false,
+        }
+    }
+}
+
+/// What the core has learned for bursts to come.
+pub(super) struct Learned {
     services: Services,
     client_hops: Hops,
+    conn_hops: Hops,
+    /// The neighbours' generation that the hops were made from.
     neighbours: u64,
 }
 
-impl Pipeline {
+impl Learned {
     pub(super) fn new() -> Self {
         Self {
-            lanes: [Lane::default(); BURST],
-            done: 0,
-            clients: ClientBurst::default(),
-            clients_done: 0,
             services: Services::new(),
-            client_hops: Hops::new(),
+            client_hops: Hops::new(By::Number),
+            conn_hops: Hops::new(By::Id),
             neighbours: 0,
         }
     }
@@ -85,83 +85,251 @@ impl Pipeline {
     /// Forgets what was learned from the snapshot.
     pub(super) fn forget(&mut self) {
         self.services.forget();
-        self.client_hops.forget();
+        self.forget_hops();
     }
 
-    /// Reads the frames and requests what their decisions will need.
-    pub(super) fn read<F: Frame>(
-        &mut self,
-        path: &mut Path,
-        snapshot: &Snapshot,
-        frames: &[F],
-        at: Arrival,
-    ) {
-        self.done = 0;
-        self.clients_done = 0;
-        self.clients.clear();
-        let generation = path.shared.neighbours.generation();
+    fn forget_hops(&mut self) {
+        self.client_hops.forget();
+        self.conn_hops.forget();
+    }
+
+    /// Forgets what was learned from the neighbours, if one has changed.
+    fn follow(&mut self, neighbours: &NeighbourTable) {
+        let generation = neighbours.generation();
         if generation != self.neighbours {
             self.neighbours = generation;
-            self.client_hops.forget();
-        }
-        let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        match port.map(|port| Gate::new(path.mac(at.port), port.vlan)) {
-            None => self.lanes.fill(Lane::default()),
-            Some(gate) if gate.vlan == 0 => self.read_all::<F, UNTAGGED>(frames, gate, snapshot),
-            Some(gate) => self.read_all::<F, TAGGED>(frames, gate, snapshot),
-        }
-        if !self.clients.is_empty() {
-            let age = path.bindings.age_at(at.now);
-            path.shared.clients.aim(&mut self.clients);
-            path.shared.clients.find(&mut self.clients, age);
+            self.forget_hops();
         }
     }
 
-    fn read_all<F: Frame, const L3: usize>(
+    /// Reads the frames. Answers whether any is of a client whose binding is to be looked up.
+    #[inline(never)]
+    fn read_all<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
+        reading: &mut Reading,
         frames: &[F],
         gate: Gate,
         snapshot: &Snapshot,
-    ) {
-        for (frame, lane) in frames.iter().zip(&mut self.lanes) {
-            *lane = Lane::default();
-            let Some(header) = read_v4::<L3>(frame.bytes(), gate) else { continue };
-            match self.services.way(header.target, snapshot) {
-                Way::ByTheBook => {}
-                Way::Client { scope, mask, first_place } => {
-                    self.clients.push(header.client & mask, scope);
-                    let total_len = header.total_len;
-                    *lane = Lane { kind: Kind::ClientV4, total_len, first_place };
-                }
+    ) -> bool {
+        let mut way = self.services.last();
+        let mut clients = None;
+        let places = reading.lanes.iter_mut().zip(reading.clients.places());
+        for (at, (frame, (lane, client))) in frames.iter().zip(places).enumerate() {
+            *lane = Lane::BY_THE_BOOK;
+            let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), gate) else {
+                client.clear();
+                continue;
+            };
+            if !way.is_to(header.target) {
+                way = self.services.way(header.target, snapshot);
+            }
+            if let Some(scope) = way.scope {
+                client.put(header.client & way.mask, scope);
+                *lane = way.lane.with_len(header.total_len);
+                clients = way.scope;
+                continue;
+            }
+            client.clear();
+            let protocol = match way.lane.kind() {
+                Kind::ConnTcp => Protocol::Tcp,
+                Kind::ConnUdp => Protocol::Udp,
+                Kind::Client | Kind::ByTheBook => continue,
+            };
+            let client_port = client_port_v4::<L3, HEAD>(head);
+            if client_port == 0 {
+                continue;
+            }
+            let ports = [client_port, header.target.vip_port()];
+            let addresses = [header.client, header.target.vip()];
+            reading.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
+            if protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
+                *lane = way.lane.with_len(header.total_len);
+            }
+        }
+        clients.is_some()
+    }
+
+    /// Sends plain frames of one kind on, from the first one, as long as they leave on one port.
+    #[inline]
+    fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        table: &mut Table<EntryV4>,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
+            Kind::ByTheBook => (0, PortIndex::default()),
+            Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, sources, loads, frames),
+            Kind::ConnTcp | Kind::ConnUdp => {
+                self.pass_conns::<F, L3, HEAD>(reading, table, sources, loads, frames)
             }
         }
     }
 
-    /// Decides about frames from the first one on that was read and not decided about, until
-    /// all are, or until one was remembered that other frames may have waited for.
+    /// Sends plain frames of bound clients on, from the first one, as long as they leave on
+    /// one port.
+    #[inline(never)]
+    fn pass_clients<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let side = self.client_hops.side(sources.vlan.unwrap_or(0));
+        let (mut count, mut leaving) = (0, None);
+        for (frame, (lane, number)) in
+            frames.iter_mut().zip(lanes.iter().zip(reading.clients.found(reading.done)))
+        {
+            if number == 0 {
+                break;
+            }
+            let place = lane.first_place().wrapping_add(u32::from(number));
+            let Some(hop) = self.client_hops.get_or_learn(side, place, sources) else { break };
+            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
+                break;
+            }
+            if !rewrite::route_v4::<L3, HEAD>(frame.bytes_mut(), hop) {
+                break;
+            }
+            if let Some(load) = loads.of(hop.real()) {
+                load.incoming(1, u64::from(lane.total_len()));
+            }
+            count += 1;
+        }
+        (count, leaving.unwrap_or_default())
+    }
+
+    /// The same for packets of established connections, which are counted and live on.
+    #[inline(never)]
+    fn pass_conns<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        table: &mut Table<EntryV4>,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let side = self.conn_hops.side(sources.vlan.unwrap_or(0));
+        let timeouts = &sources.snapshot.timeouts;
+        let tcp = (State::TcpEstablished, timeouts.ticks(State::TcpEstablished));
+        let udp = (State::Udp, timeouts.ticks(State::Udp));
+        let now = reading.at.now;
+        let (mut count, mut leaving) = (0, None);
+        for (frame, lane) in frames.iter_mut().zip(lanes) {
+            let (state, timeout) = match lane.kind() {
+                Kind::ConnTcp => tcp,
+                Kind::ConnUdp => udp,
+                Kind::Client | Kind::ByTheBook => break,
+            };
+            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
+            // An expired entry may live on by its timer's slack: the reference path knows.
+            if entry.state() != state || entry.expires().has_come(now) {
+                break;
+            }
+            let real = entry.real();
+            let Some(hop) = self.conn_hops.get_or_learn(side, real.0, sources) else { break };
+            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
+                break;
+            }
+            let bytes = frame.bytes_mut();
+            let rewritten = match (entry.forwarding(), hop.rip()) {
+                (Forwarding::Route, _) => true,
+                (Forwarding::Masq, Some(rip)) => {
+                    let (end, to) = (End::Destination, (rip, entry.real_port()));
+                    rewrite::masquerade_v4::<L3, HEAD>(bytes, end, to, state == State::Udp)
+                }
+                (Forwarding::Masq | Forwarding::Tunnel | Forwarding::Local, _) => false,
+            };
+            if !rewritten || !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
+                break;
+            }
+            entry.renew(state, timeout, now);
+            if let Some(load) = loads.of(real) {
+                load.incoming(1, u64::from(lane.total_len()));
+            }
+            count += 1;
+        }
+        (count, leaving.unwrap_or_default())
+    }
+}
+
+impl Path {
+    /// Reads a burst's frames and requests what their decisions will need.
+    pub(super) fn read<F: Frame>(
+        &mut self,
+        reading: &mut Reading,
+        learned: &mut Learned,
+        snapshot: &Snapshot,
+        frames: &[F],
+        at: Arrival,
+    ) {
+        (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
+        reading.conns.clear();
+        learned.follow(&self.shared.neighbours);
+        let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
+        reading.seeks_clients = match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
+            Some(gate) if gate.vlan == 0 => {
+                learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, gate, snapshot)
+            }
+            Some(gate) => {
+                learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, gate, snapshot)
+            }
+            None => {
+                reading.lanes.fill(Lane::BY_THE_BOOK);
+                false
+            }
+        };
+        if reading.seeks_clients {
+            self.shared.clients.aim(&mut reading.clients, frames.len());
+        } else {
+            reading.clients.find_nobody();
+        }
+        reading.seeks_conns = !reading.conns.is_empty();
+        if reading.seeks_conns {
+            reading.conns.aim(self.bindings.table_v4());
+        }
+    }
+
+    /// Requests what can be requested now that the first requests were answered.
+    pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_conns) {
+            reading.conns.fetch(self.bindings.table_v4());
+        }
+    }
+
+    /// Decides about frames of a burst that was read, from the first undecided one on, until
+    /// all are decided about, or until one was remembered that other frames may have waited for.
     pub(super) fn decide<F: Frame>(
         &mut self,
-        path: &mut Path,
+        reading: &mut Reading,
+        learned: &mut Learned,
         snapshot: &Snapshot,
-        frames: &mut [F],
-        at: Arrival,
+        undecided: &mut [F],
         decided: &mut Decided,
     ) {
-        let remembered = path.fragments.remembered();
-        let mut frames = frames;
+        self.fetch(reading);
+        if std::mem::take(&mut reading.seeks_clients) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find(&mut reading.clients, reading.frames, age);
+        }
+        let remembered = self.fragments.remembered();
+        let mut frames = undecided;
         loop {
-            let plain = self.pass::<F>(path, snapshot, frames, at, decided);
+            let plain = self.pass(reading, learned, snapshot, frames, decided);
             let Some((frame, rest)) =
                 frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
             else {
                 return;
             };
             frames = rest;
-            decided.verdicts.push(path.handle(snapshot, frame, at));
-            let kind = self.lanes.get(self.done).map(|lane| lane.kind);
-            self.clients_done += usize::from(kind == Some(Kind::ClientV4));
-            self.done += 1;
-            if path.fragments.remembered() != remembered {
+            decided.push(self.handle(snapshot, frame, reading.at));
+            reading.done += 1;
+            if self.fragments.remembered() != remembered {
                 return;
             }
         }
@@ -170,62 +338,32 @@ impl Pipeline {
     /// Sends plain frames on from the first one, and answers how many.
     fn pass<F: Frame>(
         &mut self,
-        path: &Path,
+        reading: &mut Reading,
+        learned: &mut Learned,
         snapshot: &Snapshot,
         frames: &mut [F],
-        at: Arrival,
         decided: &mut Decided,
     ) -> usize {
-        let vlan = snapshot.port(at.port).and_then(|port| port.vlan.id());
-        let Some(loads) = path.shared.loads.core(path.bindings.core()) else { return 0 };
-        let sources = Sources {
-            snapshot,
-            neighbours: &path.shared.neighbours,
-            macs: &path.surroundings.macs,
-        };
-        match vlan {
-            None => self.pass_all::<F, UNTAGGED>(&sources, loads, frames, 0, decided),
-            Some(vlan) => self.pass_all::<F, TAGGED>(&sources, loads, frames, vlan, decided),
-        }
-    }
-
-    fn pass_all<F: Frame, const L3: usize>(
-        &mut self,
-        sources: &Sources<'_>,
-        loads: CoreLoads<'_>,
-        frames: &mut [F],
-        vlan: u16,
-        decided: &mut Decided,
-    ) -> usize {
-        let lanes = self.lanes.get(self.done..).unwrap_or_default();
+        let vlan = snapshot.port(reading.at.port).and_then(|port| port.vlan.id());
+        let Some(loads) = self.shared.loads.core(self.bindings.core()) else { return 0 };
+        let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
+        let sources = Sources { snapshot, neighbours, macs, vlan };
+        let table = self.bindings.table_v4_mut();
         let mut passed = 0;
-        for (frame, lane) in frames.iter_mut().zip(lanes) {
-            if lane.kind != Kind::ClientV4 {
-                break;
-            }
-            let Some(number) = self.clients.found(self.clients_done) else { break };
-            let place = lane.first_place.wrapping_add(u32::from(number.number()));
-            let hop = match self.client_hops.get(place) {
-                Some(hop) => hop,
-                None => {
-                    let real = sources.snapshot.client_reals.at_place(place);
-                    self.client_hops.learn(place, real, sources);
-                    let Some(hop) = self.client_hops.get(place) else { break };
-                    hop
-                }
+        while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
+            let (count, port) = match vlan {
+                None => learned
+                    .stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, table, &sources, loads, frames),
+                Some(_) => learned
+                    .stretch::<F, TAGGED, TAGGED_HEAD>(reading, table, &sources, loads, frames),
             };
-            if !hop.takes(lane.total_len, vlan) || !rewrite::route_v4::<L3>(frame.bytes_mut(), hop)
-            {
+            if count == 0 {
                 break;
             }
-            if let Some(load) = loads.of(hop.real()) {
-                load.incoming(1, u64::from(lane.total_len));
-            }
-            decided.verdicts.push(Verdict::Forward(hop.port()));
-            self.clients_done += 1;
-            passed += 1;
+            decided.leave(port, count);
+            passed += count;
+            reading.done += count;
         }
-        self.done += passed;
         passed
     }
 }

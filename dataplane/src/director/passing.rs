@@ -10,7 +10,7 @@ use crate::ids::NeighbourId;
 use crate::mailbox::Event;
 use crate::port::Frame;
 use crate::route::Exit;
-use crate::snapshot::{HostAddress, NextHop, Real, Snapshot};
+use crate::snapshot::{NextHop, Real, Snapshot};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags, icmp};
 
@@ -55,6 +55,11 @@ impl Path {
             if forwarding == Forwarding::Masq && real.address.is_loopback() {
                 return Verdict::Drop(DropReason::BadAddress);
             }
+            if forwarding == Forwarding::Masq
+                && let Some(verdict) = self.masqueraded_host(snapshot, frame, to, at)
+            {
+                return verdict;
+            }
             let verdict = self.host(snapshot, frame, packet, at);
             if packet.protocol == Protocol::Tcp && verdict == Verdict::Forward(at.port) {
                 // The host has reset the connection, and IPVS sees what the host sends.
@@ -85,6 +90,33 @@ impl Path {
         self.sent(rewrite, frame, packet, packet.total_len <= next.mtu, None, at)
     }
 
+    /// What the host answers to a packet of a one-packet service that is masqueraded to another
+    /// of its own addresses: about the packet as it has it, and from that address. `None` for
+    /// all others, where the answer goes back through IPVS and the VIP is its source again.
+    fn masqueraded_host(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        at: Arrival,
+    ) -> Option<Verdict> {
+        let Inward { packet, real, .. } = to;
+        let one_packet = snapshot.service(real.service).is_some_and(|service| service.one_packet);
+        if real.address == packet.dst
+            || packet.protocol != Protocol::Udp
+            || !one_packet
+            || self.kernel_port(snapshot, at.port).is_some()
+        {
+            return None;
+        }
+        let bytes = frame.bytes_mut();
+        if let Err(why) = masq::rewrite(bytes, packet, End::Destination, to.endpoint()) {
+            return Some(unwritable(why));
+        }
+        let arrived = Packet { dst: real.address, dst_port: to.real_port, ..*packet };
+        Some(self.host(snapshot, frame, &arrived, at))
+    }
+
     /// Sends a packet on through its real server's tunnel.
     fn wrap(
         &mut self,
@@ -96,10 +128,14 @@ impl Path {
     ) -> Verdict {
         let Inward { packet, real, .. } = to;
         let (tunnel, family) = (real.tunnel, real.address.family());
-        let Some(room) = tunnel.room(family, next.mtu) else {
-            return Verdict::Drop(DropReason::TooBig);
-        };
         let compat = snapshot.service(real.service).map_or(snapshot.compat, |s| s.compat);
+        let Some(room) = tunnel.room(family, next.mtu) else {
+            // Nothing fits, and still the TTL comes first.
+            return match admit(frame, packet, u16::MAX, compat.ttl) {
+                Err(refused) => self.sent(refused, frame, packet, true, None, at),
+                Ok(()) => Verdict::Drop(DropReason::TooBig),
+            };
+        };
         let Some(src) = real.tunnel_source else { return Verdict::Drop(DropReason::NoNeighbour) };
         // Only IPv4 routers, and only over IPv4, may cut the outer packet.
         let may_cut = family == Family::V4 && !(packet.dont_fragment && compat.pmtu_disc);
@@ -349,6 +385,7 @@ impl Path {
             _ => false,
         };
         if snapshot.compat.nat_icmp_send
+            && packet.protocol.has_ports()
             && !ends
             && snapshot.masqueraded.has_port(packet.protocol, packet.src, packet.src_port)
             && let Some(own) = snapshot.port(at.port).and_then(|port| port.own(packet.family))
@@ -365,7 +402,7 @@ impl Path {
             return self.hand_to_kernel(kernel);
         }
         let for_one_host = !packet.dst.is_multicast() && !packet.dst.is_broadcast();
-        if !for_one_host || snapshot.hosts.get(packet.src) == Some(HostAddress::Vip) {
+        if !for_one_host || is_from_itself(snapshot, packet) {
             return Verdict::Drop(DropReason::NotForUs);
         }
         self.outward(snapshot, frame, packet, at, |_| Ok(()))
@@ -377,6 +414,12 @@ fn hash(words: [u64; 4], [first, second]: [u64; 2]) -> u64 {
         let product = u128::from(hash ^ word ^ 0x9E37_79B9_7F4A_7C15) * u128::from(second | 1);
         (product >> 64) as u64 ^ product as u64
     })
+}
+
+/// Whether a packet that came in has a source that is the director's. Linux looks for its own
+/// addresses among the sources of IPv4 alone.
+pub(super) fn is_from_itself(snapshot: &Snapshot, packet: &Packet) -> bool {
+    packet.family == Family::V4 && snapshot.hosts.get(packet.src).is_some()
 }
 
 fn unwritable(why: Unwritable) -> Verdict {

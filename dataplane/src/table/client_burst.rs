@@ -3,7 +3,7 @@
 //! for in the next, again all at once. What is found is what [`ClientTable::lookup`] finds.
 
 use super::cells::Row;
-use super::client::{ClientScope, ClientTable, ServiceReal};
+use super::client::{ClientScope, ClientTable};
 use super::client_dense::{self, Dense};
 use super::hash::{Hash, Input};
 use super::segments::{Segments, pair_of, shard_of};
@@ -25,13 +25,12 @@ impl Input for Name {
     }
 }
 
-/// Up to a burst of IPv4 clients.
+/// A burst's IPv4 clients, each at its frame's place.
 pub struct ClientBurst {
     names: [Name; BURST],
     hashes: [Hash; BURST],
     buckets: [u32; BURST],
     found: [u32; BURST],
-    len: usize,
     /// Segments there were when they were aimed at.
     announced: usize,
 }
@@ -43,39 +42,45 @@ impl Default for ClientBurst {
             hashes: [Hash::default(); BURST],
             buckets: [0; BURST],
             found: [0; BURST],
-            len: 0,
             announced: 0,
         }
     }
 }
 
+/// A place in a [`ClientBurst`].
+pub struct ClientPlace<'a>(&'a mut Name);
+
+impl ClientPlace<'_> {
+    /// Puts a client there.
+    #[inline(always)]
+    pub fn put(self, client: u32, scope: ClientScope) {
+        *self.0 = Name(client_dense::name(client, scope.number()));
+    }
+
+    /// Puts nobody there.
+    #[inline(always)]
+    pub fn clear(self) {
+        *self.0 = Name(0);
+    }
+}
+
 impl ClientBurst {
-    /// Forgets all of them.
-    #[inline]
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// Whether there is none.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Adds a client. More than [`BURST`] are left out.
+    /// All places, to be filled or cleared.
     #[inline(always)]
-    pub fn push(&mut self, client: u32, scope: ClientScope) {
-        if let Some(place) = self.names.get_mut(self.len) {
-            *place = Name(client_dense::name(client, scope.number()));
-            self.len += 1;
-        }
+    pub fn places(&mut self) -> impl Iterator<Item = ClientPlace<'_>> {
+        self.names.iter_mut().map(ClientPlace)
     }
 
-    /// The real server of the client that was pushed as this one, beginning with 0. `None` if
-    /// it is not bound, or not plainly: then [`ClientTable::lookup`] knows.
+    /// The clients' real servers, from this place on, by their numbers. 0 for one that is not
+    /// bound, or not plainly (then [`ClientTable::lookup`] knows), and where nobody was put.
     #[inline(always)]
-    pub fn found(&self, at: usize) -> Option<ServiceReal> {
-        ServiceReal::new(*self.found.get(at)? as u16)
+    pub fn found(&self, from: usize) -> impl Iterator<Item = u16> {
+        self.found.get(from..).unwrap_or_default().iter().map(|word| *word as u16)
+    }
+
+    /// Nobody was put anywhere, and nobody is looked for.
+    pub fn find_nobody(&mut self) {
+        self.found.fill(0);
     }
 }
 
@@ -102,37 +107,35 @@ impl<'a> Steps<'a> {
 }
 
 impl ClientTable {
-    /// Hashes the clients and requests their lines.
+    /// Hashes the clients of the first so many places and requests their lines.
     #[inline]
-    pub fn aim(&self, burst: &mut ClientBurst) {
-        let ClientBurst { names, hashes, buckets, len, announced, .. } = burst;
+    pub fn aim(&self, burst: &mut ClientBurst, places: usize) {
+        let ClientBurst { names, hashes, buckets, announced, .. } = burst;
         *announced = self.v4.announced();
-        let (Some(names), Some(hashes)) = (names.get(..*len), hashes.get_mut(..*len)) else {
-            return;
-        };
+        let names = names.get(..places).unwrap_or(&*names);
         self.hasher.hash_each(names, hashes);
         let steps = Steps { segments: &self.v4, announced: *announced };
         let Some(row) = steps.row(0) else { return };
         let per_shard = row.buckets() / self.v4.shards();
-        for (hash, bucket) in hashes.iter().zip(buckets) {
+        for (bucket, (hash, _)) in buckets.iter_mut().zip(hashes.iter().zip(names)) {
             *bucket = steps.aim(row, per_shard, 0, hash);
         }
     }
 
     /// Finds the clients that [`Self::aim`] has aimed at, and sets their ages to `age_now`.
     #[inline]
-    pub fn find(&self, burst: &mut ClientBurst, age_now: u8) {
-        let ClientBurst { names, hashes, buckets, found, len, announced } = burst;
+    pub fn find(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
+        let ClientBurst { names, hashes, buckets, found, announced } = burst;
         let steps = Steps { segments: &self.v4, announced: *announced };
-        let (Some(row), Some(names)) = (steps.row(0), names.get(..*len)) else { return };
+        let names = names.get(..places).unwrap_or(&*names);
+        let Some(row) = steps.row(0) else { return found.fill(0) };
         let per_shard = row.buckets() / self.v4.shards();
         let mut strays = [0u8; BURST];
         let mut left = 0;
-        for (at, (((name, bucket), hash), found)) in
-            names.iter().zip(&mut *buckets).zip(&*hashes).zip(&mut *found).enumerate()
-        {
+        let looked_at = names.iter().zip(&mut *buckets).zip(&*hashes).zip(&mut *found);
+        for (at, (((name, bucket), hash), found)) in looked_at.enumerate() {
             *found = row.bound_in(*bucket as usize, name.0, age_now);
-            if *found == 0 {
+            if *found == 0 && name.0 != 0 {
                 *bucket = steps.aim(row, per_shard, 1, hash);
                 strays[left % BURST] = at as u8;
                 left += 1;

@@ -6,6 +6,7 @@ use super::cells::{Row, row};
 use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal};
 use super::grace::Limbo;
 use super::key::{ClientKey, Handle, Probe};
+use super::line::Line;
 use super::seat::Sweeper;
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
@@ -15,11 +16,8 @@ use crate::prefetch::prefetch;
 /// A row of dense buckets.
 pub(super) struct Dense(Box<[Bucket]>);
 
-#[repr(align(64))]
-struct Bucket {
-    words: [AtomicU64; 7],
-    ages: [AtomicU8; 7],
-}
+/// Seven words and their ages.
+type Bucket = Line<AtomicU64, [AtomicU8; 7]>;
 
 /// A slot's word: client 32 | scope 16 | doomed 1 | real server 15. 0 is free; with real server
 /// 0 it is tentative; with the highest number dead, and queued for reclaiming if also doomed.
@@ -81,7 +79,7 @@ impl Row for Dense {
     fn new(buckets: usize) -> Self {
         let bucket = || Bucket {
             words: std::array::from_fn(|_| AtomicU64::new(0)),
-            ages: std::array::from_fn(|_| AtomicU8::new(0)),
+            beside: std::array::from_fn(|_| AtomicU8::new(0)),
         };
         Self(row(buckets, bucket))
     }
@@ -108,7 +106,7 @@ impl Dense {
 
     #[inline]
     fn age(&self, place: usize) -> &AtomicU8 {
-        &self.0[place / Self::WAYS].ages[place % Self::WAYS]
+        &self.0[place / Self::WAYS].beside[place % Self::WAYS]
     }
 
     fn load(&self, place: usize) -> Word {
@@ -178,30 +176,20 @@ impl Dense {
     }
 }
 
-/// Words that belong to a name differ from it below this bit only.
-const BELOW_NAME: u64 = VALUE + 1;
-
 impl Dense {
     /// The lower half of the word of a client that is bound in this bucket and is not doomed,
-    /// with its age set; 0 if there is none. Looks at all seven words whatever they are: a
-    /// branch that ends the search is guessed wrong for most clients, which costs more.
+    /// with its age set; 0 if there is none.
     #[inline(always)]
     pub(super) fn bound_in(&self, bucket: usize, name: u64, age_now: u8) -> u32 {
         let Some(line) = self.0.get(bucket) else { return 0 };
-        let (mut word, mut at) = (0, 0);
-        for (place, each) in line.words.iter().enumerate() {
-            let each = each.load(Ordering::Acquire);
-            if each ^ name < BELOW_NAME {
-                (word, at) = (each, place);
-            }
-        }
-        let value = word & VALUE;
-        if value == 0 || value >= DEAD {
+        let Some(at) = line.candidate(name) else { return 0 };
+        let (Some(word), Some(age)) = (line.words.get(at), line.beside.get(at)) else { return 0 };
+        let word = word.load(Ordering::Acquire);
+        // Of this name, and its value that of a bound client: neither 0, dead, nor doomed.
+        if (word ^ name).wrapping_sub(1) >= DEAD - 1 {
             return 0;
         }
-        if let Some(age) = line.ages.get(at)
-            && age.load(Ordering::Relaxed) != age_now
-        {
+        if age.load(Ordering::Relaxed) != age_now {
             age.store(age_now, Ordering::Release);
         }
         word as u32

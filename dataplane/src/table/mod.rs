@@ -23,6 +23,7 @@ mod key;
 #[cfg(all(test, not(loom)))]
 mod laws;
 mod life;
+mod line;
 mod seat;
 mod segments;
 mod sync;
@@ -33,7 +34,7 @@ pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
     Rebound, ServiceReal,
 };
-pub use client_burst::ClientBurst;
+pub use client_burst::{ClientBurst, ClientPlace};
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
 pub use seat::Seat;

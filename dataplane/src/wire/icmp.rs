@@ -63,7 +63,9 @@ const V6_ERROR_MAX: usize = 1280;
 /// Offset of the next-header field in IPv6's fixed header.
 const V6_NEXT_HEADER: u16 = 6;
 /// Precedence "internetwork control" (RFC 1812, 4.3.2.5).
-const V4_ERROR_TOS: u8 = 0xC0;
+const V4_ERROR_PRECEDENCE: u8 = 0xC0;
+/// What an error keeps of its packet's type of service (RFC 1812, 4.3.2.5).
+const V4_KEPT_TOS: u8 = 0x1E;
 
 /// What an ICMP error reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -278,7 +280,9 @@ pub fn error_from(
     }
     answer::check_endpoints(frame.bytes(), packet)?;
     let (protocol, max, tos) = match packet.family {
-        Family::V4 => (Protocol::Icmp, V4_ERROR_MAX, V4_ERROR_TOS),
+        Family::V4 => {
+            (Protocol::Icmp, V4_ERROR_MAX, packet.tos & V4_KEPT_TOS | V4_ERROR_PRECEDENCE)
+        }
         Family::V6 => (Protocol::Icmpv6, V6_ERROR_MAX, 0),
     };
     let l3 = usize::from(packet.l3_offset);

@@ -1,5 +1,6 @@
 //! TCP headers, and the reset that answers a segment nobody takes (RFC 9293).
 
+use super::addr::Family;
 use super::answer::{self, Unanswerable};
 use super::checksum;
 use super::ethernet::Mac;
@@ -21,6 +22,9 @@ pub const ACKNOWLEDGEMENT: usize = 8;
 pub const FLAGS: usize = 13;
 /// Offset of the checksum.
 pub const CHECKSUM: usize = 16;
+
+/// The congestion bits of a type of service or traffic class (RFC 3168, 5).
+const ECN: u8 = 0x03;
 
 /// Reads ports and flags; `None` where the header is not all there.
 #[inline]
@@ -55,7 +59,11 @@ pub fn reset(frame: &mut impl Frame, packet: &Packet, own: Mac) -> Result<(), Un
     let to = answer::Reply {
         from: packet.dst,
         protocol: Protocol::Tcp,
-        tos: 0,
+        // As Linux resets: in the segment's class, in IPv6 without its congestion bits.
+        tos: match packet.family {
+            Family::V4 => packet.tos,
+            Family::V6 => packet.tos & !ECN,
+        },
         hop_limit: answer::HOP_LIMIT,
     };
     let at = answer::begin(frame, packet, own, to, HEADER_LEN)?;

@@ -3,6 +3,7 @@
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, scalar as read_scalar};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::Allow;
 use crate::config::path::Path;
 use crate::config::scalar::{Reject, shown};
@@ -17,7 +18,7 @@ pub(super) fn allow(control: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Al
     let fields = control
         .find("allow")
         .good()
-        .and_then(|node| Fields::open(node, &path, &["users", "groups"], findings));
+        .and_then(|node| Fields::open(node, &path, &keys::ALLOW, findings));
     let Some(fields) = fields else { return Allow::default() };
     Allow {
         users: names(&fields, "users", &path, findings),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::config::code::Code;
 use crate::config::fields::Fields;
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::Metrics;
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject, shown};
@@ -13,7 +14,7 @@ use crate::config::scalar::{self, Reject, shown};
 pub(super) fn metrics(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Metrics> {
     let path = Path::Root.key("metrics");
     let node = file.find("metrics").good()?;
-    let fields = Fields::open(node, &path, &["address", "ipvs_names", "series"], findings)?;
+    let fields = Fields::open(node, &path, &keys::METRICS, findings)?;
     fields.require("address", "such as `address: 127.0.0.1:9690`", findings);
     let address = fields.read("address", findings, listener).good();
     let ipvs_names = fields.read("ipvs_names", findings, scalar::boolean);

@@ -9,47 +9,64 @@ use crate::forward::Forwarding;
 use crate::ids::{PortIndex, RealId};
 use crate::neighbour::NeighbourTable;
 use crate::snapshot::{NextHop, Real, RealState, Snapshot};
-use crate::wire::ethernet::Mac;
+use crate::wire::ethernet::{Mac, TYPE_VLAN};
 
 /// Rows there are; real servers beyond share them.
 const ROWS: usize = 1 << 17;
+/// Places are below this, so that a key has room for a VLAN beside them.
+pub(super) const PLACES: u32 = 1 << 20;
+const _: () = assert!(RealId::LIMIT <= PLACES);
 
 /// A real server to which packets are simply sent on: four words, so that a table of them is
 /// zeroed memory that the system makes real when a row is first used.
 ///
 /// ```text
-/// 0: epoch 32 | place 32, so that one comparison tells whether the row is good
+/// 0: epoch 32 | VLAN 12 that packets come from | place 20: whether the row is good
 /// 1: destination MAC address, and the first two bytes of the source's, in memory order
-/// 2: its last four bytes | MTU 16 (0: packets take the reference path) | VLAN 16 (0: none)
-/// 3: real server 32 | port 8 | what is taken off the TTL 8
+/// 2: its last four bytes, and a tag's four bytes
+/// 3: writes the tag 1 | takes one off the TTL 1 | port 8 | real server or RIP 32 | MTU 16
 /// ```
+///
+/// The MTU is 0 where packets take the reference path. What stands for the real server is the
+/// one thing that the place does not say: by a client's number, which it is; by a real server,
+/// its address (0 if it has no IPv4 address).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop<'a>(&'a [u64; 4]);
 
+const WRITES_TAG: u64 = 1 << 57;
+const TAKES_TTL: u64 = 1 << 56;
+const PORT_SHIFT: u32 = 48;
+const NUMBER_SHIFT: u32 = 16;
+
 impl Hop<'_> {
-    /// The real server.
+    /// The real server, in a row by a client's number.
     #[inline(always)]
     pub(super) fn real(self) -> RealId {
-        RealId(self.0[3] as u32)
+        RealId((self.0[3] >> NUMBER_SHIFT) as u32)
+    }
+
+    /// RIP, in a row by a real server; `None` if it is no IPv4 address.
+    #[inline(always)]
+    pub(super) fn rip(self) -> Option<u32> {
+        Some((self.0[3] >> NUMBER_SHIFT) as u32).filter(|rip| *rip != 0)
     }
 
     /// Where its frames leave.
     #[inline(always)]
     pub(super) fn port(self) -> PortIndex {
-        PortIndex((self.0[3] >> 32) as u8)
+        PortIndex((self.0[3] >> PORT_SHIFT) as u8)
     }
 
     /// Whether one is taken off the TTL.
     #[inline(always)]
     pub(super) fn takes_ttl(self) -> bool {
-        self.0[3] >> 40 != 0
+        self.0[3] & TAKES_TTL != 0
     }
 
-    /// Whether a packet of this length, from this VLAN (0 for none), needs nothing but a
-    /// rewrite.
+    /// Whether a packet of this length needs nothing but a rewrite.
     #[inline(always)]
-    pub(super) fn takes(self, total_len: u16, vlan: u16) -> bool {
-        total_len <= (self.0[2] >> 32) as u16 && vlan == (self.0[2] >> 48) as u16
+    pub(super) fn takes(self, total_len: u16) -> bool {
+        total_len <= self.0[3] as u16
     }
 
     /// The first twelve bytes of a frame.
@@ -59,23 +76,58 @@ impl Hop<'_> {
         first.copy_from_slice(&self.0[1].to_le_bytes());
         rest.copy_from_slice(&(self.0[2] as u32).to_le_bytes());
     }
+
+    /// The tag behind them, if it changes.
+    #[inline(always)]
+    pub(super) fn tag(self) -> Option<[u8; 4]> {
+        let writes = self.0[3] & WRITES_TAG != 0;
+        writes.then_some(((self.0[2] >> 32) as u32).to_le_bytes())
+    }
 }
 
-fn pack(real: RealId, next: &NextHop, to: Mac, from: Mac, ttl: TtlPolicy) -> [u64; 4] {
-    let (Mac([d0, d1, d2, d3, d4, d5]), Mac([s0, s1, s2, s3, s4, s5])) = (to, from);
-    let links = u64::from(next.vlan.id().unwrap_or(0)) << 48 | u64::from(next.mtu) << 32;
-    let takes = u64::from(ttl == TtlPolicy::Decrement);
-    [
-        0,
-        u64::from_le_bytes([d0, d1, d2, d3, d4, d5, s0, s1]),
-        u64::from(u32::from_le_bytes([s2, s3, s4, s5])) | links,
-        u64::from(real.0) | u64::from(next.port.0) << 32 | takes << 40,
-    ]
+/// What makes a row.
+struct Row {
+    number: u32,
+    next: NextHop,
+    to: Mac,
+    from: Mac,
+    /// The tag that frames get, where it changes.
+    tci: Option<u16>,
+    ttl: TtlPolicy,
 }
 
-/// Real servers, by a place that its owner chooses.
+impl Row {
+    fn pack(&self, key: u64) -> [u64; 4] {
+        let (Mac([d0, d1, d2, d3, d4, d5]), Mac([s0, s1, s2, s3, s4, s5])) = (self.to, self.from);
+        let ([t0, t1], [t2, t3]) = (TYPE_VLAN.to_be_bytes(), self.tci.unwrap_or(0).to_be_bytes());
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        [
+            key,
+            u64::from_le_bytes([d0, d1, d2, d3, d4, d5, s0, s1]),
+            u64::from_le_bytes([s2, s3, s4, s5, t0, t1, t2, t3]),
+            flag(self.tci.is_some(), WRITES_TAG)
+                | flag(self.ttl == TtlPolicy::Decrement, TAKES_TTL)
+                | u64::from(self.next.port.0) << PORT_SHIFT
+                | u64::from(self.number) << NUMBER_SHIFT
+                | u64::from(self.next.mtu),
+        ]
+    }
+}
+
+/// What real servers are found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The place of their number in [`Numbers`](crate::snapshot::Numbers): for bound clients,
+    /// whose packets go the server's way.
+    Number,
+    /// Their id: for connections, which have a way of their own.
+    Id,
+}
+
+/// Real servers, each at its place.
 pub(super) struct Hops {
-    rows: Vec<[u64; 4]>,
+    by: By,
+    rows: Box<[[u64; 4]; ROWS]>,
     epoch: u32,
 }
 
@@ -85,11 +137,20 @@ pub(super) struct Sources<'a> {
     pub snapshot: &'a Snapshot,
     pub neighbours: &'a NeighbourTable,
     pub macs: &'a [Mac],
+    /// The VLAN that packets come from.
+    pub vlan: Option<u16>,
 }
 
+/// A burst's rows: those for packets from one VLAN.
+#[derive(Clone, Copy)]
+pub(super) struct Side(u64);
+
 impl Hops {
-    pub(super) fn new() -> Self {
-        Self { rows: vec![[0; 4]; ROWS], epoch: 1 }
+    pub(super) fn new(by: By) -> Self {
+        let rows = vec![[0; 4]; ROWS].into_boxed_slice();
+        // Its length is right; the other row is never made.
+        let rows = rows.try_into().unwrap_or_else(|_| Box::new([[0; 4]; ROWS]));
+        Self { by, rows, epoch: 1 }
     }
 
     /// Makes all rows out of date.
@@ -101,42 +162,74 @@ impl Hops {
         }
     }
 
+    /// The rows for packets from this VLAN, 0 for none.
+    #[inline]
+    pub(super) fn side(&self, vlan: u16) -> Side {
+        Side((u64::from(self.epoch) << 32) + u64::from(vlan) * u64::from(PLACES))
+    }
+
     /// The row of a place, if it is up to date.
     #[inline(always)]
-    pub(super) fn get(&self, place: u32) -> Option<Hop<'_>> {
+    pub(super) fn get(&self, side: Side, place: u32) -> Option<Hop<'_>> {
         let row = self.rows.get(place as usize % ROWS)?;
-        (row[0] == self.key(place)).then_some(Hop(row))
+        (row[0] == side.0 + u64::from(place)).then_some(Hop(row))
     }
 
+    /// The row of a place, made if it is not up to date.
     #[inline(always)]
-    fn key(&self, place: u32) -> u64 {
-        u64::from(self.epoch) << 32 | u64::from(place)
+    pub(super) fn get_or_learn(
+        &mut self,
+        side: Side,
+        place: u32,
+        sources: &Sources<'_>,
+    ) -> Option<Hop<'_>> {
+        if self.get(side, place).is_none() {
+            self.learn(side, place, sources);
+        }
+        self.get(side, place)
     }
 
-    /// Makes a row.
+    /// Makes a row. Places from [`PLACES`] on get none.
     #[cold]
-    pub(super) fn learn(&mut self, place: u32, real: Option<RealId>, sources: &Sources<'_>) {
-        let row = real.and_then(|real| row_of(sources.snapshot.available(real)?, sources));
-        let [_, rest @ ..] = row.unwrap_or_default();
-        let [first, second, third] = rest;
-        let key = self.key(place);
-        if let Some(place) = self.rows.get_mut(place as usize % ROWS) {
-            *place = [key, first, second, third];
+    #[inline(never)]
+    fn learn(&mut self, side: Side, place: u32, sources: &Sources<'_>) {
+        let key = side.0 + u64::from(place);
+        let real = match self.by {
+            By::Number => sources.snapshot.client_reals.at_place(place),
+            By::Id => Some(RealId(place)),
+        };
+        let real = real.and_then(|real| sources.snapshot.available(real));
+        let row = real.and_then(|real| row_of(real, self.by, sources));
+        if let Some(words) = self.rows.get_mut(place as usize % ROWS)
+            && place < PLACES
+        {
+            *words = row.map_or([key, 0, 0, 0], |row| row.pack(key));
         }
     }
 }
 
 /// `None` for a server about which something is to be asked for every packet, or whose packets
-/// need more than other MAC addresses.
-fn row_of(real: &Real, sources: &Sources<'_>) -> Option<[u64; 4]> {
+/// need more than other MAC addresses and another tag.
+fn row_of(real: &Real, by: By, sources: &Sources<'_>) -> Option<Row> {
     let compat = sources.snapshot.compat_of(real.service);
-    let quiescent = compat.expire_quiescent_template && real.weight == 0;
-    let plain = real.state == RealState::Up && real.forwarding == Forwarding::Route;
-    if !plain || quiescent || real.local {
+    if real.state != RealState::Up || real.local {
         return None;
     }
+    let number = match by {
+        By::Number if real.forwarding != Forwarding::Route => return None,
+        By::Number if compat.expire_quiescent_template && real.weight == 0 => return None,
+        By::Number => real.id.0,
+        By::Id if real.address.is_v4() => real.address.v4_number(),
+        By::Id => 0,
+    };
     let next = real.next_hop?;
-    let mac = sources.neighbours.mac(next.neighbour)?;
-    let own = sources.macs.get(usize::from(next.port.0)).copied().unwrap_or_default();
-    Some(pack(real.id, &next, mac, own, compat.ttl))
+    let tci = match (sources.vlan, next.vlan.id()) {
+        (from, to) if from == to => None,
+        (Some(_), Some(_)) => next.vlan.tci(),
+        // Longer or shorter than it came.
+        _ => return None,
+    };
+    let to = sources.neighbours.mac(next.neighbour)?;
+    let from = sources.macs.get(usize::from(next.port.0)).copied().unwrap_or_default();
+    Some(Row { number, next, to, from, tci, ttl: compat.ttl })
 }

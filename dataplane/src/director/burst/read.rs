@@ -4,21 +4,27 @@
 //! whole TCP, UDP packet without IP options or extension headers, consistent, with hops left.
 //! All else is `None` here, and the reference path knows what it is.
 
-use crate::wire::ethernet::{HEADER_LEN, Mac, TAG_LEN};
-use crate::wire::{Vlan, ipv4, tcp, udp};
+use crate::wire::ethernet::{HEADER_LEN, Mac, TAG_LEN, TYPE_VLAN};
+use crate::wire::field::{bytes_at, u16_at, u32_at};
+use crate::wire::{TcpFlags, Vlan, ipv4, tcp, udp};
 
 /// Where the IP header of an untagged frame begins.
 pub(super) const UNTAGGED: usize = HEADER_LEN;
 /// Where the IP header of a tagged frame begins.
 pub(super) const TAGGED: usize = HEADER_LEN + TAG_LEN;
 
-/// Bytes of an IP header without options and a TCP one: no Ethernet frame is shorter.
-const V4_HEAD: usize = ipv4::HEADER_LEN + tcp::HEADER_LEN;
+/// The headers of an untagged frame with IPv4 and TCP: no whole Ethernet frame is shorter.
+pub(super) const UNTAGGED_HEAD: usize = UNTAGGED + ipv4::HEADER_LEN + tcp::HEADER_LEN;
+/// The same with a tag.
+pub(super) const TAGGED_HEAD: usize = TAGGED + ipv4::HEADER_LEN + tcp::HEADER_LEN;
+
+/// The least data offset of a TCP header, as it stands.
+const TCP_WITHOUT_OPTIONS: u8 = 0x50;
 
 /// What a frame must look like to be read here: a port's MAC address and VLAN.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gate {
-    /// The port's own MAC address in the low 48 bits, first byte lowest.
+    /// The port's own MAC address in the upper 48 bits, last byte highest.
     mac: u64,
     /// The VLAN id, 0 for none.
     pub vlan: u16,
@@ -27,84 +33,133 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(own: Mac, vlan: Vlan) -> Self {
         let [a, b, c, d, e, f] = own.0;
-        Self { mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]), vlan: vlan.id().unwrap_or(0) }
+        Self { mac: u64::from_le_bytes([0, 0, a, b, c, d, e, f]), vlan: vlan.id().unwrap_or(0) }
+    }
+
+    /// Whether the outermost tag is the port's.
+    #[inline(always)]
+    fn is_tagged(self, link: &[u8]) -> bool {
+        u16_at(link, HEADER_LEN - 2) == Some(TYPE_VLAN)
+            && u16_at(link, HEADER_LEN).is_some_and(|tci| tci & 0x0FFF == self.vlan)
     }
 }
 
 /// What a plain IPv4 packet says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeaderV4 {
-    /// VIP, port and protocol, as [`target_v4`] packs them.
-    pub target: u64,
+    /// VIP, port and protocol.
+    pub target: TargetV4,
     /// CIP.
     pub client: u32,
     /// Bytes of the IP packet.
     pub total_len: u16,
 }
 
-/// A destination in one number: address, port and protocol.
-pub(super) const fn target_v4(vip: u32, vip_port: u16, protocol: u8) -> u64 {
-    (vip as u64) << 32 | (vip_port as u64) << 16 | protocol as u64
-}
+/// A destination in one number: the address's bytes lowest, the protocol, the port's bytes
+/// highest, all as they stand in the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TargetV4(pub u64);
 
-#[inline(always)]
-fn word16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
-    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(word) => u16::from_be_bytes(*word),
-        None => 0,
+impl TargetV4 {
+    pub(super) const fn vip(self) -> u32 {
+        (self.0 as u32).swap_bytes()
+    }
+
+    pub(super) const fn vip_port(self) -> u16 {
+        ((self.0 >> 48) as u16).swap_bytes()
+    }
+
+    pub(super) const fn protocol(self) -> u8 {
+        (self.0 >> 32) as u8
     }
 }
 
 #[inline(always)]
-fn word32<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
-    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(word) => u32::from_be_bytes(*word),
-        None => 0,
-    }
+fn byte<const N: usize>(bytes: &[u8; N], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
 }
 
+/// Eight bytes as they stand, the first one lowest.
 #[inline(always)]
-fn word64<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(word) => u64::from_le_bytes(*word),
-        None => 0,
-    }
+fn eight<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    bytes_at(bytes, at).map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-/// Reads a frame whose IP header begins at `L3`: [`UNTAGGED`] or [`TAGGED`].
+/// EtherType IPv4 and a header without options, as they stand.
+const V4_PLAIN: u64 = 0x0045_0008;
+/// The three bytes of it.
+const V4_PLAIN_BYTES: u64 = 0x00FF_FFFF;
+/// In the eight bytes from the fragment word on: more fragments, the offset, the protocol.
+const V4_WHOLE_BYTES: u64 = 0xFF00_FF3F;
+/// There: a whole packet of TCP.
+const V4_WHOLE_TCP: u64 = 0x0600_0000;
+/// There: a whole packet of UDP.
+const V4_WHOLE_UDP: u64 = 0x1100_0000;
+/// There: all of the TTL but its lowest bit.
+const V4_HOPS_LEFT: u64 = 0x00FE_0000;
+/// The bytes of a [`TargetV4`] that are address and port.
+const V4_ADDRESS_AND_PORT: u64 = 0xFFFF_0000_FFFF_FFFF;
+/// Sources from here on are groups, reserved, or broadcast: the reference path knows which.
+const V4_ODD_SOURCES: u32 = 0xE000_0000;
+
+/// Reads a frame whose IP header begins at `L3` and which has at least `HEAD` bytes:
+/// [`UNTAGGED`] and [`UNTAGGED_HEAD`], or [`TAGGED`] and [`TAGGED_HEAD`].
 #[inline(always)]
-pub(super) fn read_v4<const L3: usize>(frame: &[u8], gate: Gate) -> Option<HeaderV4> {
-    let link = frame.first_chunk::<L3>()?;
-    let head = frame.get(L3..)?.first_chunk::<V4_HEAD>()?;
-    let for_us = (word64(link, 0) ^ gate.mac) << 16 == 0;
-    // EtherType and the IP header's first byte at once.
-    let kind = u32::from(word16(link, L3 - 2)) << 8 | u32::from(head[0]);
-    if !for_us || kind != 0x0008_0045 {
+pub(super) fn read_v4<const L3: usize, const HEAD: usize>(
+    frame: &[u8],
+    gate: Gate,
+) -> Option<(HeaderV4, &[u8; HEAD])> {
+    let head = frame.first_chunk::<HEAD>()?;
+    let kind = eight(head, L3 - 2) & V4_PLAIN_BYTES;
+    if eight(head, 0) << 16 != gate.mac || kind != V4_PLAIN {
         return None;
     }
-    if L3 == TAGGED && (word16(link, 12) != 0x8100 || word16(link, 14) & 0x0FFF != gate.vlan) {
+    if L3 == TAGGED && !gate.is_tagged(head) {
         return None;
     }
-    let total_len = word16(head, 2);
-    let fragment = word16(head, 6) & 0x3FFF;
-    let [ttl, number] = [head[8], head[9]];
-    let client = word32(head, 12);
-    let odd_source = client >> 28 == 0xE || client == u32::MAX;
-    if fragment != 0 || ttl <= 1 || odd_source || L3 + usize::from(total_len) > frame.len() {
+    let total_len = u16_at(head, L3 + ipv4::TOTAL_LEN)?;
+    let client = u32_at(head, L3 + ipv4::SRC)?;
+    if client >= V4_ODD_SOURCES || L3 + usize::from(total_len) > frame.len() {
         return None;
     }
-    let transport_len = usize::from(total_len).checked_sub(ipv4::HEADER_LEN)?;
-    let fits = match number {
-        6 => {
-            let header_len = usize::from(head[32] >> 4) * 4;
-            header_len >= tcp::HEADER_LEN && header_len <= transport_len
+    let middle = eight(head, L3 + ipv4::FLAGS);
+    if middle & V4_HOPS_LEFT == 0 {
+        return None;
+    }
+    let (number, needed) = match middle & V4_WHOLE_BYTES {
+        V4_WHOLE_TCP => {
+            let data_offset = byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS - 1);
+            if data_offset < TCP_WITHOUT_OPTIONS {
+                return None;
+            }
+            (6, u16::from(data_offset >> 4) * 4)
         }
-        17 => {
-            let udp_len = usize::from(word16(head, 24));
-            udp_len >= udp::HEADER_LEN && udp_len <= transport_len
+        V4_WHOLE_UDP => {
+            let udp_len = u16_at(head, L3 + ipv4::HEADER_LEN + udp::LEN)?;
+            if usize::from(udp_len) < udp::HEADER_LEN {
+                return None;
+            }
+            (17, udp_len)
         }
-        _ => false,
+        _ => return None,
     };
-    let target = target_v4(word32(head, 16), word16(head, 22), number);
-    fits.then_some(HeaderV4 { target, client, total_len })
+    if u32::from(needed) + ipv4::HEADER_LEN as u32 > u32::from(total_len) {
+        return None;
+    }
+    let target = eight(head, L3 + ipv4::DST) & V4_ADDRESS_AND_PORT | number << 32;
+    Some((HeaderV4 { target: TargetV4(target), client, total_len }, head))
+}
+
+/// The client's port, of a frame that was read.
+#[inline(always)]
+pub(super) fn client_port_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> u16 {
+    u16_at(head, L3 + ipv4::HEADER_LEN).unwrap_or(0)
+}
+
+/// Whether a TCP segment, of a frame that was read, neither opens nor closes anything.
+#[inline(always)]
+pub(super) fn is_ack_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
+    let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
+    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+    flags.intersection(telling) == TcpFlags::ACK
 }

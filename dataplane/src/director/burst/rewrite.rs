@@ -1,29 +1,97 @@
-//! Direct routing in place: the MAC addresses, the TTL and its checksum.
+//! Forwarding in place: the MAC addresses, the tag, the TTL and its checksum; under
+//! masquerading, one end's address and port as well.
 
 use super::hops::Hop;
-use crate::wire::ipv4;
-
-/// Where TTL, protocol and checksum stand in an IPv4 header.
-const TTL: usize = ipv4::TTL;
+use super::read::TAGGED;
+use crate::forward::masq::End;
+use crate::wire::checksum::Change;
+use crate::wire::ethernet::HEADER_LEN;
+use crate::wire::field::{put, u16_at, u32_at};
+use crate::wire::{ipv4, tcp, udp};
 
 /// Writes a plain IPv4 frame's way to its real server. `false`, and nothing is written, for a
-/// frame that is shorter than its headers, which none is that was read.
+/// frame that is shorter than `HEAD`, which none is that was read.
 #[inline(always)]
-pub(super) fn route_v4<const L3: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
-    let Some((link, rest)) = frame.split_first_chunk_mut::<L3>() else { return false };
-    let Some(head) = rest.first_chunk_mut::<{ ipv4::HEADER_LEN }>() else { return false };
-    let Some(macs) = link.first_chunk_mut::<12>() else { return false };
+pub(super) fn route_v4<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
+    let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
+    let Some(macs) = head.first_chunk_mut() else { return false };
     hop.write_macs(macs);
-    let [ttl, _, high, low] = match head.get_mut(TTL..).and_then(|rest| rest.first_chunk_mut()) {
-        Some(four) => four,
-        None => return false,
-    };
-    if hop.takes_ttl() {
-        *ttl = ttl.wrapping_sub(1);
-        // RFC 1624, equation 3, for a word that becomes 0x0100 less.
-        let sum = u32::from(!u16::from_be_bytes([*high, *low])) + 0xFEFF;
-        let sum = !((sum & 0xFFFF) + (sum >> 16)) as u16;
-        [*high, *low] = sum.to_be_bytes();
+    if L3 == TAGGED
+        && let Some(tag) = hop.tag()
+        && let Some(place) = head.get_mut(HEADER_LEN - 2..).and_then(|rest| rest.first_chunk_mut())
+    {
+        *place = tag;
+    }
+    if hop.takes_ttl()
+        && let Some(place) = head.get_mut(L3 + ipv4::TTL..).and_then(|rest| rest.first_chunk_mut())
+    {
+        take_ttl(place);
     }
     true
+}
+
+/// Gives one end of a plain IPv4 packet another address and port, as
+/// [`masq::rewrite`](crate::forward::masq::rewrite) does. `udp`: of UDP, else of TCP.
+#[inline]
+pub(super) fn masquerade_v4<const L3: usize, const HEAD: usize>(
+    frame: &mut [u8],
+    end: End,
+    (address, port): (u32, u16),
+    udp: bool,
+) -> bool {
+    let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
+    let l4 = L3 + ipv4::HEADER_LEN;
+    let (address_at, port_at) = match end {
+        End::Source => (L3 + ipv4::SRC, l4 + udp::SRC_PORT),
+        End::Destination => (L3 + ipv4::DST, l4 + udp::DST_PORT),
+    };
+    let checksum_at = l4 + if udp { udp::CHECKSUM } else { tcp::CHECKSUM };
+    let parts = || {
+        let (old, old_port) = (u32_at(head, address_at)?, u16_at(head, port_at)?);
+        let checksum = u16_at(head, checksum_at)?;
+        Some((old, old_port, u16_at(head, L3 + ipv4::CHECKSUM)?, checksum))
+    };
+    let Some((old, old_port, header_checksum, checksum)) = parts() else { return false };
+    let moved = Change::NONE.word32(old, address);
+    let change = moved.word(old_port, port);
+    let checksum = if udp { change.apply_udp(checksum) } else { change.apply(checksum) };
+    let written = [
+        put(head, address_at, address.to_be_bytes()),
+        put(head, port_at, port.to_be_bytes()),
+        put(head, L3 + ipv4::CHECKSUM, moved.apply(header_checksum).to_be_bytes()),
+        put(head, checksum_at, checksum.to_be_bytes()),
+    ];
+    written.iter().all(Option::is_some)
+}
+
+/// Takes one off a TTL above 0, which is followed by the protocol and the checksum.
+#[inline(always)]
+fn take_ttl([ttl, _, high, low]: &mut [u8; 4]) {
+    *ttl = ttl.wrapping_sub(1);
+    // RFC 1624, equation 3, for a word that becomes 0x0100 less. The sum of words is the same
+    // in either byte order, with its bytes swapped (RFC 1071, 2(B)).
+    let sum = u32::from(!u16::from_le_bytes([*high, *low])) + 0xFFFE;
+    let sum = !((sum & 0xFFFF) + (sum >> 16)) as u16;
+    [*high, *low] = sum.to_le_bytes();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::checksum;
+
+    #[test]
+    fn the_checksum_follows_the_ttl_whatever_both_are() {
+        for (ttl, protocol) in [(1, 6), (2, 17), (64, 0), (255, 255), (255, 0), (1, 255)] {
+            for rest in 0..=u16::MAX {
+                let [c, d] = rest.to_be_bytes();
+                let sum = checksum::of(&[ttl, protocol, c, d]);
+                let [high, low] = sum.to_be_bytes();
+                let mut bytes = [ttl, protocol, high, low];
+                take_ttl(&mut bytes);
+                let wanted = checksum::of(&[ttl - 1, protocol, c, d]).to_be_bytes();
+                assert_eq!(bytes, [ttl - 1, protocol, wanted[0], wanted[1]], "{rest:#x}");
+            }
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! What the core has learned of services: from a packet's destination to what its clients are
-//! found by, in one cache line instead of classifier, snapshot and service.
+//! found by, in half a cache line instead of classifier, snapshot and service.
 //!
 //! Learned from the snapshot on the first packet, forgotten when another one is adopted.
 
-use super::read::target_v4;
+use super::hops::PLACES;
+use super::lane::{Kind, Lane};
+use super::read::TargetV4;
 use crate::bindings::client_scope;
-use crate::snapshot::{Snapshot, Tracking};
+use crate::snapshot::{Service, Snapshot, Tracking};
 use crate::table::ClientScope;
 use crate::wire::{Addr, Family, Protocol};
 
@@ -16,112 +18,120 @@ const WINDOW: usize = 4;
 
 /// How packets to a destination are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Way {
-    /// As the reference path does.
-    #[default]
-    ByTheBook,
-    /// By the client table alone.
-    Client {
-        /// What its clients are kept under.
-        scope: ClientScope,
-        /// The bits that tell clients apart.
-        mask: u32,
-        /// Place of its real server number 0 in [`Numbers`](crate::snapshot::Numbers).
-        first_place: u32,
-    },
+#[repr(align(32))]
+pub(super) struct Way {
+    target: TargetV4,
+    epoch: u32,
+    /// The bits that tell clients apart, of a service that keeps nothing but clients.
+    pub mask: u32,
+    /// What its clients are kept under.
+    pub scope: Option<ClientScope>,
+    /// What its packets' lanes have in common.
+    pub lane: Lane,
+}
+
+impl Way {
+    /// Whether this is the way of packets to that destination.
+    #[inline(always)]
+    pub(super) fn is_to(&self, target: TargetV4) -> bool {
+        self.target == target
+    }
 }
 
 /// Remembered destinations.
 pub(super) struct Services {
-    rows: Box<[Row]>,
-    last: Row,
+    rows: Vec<Way>,
+    last: Way,
     /// Rows of other epochs count as empty.
     epoch: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(32))]
-struct Row {
-    target: u64,
-    epoch: u32,
-    way: Way,
-}
-
 impl Services {
     pub(super) fn new() -> Self {
-        Self { rows: vec![Row::default(); ROWS].into(), last: Row::default(), epoch: 1 }
+        Self { rows: vec![Way::default(); ROWS], last: Way::default(), epoch: 1 }
     }
 
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
-            self.rows.fill(Row::default());
+            self.rows.fill(Way::default());
             self.epoch = 1;
         }
-        self.last = Row::default();
+        self.last = Way::default();
+    }
+
+    /// The way that was asked for last.
+    #[inline(always)]
+    pub(super) fn last(&self) -> Way {
+        self.last
     }
 
     /// How packets to this destination are treated.
-    #[inline(always)]
-    pub(super) fn way(&mut self, target: u64, snapshot: &Snapshot) -> Way {
-        if self.last.target == target {
-            return self.last.way;
-        }
-        self.look_up(target, snapshot)
-    }
-
     #[inline(never)]
-    fn look_up(&mut self, target: u64, snapshot: &Snapshot) -> Way {
+    pub(super) fn way(&mut self, target: TargetV4, snapshot: &Snapshot) -> Way {
         let home = home(target);
         let window = self.rows.get(home..home + WINDOW).unwrap_or_default();
         let known = window.iter().find(|row| row.target == target && row.epoch == self.epoch);
-        let row = match known {
+        self.last = match known {
             Some(row) => *row,
             None => self.learn(target, home, snapshot),
         };
-        self.last = row;
-        row.way
+        self.last
     }
 
     #[cold]
-    fn learn(&mut self, target: u64, home: usize, snapshot: &Snapshot) -> Row {
-        let row = Row { target, epoch: self.epoch, way: way_of(target, snapshot) };
+    fn learn(&mut self, target: TargetV4, home: usize, snapshot: &Snapshot) -> Way {
+        let Some(way) = way_of(target, snapshot) else {
+            // Not remembered: whoever scans ports is to push nobody out.
+            return Way { target, ..Way::default() };
+        };
+        let way = Way { target, epoch: self.epoch, ..way };
         let window = self.rows.get_mut(home..home + WINDOW).unwrap_or_default();
         let free = window.iter().position(|row| row.epoch != self.epoch).unwrap_or(0);
         if let Some(place) = window.get_mut(free) {
-            *place = row;
+            *place = way;
         }
-        row
+        way
     }
 }
 
 /// Where the search for a destination begins; the window behind it never ends outside.
 #[inline]
-fn home(target: u64) -> usize {
-    let mixed = (target ^ target >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+fn home(target: TargetV4) -> usize {
+    let mixed = (target.0 ^ target.0 >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 32) as usize % (ROWS - WINDOW + 1)
 }
 
-fn way_of(target: u64, snapshot: &Snapshot) -> Way {
-    let vip = Addr::v4((target >> 32) as u32);
-    let protocol = Protocol::of(target as u8, Family::V4);
-    debug_assert_eq!(target, target_v4(vip.v4_number(), (target >> 16) as u16, target as u8));
-    let hit = snapshot.classifier.lookup(vip, protocol, (target >> 16) as u16);
-    let Some(service) = hit.and_then(|hit| snapshot.service(hit.service)) else {
-        return Way::ByTheBook;
-    };
+/// `None` where every packet takes the reference path.
+fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
+    let protocol = Protocol::of(target.protocol(), Family::V4);
+    let vip = Addr::v4(target.vip());
+    if snapshot.classifier.looks_at_clients() {
+        return None;
+    }
+    let hit = snapshot.classifier.lookup(vip, protocol, target.vip_port())?;
+    let service = snapshot.service(hit.service)?;
     match service.tracking {
-        Tracking::Full => Way::ByTheBook,
-        Tracking::Client => {
-            let scope = client_scope(service.id);
-            let first_place = snapshot.client_reals.first_place(service.id);
-            match (scope, service.persistence, first_place) {
-                (Some(scope), Some(persistence), Some(first_place)) => {
-                    Way::Client { scope, mask: persistence.mask as u32, first_place }
-                }
-                _ => Way::ByTheBook,
-            }
+        Tracking::Client => client_way(service, snapshot),
+        Tracking::Full => {
+            let kind = match protocol {
+                Protocol::Tcp => Kind::ConnTcp,
+                Protocol::Udp => Kind::ConnUdp,
+                _ => return None,
+            };
+            Some(Way { lane: Lane::new(kind, 0), ..Way::default() })
         }
     }
+}
+
+fn client_way(service: &Service, snapshot: &Snapshot) -> Option<Way> {
+    let persistence = service.persistence.as_ref()?;
+    let places = snapshot.client_reals.places(service.id)?;
+    (places.end <= PLACES).then_some(Way {
+        mask: persistence.mask as u32,
+        scope: Some(client_scope(service.id)?),
+        lane: Lane::new(Kind::Client, places.start),
+        ..Way::default()
+    })
 }

@@ -1,0 +1,425 @@
+//! A burst gives what its frames give one at a time: verdicts, bytes, counters and tables of
+//! [`Director::read`] and [`Director::decide`] are those of [`Director::handle`], the reference,
+//! for frames of every kind, on tagged and untagged ports, while servers, services and MAC
+//! addresses change.
+
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::sync::Arc;
+
+use dataplane::catalog::Catalog;
+use dataplane::catalog::spec::{PortSpec, RealSpec, ServiceSpec, Site};
+use dataplane::compat::{Compat, TtlPolicy};
+use dataplane::director::{Decided, Director, Reading, Surroundings};
+use dataplane::forward::Forwarding;
+use dataplane::ids::{PortIndex, RealId};
+use dataplane::port::Frame;
+use dataplane::port::memory::MemoryFrame;
+use dataplane::route::Route;
+use dataplane::sched::{Scheduler, SchedulerFlags};
+use dataplane::shared::{HashKey, Shared, TableSizes};
+use dataplane::snapshot::{Identity, OnDown, Persistence, Policy, RealState, Tracking};
+use dataplane::table::Cursor;
+use dataplane::tick::Tick;
+use dataplane::timer::TimerRule;
+use dataplane::verdict::Verdict;
+use dataplane::wire::ethernet::Mac;
+use dataplane::wire::{Addr, Protocol, Vlan};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use support::packet::{self, Builder};
+
+/// Ports: untagged, VLAN 20, VLAN 30, the kernel's end of the first one.
+const VLANS: [Option<u16>; 4] = [None, Some(20), Some(30), None];
+const REALS: u16 = 5;
+
+fn addr(text: &str) -> Addr {
+    text.parse::<std::net::IpAddr>().unwrap().into()
+}
+
+fn own_mac(port: u8) -> [u8; 6] {
+    [2, 0, 0, 0, 0, 1 + port]
+}
+
+fn site() -> Site {
+    let port = |number: u8, mtu| PortSpec {
+        name: format!("port{number}").as_str().into(),
+        vlan: VLANS[usize::from(number)].map_or(Vlan::UNTAGGED, Vlan::tagged),
+        mtu,
+        addresses: vec![addr(&format!("172.1{number}.0.1")), addr(&format!("fd00:1{number}::1"))],
+        peer: match number {
+            0 => Some(PortIndex(3)),
+            3 => Some(PortIndex(0)),
+            _ => None,
+        },
+        kernel_facing: number == 3,
+    };
+    let mut routes = Vec::new();
+    for number in 0..3 {
+        for (network, length) in
+            [(format!("172.1{number}.0.0"), 24), (format!("fd00:1{number}::"), 64)]
+        {
+            let (network, port) = (addr(&network), PortIndex(number));
+            routes.push(Route { network, length, port, via: None });
+        }
+    }
+    for (network, via) in [("0.0.0.0", "172.10.0.254"), ("::", "fd00:10::fe")] {
+        let (network, via) = (addr(network), Some(addr(via)));
+        routes.push(Route { network, length: 0, port: PortIndex(0), via });
+    }
+    Site { ports: vec![port(0, 1500), port(1, 1500), port(2, 120), port(3, 1500)], routes }
+}
+
+/// VIP, port, protocol, and what is done with its clients.
+fn services() -> Vec<ServiceSpec> {
+    let service = |protocol, vip: &str, vip_port, scheduler: &str, client, mask: u128| {
+        let persistence = (mask != 0).then_some(Persistence { timeout_s: 60, mask });
+        ServiceSpec {
+            name: Arc::from("law"),
+            identity: Identity::Address { protocol, vip: addr(vip), vip_port },
+            scheduler: Some(Scheduler::by_name(scheduler).unwrap()),
+            flags: SchedulerFlags::empty(),
+            seed: None,
+            persistence,
+            engine: None,
+            tracking: if client { Tracking::Client } else { Tracking::Full },
+            one_packet: false,
+            compat: Compat::default(),
+            policy: Policy::default(),
+        }
+    };
+    let mut services = Vec::new();
+    for [one, two] in [["198.18.255.1", "198.18.255.2"], ["2001:db8::ff:1", "2001:db8::ff:2"]] {
+        services.extend([
+            service(Protocol::Tcp, one, 0, "rr", true, u128::MAX),
+            service(Protocol::Udp, one, 0, "wrr", true, !1),
+            service(Protocol::Tcp, one, 80, "wlc", false, 0),
+            service(Protocol::Udp, one, 53, "rr", false, u128::MAX),
+            service(Protocol::Tcp, two, 80, "wlc", false, u128::MAX),
+            service(Protocol::Tcp, two, 443, "wlc", true, u128::MAX),
+            service(Protocol::Sctp, two, 0, "rr", true, u128::MAX),
+            service(Protocol::Sctp, one, 0, "rr", false, 0),
+            service(Protocol::Udp, two, 53, "lc", false, 0),
+        ]);
+    }
+    services
+}
+
+fn real_address(number: u16, v6: bool) -> Addr {
+    // Two in three on the ports behind, so that frames change their VLAN.
+    let port = number % 3;
+    if v6 {
+        addr(&format!("fd00:1{port}::{number}"))
+    } else {
+        addr(&format!("172.1{port}.0.{number}"))
+    }
+}
+
+/// One director with everything around it.
+struct World {
+    shared: Arc<Shared>,
+    catalog: Catalog,
+    director: Director,
+    services: Vec<ServiceSpec>,
+    now: Tick,
+}
+
+impl World {
+    fn new() -> Self {
+        let key = HashKey([0x0123_4567_89AB_CDEF, 0x0F1E_2D3C_4B5A_6978]);
+        let sizes = TableSizes { connections_v4: 64, clients_v4: 64, ..TableSizes::default() };
+        let (shared, seats) = Shared::new(1, sizes, TimerRule::Exact, key);
+        let mut catalog = Catalog::new(Arc::clone(&shared), site());
+        let services = services();
+        for service in &services {
+            catalog.add_service(service.clone()).unwrap();
+        }
+        let snapshot = catalog.snapshot();
+        let surroundings = Surroundings {
+            macs: (0..4).map(|port| Mac(own_mac(port))).collect(),
+            answers_per_second: 50,
+        };
+        let seat = seats.into_iter().next().unwrap();
+        let director = Director::new(Arc::clone(&shared), snapshot, seat, surroundings);
+        let mut world = Self { shared, catalog, director, services, now: Tick(1000) };
+        for service in 0..world.services.len() {
+            for number in 1..4 {
+                world.change(&Change::Add(service, number, 0, 1));
+            }
+        }
+        world.publish();
+        world.change(&Change::Macs(7));
+        world
+    }
+
+    fn publish(&mut self) {
+        let snapshot = self.catalog.snapshot();
+        drop(self.director.adopt(snapshot));
+    }
+
+    fn real(&self, service: usize, number: u16, kind: u8, weight: u32) -> RealSpec {
+        let v6 = matches!(self.services[service].identity, Identity::Address { vip, .. } if !vip.is_v4());
+        let full = self.services[service].tracking == Tracking::Full;
+        let address = match (kind % 8, v6) {
+            (4, false) => addr("172.10.0.1"),
+            (4, true) => addr("fd00:10::1"),
+            _ => real_address(number, v6),
+        };
+        RealSpec {
+            weight,
+            forwarding: match kind % 8 {
+                1 if full => Forwarding::Masq,
+                2 => Forwarding::Tunnel,
+                3 => Forwarding::Local,
+                _ => Forwarding::Route,
+            },
+            state: match kind / 8 {
+                1 => RealState::Drain,
+                2 => RealState::Down,
+                _ => RealState::Up,
+            },
+            drain_until: kind.is_multiple_of(5).then(|| self.now.plus(500)),
+            ..RealSpec::new(address, 0)
+        }
+    }
+
+    /// Changes that make no sense now are left out.
+    fn change(&mut self, change: &Change) {
+        match *change {
+            Change::Add(service, number, kind, weight) => {
+                let spec = self.real(service, number, kind, weight);
+                let identity = self.services[service].identity;
+                if self.catalog.add_real(&identity, spec).is_err() {
+                    let _ = self.catalog.edit_real(&identity, spec);
+                }
+            }
+            Change::Remove(service, number) => {
+                let spec = self.real(service, number, 0, 1);
+                let identity = self.services[service].identity;
+                let _ = self.catalog.delete_real(&identity, spec.address, spec.port);
+            }
+            Change::Edit(service, quiescent, keep, on_down) => {
+                let spec = &mut self.services[service];
+                spec.compat.expire_quiescent_template = quiescent;
+                spec.compat.ttl = if keep { TtlPolicy::Keep } else { TtlPolicy::Decrement };
+                spec.policy.on_down = [OnDown::Rebind, OnDown::Keep, OnDown::Drop][on_down];
+                self.catalog.edit_service(spec.clone()).unwrap();
+            }
+            Change::Macs(known) => {
+                for (port, address, id) in self.shared.neighbours.list() {
+                    let last = address.words()[1] as u8;
+                    let known = known >> (last % 3) & 1 == 1;
+                    let mac = known.then_some(Mac([2, 2, 2, port.0, known.into(), last]));
+                    self.shared.neighbours.set(id, mac);
+                }
+            }
+        }
+    }
+
+    /// Everything that can be seen of the tables and counters.
+    fn state(&self) -> String {
+        let mut state = format!("{:?}\n", self.shared.totals());
+        for id in (0..200).map(RealId) {
+            let load = self.shared.loads.sum(id);
+            if load != Default::default() {
+                state += &format!("{id:?} {load:?}\n");
+            }
+        }
+        for (flow, conn) in self.director.bindings().iter() {
+            state += &format!("{flow:?} {conn:?}\n");
+        }
+        let mut cursor = Some(Cursor::default());
+        while let Some(from) = cursor {
+            cursor = self.shared.clients.iterate(0, from, 1000, |scope, client, real, age| {
+                state += &format!("{scope:?} {client:?} {real:?} {age}\n");
+            });
+        }
+        state
+    }
+
+    /// The frames one at a time.
+    fn singly(&mut self, port: u8, frames: &[Vec<u8>]) -> Vec<(Verdict, Vec<u8>)> {
+        let each = |bytes: &Vec<u8>| {
+            let mut frame = MemoryFrame::new(bytes);
+            let verdict = self.director.handle(&mut frame, PortIndex(port), self.now);
+            (verdict, frame.bytes().to_vec())
+        };
+        frames.iter().map(each).collect()
+    }
+
+    /// The frames as one burst.
+    fn together(&mut self, port: u8, frames: &[Vec<u8>]) -> Vec<(Verdict, Vec<u8>)> {
+        let mut frames: Vec<_> = frames.iter().map(|bytes| MemoryFrame::new(bytes)).collect();
+        let mut reading = Reading::default();
+        self.director.read(&mut reading, &frames, PortIndex(port), self.now);
+        let mut verdicts = Vec::new();
+        while verdicts.len() < frames.len() {
+            let mut decided = Decided::default();
+            let undecided = &mut frames[verdicts.len()..];
+            self.director.decide(&mut reading, undecided, &mut decided);
+            verdicts.extend(decided.verdicts());
+        }
+        verdicts.into_iter().zip(frames.iter().map(|frame| frame.bytes().to_vec())).collect()
+    }
+
+    fn end_turn(&mut self, ticks: u32) {
+        self.director.sweep(self.now, 64);
+        self.director.quiescent();
+        self.now = self.now.plus(ticks);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    /// Service, number, kind, weight.
+    Add(usize, u16, u8, u32),
+    Remove(usize, u16),
+    /// Service, `expire_quiescent_template`, `ttl: keep`, what happens when a server is down.
+    Edit(usize, bool, bool, usize),
+    /// Which third of the neighbours is known.
+    Macs(u8),
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Burst(u8, Vec<Vec<u8>>),
+    Change(Change, bool),
+    Wait(u32),
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    // Those of clients without connections more often: plain packets go there.
+    let service = || prop_oneof![1 => 0..services().len(), 1 => Just(0), 1 => Just(5)];
+    prop_oneof![
+        6 => (service(), 1..REALS, 0u8..24, 0u32..4).prop_map(|(s, n, k, w)| Change::Add(s, n, k, w)),
+        2 => (service(), 1..REALS).prop_map(|(s, n)| Change::Remove(s, n)),
+        2 => (service(), any::<bool>(), any::<bool>(), 0usize..3)
+            .prop_map(|(s, quiescent, keep, down)| Change::Edit(s, quiescent, keep, down)),
+        2 => any::<u8>().prop_map(Change::Macs),
+    ]
+}
+
+prop_compose! {
+    /// A packet of one of a few clients, or of a real server, mostly a plain one.
+    fn packets()(
+        v6 in prop::bool::weighted(0.3),
+        client in 1u16..6,
+        client_port in prop::sample::select(vec![0u16, 20, 2000, 2001]),
+        vip in 1u16..4,
+        vip_port in prop::sample::select(vec![80u16, 443, 53, 8080]),
+        kind in 0u8..40,
+        flags in prop::sample::select(vec!["S", "A", "A", "PA", "FA", "R", "SA", ""]),
+        ttl in prop::sample::select(vec![64u8, 64, 64, 255, 2, 1, 0]),
+        len in prop::sample::select(vec![0usize, 0, 10, 60, 80, 100, 1400, 1470]),
+        odd in 0u8..12,
+    ) -> Builder {
+        let (from, to) = match v6 {
+            true => (format!("[2001:db8::{client}]:{client_port}"),
+                     format!("[2001:db8::ff:{vip}]:{vip_port}")),
+            false => (format!("198.18.32.{client}:{client_port}"),
+                      format!("198.18.255.{vip}:{vip_port}")),
+        };
+        let host = |text: &str| text.parse::<std::net::SocketAddr>().unwrap().ip().to_string();
+        let packet = match kind {
+            0..22 => packet::tcp(&from, &to).flags(flags),
+            22..30 => packet::udp(&from, &to),
+            30..34 => packet::sctp(&from, &to, &[(client as u8 % 15, 16)]),
+            34 => packet::echo_request(&host(&from), &host(&to), 1, 1),
+            35 => packet::raw(&host(&from), &host(&to), 47),
+            36 | 37 => {
+                // As from a masqueraded real server.
+                let real = real_address(client, v6);
+                let real = std::net::SocketAddr::new(real.into(), vip_port).to_string();
+                packet::tcp(&real, &from).flags(flags)
+            }
+            38 => packet::icmp_error(&host(&from), &host(&to), if v6 { 1 } else { 3 }, 3, &packet::tcp(&to, &from).build(), 100),
+            _ => packet::udp(&from, &to).without_checksum(),
+        };
+        let packet = packet.ttl(ttl).payload(&vec![7; len]);
+        match odd {
+            0 => packet.dont_fragment(),
+            1 if !v6 => packet.options(&[1, 1, 1, 1]),
+            1 => packet.extension(60, &[1, 4, 0, 0, 0, 0]),
+            2 => packet.pad_to(200),
+            _ => packet,
+        }
+    }
+}
+
+/// What comes in on a port: frames for it, and some that are bent, cut, or for others.
+fn frames(port: u8) -> impl Strategy<Value = Vec<u8>> {
+    let on_port = move |packet: Builder| {
+        let packet = packet.dst_mac(own_mac(port));
+        match VLANS[usize::from(port)] {
+            Some(vlan) => packet.vlan(vlan),
+            None => packet,
+        }
+    };
+    let good = packets().prop_map(move |packet| on_port(packet).build());
+    let fragment = (packets(), 0usize..2).prop_map(move |(packet, at)| {
+        let fragments = on_port(packet.payload(&[7; 200])).fragments(64);
+        fragments[at].clone()
+    });
+    let bent = (packets(), any::<prop::sample::Index>(), any::<u8>());
+    let bent = bent.prop_map(move |(packet, at, byte)| {
+        let mut frame = on_port(packet).build();
+        let at = at.index(frame.len().min(80));
+        frame[at] = byte;
+        frame
+    });
+    let cut = (packets(), any::<prop::sample::Index>()).prop_map(move |(packet, at)| {
+        let mut frame = on_port(packet).build();
+        frame.truncate(at.index(frame.len()));
+        frame
+    });
+    let other = (packets(), 0u16..40).prop_map(|(packet, vlan)| packet.vlan(vlan).build());
+    prop_oneof![30 => good, 2 => fragment, 3 => bent, 1 => cut, 1 => other]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let port = prop::sample::select(vec![0u8, 0, 0, 1, 1, 2, 3]);
+    let burst = port.prop_flat_map(|port| {
+        let frames = prop::collection::vec(frames(port), 1..33);
+        frames.prop_map(move |frames| Step::Burst(port, frames))
+    });
+    let step = prop_oneof![
+        8 => burst,
+        4 => (changes(), prop::bool::weighted(0.8)).prop_map(|(change, publish)| Step::Change(change, publish)),
+        2 => (1u32..3000).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn a_burst_gives_what_its_frames_give_one_at_a_time(steps in steps()) {
+        let (mut one, mut other) = (World::new(), World::new());
+        for step in steps {
+            match step {
+                Step::Burst(port, frames) => {
+                    prop_assert_eq!(one.together(port, &frames), other.singly(port, &frames));
+                    prop_assert_eq!(one.state(), other.state());
+                    one.end_turn(1);
+                    other.end_turn(1);
+                }
+                Step::Change(change, publish) => {
+                    for world in [&mut one, &mut other] {
+                        world.change(&change);
+                        if publish {
+                            world.publish();
+                        }
+                    }
+                }
+                Step::Wait(ticks) => {
+                    one.end_turn(ticks);
+                    other.end_turn(ticks);
+                }
+            }
+        }
+    }
+}
