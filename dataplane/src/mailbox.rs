@@ -12,6 +12,7 @@ use crate::explain::Explanation;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
+use crate::trace::Order;
 use crate::wire::Addr;
 use crate::wire::ethernet::Mac;
 
@@ -84,6 +85,8 @@ pub enum Query {
         /// Filled by the core up to its capacity, then sent back.
         page: Vec<(Flow, Conn)>,
     },
+    /// Tell what becomes of frames, until the order is over.
+    Trace(Arc<Order>),
     /// These bindings change. At most [`REBINDS`] at a time, so that a turn stays short.
     Rebind(Vec<Rebind>),
     /// What would happen to this frame.
@@ -111,6 +114,8 @@ pub enum Answer {
     Rebound(Rebound),
     /// What would happen to the frame.
     Explanation(Explanation),
+    /// Whether the order was taken.
+    Traced(bool),
 }
 
 /// One core's queues. Both sides hold it.
