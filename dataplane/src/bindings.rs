@@ -7,7 +7,9 @@ mod client;
 mod count;
 mod defence;
 mod expiry;
+mod growth;
 mod persistent;
+mod rebind;
 mod reply;
 mod sip;
 
@@ -22,7 +24,7 @@ use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
-use crate::sched::{self, Pool};
+use crate::sched::{Pool, Schedulers};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
 use crate::table::{Cursor, Handle};
@@ -68,8 +70,9 @@ pub struct Bindings {
     ages: client::AgeClock,
     v4: Table<EntryV4>,
     v6: Table<EntryV6>,
-    schedulers: Vec<sched::State>,
+    schedulers: Schedulers,
     flush_at: Cursor,
+    swept_at: Tick,
     defences: defence::Defences,
     /// The call that the packet at hand is of, where its service binds calls.
     call: Option<Call>,
@@ -119,8 +122,9 @@ impl Bindings {
             v6: Table::new(sizes.connections_v6.div_ceil(cores), key),
             seat,
             shared,
-            schedulers: Vec::new(),
+            schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
+            swept_at: Tick::default(),
             defences: defence::Defences::default(),
             call: None,
         }
@@ -128,6 +132,16 @@ impl Bindings {
 
     fn counters(&self) -> Option<&CoreCounters> {
         self.shared.counters.get(self.core).map(|padded| &**padded)
+    }
+
+    /// The IPv4 connections.
+    pub(crate) fn table_v4(&self) -> &Table<EntryV4> {
+        &self.v4
+    }
+
+    /// The IPv4 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
+        &mut self.v4
     }
 
     /// Which core this is, from 0.
@@ -401,9 +415,7 @@ impl Bindings {
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
             let shift = if inactive { -1 } else { 1 };
-            if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                load.shift(shift, -shift);
-            }
+            self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
@@ -437,7 +449,7 @@ impl Bindings {
         }
     }
 
-    /// Asks the service's scheduler.
+    /// Asks the service's pins, then its scheduler.
     fn pick(
         &mut self,
         packet: &Packet,
@@ -445,12 +457,11 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let index = service.id.0 as usize;
-        if index >= self.schedulers.len() {
-            self.schedulers.resize_with(index + 1, sched::State::default);
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
         }
-        let pool = pool(&self.shared, service, snapshot, now);
-        sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.pick(service, &pool, packet)
     }
 
     /// The real server that the scheduler would pick, without moving its cursor.
@@ -461,8 +472,11 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.would_pick(service, &pool, packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -569,18 +583,27 @@ impl Bindings {
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
     pub fn quiescent(&mut self) {
+        self.schedulers.settle(&self.shared.loads, self.core);
         self.shared.templates.quiescent(&mut self.seat.templates);
         self.shared.clients.quiescent(&mut self.seat.clients);
     }
 }
 
-pub(crate) use client::client_scope;
-pub use client::service_of;
+pub use client::{client_scope, service_of};
 pub(crate) use persistent::{Standing, standing};
+pub use rebind::{BoundKey, Rebind, Rebound};
+
+/// The real server that the client is pinned to, unless that one takes nobody. Weight and
+/// thresholds are for schedulers.
+fn pinned(packet: &Packet, service: &Service, snapshot: &Snapshot, now: Tick) -> Option<RealId> {
+    let real = snapshot.available(service.pins.of(packet.src)?)?;
+    (!real.is_down(now)).then_some(real.id)
+}
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
     shared: &'a Shared,
+    core: usize,
     service: &'a Service,
     snapshot: &'a Snapshot,
     now: Tick,
@@ -595,6 +618,7 @@ pub(crate) fn pool<'a>(
         seed: service.seed,
         secret: shared.key.0,
         now,
+        core,
     }
 }
 

@@ -9,7 +9,7 @@ mod relay;
 use std::sync::Arc;
 
 use crate::answer::{Answer, Budget};
-use crate::bindings::{Bindings, Outcome};
+use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::fragments::Fragments;
 use crate::ids::PortIndex;
@@ -23,8 +23,8 @@ use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
 use crate::wire::{Fragment, Packet, Parsed, Protocol, icmp, parse};
-pub use burst::Decided;
-use burst::Pipeline;
+use burst::Learned;
+pub use burst::{Decided, Reading};
 use passing::Inward;
 
 /// What a director needs to know of its surroundings besides the configuration.
@@ -42,7 +42,7 @@ pub struct Director {
     // `Arc` for every packet would make all cores write one line.
     snapshot: Arc<Snapshot>,
     path: Path,
-    pipeline: Pipeline,
+    learned: Learned,
 }
 
 /// All of a director but its configuration.
@@ -82,12 +82,12 @@ impl Director {
             surroundings,
             packets_made: 0,
         };
-        Self { snapshot, path, pipeline: Pipeline::new() }
+        Self { snapshot, path, learned: Learned::new() }
     }
 
     /// Takes up a newer configuration and gives back the old one, for control to free.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.pipeline.forget();
+        self.learned.forget();
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -116,6 +116,11 @@ impl Director {
         self.path.bindings.sweep(&self.snapshot, now, budget);
     }
 
+    /// Changes a binding, between two bursts.
+    pub fn rebind(&mut self, rebind: &Rebind, now: Tick) -> Rebound {
+        self.path.bindings.rebind(rebind, &self.snapshot, now)
+    }
+
     /// What would happen to a frame, and why; nothing is sent or remembered.
     pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
         crate::explain::explain(
@@ -139,34 +144,50 @@ impl Director {
         self.path.bindings.take_notes(&self.snapshot, now);
     }
 
+    /// Goes on with making the connection tables larger, if control wants that. Once a turn.
+    pub fn grow(&mut self) {
+        self.path.bindings.grow();
+    }
+
     /// Tells the shared tables that nothing is held from before. Once a turn.
     pub fn quiescent(&mut self) {
         self.path.bindings.quiescent();
     }
 
-    /// Reads a burst of frames that came in on one port, and requests what [`Self::decide`]
-    /// will need. Then `decide` is called until it has decided about all of them, with nothing
-    /// but [`Self::handle`] in between.
+    /// Reads a burst of frames that came in on one port, and requests from memory what
+    /// [`Self::decide`] will need. Other bursts may be read before this one is decided about,
+    /// but no snapshot adopted.
     #[inline]
-    pub fn read<F: Frame>(&mut self, frames: &[F], ingress: PortIndex, now: Tick) {
+    pub fn read<F: Frame>(
+        &mut self,
+        reading: &mut Reading,
+        frames: &[F],
+        ingress: PortIndex,
+        now: Tick,
+    ) {
         let at = Arrival { port: ingress, now };
-        self.pipeline.read(&mut self.path, &self.snapshot, frames, at);
+        self.path.read(reading, &mut self.learned, &self.snapshot, frames, at);
     }
 
-    /// Decides about frames of the burst that was read, from the first undecided one on, and
+    /// Requests from memory what can be requested now that the answers to [`Self::read`]'s
+    /// requests have come. Left out, [`Self::decide`] does it.
+    #[inline]
+    pub fn fetch(&mut self, reading: &mut Reading) {
+        self.path.fetch(reading);
+    }
+
+    /// Decides about frames of a burst that was read, from the first undecided one on, and
     /// rewrites them: all of them, or up to one that other frames may have waited for
-    /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] would give for one after
-    /// the other.
+    /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] gives for one after the
+    /// other; `handle` may be called in between.
     #[inline]
     pub fn decide<F: Frame>(
         &mut self,
+        reading: &mut Reading,
         undecided: &mut [F],
-        ingress: PortIndex,
-        now: Tick,
         decided: &mut Decided,
     ) {
-        let at = Arrival { port: ingress, now };
-        self.pipeline.decide(&mut self.path, &self.snapshot, undecided, at, decided);
+        self.path.decide(reading, &mut self.learned, &self.snapshot, undecided, decided);
     }
 
     /// Decides about one frame and rewrites it.

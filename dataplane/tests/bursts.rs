@@ -13,7 +13,7 @@ use std::sync::Arc;
 use dataplane::catalog::Catalog;
 use dataplane::catalog::spec::{PortSpec, RealSpec, ServiceSpec, Site};
 use dataplane::compat::{Compat, TtlPolicy};
-use dataplane::director::{Decided, Director, Surroundings};
+use dataplane::director::{Decided, Director, Reading, Surroundings};
 use dataplane::forward::Forwarding;
 use dataplane::ids::{PortIndex, RealId};
 use dataplane::port::Frame;
@@ -181,7 +181,7 @@ impl World {
                 2 => RealState::Down,
                 _ => RealState::Up,
             },
-            drain_until: (kind % 5 == 0).then(|| self.now.plus(500)),
+            drain_until: kind.is_multiple_of(5).then(|| self.now.plus(500)),
             ..RealSpec::new(address, 0)
         }
     }
@@ -253,12 +253,13 @@ impl World {
     /// The frames as one burst.
     fn together(&mut self, port: u8, frames: &[Vec<u8>]) -> Vec<(Verdict, Vec<u8>)> {
         let mut frames: Vec<_> = frames.iter().map(|bytes| MemoryFrame::new(bytes)).collect();
-        self.director.read(&frames, PortIndex(port), self.now);
+        let mut reading = Reading::default();
+        self.director.read(&mut reading, &frames, PortIndex(port), self.now);
         let mut verdicts = Vec::new();
         while verdicts.len() < frames.len() {
             let mut decided = Decided::default();
             let undecided = &mut frames[verdicts.len()..];
-            self.director.decide(undecided, PortIndex(port), self.now, &mut decided);
+            self.director.decide(&mut reading, undecided, &mut decided);
             verdicts.extend(decided.verdicts());
         }
         verdicts.into_iter().zip(frames.iter().map(|frame| frame.bytes().to_vec())).collect()

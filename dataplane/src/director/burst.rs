@@ -4,146 +4,80 @@
 //! What is plain all the way is done here; every other frame takes the reference path, one at
 //! a time and in its place, so that a burst gives what its frames give one by one.
 
+mod decided;
 mod hops;
+mod lane;
 mod read;
 mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
+use crate::conn::table::{EntryV4, Table};
+use crate::conn::{ConnBurst, State};
+use crate::forward::Forwarding;
+use crate::forward::masq::End;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
+use crate::neighbour::NeighbourTable;
 use crate::port::{BURST, Frame};
 use crate::snapshot::Snapshot;
 use crate::table::ClientBurst;
-use crate::verdict::Verdict;
-use arrayvec::ArrayVec;
-use hops::{Hops, Sources};
-use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, read_v4};
+use crate::tick::Tick;
+use crate::wire::Protocol;
+pub use decided::Decided;
+use hops::{By, Hops, Sources};
+use lane::{Kind, Lane};
+use read::{
+    Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, client_port_v4, is_ack_v4, read_v4,
+};
 use services::Services;
 
-/// What was found out about one frame before its turn, in one word: 0 for the reference path.
-///
-/// ```text
-/// place of the service's real server number 0 32 | bytes of the IP packet 16 | kind 16
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Lane(u64);
-
-const CLIENT_V4: u64 = 1;
-
-impl Lane {
-    /// The lane of packets without a length.
-    #[inline(always)]
-    fn client_v4(first_place: u32) -> Self {
-        Self(u64::from(first_place) << 32 | CLIENT_V4)
-    }
-
-    #[inline(always)]
-    fn with_len(self, total_len: u16) -> Self {
-        Self(self.0 | u64::from(total_len) << 16)
-    }
-
-    #[inline(always)]
-    fn is_by_the_book(self) -> bool {
-        self.0 == 0
-    }
-
-    #[inline(always)]
-    fn total_len(self) -> u16 {
-        (self.0 >> 16) as u16
-    }
-
-    #[inline(always)]
-    fn first_place(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-}
-
-/// What became of the frames of a burst, in their order.
-#[derive(Debug, Default)]
-pub struct Decided {
-    /// So many frames, from the first one, leave on `port`.
-    leaving: usize,
-    port: PortIndex,
-    /// The verdicts on the frames behind them.
-    others: ArrayVec<Verdict, BURST>,
-}
-
-impl Decided {
-    /// Frames that were decided about.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.leaving + self.others.len()
-    }
-
-    /// Whether none was.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The port on which all of so many frames leave, if they do.
-    #[inline]
-    pub fn one_port(&self, frames: usize) -> Option<PortIndex> {
-        (self.leaving == frames).then_some(self.port)
-    }
-
-    /// The verdicts, in the frames' order.
-    pub fn verdicts(&self) -> impl Iterator<Item = Verdict> + '_ {
-        let leaving = std::iter::repeat_n(Verdict::Forward(self.port), self.leaving);
-        leaving.chain(self.others.iter().copied())
-    }
-
-    /// Forgets all of them.
-    #[inline]
-    pub fn clear(&mut self) {
-        self.leaving = 0;
-        self.others.clear();
-    }
-
-    fn push(&mut self, verdict: Verdict) {
-        match verdict {
-            Verdict::Forward(port) => self.leave(port, 1),
-            _ => self.push_other(verdict),
-        }
-    }
-
-    /// So many frames leave on one port.
-    #[inline]
-    fn leave(&mut self, port: PortIndex, frames: usize) {
-        if self.others.is_empty() && (self.leaving == 0 || self.port == port) {
-            self.port = port;
-            self.leaving += frames;
-        } else {
-            (0..frames).for_each(|_| self.push_other(Verdict::Forward(port)));
-        }
-    }
-
-    fn push_other(&mut self, verdict: Verdict) {
-        let pushed = self.others.try_push(verdict);
-        debug_assert!(pushed.is_ok(), "a burst has at most {BURST} frames");
-    }
-}
-
-/// One core's burst at hand, and what it has learned for bursts to come.
-pub(super) struct Pipeline {
+/// A burst that was read: what was found out about its frames before their turn.
+pub struct Reading {
+    at: Arrival,
     lanes: [Lane; BURST],
     /// Lanes of frames that were decided about.
     done: usize,
+    /// Frames that were read.
+    frames: usize,
     clients: ClientBurst,
+    /// Whether clients are still to be looked up.
+    seeks_clients: bool,
+    conns: ConnBurst<EntryV4>,
+    /// Whether the connections' entries are still to be looked for.
+    seeks_conns: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            at: Arrival { port: PortIndex::default(), now: Tick::default() },
+            lanes: [Lane::default(); BURST],
+            done: 0,
+            frames: 0,
+            clients: ClientBurst::default(),
+            seeks_clients: false,
+            conns: ConnBurst::default(),
+            seeks_conns: false,
+        }
+    }
+}
+
+/// What the core has learned for bursts to come.
+pub(super) struct Learned {
     services: Services,
     client_hops: Hops,
+    conn_hops: Hops,
+    /// The neighbours' generation that the hops were made from.
     neighbours: u64,
 }
 
-impl Pipeline {
+impl Learned {
     pub(super) fn new() -> Self {
         Self {
-            lanes: [Lane::default(); BURST],
-            done: 0,
-            clients: ClientBurst::default(),
             services: Services::new(),
-            client_hops: Hops::new(),
+            client_hops: Hops::new(By::Number),
+            conn_hops: Hops::new(By::Id),
             neighbours: 0,
         }
     }
@@ -151,163 +85,110 @@ impl Pipeline {
     /// Forgets what was learned from the snapshot.
     pub(super) fn forget(&mut self) {
         self.services.forget();
-        self.client_hops.forget();
+        self.forget_hops();
     }
 
-    /// Reads the frames and requests what their decisions will need.
-    pub(super) fn read<F: Frame>(
-        &mut self,
-        path: &mut Path,
-        snapshot: &Snapshot,
-        frames: &[F],
-        at: Arrival,
-    ) {
-        self.done = 0;
-        let generation = path.shared.neighbours.generation();
+    fn forget_hops(&mut self) {
+        self.client_hops.forget();
+        self.conn_hops.forget();
+    }
+
+    /// Forgets what was learned from the neighbours, if one has changed.
+    fn follow(&mut self, neighbours: &NeighbourTable) {
+        let generation = neighbours.generation();
         if generation != self.neighbours {
             self.neighbours = generation;
-            self.client_hops.forget();
-        }
-        let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        let any = match port.map(|port| Gate::new(path.mac(at.port), port.vlan)) {
-            Some(gate) if gate.vlan == 0 => {
-                self.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(frames, gate, snapshot)
-            }
-            Some(gate) => self.read_all::<F, TAGGED, TAGGED_HEAD>(frames, gate, snapshot),
-            None => {
-                self.lanes.fill(Lane::default());
-                false
-            }
-        };
-        if any {
-            let age = path.bindings.age_at(at.now);
-            path.shared.clients.aim(&mut self.clients, frames.len());
-            path.shared.clients.find(&mut self.clients, frames.len(), age);
-        } else {
-            self.clients.find_nobody();
+            self.forget_hops();
         }
     }
 
-    /// Answers whether any frame is not for the reference path.
+    /// Reads the frames. Answers whether any is of a client whose binding is to be looked up.
     #[inline(never)]
     fn read_all<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
+        reading: &mut Reading,
         frames: &[F],
         gate: Gate,
         snapshot: &Snapshot,
     ) -> bool {
         let mut way = self.services.last();
-        let mut any = Lane::default();
-        for ((frame, lane), client) in frames.iter().zip(&mut self.lanes).zip(self.clients.places())
-        {
-            *lane = Lane::default();
-            let Some(header) = read_v4::<L3, HEAD>(frame.bytes(), gate) else {
+        let mut clients = None;
+        let places = reading.lanes.iter_mut().zip(reading.clients.places());
+        for (at, (frame, (lane, client))) in frames.iter().zip(places).enumerate() {
+            *lane = Lane::BY_THE_BOOK;
+            let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), gate) else {
                 client.clear();
                 continue;
             };
             if !way.is_to(header.target) {
                 way = self.services.way(header.target, snapshot);
             }
-            match way.scope {
-                None => client.clear(),
-                Some(scope) => {
-                    client.put(header.client & way.mask, scope);
-                    *lane = way.lane.with_len(header.total_len);
-                    any = way.lane;
-                }
+            if let Some(scope) = way.scope {
+                client.put(header.client & way.mask, scope);
+                *lane = way.lane.with_len(header.total_len);
+                clients = way.scope;
+                continue;
             }
-        }
-        !any.is_by_the_book()
-    }
-
-    /// Decides about frames from the first one on that was read and not decided about, until
-    /// all are, or until one was remembered that other frames may have waited for.
-    pub(super) fn decide<F: Frame>(
-        &mut self,
-        path: &mut Path,
-        snapshot: &Snapshot,
-        frames: &mut [F],
-        at: Arrival,
-        decided: &mut Decided,
-    ) {
-        let remembered = path.fragments.remembered();
-        let mut frames = frames;
-        loop {
-            let plain = self.pass::<F>(path, snapshot, frames, at, decided);
-            let Some((frame, rest)) =
-                frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
-            else {
-                return;
+            client.clear();
+            let protocol = match way.lane.kind() {
+                Kind::ConnTcp => Protocol::Tcp,
+                Kind::ConnUdp => Protocol::Udp,
+                Kind::Client | Kind::ByTheBook => continue,
             };
-            frames = rest;
-            decided.push(path.handle(snapshot, frame, at));
-            self.done += 1;
-            if path.fragments.remembered() != remembered {
-                return;
+            let client_port = client_port_v4::<L3, HEAD>(head);
+            if client_port == 0 {
+                continue;
+            }
+            let ports = [client_port, header.target.vip_port()];
+            let addresses = [header.client, header.target.vip()];
+            reading.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
+            if protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
+                *lane = way.lane.with_len(header.total_len);
             }
         }
+        clients.is_some()
     }
 
-    /// Sends plain frames on from the first one, and answers how many.
-    fn pass<F: Frame>(
-        &mut self,
-        path: &Path,
-        snapshot: &Snapshot,
-        frames: &mut [F],
-        at: Arrival,
-        decided: &mut Decided,
-    ) -> usize {
-        let vlan = snapshot.port(at.port).and_then(|port| port.vlan.id());
-        let Some(loads) = path.shared.loads.core(path.bindings.core()) else { return 0 };
-        let sources = Sources {
-            snapshot,
-            neighbours: &path.shared.neighbours,
-            macs: &path.surroundings.macs,
-            vlan,
-        };
-        let mut passed = 0;
-        while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
-            let (count, port) = match vlan {
-                None => self.stretch::<F, UNTAGGED, UNTAGGED_HEAD>(&sources, loads, frames),
-                Some(_) => self.stretch::<F, TAGGED, TAGGED_HEAD>(&sources, loads, frames),
-            };
-            if count == 0 {
-                break;
-            }
-            decided.leave(port, count);
-            passed += count;
-            self.done += count;
-        }
-        passed
-    }
-
-    /// Sends plain frames on from the first one, as long as they leave on one port.
-    #[inline(never)]
+    /// Sends plain frames of one kind on, from the first one, as long as they leave on one port.
+    #[inline]
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
+        reading: &Reading,
+        table: &mut Table<EntryV4>,
         sources: &Sources<'_>,
         loads: CoreLoads<'_>,
         frames: &mut [F],
     ) -> (usize, PortIndex) {
-        let lanes = self.lanes.get(self.done..).unwrap_or_default();
+        match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
+            Kind::ByTheBook => (0, PortIndex::default()),
+            Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, sources, loads, frames),
+            Kind::ConnTcp | Kind::ConnUdp => {
+                self.pass_conns::<F, L3, HEAD>(reading, table, sources, loads, frames)
+            }
+        }
+    }
+
+    /// Sends plain frames of bound clients on, from the first one, as long as they leave on
+    /// one port.
+    #[inline(never)]
+    fn pass_clients<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let side = self.client_hops.side(sources.vlan.unwrap_or(0));
         let (mut count, mut leaving) = (0, None);
-        for ((frame, lane), number) in
-            frames.iter_mut().zip(lanes).zip(self.clients.found(self.done))
+        for (frame, (lane, number)) in
+            frames.iter_mut().zip(lanes.iter().zip(reading.clients.found(reading.done)))
         {
             if number == 0 {
                 break;
             }
             let place = lane.first_place().wrapping_add(u32::from(number));
-            let hop = match self.client_hops.get(side, place) {
-                Some(hop) => hop,
-                None => {
-                    let real = sources.snapshot.client_reals.at_place(place);
-                    self.client_hops.learn(side, place, real, sources);
-                    let Some(hop) = self.client_hops.get(side, place) else { break };
-                    hop
-                }
-            };
+            let Some(hop) = self.client_hops.get_or_learn(side, place, sources) else { break };
             if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
                 break;
             }
@@ -320,5 +201,169 @@ impl Pipeline {
             count += 1;
         }
         (count, leaving.unwrap_or_default())
+    }
+
+    /// The same for packets of established connections, which are counted and live on.
+    #[inline(never)]
+    fn pass_conns<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        table: &mut Table<EntryV4>,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let side = self.conn_hops.side(sources.vlan.unwrap_or(0));
+        let timeouts = &sources.snapshot.timeouts;
+        let tcp = (State::TcpEstablished, timeouts.ticks(State::TcpEstablished));
+        let udp = (State::Udp, timeouts.ticks(State::Udp));
+        let now = reading.at.now;
+        let (mut count, mut leaving) = (0, None);
+        for (frame, lane) in frames.iter_mut().zip(lanes) {
+            let (state, timeout) = match lane.kind() {
+                Kind::ConnTcp => tcp,
+                Kind::ConnUdp => udp,
+                Kind::Client | Kind::ByTheBook => break,
+            };
+            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
+            // An expired entry may live on by its timer's slack: the reference path knows.
+            if entry.state() != state || entry.expires().has_come(now) {
+                break;
+            }
+            let real = entry.real();
+            let Some(hop) = self.conn_hops.get_or_learn(side, real.0, sources) else { break };
+            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
+                break;
+            }
+            let bytes = frame.bytes_mut();
+            let rewritten = match (entry.forwarding(), hop.rip()) {
+                (Forwarding::Route, _) => true,
+                (Forwarding::Masq, Some(rip)) => {
+                    let (end, to) = (End::Destination, (rip, entry.real_port()));
+                    rewrite::masquerade_v4::<L3, HEAD>(bytes, end, to, state == State::Udp)
+                }
+                (Forwarding::Masq | Forwarding::Tunnel | Forwarding::Local, _) => false,
+            };
+            if !rewritten || !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
+                break;
+            }
+            entry.renew(state, timeout, now);
+            if let Some(load) = loads.of(real) {
+                load.incoming(1, u64::from(lane.total_len()));
+            }
+            count += 1;
+        }
+        (count, leaving.unwrap_or_default())
+    }
+}
+
+impl Path {
+    /// Reads a burst's frames and requests what their decisions will need.
+    pub(super) fn read<F: Frame>(
+        &mut self,
+        reading: &mut Reading,
+        learned: &mut Learned,
+        snapshot: &Snapshot,
+        frames: &[F],
+        at: Arrival,
+    ) {
+        (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
+        reading.conns.clear();
+        learned.follow(&self.shared.neighbours);
+        let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
+        reading.seeks_clients = match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
+            Some(gate) if gate.vlan == 0 => {
+                learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, gate, snapshot)
+            }
+            Some(gate) => {
+                learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, gate, snapshot)
+            }
+            None => {
+                reading.lanes.fill(Lane::BY_THE_BOOK);
+                false
+            }
+        };
+        if reading.seeks_clients {
+            self.shared.clients.aim(&mut reading.clients, frames.len());
+        } else {
+            reading.clients.find_nobody();
+        }
+        reading.seeks_conns = !reading.conns.is_empty();
+        if reading.seeks_conns {
+            reading.conns.aim(self.bindings.table_v4());
+        }
+    }
+
+    /// Requests what can be requested now that the first requests were answered.
+    pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_conns) {
+            reading.conns.fetch(self.bindings.table_v4());
+        }
+    }
+
+    /// Decides about frames of a burst that was read, from the first undecided one on, until
+    /// all are decided about, or until one was remembered that other frames may have waited for.
+    pub(super) fn decide<F: Frame>(
+        &mut self,
+        reading: &mut Reading,
+        learned: &mut Learned,
+        snapshot: &Snapshot,
+        undecided: &mut [F],
+        decided: &mut Decided,
+    ) {
+        self.fetch(reading);
+        if std::mem::take(&mut reading.seeks_clients) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find(&mut reading.clients, reading.frames, age);
+        }
+        let remembered = self.fragments.remembered();
+        let mut frames = undecided;
+        loop {
+            let plain = self.pass(reading, learned, snapshot, frames, decided);
+            let Some((frame, rest)) =
+                frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
+            else {
+                return;
+            };
+            frames = rest;
+            decided.push(self.handle(snapshot, frame, reading.at));
+            reading.done += 1;
+            if self.fragments.remembered() != remembered {
+                return;
+            }
+        }
+    }
+
+    /// Sends plain frames on from the first one, and answers how many.
+    fn pass<F: Frame>(
+        &mut self,
+        reading: &mut Reading,
+        learned: &mut Learned,
+        snapshot: &Snapshot,
+        frames: &mut [F],
+        decided: &mut Decided,
+    ) -> usize {
+        let vlan = snapshot.port(reading.at.port).and_then(|port| port.vlan.id());
+        let Some(loads) = self.shared.loads.core(self.bindings.core()) else { return 0 };
+        let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
+        let sources = Sources { snapshot, neighbours, macs, vlan };
+        let table = self.bindings.table_v4_mut();
+        let mut passed = 0;
+        while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
+            let (count, port) = match vlan {
+                None => learned
+                    .stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, table, &sources, loads, frames),
+                Some(_) => learned
+                    .stretch::<F, TAGGED, TAGGED_HEAD>(reading, table, &sources, loads, frames),
+            };
+            if count == 0 {
+                break;
+            }
+            decided.leave(port, count);
+            passed += count;
+            reading.done += count;
+        }
+        passed
     }
 }
