@@ -36,6 +36,7 @@ fn when_a_drains_deadline_passes_its_clients_move_and_the_same_file_changes_noth
     let farm = Farm::new(2);
     server::everywhere(&farm, &[80]);
     let program = Program::start(&farm.director, &draining([0, 1], "up"));
+    (0..2).for_each(|index| program.resolves(&farm::rip(index)));
     let vip = format!("{}:80", VIPS[0]);
     let server = ask(&farm.client, CLIENT, &vip);
     let mine = (0..2).find(|index| farm::name(*index) == server).unwrap();
