@@ -417,7 +417,9 @@ fn a_director_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
     let home = killed.kill();
     assert!(socket.exists(), "it had no time to clean up");
     let next = Program::start_as(&node, home, &yaml, &["--verbose"]);
-    assert_eq!(next.number(&["generation"]), 1);
+    // It goes on counting where the history ends, which the killed one may not have written.
+    let generation = next.number(&["generation"]);
+    assert!((1..=2).contains(&generation), "{generation}");
     next.stop_unread();
 }
 
