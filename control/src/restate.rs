@@ -216,22 +216,23 @@ fn scheduler(scheduler: Scheduler, flags: SchedulerFlags) -> model::Scheduler {
 fn real_server(old: Option<&model::RealServer>, spec: &RealSpec) -> model::RealServer {
     let thresholds = model::Thresholds { upper: spec.upper_threshold, lower: spec.lower_threshold };
     let (weight, forwarding) = (spec.weight, forwarding(spec));
+    let state = match spec.state {
+        snapshot::RealState::Up => model::State::Up,
+        snapshot::RealState::Drain => model::State::Drain,
+        snapshot::RealState::Down => model::State::Down,
+    };
     match old {
         Some(old) => {
             // Only direct routing has a next hop to pin.
             let mac = old.mac.filter(|_| forwarding == model::Forwarding::Route);
-            model::RealServer { weight, forwarding, thresholds, mac, ..old.clone() }
+            model::RealServer { weight, state, forwarding, thresholds, mac, ..old.clone() }
         }
         None => model::RealServer {
             name: None,
             address: spec.address.into(),
             real_port: spec.port,
             weight,
-            state: match spec.state {
-                snapshot::RealState::Up => model::State::Up,
-                snapshot::RealState::Drain => model::State::Drain,
-                snapshot::RealState::Down => model::State::Down,
-            },
+            state,
             forwarding,
             mac: spec.mac.and_then(|mac| model::Mac::new(mac.0)),
             thresholds,

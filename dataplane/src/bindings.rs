@@ -7,9 +7,11 @@ mod client;
 mod count;
 mod defence;
 mod expiry;
+mod growth;
 mod persistent;
+mod rebind;
 mod reply;
-pub mod sip;
+mod sip;
 
 use std::sync::Arc;
 
@@ -130,6 +132,16 @@ impl Bindings {
 
     fn counters(&self) -> Option<&CoreCounters> {
         self.shared.counters.get(self.core).map(|padded| &**padded)
+    }
+
+    /// The IPv4 connections.
+    pub(crate) fn table_v4(&self) -> &Table<EntryV4> {
+        &self.v4
+    }
+
+    /// The IPv4 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
+        &mut self.v4
     }
 
     /// Which core this is, from 0.
@@ -437,7 +449,7 @@ impl Bindings {
         }
     }
 
-    /// Asks the service's scheduler.
+    /// Asks the service's pins, then its scheduler.
     fn pick(
         &mut self,
         packet: &Packet,
@@ -445,6 +457,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let pool = pool(&self.shared, self.core, service, snapshot, now);
         self.schedulers.pick(service, &pool, packet)
     }
@@ -457,6 +472,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
         let pool = pool(&self.shared, self.core, service, snapshot, now);
         self.schedulers.would_pick(service, &pool, packet)
     }
@@ -571,9 +589,16 @@ impl Bindings {
     }
 }
 
-pub(crate) use client::client_scope;
-pub use client::service_of;
+pub use client::{client_scope, service_of};
 pub(crate) use persistent::{Standing, standing};
+pub use rebind::{BoundKey, Rebind, Rebound};
+
+/// The real server that the client is pinned to, unless that one takes nobody. Weight and
+/// thresholds are for schedulers.
+fn pinned(packet: &Packet, service: &Service, snapshot: &Snapshot, now: Tick) -> Option<RealId> {
+    let real = snapshot.available(service.pins.of(packet.src)?)?;
+    (!real.is_down(now)).then_some(real.id)
+}
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(

@@ -9,7 +9,7 @@ mod relay;
 use std::sync::Arc;
 
 use crate::answer::{Answer, Budget};
-use crate::bindings::{Bindings, Outcome};
+use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::fragments::Fragments;
 use crate::ids::PortIndex;
@@ -116,6 +116,11 @@ impl Director {
         self.path.bindings.sweep(&self.snapshot, now, budget);
     }
 
+    /// Changes a binding, between two bursts.
+    pub fn rebind(&mut self, rebind: &Rebind, now: Tick) -> Rebound {
+        self.path.bindings.rebind(rebind, &self.snapshot, now)
+    }
+
     /// What would happen to a frame, and why; nothing is sent or remembered.
     pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
         crate::explain::explain(
@@ -139,6 +144,11 @@ impl Director {
         self.path.bindings.take_notes(&self.snapshot, now);
     }
 
+    /// Goes on with making the connection tables larger, if control wants that. Once a turn.
+    pub fn grow(&mut self) {
+        self.path.bindings.grow();
+    }
+
     /// Tells the shared tables that nothing is held from before. Once a turn.
     pub fn quiescent(&mut self) {
         self.path.bindings.quiescent();
@@ -157,6 +167,13 @@ impl Director {
     ) {
         let at = Arrival { port: ingress, now };
         self.path.read(reading, &mut self.learned, &self.snapshot, frames, at);
+    }
+
+    /// Requests from memory what can be requested now that the answers to [`Self::read`]'s
+    /// requests have come. Left out, [`Self::decide`] does it.
+    #[inline]
+    pub fn fetch(&mut self, reading: &mut Reading) {
+        self.path.fetch(reading);
     }
 
     /// Decides about frames of a burst that was read, from the first undecided one on, and

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::config::Model;
 
 /// A real server of a service.
-type Key = (Identity, Addr, u16);
+pub(super) type Key = (Identity, Addr, u16);
 
 /// The drains that have a deadline.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +69,17 @@ impl Drains {
         self.known = known;
     }
 
+    /// A drain that an operator begins, until this moment; another one of the same server is
+    /// replaced.
+    pub(super) fn begin(&mut self, key: Key, service: String, now_ms: u64, until_ms: u64) {
+        self.known.insert(key, Drain { service, began_ms: now_ms, until_ms, over: false });
+    }
+
+    /// There is no deadline for this server any more.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.known.remove(key);
+    }
+
     /// Marks the servers whose deadline has passed as down in the catalog, and says which
     /// ones: service and address.
     pub fn end(&mut self, catalog: &mut Catalog, now_ms: u64) -> Vec<(String, Addr)> {
@@ -117,7 +128,7 @@ impl Drains {
 }
 
 /// The same moment as the cores count it.
-fn tick(ms: u64) -> Tick {
+pub(super) fn tick(ms: u64) -> Tick {
     Tick((ms / u64::from(1_000 / TICKS_PER_SECOND)) as u32)
 }
 

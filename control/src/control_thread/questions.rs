@@ -158,12 +158,12 @@ impl ControlThread {
                         None => return Some(all),
                     }
                 }
-                Answer::Explanation(_) => return None,
+                Answer::Explanation(_) | Answer::Rebound(_) | Answer::Traced(_) => return None,
             }
         }
     }
 
-    fn ask(&self, core: usize, query: Query) -> Option<Answer> {
+    pub(super) fn ask(&self, core: usize, query: Query) -> Option<Answer> {
         let mailbox = self.shared.mailboxes.get(core)?;
         // An answer that came too late for the one who asked is nobody's now.
         while mailbox.answers.pop().is_some() {}

@@ -447,7 +447,7 @@ mod tests {
         bench.add(tcp("192.0.2.10", 80), 100, &[("172.16.0.11", 80)]);
         let snapshot = bench.catalog.snapshot();
         let id = snapshot.services.iter().flatten().next().unwrap().id;
-        let number = ServiceReal::new(1).unwrap();
+        let number = ServiceReal::new(2).unwrap();
         let of = |idle_s| {
             let key = "10.1.0.1".parse::<IpAddr>().unwrap().into();
             client(id, key, number, idle_s, &snapshot).unwrap()
@@ -513,6 +513,10 @@ mod tests {
         let [service, real, _] = &list(&meters, Style::Stats { exact: true })[..] else { panic!() };
         assert!(service.ends_with(" 1        0        0        0        0"));
         assert!(real.ends_with(" 1        0        0        0        0"));
+        meters.tick(&snapshot, &bench.shared.loads);
+        let id = snapshot.services.iter().flatten().next().unwrap().id;
+        assert_eq!(meters.ever()[&id].conns, 6, "set to zero, and counted all the same");
+        assert_eq!(meters.ever_in_all().in_packets, 7);
     }
 
     #[test]

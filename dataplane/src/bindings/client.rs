@@ -240,7 +240,7 @@ pub fn service_of(scope: ClientScope) -> ServiceId {
 }
 
 /// The number that a service's clients are kept under.
-pub(crate) fn client_scope(service: ServiceId) -> Option<ClientScope> {
+pub fn client_scope(service: ServiceId) -> Option<ClientScope> {
     ClientScope::new(u16::try_from(service.0.checked_add(1)?).ok()?)
 }
 
