@@ -67,6 +67,9 @@ fn every_subcommand_has_help_that_names_its_options() {
         ("show", &["--connections", "--stats", "--rate", "--thresholds", "--persistent"]),
         ("show", &["--exact", "--json", "ipvsadm -lnc"]),
         ("status", &["--socket", "--json"]),
+        ("doctor", &["--config", "--strict", "--json", "mends"]),
+        ("trace", &["--client", "--service", "--verdict", "--count", "--for", "--rate", "--json"]),
+        ("capture", &["--output", "--snaplen", "--verdict", "pcapng", "Example:"]),
         ("explain", &["FLOW", "--flags", "--port", "--json", "198.18.255.1:443"]),
     ] {
         let arguments: Vec<&str> =
