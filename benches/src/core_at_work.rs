@@ -166,6 +166,7 @@ impl<P: Port> CoreAtWork<P> {
 
     fn round(&mut self, look: bool, time: Duration, packets: u64, new_clients: u32) -> Round {
         let before = self.totals();
+        let bursts = self.bursts();
         let began = CpuTime::now();
         let deadline = Instant::now() + time;
         let mut gaps = Gaps::new();
@@ -189,10 +190,14 @@ impl<P: Port> CoreAtWork<P> {
             packets: after.received - before.received,
             on_cpu: began.on_cpu(&ended),
             wall: began.wall(&ended),
-            bursts: after.busy_turns - before.busy_turns,
+            bursts: self.bursts() - bursts,
             longest_gap: gaps.longest(),
             lost: round::lost(&before, &after),
         }
+    }
+
+    fn bursts(&mut self) -> u64 {
+        self.port().map_or(0, |port| port.bursts())
     }
 
     fn received(&self) -> u64 {

@@ -406,16 +406,16 @@ impl ControlThread {
     }
 
     fn report(&self) -> status::Report {
-        status::Report::gather(
-            &self.shared,
-            &self.snapshot,
-            &self.ports,
-            &self.nic.stats(),
-            &self.neighbours,
-            &self.last_apply,
-            self.drains.list(&self.catalog, self.now_ms()),
-            self.started.elapsed(),
-        )
+        status::Report::gather(status::Sources {
+            shared: &self.shared,
+            snapshot: &self.snapshot,
+            ports: &self.ports,
+            nic: &self.nic.stats(),
+            neighbours: &self.neighbours,
+            last_apply: &self.last_apply,
+            drains: self.drains.list(&self.catalog, self.now_ms()),
+            uptime: self.started.elapsed(),
+        })
     }
 }
 

@@ -90,7 +90,7 @@ fn clients_are_listed_filtered_evicted_and_moved() {
     assert_eq!(table.lines().count(), 5, "{table}");
     assert!(table.starts_with("CLIENT "), "{table}");
     let yaml = program.told(&["clients", "--service", "six", "-o", "yaml"]);
-    assert!(yaml.starts_with(&format!("- age_s: ")) || yaml.contains("client:"), "{yaml}");
+    assert!(yaml.starts_with("- age_s: ") || yaml.contains("client:"), "{yaml}");
     moving(&farm, &program);
     wrong(&program);
     program.stop();

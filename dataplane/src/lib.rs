@@ -47,5 +47,6 @@ pub mod tick;
 pub mod timer;
 pub mod trace;
 pub mod verdict;
+mod wide;
 pub mod wire;
 pub mod worker;

@@ -6,7 +6,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::bindings::{Rebind, Rebound};
 use crate::call::Call;
-use crate::conn::table::{Flow, Slot};
+use crate::conn::table::{Flow, Leftover, Slot, TableGrowth};
 use crate::conn::{Conn, Signal};
 use crate::explain::Explanation;
 use crate::ids::{NeighbourId, PortIndex};
@@ -136,6 +136,10 @@ pub struct Mailbox {
     pub queries: ArrayQueue<Query>,
     /// The core's answers.
     pub answers: ArrayQueue<Answer>,
+    /// Memory for the core's tables.
+    pub growths: ArrayQueue<TableGrowth>,
+    /// Memory that the core has done with, for control to free.
+    pub leftovers: ArrayQueue<Leftover>,
     /// Replies of this core's connections that other cores have sent on.
     pub seen: ArrayQueue<Seen>,
 }
@@ -150,6 +154,8 @@ impl Default for Mailbox {
             outgoing: ArrayQueue::new(256),
             queries: ArrayQueue::new(4),
             answers: ArrayQueue::new(4),
+            growths: ArrayQueue::new(2),
+            leftovers: ArrayQueue::new(4),
             seen: ArrayQueue::new(4096),
         }
     }

@@ -191,6 +191,7 @@ impl<P: Port> Worker<P> {
 
     fn news(&mut self, now: Tick) {
         self.take_snapshot();
+        self.director.grow();
         self.director.take_notes(now);
         self.send_outgoing();
         self.answer_query(now);
@@ -580,7 +581,12 @@ impl<P: Port> Worker<P> {
             let credit = per_tick.saturating_mul(passed.unsigned_abs() as usize);
             self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
             if let Some(counters) = self.counters() {
-                counters.connections.set(self.director.bindings().connections() as u64);
+                let bindings = self.director.bindings();
+                counters.connections.set(bindings.connections() as u64);
+                counters.connections_v6.set(bindings.connections_v6() as u64);
+                let [room_v4, room_v6] = bindings.capacity();
+                counters.room_v4.set(room_v4 as u64);
+                counters.room_v6.set(room_v6 as u64);
                 counters.client_age.set(u64::from(self.director.bindings().client_age()));
                 counters.connection_bytes.set(self.director.bindings().bytes() as u64);
             }
