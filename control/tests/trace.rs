@@ -20,7 +20,7 @@ use control::trace::Question;
 use serde_json::Value;
 use support::eventually;
 use support::farm::{self, Farm, VIPS};
-use support::frame::ethernet;
+use support::frame::{ethernet, udp};
 use support::node::Node;
 use support::program::{Ended, Program, director};
 use support::server::{self, ask};
@@ -56,12 +56,17 @@ fn while_traffic(program: &Program, words: &[&str], mut traffic: impl FnMut()) -
     })
 }
 
+/// A frame for the director whose packet is for nobody.
+fn stray(director: [u8; 6]) -> Vec<u8> {
+    let packet = udp(("198.18.0.1", 4000), ("203.0.113.9", 53), b"astray");
+    [ethernet(director, [2, 0, 0, 0, 0, 9], 0x0800), packet].concat()
+}
+
 #[test]
 fn a_trace_tells_packets_with_verdict_service_server_and_reason() {
     let farm = Farm::new(2);
     server::everywhere(&farm, &[80]);
     let program = Program::start(&farm.director, &body());
-    farm::rip(0);
     program.resolves(&farm::rip(0));
     program.resolves(&farm::rip(1));
     let visit = |from: &str| {
@@ -83,7 +88,7 @@ fn a_trace_tells_packets_with_verdict_service_server_and_reason() {
         assert_eq!(record["verdict"], "forwarded");
         assert_eq!(record["port"], "lan0");
         let packet = record["packet"].as_str().unwrap();
-        assert!(packet.starts_with("tcp 198.18.64.1:") && packet.ends_with(":80"), "{packet}");
+        assert!(packet.starts_with("TCP 198.18.64.1:") && packet.ends_with(":80"), "{packet}");
         let at = record["at_unix_ns"].as_u64().unwrap();
         assert!(at >= last && at > 1_700_000_000_000_000_000, "{record}");
         last = at;
@@ -98,7 +103,7 @@ fn a_trace_tells_packets_with_verdict_service_server_and_reason() {
     });
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     for line in ended.stdout.lines() {
-        let tells = line.contains("  lan0  tcp 198.18.64.2:")
+        let tells = line.contains("  lan0  TCP 198.18.64.2:")
             && line.contains("  forwarded  service web  server 198.18.10.1");
         assert!(tells, "{line}");
     }
@@ -178,6 +183,8 @@ fn a_capture_has_verdict_service_and_server_in_every_packets_comment() {
     let program = Program::start(&farm.director, &body());
     let file = program.home.folder.join("web.pcapng");
     let name = file.to_str().unwrap();
+    program.resolves(&farm::rip(0));
+    program.resolves(&farm::rip(1));
     let words = ["capture", "-o", name, "--service", "web", "-n", "6", "--snaplen", "60"];
     let ended = while_traffic(&program, &words, || {
         ask(&farm.client, "198.18.64.1", &format!("{}:80", VIPS[0]));
@@ -213,9 +220,9 @@ fn a_capture_has_verdict_service_and_server_in_every_packets_comment() {
     // Drops, by their reason, to standard output.
     let wire = Wire::on(&farm.client, "eth0");
     let mac = farm.director.mac("eth0");
-    let words = ["capture", "-o", "-", "--verdict", "truncated", "-n", "2"];
+    let words = ["capture", "-o", "-", "--verdict", "not_for_us", "-n", "2"];
     let ended = while_traffic(&program, &words, || {
-        wire.send(&[ethernet(mac, [2, 0, 0, 0, 0, 9], 0x0800), vec![0x45, 0, 0, 60]].concat());
+        wire.send(&stray(mac));
     });
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert!(ended.stderr.starts_with("2 packet(s) in -;"), "{}", ended.stderr);
@@ -274,7 +281,7 @@ fn a_trace_whose_client_is_gone_ends_by_itself_and_a_flood_is_told_in_part() {
     let words = ["trace", "--rate", "5", "--for", "1s", "--verdict", "drop"];
     let ended = while_traffic(&program, &words, || {
         for _ in 0..200 {
-            wire.send(&[ethernet(mac, [2, 0, 0, 0, 0, 9], 0x0800), vec![0x45, 0, 0, 60]].concat());
+            wire.send(&stray(mac));
         }
     });
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
@@ -283,6 +290,6 @@ fn a_trace_whose_client_is_gone_ends_by_itself_and_a_flood_is_told_in_part() {
         "{}",
         ended.stderr
     );
-    assert!(ended.stdout.contains("dropped: truncated"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("dropped: not_for_us"), "{}", ended.stdout);
     program.stop();
 }
