@@ -196,7 +196,7 @@ pub struct Replay {
     /// The configuration.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
-    /// The capture, in libpcap's classic format.
+    /// The capture, in libpcap's classic format or in pcapng.
     #[arg(value_name = "IN.pcap")]
     pub capture: PathBuf,
     /// Write what the director sends to this capture.

@@ -6,6 +6,7 @@
 //! pinned has 02:00 and the last four bytes of its IP address.
 
 pub mod pcap;
+mod pcapng;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -1,21 +1,23 @@
-//! Capture files in libpcap's classic format: a header of 24 bytes, then a header of 16
+//! Capture files; here in libpcap's classic format: a header of 24 bytes, then a header of 16
 //! bytes before every frame, in the byte order and the time unit that the magic number tells.
 
 use std::fmt;
 
+use super::pcapng;
+
 /// Microseconds, written by this machine's byte order or the other one; then nanoseconds.
 const MICROSECONDS: u32 = 0xA1B2_C3D4;
 const NANOSECONDS: u32 = 0xA1B2_3C4D;
-const ETHERNET: u32 = 1;
+pub(super) const ETHERNET: u32 = 1;
 const FILE_HEADER: usize = 24;
 const FRAME_HEADER: usize = 16;
 /// The longest frame that is believed.
-const LONGEST: u32 = 256 * 1024;
+pub(super) const LONGEST: u32 = 256 * 1024;
 
 /// What is wrong with a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureError {
-    /// Not a classic capture.
+    /// Neither a classic capture nor pcapng.
     Magic,
     /// Frames of another link than Ethernet.
     Link(u32),
@@ -30,7 +32,7 @@ impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Magic => f.write_str(
-                "it is no capture in libpcap's classic format; convert it with 'editcap -F pcap IN OUT'",
+                "it is no capture in libpcap's classic format or in pcapng; convert it with 'editcap -F pcap IN OUT'",
             ),
             Self::Link(kind) => {
                 write!(f, "its frames are of link type {kind}, not Ethernet (1); capture on an Ethernet interface")
@@ -56,6 +58,9 @@ pub struct Captured {
 /// Reads all frames of a capture.
 pub fn read(bytes: &[u8]) -> Result<Vec<Captured>, CaptureError> {
     let magic: [u8; 4] = *bytes.first_chunk().ok_or(CaptureError::Magic)?;
+    if u32::from_le_bytes(magic) == pcapng::SECTION {
+        return pcapng::read(bytes);
+    }
     let (little, ns_per_unit) = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
         (MICROSECONDS, _) => (true, 1_000),
         (NANOSECONDS, _) => (true, 1),
