@@ -68,6 +68,9 @@ fn every_subcommand_has_help_that_names_its_options() {
         ("show", &["--connections", "--stats", "--rate", "--thresholds", "--persistent"]),
         ("show", &["--exact", "--json", "ipvsadm -lnc"]),
         ("status", &["--socket", "--json"]),
+        ("doctor", &["--config", "--strict", "--json", "mends"]),
+        ("trace", &["--client", "--service", "--verdict", "--count", "--for", "--rate", "--json"]),
+        ("capture", &["--output", "--snaplen", "--verdict", "pcapng", "Example:"]),
         ("explain", &["FLOW", "--flags", "--port", "--json", "198.18.255.1:443"]),
         ("explain-key", &["PATH", "--recursive", "services.persistence.timeout"]),
         ("schema", &["yaml-language-server"]),
@@ -455,7 +458,9 @@ fn a_director_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
     let home = killed.kill();
     assert!(socket.exists(), "it had no time to clean up");
     let next = Program::start_as(&node, home, &yaml, &["--verbose"]);
-    assert_eq!(next.number(&["generation"]), 1);
+    // It goes on counting where the history ends, which the killed one may not have written.
+    let generation = next.number(&["generation"]);
+    assert!((1..=2).contains(&generation), "{generation}");
     next.stop_unread();
 }
 

@@ -61,7 +61,6 @@ fn a_trace_tells_packets_with_verdict_service_server_and_reason() {
     let farm = Farm::new(2);
     server::everywhere(&farm, &[80]);
     let program = Program::start(&farm.director, &body());
-    farm::rip(0);
     program.resolves(&farm::rip(0));
     program.resolves(&farm::rip(1));
     let visit = |from: &str| {
@@ -83,7 +82,7 @@ fn a_trace_tells_packets_with_verdict_service_server_and_reason() {
         assert_eq!(record["verdict"], "forwarded");
         assert_eq!(record["port"], "lan0");
         let packet = record["packet"].as_str().unwrap();
-        assert!(packet.starts_with("tcp 198.18.64.1:") && packet.ends_with(":80"), "{packet}");
+        assert!(packet.starts_with("TCP 198.18.64.1:") && packet.ends_with(":80"), "{packet}");
         let at = record["at_unix_ns"].as_u64().unwrap();
         assert!(at >= last && at > 1_700_000_000_000_000_000, "{record}");
         last = at;
@@ -98,7 +97,7 @@ fn a_trace_tells_packets_with_verdict_service_server_and_reason() {
     });
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     for line in ended.stdout.lines() {
-        let tells = line.contains("  lan0  tcp 198.18.64.2:")
+        let tells = line.contains("  lan0  TCP 198.18.64.2:")
             && line.contains("  forwarded  service web  server 198.18.10.1");
         assert!(tells, "{line}");
     }
@@ -178,6 +177,8 @@ fn a_capture_has_verdict_service_and_server_in_every_packets_comment() {
     let program = Program::start(&farm.director, &body());
     let file = program.home.folder.join("web.pcapng");
     let name = file.to_str().unwrap();
+    program.resolves(&farm::rip(0));
+    program.resolves(&farm::rip(1));
     let words = ["capture", "-o", name, "--service", "web", "-n", "6", "--snaplen", "60"];
     let ended = while_traffic(&program, &words, || {
         ask(&farm.client, "198.18.64.1", &format!("{}:80", VIPS[0]));
