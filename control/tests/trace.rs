@@ -20,7 +20,7 @@ use control::trace::Question;
 use serde_json::Value;
 use support::eventually;
 use support::farm::{self, Farm, VIPS};
-use support::frame::ethernet;
+use support::frame::{ethernet, udp};
 use support::node::Node;
 use support::program::{Ended, Program, director};
 use support::server::{self, ask};
@@ -54,6 +54,12 @@ fn while_traffic(program: &Program, words: &[&str], mut traffic: impl FnMut()) -
         });
         tracing.join().unwrap()
     })
+}
+
+/// A frame for the director whose packet is for nobody.
+fn stray(director: [u8; 6]) -> Vec<u8> {
+    let packet = udp(("198.18.0.1", 4000), ("203.0.113.9", 53), b"astray");
+    [ethernet(director, [2, 0, 0, 0, 0, 9], 0x0800), packet].concat()
 }
 
 #[test]
@@ -214,9 +220,9 @@ fn a_capture_has_verdict_service_and_server_in_every_packets_comment() {
     // Drops, by their reason, to standard output.
     let wire = Wire::on(&farm.client, "eth0");
     let mac = farm.director.mac("eth0");
-    let words = ["capture", "-o", "-", "--verdict", "truncated", "-n", "2"];
+    let words = ["capture", "-o", "-", "--verdict", "not_for_us", "-n", "2"];
     let ended = while_traffic(&program, &words, || {
-        wire.send(&[ethernet(mac, [2, 0, 0, 0, 0, 9], 0x0800), vec![0x45, 0, 0, 60]].concat());
+        wire.send(&stray(mac));
     });
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert!(ended.stderr.starts_with("2 packet(s) in -;"), "{}", ended.stderr);
@@ -275,7 +281,7 @@ fn a_trace_whose_client_is_gone_ends_by_itself_and_a_flood_is_told_in_part() {
     let words = ["trace", "--rate", "5", "--for", "1s", "--verdict", "drop"];
     let ended = while_traffic(&program, &words, || {
         for _ in 0..200 {
-            wire.send(&[ethernet(mac, [2, 0, 0, 0, 0, 9], 0x0800), vec![0x45, 0, 0, 60]].concat());
+            wire.send(&stray(mac));
         }
     });
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
@@ -284,6 +290,6 @@ fn a_trace_whose_client_is_gone_ends_by_itself_and_a_flood_is_told_in_part() {
         "{}",
         ended.stderr
     );
-    assert!(ended.stdout.contains("dropped: truncated"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("dropped: not_for_us"), "{}", ended.stdout);
     program.stop();
 }
