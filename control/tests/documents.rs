@@ -282,7 +282,7 @@ fn ask(block: &Block, yaml: &str) {
             // This is what has been done.
             return format!("grep -zq director /proc/{}/cmdline", program.pid());
         }
-        command.replace(CONFIG, &path).replace("/tmp/", &format!("{folder}/"))
+        command.replace("/tmp/", &format!("{folder}/")).replace(CONFIG, &path)
     };
     must_run(block, &environment, &adapt);
     program.stop();
