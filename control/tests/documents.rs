@@ -11,7 +11,7 @@
 //!   there and have help, and what begins with `director` must be a command line that is
 //!   understood.
 //!
-//! `sudo` is left out, `/etc/director/director.yaml` is the laboratory's file. In the output of a
+//! `sudo` is left out, `/etc/director/director.yaml` is the laboratory's file, `/tmp/` its folder. In the output of a
 //! `console` block `...` stands for anything. A `yaml` block is a configuration, or a part of one
 //! that is tried beside a port. Pictures are `text`. Any other block fails.
 
@@ -276,12 +276,13 @@ fn ask(block: &Block, yaml: &str) {
     let program = Program::start_as(&farm.director, home, &file, &[]);
     let environment = [("DIRECTOR_SOCKET", program.home.socket().display().to_string())];
     let path = program.file().display().to_string();
+    let folder = program.home.folder.display();
     let adapt = |command: &str| {
         if command.starts_with("director run ") {
             // This is what has been done.
             return format!("grep -zq director /proc/{}/cmdline", program.pid());
         }
-        command.replace(CONFIG, &path)
+        command.replace("/tmp/", &format!("{folder}/")).replace(CONFIG, &path)
     };
     must_run(block, &environment, &adapt);
     program.stop();

@@ -12,14 +12,15 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::PATIENCE;
 use support::farm::{self, CLIENT, DIRECTOR, Farm, VIPS};
 use support::program::{Home, Program, refusal};
 use support::server::{self, Talk, ask};
+use support::{PATIENCE, eventually};
 
 /// A service manager that listens.
 struct Manager(UnixDatagram);
@@ -155,6 +156,12 @@ fn a_director_that_has_dropped_its_privileges_goes_on_with_everything() {
     let before = program.number(&["generation"]);
     fs::write(program.file(), yaml.replace("weight: 1", "weight: 7")).unwrap();
     program.reaches(before + 1);
+    let entry = program.home.folder.join(format!("history/{:010}.yaml", before + 1));
+    eventually("the history goes on", || {
+        let owner = fs::metadata(&entry).ok()?.uid();
+        assert_eq!(owner, 65534);
+        Some(())
+    });
     assert_eq!(ask(&farm.client, CLIENT, &vip), "rs1");
     assert!(program.told(&["show"]).contains("web") || program.told(&["show"]).contains(VIPS[0]));
     let changed = yaml.replace("user: nobody", "user: daemon");

@@ -26,6 +26,7 @@ pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<S
     let lan = Lan::around(&file.ports);
     let ports = port::ports(&file.ports, findings);
     main_core(&file, findings);
+    run_as(&file, findings);
     memory(&file, findings);
     let services = service::services(file.services, file.defaults, &lan, findings);
     let raw::Memory { no_huge, mib, mbufs, file_prefix } = file.memory;
@@ -62,6 +63,26 @@ fn main_core(file: &raw::File, findings: &mut Findings<'_>) {
         let what = format!("the main core {core} also polls a port");
         let hint = "use a core that no port polls, or remove the key: then one is chosen";
         findings.value(Code::MainCorePolls, &Path::Root.key("main_core"), what, hint);
+    }
+}
+
+/// net_af_xdp takes its program off the interface when it ends; only root may, and one that is
+/// left there keeps the interface's frames from everybody.
+fn run_as(file: &raw::File, findings: &mut Findings<'_>) {
+    let Some(account) = &file.run_as else { return };
+    let ports = file.ports.items.iter().enumerate();
+    for (index, port) in ports.filter_map(|(index, port)| Some((index, port.as_ref()?))) {
+        if let Given::Good(device) = &port.device
+            && device.name().starts_with("net_af_xdp")
+        {
+            let what = format!(
+                "net_af_xdp needs root until it ends, and `run_as` makes the director `{}`",
+                account.user
+            );
+            let (ports, hint) = (Path::Root.key("ports"), "use net_af_packet, or remove `run_as`");
+            let path = ports.item(index);
+            findings.value(Code::DeviceNeedsRoot, &path.key("device"), what, hint);
+        }
     }
 }
 

@@ -79,6 +79,8 @@ pub enum Code {
     TooLittleMemory = 210,
     /// A network or route that has host bits, or the like.
     HostBits = 211,
+    /// `run_as` with a device that needs root until the end.
+    DeviceNeedsRoot = 212,
     /// Two selectors of one rank that fit the same packet.
     SelectorOverlap = 301,
     /// One mark in two services of a family.
@@ -160,6 +162,7 @@ impl Code {
         Code::TooFewMbufs,
         Code::TooLittleMemory,
         Code::HostBits,
+        Code::DeviceNeedsRoot,
         Code::SelectorOverlap,
         Code::DuplicateMark,
         Code::MixedFamilies,

@@ -97,7 +97,7 @@ pub struct Settings {
     pub neighbours: Neighbours,
     /// `control`: the control socket and the watch on this file.
     pub control: Control,
-    /// `metrics`: Prometheus metrics and health over HTTP. Default: none are offered.
+    /// `metrics`: Prometheus metrics and health over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
     /// `run_as`: who the director is once its ports are up.
@@ -222,7 +222,7 @@ pub struct Control {
     pub socket: PathBuf,
     /// `watch`: whether a change of the file is taken over without being asked.
     pub watch: bool,
-    /// `allow`: who else may use the socket. Default: root and the director's own user.
+    /// `allow`: who else may use the socket than root and the director's own user.
     pub allow: Allow,
 }
 

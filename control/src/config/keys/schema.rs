@@ -64,7 +64,7 @@ fn property(section: &Section, key: &Key) -> Json {
     if let Ok(example) = serde_yaml::from_str::<Json>(key.example) {
         more.insert("examples".to_owned(), json!([example]));
     }
-    if let Json::Object(what) = value(&key.value) {
+    if let Json::Object(what) = kind(&key.value) {
         for (name, part) in what {
             // The section's own description gives way to the key's.
             more.entry(name).or_insert(part);
@@ -73,8 +73,8 @@ fn property(section: &Section, key: &Key) -> Json {
     Json::Object(more)
 }
 
-fn value(value_: &Value) -> Json {
-    match value_ {
+fn kind(value: &Value) -> Json {
+    match value {
         Value::Switch => json!({ "type": "boolean" }),
         Value::Number { from, to, .. } => {
             json!({ "type": "integer", "minimum": from, "maximum": to })
@@ -104,7 +104,7 @@ fn value(value_: &Value) -> Json {
         Value::Mapping(section) => Json::Object(mapping(section)),
         Value::List { of, least, most } => list(of, *least, *most),
         Value::Either(values) => {
-            let all: Vec<Json> = values.iter().map(value).collect();
+            let all: Vec<Json> = values.iter().map(kind).collect();
             json!({ "anyOf": all })
         }
     }
@@ -148,7 +148,7 @@ fn list(of: &Value, least: u64, most: Option<u64>) -> Json {
 
 /// An item of a list, which cannot be nothing.
 fn item(of: &Value) -> Json {
-    let mut item = value(of);
+    let mut item = kind(of);
     if let (Value::Mapping(_), Json::Object(map)) = (of, &mut item) {
         map.insert("type".to_owned(), json!("object"));
     }
