@@ -70,6 +70,8 @@ pub struct Bindings {
     schedulers: Vec<sched::State>,
     flush_at: Cursor,
     defences: defence::Defences,
+    /// How often a masqueraded connection was announced or withdrawn.
+    reply_changes: u64,
     /// What the packet at hand is bound by, where its service has an engine for that.
     dialog: Option<ClientKey>,
 }
@@ -117,6 +119,7 @@ impl Bindings {
             schedulers: Vec::new(),
             flush_at: Cursor::default(),
             defences: defence::Defences::default(),
+            reply_changes: 0,
             dialog: None,
         }
     }
@@ -133,6 +136,11 @@ impl Bindings {
     /// The IPv4 connections, for packets that change nothing but their timers and counts.
     pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
         &mut self.v4
+    }
+
+    /// A number that moves whenever this core changes what replies are found by.
+    pub(crate) fn reply_changes(&self) -> u64 {
+        self.reply_changes
     }
 
     /// Which core this is, from 0.
@@ -240,6 +248,13 @@ impl Bindings {
         {
             return self.bind_client(packet, hit, service, snapshot, now);
         }
+        // What is for no service can still be from a real server, and that comes first: IPVS
+        // looks for replies among what it forwards before anything else.
+        if hit.is_none()
+            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+        {
+            return reply;
+        }
         let mut shadowed = None;
         // In IPVS, connections from port 0 look like templates to a packet and are never found.
         let known = if packet.src_port == 0 { None } else { self.slot(&flow) };
@@ -269,6 +284,12 @@ impl Bindings {
             } else {
                 self.remove(family, slot, snapshot, now);
             }
+        }
+        if shadowed.is_none()
+            && hit.is_some()
+            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+        {
+            return reply;
         }
         if shadowed.is_none()
             && let Some(reply) = self.reply(packet, snapshot, now)

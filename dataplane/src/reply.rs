@@ -11,6 +11,7 @@
 //! [`ReplyTable::find_at`] one by one. Memory comes in pieces; growth adds one and moves
 //! nothing.
 
+mod burst;
 mod layout;
 mod store;
 
@@ -20,6 +21,7 @@ use crate::conn::table::Slot;
 use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Packet, Protocol};
+pub use burst::ReplyBurst;
 use layout::{V4, V6};
 use store::Store;
 
@@ -146,6 +148,12 @@ impl ReplyTable {
     /// Bytes of memory that the table takes in all, empty places included.
     pub fn bytes(&self) -> usize {
         self.pieces().map(|piece| piece.v4.bytes() + piece.v6.bytes()).sum()
+    }
+
+    /// Whether any connection was ever announced here: [`Self::open`] was called.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.pieces().next().is_some()
     }
 
     #[inline]

@@ -145,7 +145,7 @@ mod tests {
         }
         burst.aim(&table);
         burst.fetch(&table);
-        let mut real = |at, table: &mut Table<EntryV4>| burst.entry(at, table).map(|e| e.real());
+        let real = |at, table: &mut Table<EntryV4>| burst.entry(at, table).map(|e| e.real());
         assert_eq!(real(0, &mut table), Some(RealId(1)));
         assert_eq!(real(1, &mut table), None);
         assert_eq!(real(3, &mut table), Some(RealId(17)));

@@ -20,6 +20,10 @@ pub(super) enum Kind {
     ConnTcp,
     /// By its connection.
     ConnUdp,
+    /// From a masqueraded real server: TCP, as for `ConnTcp`.
+    ReplyTcp,
+    /// From a masqueraded real server: UDP.
+    ReplyUdp,
 }
 
 impl Lane {
@@ -41,6 +45,8 @@ impl Lane {
             1 => Kind::Client,
             2 => Kind::ConnTcp,
             3 => Kind::ConnUdp,
+            4 => Kind::ReplyTcp,
+            5 => Kind::ReplyUdp,
             _ => Kind::ByTheBook,
         }
     }
@@ -62,7 +68,8 @@ mod tests {
 
     #[test]
     fn a_lane_holds_what_was_put_into_it() {
-        for kind in [Kind::ByTheBook, Kind::Client, Kind::ConnTcp, Kind::ConnUdp] {
+        let conns = [Kind::ConnTcp, Kind::ConnUdp, Kind::ReplyTcp, Kind::ReplyUdp];
+        for kind in [Kind::ByTheBook, Kind::Client].into_iter().chain(conns) {
             let lane = Lane::new(kind, u32::MAX).with_len(u16::MAX);
             assert_eq!((lane.kind(), lane.first_place(), lane.total_len()), (kind, !0, !0));
         }
