@@ -1,14 +1,22 @@
 //! The command line: what can be said, and its help. Nothing is done here.
 
 mod bench;
+mod doctor;
+mod trace;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
 
 use crate::get::{Kind, Output};
+use crate::page::{Filter, Network};
+use crate::server_name::ServerName;
+pub use doctor::Doctor;
+pub use trace::{Capture, Select, Trace};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -29,10 +37,22 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start the director: open the ports, answer for the VIPs, balance.
+    ///
+    /// Exit status: 0 stopped by a signal, 1 problems of the configuration, or a port that
+    /// requires a link has none, 2 usage, or the machine lacks something; a sentence says what.
     Run(Run),
     /// Read a configuration and say everything that is wrong with it.
+    ///
+    /// Exit status: 0 no problem, 1 problems or no such file, 2 usage.
     Check(Check),
+    /// Compare what a configuration needs with what this machine has.
+    ///
+    /// Each finding says what it is, why it matters, and the command that mends it. Exit status:
+    /// 0 if a director would start, 1 if not.
+    Doctor(Doctor),
     /// Hand a configuration to the running director; it is taken whole or not at all.
+    ///
+    /// Exit status: 0 taken over, 1 refused, 2 usage, or no director answers.
     Apply(Apply),
     /// Compare what runs with a file: every key that differs, and whom a change would move.
     ///
@@ -48,6 +68,27 @@ pub enum Command {
     History(History),
     /// Print what runs: configuration, services, real servers, bindings, connections, cores, ports.
     Get(Get),
+    /// List clients and the real servers that they are bound to.
+    ///
+    /// Comes in pages, filtered where the bindings are: ten million of them stop no core.
+    Clients(Clients),
+    /// End the bindings of a client, or of a network of clients.
+    ///
+    /// Open connections go on where they are; the next one is scheduled anew.
+    Evict(Evict),
+    /// Move the bindings of a client, or of a network of clients, to another real server.
+    ///
+    /// Open connections go on where they are; the next one goes to the new server. Under
+    /// 'tracking: client' the next packet does.
+    Rebind(Rebind),
+    /// Give a real server no new clients, and say how many are still bound to it.
+    ///
+    /// Bound clients stay, unless the service's on_drain says otherwise, until their bindings
+    /// end or the deadline is over. The file stays as it is: say `state: drain` there as well
+    /// if the drain is to outlive the next reload.
+    Drain(Drain),
+    /// Give a real server clients again.
+    Undrain(Undrain),
     /// Carry out a command line of ipvsadm's on the running director.
     ///
     /// Takes everything that ipvsadm 1.31 takes, and answers and ends as it does. Under the name
@@ -64,18 +105,37 @@ pub enum Command {
     ///
     /// Example: director explain 'tcp 198.18.0.5:40000 -> 198.18.255.1:443'
     Explain(Explain),
+    /// Tell what becomes of live packets, and why: a line for each.
+    ///
+    /// Nothing is held up: what comes faster than --rate passes by untold and is counted. Ends by
+    /// --count, by --for or by Ctrl-C.
+    ///
+    /// Example: director trace --client 198.18.64.0/18 --verdict drop --count 20
+    Trace(Trace),
+    /// Capture live packets to a pcapng file, each with its verdict, service and server as comment.
+    ///
+    /// Packets are as they came in. Wireshark shows the comments; tcpdump -r reads the packets.
+    ///
+    /// Example: director capture -o drops.pcapng --verdict drop --for 10s
+    Capture(Capture),
     /// Push a capture through the real packet path and say of every packet what became of it.
     ///
     /// The capture's own time stamps are the clock. No DPDK, no network.
     Replay(Replay),
     /// Play scenarios recorded from a kernel's IPVS and compare every step.
     ///
-    /// Ends with the line 'N passed, N failed'; exit status 0 only if none failed.
+    /// Ends with the line 'N passed, N failed'. Exit status: 0 all passed, 1 some failed, 2
+    /// usage, or a path without scenarios.
     Simulate(Simulate),
     /// Turn configurations of ipvsadm, iptables, nft and keepalived into YAML.
     ///
     /// Several files make one configuration: name the marks' firewall rules beside the
-    /// services that use them. What cannot be carried over is said on standard error.
+    /// services that use them. The YAML goes to standard output; what cannot be carried over is
+    /// said on standard error, and again at the end of the YAML.
+    ///
+    /// Exit status: 0 everything was carried over; 3 YAML was written, but not everything was
+    /// carried over; 1 nothing was written: a file cannot be read, or is not of this kind; 2
+    /// usage.
     Import(Import),
     /// Say what a key of the configuration means: its values, default and an example.
     ///
@@ -86,6 +146,14 @@ pub enum Command {
     /// Editors with a YAML language server take it from a line at the top of the file:
     /// # yaml-language-server: $schema=/usr/share/director/director.schema.json
     Schema,
+    /// Print the completions of a shell.
+    ///
+    /// The Debian package has them in place. By hand, for bash:
+    /// director completions bash > /usr/share/bash-completion/completions/director
+    Completions(Completions),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Manual(Manual),
     /// Measure what a packet costs: synthetic clients, the real packet path, one process.
     ///
     /// Counts the time that the polling thread was on its CPU, divided by packets. Needs no
@@ -93,6 +161,22 @@ pub enum Command {
     ///
     /// Example: director bench --clients 1000000 --reference macswap
     Bench(Bench),
+}
+
+/// `director completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `director manual`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// The folder; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// `director explain-key`.
@@ -192,7 +276,7 @@ pub struct Run {
 /// `director check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The configuration.
+    /// The configuration; `-` reads standard input.
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub file: PathBuf,
     /// The same, as `director run` takes it.
@@ -278,6 +362,143 @@ pub struct Get {
     pub output: Option<Output>,
 }
 
+/// Which bindings.
+#[derive(Debug, Args)]
+pub struct Of {
+    /// Only in this service.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Only those of this real server.
+    #[arg(long, value_name = "ADDRESS")]
+    pub server: Option<IpAddr>,
+}
+
+impl Of {
+    /// The same as it is sent.
+    pub fn filter(&self) -> Filter {
+        Filter { client: None, service: self.service.clone(), real_server: self.server }
+    }
+}
+
+/// Which clients.
+#[derive(Debug, Args)]
+pub struct ClientFilter {
+    /// Only this client, or the clients of this network: 198.18.0.7, 198.18.0.0/24.
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Option<Network>,
+    /// Of which service and real server.
+    #[command(flatten)]
+    pub of: Of,
+}
+
+impl ClientFilter {
+    /// The same as it is sent.
+    pub fn filter(&self) -> Filter {
+        Filter { client: self.client, ..self.of.filter() }
+    }
+}
+
+/// `director clients`.
+#[derive(Debug, Args)]
+pub struct Clients {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: ClientFilter,
+    /// How; a table unless it is given.
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<Output>,
+}
+
+/// `director evict`.
+#[derive(Debug, Args)]
+pub struct Evict {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The client, or a network of clients: 198.18.0.7, 198.18.0.0/24.
+    #[arg(value_name = "CLIENT")]
+    pub client: Network,
+    /// Of which service and real server.
+    #[command(flatten)]
+    pub of: Of,
+}
+
+/// `director rebind`.
+#[derive(Debug, Args)]
+pub struct Rebind {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The client, or a network of clients: 198.18.0.7, 198.18.0.0/24.
+    #[arg(value_name = "CLIENT")]
+    pub client: Network,
+    /// The real server that they get, by its address.
+    #[arg(value_name = "ADDRESS")]
+    pub to: IpAddr,
+    /// Of which service and real server.
+    #[command(flatten)]
+    pub of: Of,
+}
+
+/// `director drain`.
+#[derive(Debug, Args)]
+pub struct Drain {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The real server: ADDRESS, ADDRESS:PORT or its name.
+    #[arg(value_name = "SERVER")]
+    pub server: ServerName,
+    /// Only in this service; in all that have it unless it is given.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// When it is over at the latest, such as 90s, 10m or 2h: the server then counts as down.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub deadline: Option<u32>,
+    /// Wait until nobody is bound or connected any more, or the deadline is over.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `director undrain`.
+#[derive(Debug, Args)]
+pub struct Undrain {
+    /// Where the director listens.
+    #[command(flatten)]
+    pub at: Socket,
+    /// The real server: ADDRESS, ADDRESS:PORT or its name.
+    #[arg(value_name = "SERVER")]
+    pub server: ServerName,
+    /// Only in this service; in all that have it unless it is given.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+}
+
+/// A time as configurations write it: seconds, or with s, m, h or d.
+fn seconds(text: &str) -> Result<u32, String> {
+    let (number, unit_s) = match text.char_indices().next_back() {
+        Some((at, unit)) if !unit.is_ascii_digit() => {
+            let unit_s = match unit {
+                's' => 1,
+                'm' => 60,
+                'h' => 3_600,
+                'd' => 86_400,
+                _ => 0,
+            };
+            (text.get(..at).unwrap_or_default(), unit_s)
+        }
+        _ => (text, 1),
+    };
+    let seconds = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit_s));
+    match seconds {
+        Some(seconds @ 1..=2_678_400) => Ok(seconds),
+        _ => Err("write 1 s to 31 days, such as 90s, 10m or 2h".to_owned()),
+    }
+}
+
 /// `director ipvsadm`.
 #[derive(Debug, Args)]
 pub struct Ipvsadm {
@@ -307,8 +528,9 @@ pub struct Show {
     /// Thresholds, as `ipvsadm -ln --thresholds` lists them.
     #[arg(long, conflicts_with_all = ["connections", "stats", "rate"])]
     pub thresholds: bool,
-    /// Bindings per real server, as `ipvsadm -ln --persistent-conn` lists them.
-    #[arg(long, conflicts_with_all = ["connections", "stats", "rate", "thresholds"])]
+    /// Bindings per real server, as `ipvsadm -ln --persistent-conn` lists them; with -c the
+    /// Call-IDs of SIP's templates.
+    #[arg(long, conflicts_with_all = ["stats", "rate", "thresholds"])]
     pub persistent: bool,
     /// Exact numbers instead of K, M and G.
     #[arg(long)]

@@ -7,15 +7,19 @@ use dataplane::classify::Rank;
 use dataplane::compat::{Compat, Defence, Kernel, TtlPolicy};
 use dataplane::conn::Timeouts;
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
+use dataplane::fragments::FragmentLimits;
 use dataplane::ids::{Mark, PortIndex};
 use dataplane::route::Route;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::TableSizes;
-use dataplane::snapshot::{Identity, OnDown, OnDrain, Persistence, Policy, RealState, Tracking};
+use dataplane::snapshot::{
+    Engine, Identity, OnDown, OnDrain, Persistence, Policy, RealState, Tracking,
+};
+use dataplane::tick::TICKS_PER_SECOND;
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Family, Protocol, Vlan};
 
-use crate::config::model::{self, Model, VipPorts};
+use crate::config::model::{self, Defaults, Model, VipPorts};
 
 /// Everything that a reload can change, ready for the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,51 +32,61 @@ pub struct Plan {
     pub site: Site,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// How fragments find their way.
+    pub fragments: FragmentLimits,
     /// Switches.
     pub compat: Compat,
 }
 
 /// The plan of a configuration.
 pub fn plan(model: &Model) -> Plan {
-    let compat = compat(model);
     Plan {
-        farms: model.services.iter().map(|service| farm(service, compat)).collect(),
-        selectors: model.services.iter().flat_map(selectors).collect(),
+        farms: model.services.iter().map(|service| farm(service, model)).collect(),
+        selectors: model
+            .services
+            .iter()
+            .flat_map(|service| selectors(service, model.compat.defaults))
+            .collect(),
         site: site(model),
         timeouts: Timeouts {
             tcp_s: model.timeouts.tcp_s,
             tcp_fin_s: model.timeouts.tcp_fin_s,
             udp_s: model.timeouts.udp_s,
         },
-        compat,
+        fragments: FragmentLimits {
+            remembered: model.fragments.remembered_s.saturating_mul(TICKS_PER_SECOND),
+            early_wait: model.fragments.early_wait_ms.div_ceil(1000 / TICKS_PER_SECOND),
+            early: usize::from(model.fragments.early),
+            whole: model.compat.defaults == Defaults::Ipvs,
+        },
+        compat: compat(&model.compat, model.ttl),
     }
 }
 
-/// The switches that hold for every service.
-pub(crate) fn compat(model: &Model) -> Compat {
+fn compat(compat: &model::Compat, ttl: model::Ttl) -> Compat {
     Compat {
-        kernel: match model.compat.kernel {
+        kernel: match compat.kernel {
             model::Kernel::New => Kernel::New,
             model::Kernel::Classic => Kernel::Classic,
         },
-        ttl: match model.ttl {
+        ttl: match ttl {
             model::Ttl::Decrement => TtlPolicy::Decrement,
             model::Ttl::Keep => TtlPolicy::Keep,
         },
-        sloppy_tcp: model.compat.sloppy_tcp,
-        sloppy_sctp: model.compat.sloppy_sctp,
-        conn_reuse_mode: model.compat.conn_reuse_mode,
-        expire_nodest_conn: model.compat.expire_nodest_conn,
-        expire_quiescent_template: model.compat.expire_quiescent_template,
-        schedule_icmp: model.compat.schedule_icmp,
-        nat_icmp_send: model.compat.nat_icmp_send,
-        pmtu_disc: model.compat.pmtu_disc,
-        secure_tcp: model.compat.secure_tcp,
-        drop_entry: defence(model.compat.drop_entry),
-        drop_packet: defence(model.compat.drop_packet),
-        am_droprate: model.compat.am_droprate,
-        amemthresh: model.compat.amemthresh,
-        ..Compat::default()
+        sloppy_tcp: compat.sloppy_tcp,
+        sloppy_sctp: compat.sloppy_sctp,
+        conn_reuse_mode: compat.conn_reuse_mode,
+        expire_nodest_conn: compat.expire_nodest_conn,
+        expire_quiescent_template: compat.expire_quiescent_template,
+        schedule_icmp: compat.schedule_icmp,
+        nat_icmp_send: compat.nat_icmp_send,
+        pmtu_disc: compat.pmtu_disc,
+        secure_tcp: compat.secure_tcp,
+        drop_entry: defence(compat.drop_entry),
+        drop_packet: defence(compat.drop_packet),
+        am_droprate: compat.am_droprate,
+        amemthresh: compat.amemthresh,
+        renew_extended_templates: compat.renew_extended_templates,
     }
 }
 
@@ -85,14 +99,18 @@ fn defence(mode: u8) -> Defence {
 }
 
 /// A service with its real servers.
-pub(crate) fn farm(service: &model::Service, compat: Compat) -> Farm {
+pub(crate) fn farm(service: &model::Service, model: &Model) -> Farm {
     let spec = ServiceSpec {
         name: service.name.as_str().into(),
         identity: identity(service),
         scheduler: Scheduler::by_name(service.scheduler.name()),
         flags: flags(service.scheduler.flags()),
         seed: service.seed,
-        engine: None,
+        engine: service.persistence.as_ref().and_then(|persistence| persistence.engine).map(
+            |engine| match engine {
+                model::Engine::Sip => Engine::Sip,
+            },
+        ),
         persistence: service.persistence.as_ref().map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             mask: mask(persistence.prefix, service.family()),
@@ -102,7 +120,7 @@ pub(crate) fn farm(service: &model::Service, compat: Compat) -> Farm {
             model::Tracking::Client => Tracking::Client,
         },
         one_packet: service.one_packet,
-        compat,
+        compat: compat(&model.compat.with(&service.compat), model.ttl),
         policy: Policy {
             on_drain: match service.on_drain {
                 model::OnDrain::Keep => OnDrain::Keep,
@@ -143,8 +161,13 @@ pub(crate) fn identity(service: &model::Service) -> Identity {
     }
 }
 
-fn selectors(service: &model::Service) -> impl Iterator<Item = Selector> + '_ {
-    service.mark.into_iter().flat_map(|mark| {
+fn selectors(service: &model::Service, defaults: Defaults) -> impl Iterator<Item = Selector> + '_ {
+    // The kernel asks for a mark's service before it looks at anything else.
+    let first = match defaults {
+        Defaults::Safe => 0,
+        Defaults::Ipvs => Rank::FIREWALL.0,
+    };
+    service.mark.into_iter().flat_map(move |mark| {
         service.selectors.iter().map(move |selector| {
             let vip = Addr::from(selector.vip);
             Selector {
@@ -155,9 +178,9 @@ fn selectors(service: &model::Service) -> impl Iterator<Item = Selector> + '_ {
                 ports: selector.vip_ports.numbers(),
                 mark: Mark(mark.0),
                 rank: match selector.vip_ports {
-                    VipPorts::One(_) => Rank::PORT,
-                    VipPorts::Range(..) => Rank::RANGE,
-                    VipPorts::All => Rank::ALL_PORTS,
+                    VipPorts::One(_) => Rank(first + Rank::PORT.0),
+                    VipPorts::Range(..) => Rank(first + Rank::RANGE.0),
+                    VipPorts::All => Rank(first + Rank::ALL_PORTS.0),
                 },
             }
         })
@@ -316,6 +339,7 @@ pub fn table_sizes(model: &Model) -> TableSizes {
         templates_v6: model.tables.templates6 as usize,
         clients_v4: model.tables.clients as usize,
         clients_v6: model.tables.clients6 as usize,
+        fragments: model.tables.fragments as usize,
         age_unit_s: longest.div_ceil(60).max(1),
     }
 }
@@ -374,5 +398,59 @@ mod tests {
         assert_eq!(mask(128, model::Family::V6), u128::MAX);
         assert_eq!(mask(64, model::Family::V6), u128::MAX << 64);
         assert_eq!(mask(0, model::Family::V6), 0);
+    }
+
+    const PORT: &str = "ports: [{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]\n";
+
+    fn planned(text: &str) -> Plan {
+        let model = crate::config::parse(format!("{PORT}{text}"), "test");
+        plan(&model.unwrap_or_else(|problems| panic!("{problems}")))
+    }
+
+    #[test]
+    fn a_service_has_its_own_switches_and_those_of_all() {
+        let plan = planned(
+            "compat: { schedule_icmp: true, sloppy_tcp: true }\nservices:\n\
+             - { vip: 198.18.255.1, protocol: tcp, vip_port: 1,\n    \
+             compat: { sloppy_tcp: false, conn_reuse_mode: 3, drop_packet: 3 } }\n\
+             - { vip: 198.18.255.1, protocol: tcp, vip_port: 2 }\n",
+        );
+        let [own, plain] = [0, 1].map(|index| plan.farms[index].service.compat);
+        assert_eq!(plain, plan.compat);
+        let expected = Compat {
+            sloppy_tcp: false,
+            conn_reuse_mode: 3,
+            drop_packet: Defence::Always,
+            ..plan.compat
+        };
+        assert_eq!(own, expected);
+        assert!(own.schedule_icmp && plain.sloppy_tcp);
+    }
+
+    #[test]
+    fn under_the_kernels_defaults_marks_go_first_and_clients_stay() {
+        let text = "services:\n- { mark: 1, vip: 198.18.255.1, protocol: tcp, vip_port: 0 }\n\
+                    - { vip: 198.18.255.1, protocol: tcp, vip_port: 80 }\n";
+        let (safe, ipvs) = (planned(text), planned(&format!("compat: ipvs\n{text}")));
+        assert_eq!((safe.selectors[0].rank, safe.compat), (Rank::ALL_PORTS, Compat::default()));
+        assert!(ipvs.selectors[0].rank > Rank::PORT);
+        assert_eq!(ipvs.compat, Compat::default(), "all switches are the kernel's either way");
+        let policy = |plan: &Plan| plan.farms[1].service.policy;
+        assert_eq!(policy(&safe).on_down, OnDown::Rebind);
+        assert_eq!(policy(&ipvs), Policy { on_drain: OnDrain::Keep, on_down: OnDown::Keep });
+    }
+
+    #[test]
+    fn engines_schedulers_and_fragments_are_handed_on() {
+        let plan = planned(
+            "fragments: { remembered: 10s, early_wait: 9ms, early: 7 }\nservices:\n\
+             - { vip: 198.18.255.1, protocol: udp, vip_port: 5060, scheduler: none,\n    \
+             persistence: { engine: sip } }\n",
+        );
+        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7, whole: false };
+        assert_eq!(plan.fragments, limits);
+        let service = &plan.farms[0].service;
+        assert_eq!((service.engine, service.scheduler), (Some(Engine::Sip), None));
+        assert_eq!(planned("").fragments, FragmentLimits::default());
     }
 }

@@ -4,12 +4,19 @@
 //! turns them into snapshots, hears what the cores have to tell and keeps the neighbours.
 //! The cores never wait for it.
 
+mod begin;
+mod bindings;
 mod changes;
 mod commands;
+mod drain;
+mod drains;
+mod observers;
 mod questions;
 mod restart;
+mod traces;
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,20 +26,29 @@ use dataplane::catalog::Catalog;
 use dataplane::ids::NeighbourId;
 use dataplane::shared::Shared;
 use dataplane::snapshot::{HostAddress, Snapshot};
+use dataplane::tick::Tick;
 use dataplane::wire::Addr;
 use dataplane::wire::ethernet::Mac;
 use nic::{NicHandle, PortInfo};
 use tracing::{info, warn};
 
 use crate::api::{Call, Reply, Request, Socket};
+use crate::calls::Calls;
 use crate::config::{self, Model};
 use crate::history::{Cause, History};
 use crate::listing::{Meters, SyncDaemon};
+use crate::metrics::ListenError;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
+use crate::notify::Notify;
+use crate::privileges::{Account, PrivilegeError};
 use crate::publish;
 use crate::status::{self, LastApply};
+use crate::trace::session::Sessions;
 
 use changes::Source;
+use drain::Wish;
+pub use drains::{Draining, Drains};
+use observers::Observers;
 
 /// Pause between two rounds of the loop; what waits for control waits no longer.
 const ROUND: Duration = Duration::from_millis(2);
@@ -58,6 +74,8 @@ pub struct ControlThread {
     history: History,
     watch: crate::watch::Watch,
     neighbours: Neighbours,
+    calls: Calls,
+    drains: Drains,
     meters: Meters,
     socket: Socket,
     nic: NicHandle,
@@ -65,6 +83,12 @@ pub struct ControlThread {
     signals: Signals,
     started: Instant,
     last_apply: LastApply,
+    observers: Observers,
+    traces: Sessions,
+    notify: Notify,
+    account: Option<Account>,
+    files: Vec<PathBuf>,
+    ready: bool,
     /// Synchronisation daemons that ipvsadm was told to start.
     daemons: Vec<SyncDaemon>,
     /// What runs and no configuration has words for.
@@ -79,6 +103,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The snapshot that the cores started with.
     pub snapshot: Arc<Snapshot>,
+    /// The drains in it that have a deadline.
+    pub drains: Drains,
     /// The configuration.
     pub model: Model,
     /// Where it came from.
@@ -95,16 +121,29 @@ pub struct Parts {
     pub signals: Signals,
     /// When the ticks began.
     pub started: Instant,
+    /// The listener for metrics, if any are offered.
+    pub metrics: Option<TcpListener>,
+    /// Who the process becomes once the cores run.
+    pub account: Option<Account>,
+    /// What that user must be able to write to and remove.
+    pub files: Vec<PathBuf>,
 }
 
 impl ControlThread {
     /// A control thread that is ready to run.
-    pub fn new(parts: Parts) -> Self {
+    ///
+    /// # Errors
+    /// There is no thread left for the metrics.
+    pub fn new(parts: Parts) -> Result<Self, ListenError> {
         let mut thread = Self {
             watch: crate::watch::Watch::new(&parts.config),
             neighbours: Neighbours::new(neighbour_settings(&parts.model)),
+            calls: Calls::default(),
+            drains: parts.drains,
             meters: Meters::default(),
             last_apply: LastApply::started(&parts.config),
+            observers: Observers::new(&parts.shared, parts.metrics)?,
+            traces: Sessions::default(),
             shared: parts.shared,
             catalog: parts.catalog,
             snapshot: parts.snapshot,
@@ -116,13 +155,19 @@ impl ControlThread {
             ports: parts.ports,
             signals: parts.signals,
             started: parts.started,
+            notify: Notify::from_environment(),
+            account: parts.account,
+            files: parts.files,
+            ready: false,
             daemons: Vec::new(),
             unsaid: Vec::new(),
         };
         thread.settle_neighbours();
         let what = thread.config.display().to_string();
         thread.note(Cause::Start, "director run".into(), what, "started".into());
-        thread
+        thread.observers.nic = thread.nic.stats();
+        thread.tell_observers();
+        Ok(thread)
     }
 
     fn now_ms(&self) -> u64 {
@@ -130,7 +175,10 @@ impl ControlThread {
     }
 
     /// Runs until a signal says stop.
-    pub fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`PrivilegeError`] if the process cannot become the user that it should be.
+    pub fn run(mut self) -> Result<(), PrivilegeError> {
         let (mut looked, mut metered) = (Instant::now(), Instant::now());
         while !self.signals.stop.load(Ordering::Relaxed) {
             match self.socket.calls.recv_timeout(ROUND) {
@@ -139,25 +187,34 @@ impl ControlThread {
                 Err(_) => std::thread::sleep(ROUND),
             }
             self.hear();
+            self.observers.round();
             publish::collect(&self.shared);
+            self.begin()?;
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
+                self.end_drains();
                 self.history.flush();
+                self.traces.forget();
                 self.catalog.reclaim(publish::adopted(&self.shared));
+                self.tell();
             }
             if metered.elapsed() >= Duration::from_secs(u64::from(Meters::PERIOD_S)) {
                 metered = Instant::now();
                 self.meters.tick(&self.snapshot, &self.shared.loads);
                 self.look_at_links();
+                self.tell_observers();
             }
         }
         info!("stopping");
+        self.notify.stopping();
+        Ok(())
     }
 
     /// Says which ports lost or got their link.
     fn look_at_links(&mut self) {
-        for (port, now) in self.ports.iter_mut().zip(self.nic.stats().ports) {
+        self.observers.nic = self.nic.stats();
+        for (port, now) in self.ports.iter_mut().zip(&self.observers.nic.ports) {
             if port.link_up == now.link_up {
                 continue;
             }
@@ -169,6 +226,22 @@ impl ControlThread {
         }
     }
 
+    /// Servers whose drain has come to its deadline are down from now on.
+    fn end_drains(&mut self) {
+        let now = self.now_ms();
+        let ended = self.drains.end(&mut self.catalog, now);
+        if ended.is_empty() {
+            return;
+        }
+        self.snapshot = self.catalog.snapshot();
+        publish::publish(&self.shared, &self.snapshot);
+        for (service, address) in ended {
+            info!("service {service}: the drain of {address} is over, it counts as down now");
+            let what = format!("services[{service}].drain_deadline");
+            self.note(Cause::Drain, "the clock".into(), what, format!("{address} is down"));
+        }
+    }
+
     fn look_at_file(&mut self) {
         let asked = self.signals.reload.swap(false, Ordering::Relaxed);
         let changed = self.watch.changed() && self.model.control.watch;
@@ -177,6 +250,7 @@ impl ControlThread {
         }
         if asked {
             self.watch.taken();
+            self.notify.reloading();
         }
         let who = if asked { "SIGHUP" } else { "the file changed" };
         let result = config::load(&self.config).map(Arc::new);
@@ -186,6 +260,10 @@ impl ControlThread {
             name: self.config.display().to_string(),
         };
         let _ = self.take_over(result.map_err(|problems| problems.to_string()), &source);
+        if asked && self.ready {
+            let state = self.state();
+            self.notify.ready(&state);
+        }
     }
 
     /// Tells the neighbours what to watch: every next hop of the snapshot, and the gateways.
@@ -270,6 +348,7 @@ impl ControlThread {
                 self.neighbours.hear(&self.shared.neighbours, &event, now);
             }
         }
+        self.calls.hear(&self.shared, Tick::after(self.started.elapsed()));
         let outgoing = self.shared.mailboxes.first().map(|mailbox| &mailbox.outgoing);
         self.neighbours.tick(&self.shared.neighbours, now, &mut |frame| {
             // A full queue loses the question; it is asked again by its timer.
@@ -292,12 +371,29 @@ impl ControlThread {
                 self.rollback(generation, dry_run, call.peer)
             }
             Request::History { json } => self.history(json),
+            Request::Page(page) => self.page(&page),
+            Request::Rebind { page, to } => self.rebind(&page, to.map(Addr::from)),
+            Request::Drain { server, service, deadline_s } => {
+                self.set_state(&server, service.as_deref(), Wish::Drain { deadline_s }, call.peer)
+            }
+            Request::Undrain { server, service } => {
+                self.set_state(&server, service.as_deref(), Wish::Up, call.peer)
+            }
+            Request::DrainReport { server, service } => {
+                self.drain_report(&server, service.as_deref())
+            }
             Request::Get { what, output, names } => self.get(what, output, &names),
             Request::Ipvsadm { args, stdin } => self.ipvsadm(&args, &stdin, call.peer),
             Request::Show { what, exact, json } => self.show(what, exact, json),
             Request::Status { json } => self.status(json),
             Request::Explain { flow, flags, port, json } => {
                 self.explain(&flow, &flags, port.as_deref(), json)
+            }
+            Request::Trace { question } => self.trace(&question),
+            Request::Traced { session } => self.traced(session),
+            Request::EndTrace { session } => {
+                self.traces.close(session);
+                Reply::done("")
             }
         };
         // A client that went away does not want it any more.
@@ -310,15 +406,16 @@ impl ControlThread {
     }
 
     fn report(&self) -> status::Report {
-        status::Report::gather(
-            &self.shared,
-            &self.snapshot,
-            &self.ports,
-            &self.nic.stats(),
-            &self.neighbours,
-            &self.last_apply,
-            self.started.elapsed(),
-        )
+        status::Report::gather(status::Sources {
+            shared: &self.shared,
+            snapshot: &self.snapshot,
+            ports: &self.ports,
+            nic: &self.nic.stats(),
+            neighbours: &self.neighbours,
+            last_apply: &self.last_apply,
+            drains: self.drains.list(&self.catalog, self.now_ms()),
+            uptime: self.started.elapsed(),
+        })
     }
 }
 

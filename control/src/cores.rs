@@ -24,7 +24,7 @@ pub struct NoSuchCore {
 pub struct MainCore {
     /// Its number.
     pub core: u16,
-    /// Whether it also polls a port because there is no other.
+    /// Whether it polls a port as well, because there is no other and none was named.
     pub shared: bool,
 }
 
@@ -54,8 +54,7 @@ pub fn main_core(model: &Model, usable: &BTreeSet<u16>) -> Result<MainCore, NoSu
         }
     }
     if let Some(core) = model.main_core {
-        let core = there(core.0, "main_core".to_owned())?;
-        return Ok(MainCore { core, shared: polling.contains(&core) });
+        return Ok(MainCore { core: there(core.0, "main_core".to_owned())?, shared: false });
     }
     match usable.difference(&polling).next() {
         Some(core) => Ok(MainCore { core: *core, shared: false }),
@@ -110,7 +109,7 @@ mod tests {
     fn where_every_core_polls_the_last_one_is_shared() {
         assert_eq!(chosen("[0, 1]", "", &[0, 1]), Ok(MainCore { core: 1, shared: true }));
         let asked = chosen("[0, 1]", "main_core: 0", &[0, 1]);
-        assert_eq!(asked, Ok(MainCore { core: 0, shared: true }));
+        assert_eq!(asked, Ok(MainCore { core: 0, shared: false }), "who asks knows");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{Listing, Request};
 use control::cli::{Cli, Command, DEFAULT_SOCKET, Show};
-use control::{bench, ipvsadm, offline, remote, run};
+use control::{bench, doctor, ipvsadm, offline, remote, run, trace};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -36,10 +36,16 @@ fn main() -> ExitCode {
                 ExitCode::from(1)
             }
         },
+        Command::Doctor(args) => finish(doctor::run(&args)),
         Command::Apply(args) => ExitCode::from(remote::apply(&args)),
         Command::Diff(args) => ExitCode::from(remote::diff(&args)),
         Command::Rollback(args) => ExitCode::from(remote::rollback(&args)),
         Command::History(args) => ExitCode::from(remote::history(&args)),
+        Command::Clients(args) => ExitCode::from(remote::clients(&args)),
+        Command::Evict(args) => ExitCode::from(remote::evict(&args)),
+        Command::Rebind(args) => ExitCode::from(remote::rebind(&args)),
+        Command::Drain(args) => ExitCode::from(remote::drain(&args)),
+        Command::Undrain(args) => ExitCode::from(remote::undrain(&args)),
         Command::Get(args) => ExitCode::from(remote::get(&args)),
         Command::Ipvsadm(args) => {
             ExitCode::from(ipvsadm::client::main(&args.words, &args.at.socket))
@@ -59,12 +65,19 @@ fn main() -> ExitCode {
             };
             ask(&args.at.socket, &request)
         }
+        Command::Trace(args) => trace::client::trace(&args),
+        Command::Capture(args) => trace::client::capture(&args),
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),
-        Command::Bench(args) => finish(bench::run(&args)),
         Command::ExplainKey(args) => finish(offline::explain_key(&args)),
         Command::Schema => finish(offline::schema()),
+        Command::Completions(args) => {
+            offline::completions(&args);
+            ExitCode::SUCCESS
+        }
+        Command::Manual(args) => finish(offline::manual(&args)),
+        Command::Bench(args) => finish(bench::run(&args)),
     }
 }
 
@@ -92,6 +105,7 @@ fn finish(result: Result<ExitCode, String>) -> ExitCode {
 
 fn listing(args: &Show) -> Listing {
     match args {
+        Show { connections: true, persistent: true, .. } => Listing::ConnectionsWithCalls,
         Show { connections: true, .. } => Listing::Connections,
         Show { stats: true, .. } => Listing::Stats,
         Show { rate: true, .. } => Listing::Rate,

@@ -1,14 +1,18 @@
-//! The commands that ask no running director: replay, simulate, import, explain-key, schema.
+//! The commands that ask no running director: replay, simulate, import, explain-key, schema,
+//! completions, manual.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+
 use crate::cli;
 use crate::config::{self, keys};
-use crate::import::{self, Input, Kind};
+use crate::import::{self, Imported, Input, Kind};
 use crate::ipvsadm::{Names, PortNames};
+use crate::manual;
 use crate::replay::{self, pcap};
 use crate::simulate;
 
@@ -49,18 +53,28 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `director simulate`: exit status 0 only if every scenario passed.
+/// `director simulate`: 0 only if every scenario passed, 1 if one did not, 2 if something
+/// could not be played at all.
 pub fn simulate(args: &cli::Simulate) -> ExitCode {
     let options = simulate::Options { text: !args.no_text, verbose: args.verbose };
     let report = simulate::run(&args.paths, options);
-    print(&report.to_string());
-    if report.failed() == 0 && report.passed() > 0 { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if !report.outcomes.is_empty() {
+        print(&report.to_string());
+    }
+    for sentence in &report.unreadable {
+        let _ = writeln!(io::stderr().lock(), "{sentence}");
+    }
+    match (report.unreadable.is_empty(), report.failed()) {
+        (false, _) => ExitCode::from(2),
+        (true, 0) => ExitCode::SUCCESS,
+        (true, _) => ExitCode::from(1),
+    }
 }
 
-/// `director import`.
+/// `director import`: 0 if everything was carried over, 3 if not everything was.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// A file that cannot be read, or has nothing of the program that it was named for.
 pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     let kind = match args.kind {
         cli::ImportKind::Ipvsadm => Kind::Ipvsadm,
@@ -77,15 +91,57 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     }
     let inputs: Vec<Input<'_>> =
         texts.iter().map(|(kind, name, text)| Input { kind: *kind, name, text }).collect();
-    let imported = import::import(&inputs, &names(), args.config_id.as_deref());
-    if imported.services == 0 && imported.notes.is_empty() {
-        return Err("nothing was found to import; is it the right kind of file?".to_owned());
+    let names = names();
+    let imported = import::import(&inputs, &names, args.config_id.as_deref());
+    if !imported.found {
+        return Err(nothing_found(&inputs, &names, &imported));
     }
     print(&imported.yaml);
-    for note in &imported.notes {
-        let _ = writeln!(io::stderr().lock(), "{note}");
+    let lost = imported.notes.len();
+    if lost == 0 {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    let mut text = "not carried over, or not as it was:\n".to_owned();
+    for note in &imported.notes {
+        text += &format!("  {note}\n");
+    }
+    let services = imported.services;
+    text += &format!("{services} service(s) were carried over, {lost} thing(s) were not\n");
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+    Ok(ExitCode::from(3))
+}
+
+/// Notes that are told of a file that is probably of another kind.
+const TOLD: usize = 5;
+
+/// Why there is nothing to write, and what the file looks like instead.
+fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Failed {
+    let word = |kind| match kind {
+        Kind::Ipvsadm => "ipvsadm",
+        Kind::Iptables => "iptables",
+        Kind::Keepalived => "keepalived",
+    };
+    let files: Vec<&str> = inputs.iter().map(|input| input.name).collect();
+    let mut text = format!("{}: no service was found, so nothing was written", files.join(", "));
+    if let Some(first) = inputs.first() {
+        let other = [Kind::Ipvsadm, Kind::Iptables, Kind::Keepalived].into_iter().find(|kind| {
+            *kind != first.kind
+                && import::import(&[Input { kind: *kind, ..*first }], names, None).found
+        });
+        text += &match other {
+            Some(other) => {
+                format!("; {0} looks like {1}'s: director import {1} {0}", first.name, word(other))
+            }
+            None => format!("; is {} what {} reads?", first.name, word(first.kind)),
+        };
+    }
+    for note in imported.notes.iter().take(TOLD) {
+        text += &format!("\n  {note}");
+    }
+    if imported.notes.len() > TOLD {
+        text += &format!("\n  and {} more", imported.notes.len() - TOLD);
+    }
+    text
 }
 
 /// `director explain-key`.
@@ -109,6 +165,23 @@ pub fn schema() -> Result<ExitCode, Failed> {
     let schema = keys::schema::schema();
     let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
     print(&(text + "\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `director completions`.
+pub fn completions(args: &cli::Completions) {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut cli::Cli::command(), "director", &mut text);
+    print(&String::from_utf8_lossy(&text));
+}
+
+/// `director manual`.
+///
+/// # Errors
+/// A folder that cannot be written to.
+pub fn manual(args: &cli::Manual) -> Result<ExitCode, Failed> {
+    manual::write(&args.folder)
+        .map_err(|error| format!("cannot write to {}: {error}", args.folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

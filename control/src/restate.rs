@@ -35,9 +35,8 @@ pub fn services(model: &Model, farms: Vec<Farm>, selectors: &[Selector]) -> Rest
     let mut left: HashMap<Identity, Farm> =
         farms.into_iter().map(|farm| (farm.service.identity, farm)).collect();
     let mut restated = Restated::default();
-    let compat = compile::compat(model);
     for written in &model.services {
-        let compiled = compile::farm(written, compat);
+        let compiled = compile::farm(written, model);
         let Some(farm) = left.remove(&compiled.service.identity) else { continue };
         if compiled == farm {
             restated.services.push(written.clone());
@@ -99,8 +98,17 @@ fn blank(spec: &ServiceSpec, selectors: &[Selector]) -> model::Service {
         tracking: model::Tracking::default(),
         one_packet: false,
         seed: None,
-        on_drain: model::OnDrain::default(),
-        on_down: model::OnDown::default(),
+        on_drain: match spec.policy.on_drain {
+            snapshot::OnDrain::Keep => model::OnDrain::Keep,
+            snapshot::OnDrain::NewElsewhere => model::OnDrain::NewElsewhere,
+        },
+        on_down: match spec.policy.on_down {
+            snapshot::OnDown::Rebind => model::OnDown::Rebind,
+            snapshot::OnDown::Keep => model::OnDown::Keep,
+            snapshot::OnDown::Drop => model::OnDown::Drop,
+        },
+        drain_deadline_s: None,
+        compat: model::ServiceCompat::default(),
         real_servers: Vec::new(),
     }
 }
@@ -133,13 +141,11 @@ fn ports(first: u16, last: u16) -> VipPorts {
 /// The service with everything that ipvsadm can change as the catalog has it.
 fn restate(mut written: model::Service, farm: &Farm, unsaid: &mut Vec<String>) -> model::Service {
     let spec = &farm.service;
+    let is_udp = written.selectors.iter().all(|one| one.protocol == model::Protocol::Udp);
     let mut cannot = |what: &str| unsaid.push(format!("service {}: {what}", spec.name));
     written.scheduler = match spec.scheduler {
         Some(scheduler) => self::scheduler(scheduler, spec.flags),
-        None => {
-            cannot("it has no scheduler and gives new clients nothing (ipvsadm -s none)");
-            written.scheduler
-        }
+        None => model::Scheduler::None,
     };
     if compile::flags(written.scheduler.flags()) != spec.flags {
         cannot("scheduler flags that its scheduler does not use (ipvsadm -b) are left out");
@@ -155,10 +161,13 @@ fn restate(mut written: model::Service, farm: &Farm, unsaid: &mut Vec<String>) -
         } else if prefix == 0 {
             cannot("an empty netmask (ipvsadm -M 0.0.0.0) makes all clients one");
         }
-        model::Persistence { timeout_s: persistence.timeout_s, prefix }
+        let engine = spec.engine.filter(|_| is_udp).map(|engine| match engine {
+            snapshot::Engine::Sip => model::Engine::Sip,
+        });
+        model::Persistence { timeout_s: persistence.timeout_s, prefix, engine }
     });
-    if spec.engine.is_some() {
-        cannot("its persistence engine (ipvsadm --pe) is left out");
+    if spec.engine.is_some() && written.persistence.is_none_or(|kept| kept.engine.is_none()) {
+        cannot("its persistence engine (ipvsadm --pe) is left out: it is for persistent UDP");
     }
     if farm.reals.iter().any(|real| real.weight > WEIGHT) {
         cannot("a weight above 65535, which a file may not have, is shown as it is");
@@ -207,22 +216,23 @@ fn scheduler(scheduler: Scheduler, flags: SchedulerFlags) -> model::Scheduler {
 fn real_server(old: Option<&model::RealServer>, spec: &RealSpec) -> model::RealServer {
     let thresholds = model::Thresholds { upper: spec.upper_threshold, lower: spec.lower_threshold };
     let (weight, forwarding) = (spec.weight, forwarding(spec));
+    let state = match spec.state {
+        snapshot::RealState::Up => model::State::Up,
+        snapshot::RealState::Drain => model::State::Drain,
+        snapshot::RealState::Down => model::State::Down,
+    };
     match old {
         Some(old) => {
             // Only direct routing has a next hop to pin.
             let mac = old.mac.filter(|_| forwarding == model::Forwarding::Route);
-            model::RealServer { weight, forwarding, thresholds, mac, ..old.clone() }
+            model::RealServer { weight, state, forwarding, thresholds, mac, ..old.clone() }
         }
         None => model::RealServer {
             name: None,
             address: spec.address.into(),
             real_port: spec.port,
             weight,
-            state: match spec.state {
-                snapshot::RealState::Up => model::State::Up,
-                snapshot::RealState::Drain => model::State::Drain,
-                snapshot::RealState::Down => model::State::Down,
-            },
+            state,
             forwarding,
             mac: spec.mac.and_then(|mac| model::Mac::new(mac.0)),
             thresholds,
@@ -338,6 +348,7 @@ mod tests {
             "-a -t 198.18.255.1:443 -r 198.18.10.12:8443 -m",
             "-A -t 198.18.255.1:0 -s sh -b sh-port -p",
             "-A -u 198.18.255.1:53 -o",
+            "-A -u 198.18.255.1:5060 -p --pe sip -s none",
             "-a -u 198.18.255.1:53 -r 198.18.10.13 -i --tun-type gue --tun-port 6080 --tun-csum",
             "-A -f 10 -p",
             "-a -f 10 -r 198.18.10.11 -w 0",
@@ -359,12 +370,16 @@ mod tests {
                 "tcp/198.18.255.1:0",
                 "tcp/198.18.255.1:443",
                 "tcp/[2001:db8::80]:80",
+                "udp/198.18.255.1:5060",
                 "udp/198.18.255.1:53",
             ]
         );
         assert_eq!(written.timeouts, model::Timeouts { tcp_s: 600, tcp_fin_s: 60, udp_s: 30 });
         let web = written.services.iter().find(|one| one.name == "tcp/198.18.255.1:443").unwrap();
-        assert_eq!(web.persistence, Some(model::Persistence { timeout_s: 600, prefix: 24 }));
+        assert_eq!(
+            web.persistence,
+            Some(model::Persistence { timeout_s: 600, prefix: 24, engine: None })
+        );
         assert_eq!((web.real_servers[0].weight, web.real_servers[1].real_port), (65_535, 8443));
         assert!(written.services.iter().any(|one| one.family == Some(model::Family::V6)));
     }
@@ -418,7 +433,7 @@ mod tests {
     fn what_a_configuration_has_no_words_for_is_told() {
         let mut director = Director::of("services: []");
         let unsaid = director.after(&[
-            "-A -t 198.18.255.1:1 -s none",
+            "-A -t 198.18.255.1:1 -p --pe sip",
             "-A -t 198.18.255.1:2 -s rr -b flag-1",
             "-A -t 198.18.255.1:3 -p -M 255.0.255.0",
             "-A -t 198.18.255.1:4 -p -M 0.0.0.0",

@@ -1,5 +1,6 @@
 //! `director run`: from a configuration to turning cores, and back.
 
+use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,9 +28,14 @@ use crate::api::{Socket, SocketError};
 use crate::cli;
 use crate::compile;
 use crate::config::{self, Model, Problems};
-use crate::control_thread::{ControlThread, Parts, Signals};
+use crate::control_thread::{ControlThread, Drains, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
+use crate::doctor;
 use crate::history::History;
+use crate::link::{self, NoLink};
+use crate::metrics::{self, ListenError};
+use crate::peers::Peers;
+use crate::privileges::{Account, PrivilegeError};
 
 /// Answers given as a host, per second and core.
 const ANSWERS_PER_SECOND: u32 = 10_000;
@@ -46,12 +52,24 @@ pub enum RunError {
     /// The control socket could not be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
+    /// Somebody who is to use the control socket is not known here.
+    #[error("{0}")]
+    Peers(String),
+    /// Metrics cannot be offered.
+    #[error("{0}")]
+    Metrics(#[from] ListenError),
     /// The services do not fit.
     #[error("the configuration cannot be taken over: {0}")]
     Refused(#[from] Refused),
     /// A core of the configuration is not there.
     #[error("{0}")]
     NoSuchCore(#[from] NoSuchCore),
+    /// The process cannot become the user that it should be.
+    #[error("{0}")]
+    Privileges(#[from] PrivilegeError),
+    /// A port that must have a link has none.
+    #[error("{0}; the director does not start because of `require_link`")]
+    NoLink(#[from] NoLink),
     /// Signals or randomness could not be had.
     #[error("the system refused {what}: {error}")]
     System {
@@ -63,10 +81,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// 1: the configuration was refused; 2: the director could not start.
+    /// 1: the configuration was refused, or what it requires of a link is not so; 2: the
+    /// director could not start.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(1),
+            Self::Config(_) | Self::NoLink(_) => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }
@@ -77,32 +96,40 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let model = config::load(&args.config)?;
     crate::log::start(&model.log, args.verbose);
     let main_core = cores::main_core(&model, &cores::usable())?;
-    main_core.warn();
+    let account = model.run_as.as_ref().map(Account::find).transpose()?;
+    if let Some(account) = &account {
+        account.seal()?;
+    }
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
+    let peers = Peers::find(&model.control.allow).map_err(RunError::Peers)?;
+    socket.allow(peers)?;
+    let metrics = model.metrics.map(|wanted| metrics::listen(wanted.address)).transpose()?;
     let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
+    main_core.warn();
     cores::pin(main_core.core);
     for port in nic.ports() {
         info!(
             "port {} is {} ({}), MAC {}, {} queue(s)",
             port.name, port.device, port.driver, port.mac, port.rx_queues
         );
-        if !port.link_up {
-            warn!("port {} has no link; packets flow as soon as it is up", port.name);
-        }
     }
+    doctor::warn_at_start(&model);
+    link::check(&model, nic.ports(), &nic.handle())?;
     share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
     let history = History::open(&state_folder(args, &socket).join("history"));
-    let (catalog, snapshot) = catalog(&model, &shared, history.newest())?;
+    let (catalog, snapshot, drains) = catalog(&model, &shared, history.newest())?;
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
     info!("generation {} runs on {} core(s)", snapshot.generation, turns.len());
+    let files = files(args, &socket, &nic);
     let control = ControlThread::new(Parts {
         shared: Arc::clone(&shared),
         catalog,
         snapshot,
+        drains,
         model,
         config: args.config.clone(),
         history,
@@ -111,7 +138,10 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         ports: nic.ports().to_vec(),
         signals,
         started,
-    });
+        metrics,
+        account,
+        files,
+    })?;
     let finished = Arc::clone(&stop);
     let control = std::thread::Builder::new()
         .name("control".into())
@@ -119,16 +149,27 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             // Whatever ends the control thread ends the cores: a director that nobody can
             // reach is restarted rather than left alone.
             let _stop = StopOnDrop(finished);
-            control.run();
+            control.run()
         })
         .map_err(|error| RunError::System { what: "a thread", error: error.to_string() })?;
     let totals = nic.run(turns)?;
     stop.store(true, Ordering::Relaxed);
-    if control.join().is_err() {
-        error!("the control thread failed; see the message above");
+    match control.join() {
+        Ok(ended) => ended?,
+        Err(_) => error!("the control thread failed; see the message above"),
     }
     print_totals(&shared.totals(), &totals);
     Ok(())
+}
+
+/// What the director writes to or removes while it runs and when it ends.
+fn files(args: &cli::Run, socket: &Socket, nic: &Nic) -> Vec<PathBuf> {
+    let runtime = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    // systemd separates several folders by colons.
+    let folders = env::split_paths(&runtime).filter(|folder| folder.is_absolute());
+    // A folder that was named for it is the director's; one that the socket is in may not be.
+    let state = args.state.clone().unwrap_or_else(|| state_folder(args, socket).join("history"));
+    folders.chain([state, socket.path().to_owned(), nic.runtime_files().to_owned()]).collect()
 }
 
 struct StopOnDrop(Arc<AtomicBool>);
@@ -188,14 +229,17 @@ fn catalog(
     model: &Model,
     shared: &Arc<Shared>,
     newest: u64,
-) -> Result<(Catalog, Arc<Snapshot>), RunError> {
-    let plan = compile::plan(model);
+) -> Result<(Catalog, Arc<Snapshot>, Drains), RunError> {
+    let mut plan = compile::plan(model);
+    let mut drains = Drains::default();
+    drains.settle(model, &mut plan.farms, 0);
     let mut catalog = Catalog::new(Arc::clone(shared), plan.site);
     catalog.timeouts = plan.timeouts;
     catalog.compat = plan.compat;
+    catalog.fragments = plan.fragments;
     catalog.resume(Generation(newest));
     let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;
-    Ok((catalog, snapshot))
+    Ok((catalog, snapshot, drains))
 }
 
 fn workers(
@@ -221,7 +265,11 @@ fn workers(
             core,
             Box::new(move || {
                 // The time is read once a turn.
-                worker.turn(Tick::after(started.elapsed()));
+                let elapsed = started.elapsed();
+                if worker.is_traced() {
+                    worker.stamp(elapsed.as_nanos() as u64);
+                }
+                worker.turn(Tick::after(elapsed));
                 if stop.load(Ordering::Relaxed) {
                     worker.stop();
                     return Turn::Stop;
@@ -265,13 +313,20 @@ fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// `director check`.
+/// `director check`; `-` reads standard input.
+///
+/// # Errors
+/// The configuration's problems.
 pub fn check(file: &Path) -> Result<(), RunError> {
-    let model = config::load(file)?;
+    let model = if file == Path::new("-") {
+        config::load_from(&mut io::stdin().lock(), "standard input")?
+    } else {
+        config::load(file)?
+    };
     let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
     print(&format!(
         "{}: no problem; {} port(s), {} service(s), {reals} real server(s)\n",
-        file.display(),
+        if file == Path::new("-") { "standard input".into() } else { file.display().to_string() },
         model.ports.len(),
         model.services.len()
     ));

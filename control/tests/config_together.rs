@@ -137,6 +137,8 @@ fn two_bad_files_in_one_show_the_problems_of_both() {
             let found = problems(&text);
             // The first file's ports stay; without them some things cannot be said.
             let same_ports = first.has_plain_ports();
+            // Under the kernel's rules selectors with a mark meet none without.
+            let rules = [first, second].map(|file| file.sections.get("compat"));
             // A section that cannot be read leaves open whether `no_huge` is in it.
             let memory = second.sections.contains_key("memory");
             let of_second = second
@@ -149,7 +151,11 @@ fn two_bad_files_in_one_show_the_problems_of_both() {
                 .iter()
                 .filter(|(code, _)| !(memory && *code == Code::MainCorePolls))
                 .cloned();
-            for lost in of_first.chain(of_second).filter(|problem| !found.contains(problem)) {
+            let by_rules = |(code, _): &(Code, String)| {
+                *code == Code::SelectorOverlap && rules.iter().any(Option::is_some)
+            };
+            let lost = of_first.chain(of_second).filter(|problem| !found.contains(problem));
+            for lost in lost.filter(|problem| !by_rules(problem)) {
                 let (code, path) = lost;
                 let (a, b) = (&first.name, &second.name);
                 hidden += &format!("{a} and {b}: {code} at `{path}` is not seen:\n{text}\n");
@@ -167,7 +173,7 @@ fn needs(code: Code) -> &'static [&'static str] {
         Code::OutOfRange => &["vip", "addresses"],
         Code::MissingKey | Code::UnknownWord => &["type"],
         Code::Conflict => &["forwarding"],
-        Code::Pointless => &["name", "forwarding", "type"],
+        Code::Pointless => &["name", "forwarding", "type", "on_down", "compat"],
         Code::NotUnicast => &["forwarding", "addresses"],
         Code::DuplicateName => &["name", "vip", "protocol", "vip_port", "mark"],
         Code::DuplicateDevice => &["device", "kernel_port"],
@@ -177,7 +183,8 @@ fn needs(code: Code) -> &'static [&'static str] {
         Code::DuplicateRoute => &["to"],
         Code::TooFewMbufs => &["cores", "rx_descriptors", "tx_descriptors"],
         Code::TooLittleMemory => &["mbufs"],
-        Code::SelectorOverlap => &["vip", "protocol", "vip_port"],
+        Code::SelectorOverlap => &["vip", "protocol", "vip_port", "compat"],
+        Code::Engine => &["protocol", "tracking"],
         Code::DuplicateMark => &["mark", "vip"],
         Code::MixedFamilies => &["vip", "to"],
         Code::NeedsPersistence => &["vip_port", "persistence", "mark"],

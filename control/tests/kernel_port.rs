@@ -62,6 +62,11 @@ fn the_kernel_is_reached_through_the_port_while_a_vip_is_balanced() {
     outside.send(&request);
     tap.expect("the broadcast", |frame| frame.starts_with(&request).then_some(()));
 
+    let story = program.told(&["explain", &format!("tcp {CLIENT}:40000 -> {DIRECTOR}:2222")]);
+    assert!(story.contains("handed to the kernel on lan0-kernel\n"), "{story}");
+    let told = program.json(&["explain", &format!("tcp {CLIENT}:40000 -> {DIRECTOR}:2222")]);
+    assert_eq!(told["fate"]["port"], "lan0-kernel");
+
     let to_kernel = program.number(&["frames", "to_kernel"]);
     assert!(to_kernel > 10, "{to_kernel}");
     let ports = program.status()["ports"].clone();

@@ -7,12 +7,15 @@ mod client;
 mod count;
 mod defence;
 mod expiry;
+mod growth;
 mod persistent;
+mod rebind;
 mod reply;
-pub mod sip;
+mod sip;
 
 use std::sync::Arc;
 
+use crate::call::Call;
 use crate::classify::Hit;
 use crate::compat::Compat;
 use crate::conn::table::{EntryV4, EntryV6, Flow, Slot, Table};
@@ -21,10 +24,10 @@ use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
 use crate::ids::RealId;
-use crate::sched::{self, Pool};
+use crate::sched::{Pool, Schedulers};
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{Engine, Identity, OnDown, Real, Service, Snapshot, Tracking};
-use crate::table::{ClientKey, Cursor, Handle};
+use crate::table::{Cursor, Handle};
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
@@ -67,13 +70,14 @@ pub struct Bindings {
     ages: client::AgeClock,
     v4: Table<EntryV4>,
     v6: Table<EntryV6>,
-    schedulers: Vec<sched::State>,
+    schedulers: Schedulers,
     flush_at: Cursor,
+    swept_at: Tick,
     defences: defence::Defences,
     /// How often a masqueraded connection was announced or withdrawn.
     reply_changes: u64,
-    /// What the packet at hand is bound by, where its service has an engine for that.
-    dialog: Option<ClientKey>,
+    /// The call that the packet at hand is of, where its service binds calls.
+    call: Option<Call>,
 }
 
 /// Where an ICMP error about a flow goes.
@@ -96,6 +100,10 @@ struct Choice {
     by_error: bool,
 }
 
+/// The service binds calls, and the packet is of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoCall;
+
 /// Why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoChoice {
@@ -116,11 +124,12 @@ impl Bindings {
             v6: Table::new(sizes.connections_v6.div_ceil(cores), key),
             seat,
             shared,
-            schedulers: Vec::new(),
+            schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
+            swept_at: Tick::default(),
             defences: defence::Defences::default(),
             reply_changes: 0,
-            dialog: None,
+            call: None,
         }
     }
 
@@ -304,17 +313,14 @@ impl Bindings {
         {
             return Outcome::Drop(DropReason::DropRate);
         }
-        self.dialog = None;
-        if let Some((_, service)) = taker
-            && let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence)
-        {
-            let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
-            let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
-            let Some(call_id) = call_id else { return Outcome::Drop(DropReason::NoCallId) };
-            let client = persistence.masked(packet.src);
-            self.dialog = Some(sip::key(client, call_id, self.shared.key.0));
+        if let Some((_, service)) = taker {
+            match self.call_of(packet, transport, service) {
+                Ok(call) => self.call = call,
+                Err(NoCall) => return Outcome::Drop(DropReason::NoCallId),
+            }
         }
         let choice = taker.map(|(hit, service)| self.choose(packet, &hit, service, snapshot, now));
+        self.call = None;
         if let Some(slot) = shadowed {
             let chosen =
                 choice.as_ref().and_then(|choice| snapshot.real(choice.as_ref().ok()?.real));
@@ -329,6 +335,24 @@ impl Bindings {
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
             Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
         }
+    }
+
+    /// The call that a packet is of, if its service binds calls.
+    pub(crate) fn call_of(
+        &self,
+        packet: &Packet,
+        transport: &[u8],
+        service: &Service,
+    ) -> Result<Option<Call>, NoCall> {
+        let (Some(Engine::Sip), Some(persistence)) = (service.engine, &service.persistence) else {
+            return Ok(None);
+        };
+        let message = transport.get(udp::HEADER_LEN..).unwrap_or_default();
+        let call_id = sip::call_id(message).filter(|_| packet.protocol == Protocol::Udp);
+        let call_id = call_id.ok_or(NoCall)?;
+        let client = persistence.masked(packet.src);
+        let key = sip::key(client, call_id, self.shared.key.0);
+        Ok(Some(Call::new(key, client, call_id)))
     }
 
     /// As [`Self::bind`], for a flow that only an ICMP error tells of (`schedule_icmp`):
@@ -363,7 +387,6 @@ impl Bindings {
         if self.drops_packet(&service.compat, packet.family) {
             return Some(Outcome::Drop(DropReason::DropRate));
         }
-        self.dialog = None;
         if service.engine.is_some() && service.persistence.is_some() {
             // An error quotes too little to find a Call-ID in.
             return Some(Outcome::Drop(DropReason::NoCallId));
@@ -413,9 +436,7 @@ impl Bindings {
         if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
             moved.flags.set(ConnFlags::INACTIVE, inactive);
             let shift = if inactive { -1 } else { 1 };
-            if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                load.shift(shift, -shift);
-            }
+            self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
@@ -449,7 +470,7 @@ impl Bindings {
         }
     }
 
-    /// Asks the service's scheduler.
+    /// Asks the service's pins, then its scheduler.
     fn pick(
         &mut self,
         packet: &Packet,
@@ -457,12 +478,11 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let index = service.id.0 as usize;
-        if index >= self.schedulers.len() {
-            self.schedulers.resize_with(index + 1, sched::State::default);
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
         }
-        let pool = pool(&self.shared, service, snapshot, now);
-        sched::pick(self.schedulers.get_mut(index)?, service, &pool, packet)
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.pick(service, &pool, packet)
     }
 
     /// The real server that the scheduler would pick, without moving its cursor.
@@ -473,8 +493,11 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<RealId> {
-        let mut state = self.schedulers.get(service.id.0 as usize).cloned().unwrap_or_default();
-        sched::pick(&mut state, service, &pool(&self.shared, service, snapshot, now), packet)
+        if let Some(real) = pinned(packet, service, snapshot, now) {
+            return Some(real);
+        }
+        let pool = pool(&self.shared, self.core, service, snapshot, now);
+        self.schedulers.would_pick(service, &pool, packet)
     }
 
     /// Makes a connection's entry and lets its first packet pass.
@@ -581,18 +604,27 @@ impl Bindings {
 
     /// Tells the shared tables that the core holds nothing that it has read. Once a turn.
     pub fn quiescent(&mut self) {
+        self.schedulers.settle(&self.shared.loads, self.core);
         self.shared.templates.quiescent(&mut self.seat.templates);
         self.shared.clients.quiescent(&mut self.seat.clients);
     }
 }
 
-pub(crate) use client::client_scope;
-pub use client::service_of;
+pub use client::{client_scope, service_of};
 pub(crate) use persistent::{Standing, standing};
+pub use rebind::{BoundKey, Rebind, Rebound};
+
+/// The real server that the client is pinned to, unless that one takes nobody. Weight and
+/// thresholds are for schedulers.
+fn pinned(packet: &Packet, service: &Service, snapshot: &Snapshot, now: Tick) -> Option<RealId> {
+    let real = snapshot.available(service.pins.of(packet.src)?)?;
+    (!real.is_down(now)).then_some(real.id)
+}
 
 /// What the schedulers may look at.
 pub(crate) fn pool<'a>(
     shared: &'a Shared,
+    core: usize,
     service: &'a Service,
     snapshot: &'a Snapshot,
     now: Tick,
@@ -607,6 +639,7 @@ pub(crate) fn pool<'a>(
         seed: service.seed,
         secret: shared.key.0,
         now,
+        core,
     }
 }
 

@@ -9,7 +9,7 @@ mod relay;
 use std::sync::Arc;
 
 use crate::answer::{Answer, Budget};
-use crate::bindings::{Bindings, Outcome};
+use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::fragments::Fragments;
 use crate::ids::PortIndex;
@@ -74,7 +74,10 @@ impl Director {
         let path = Path {
             bindings: Bindings::new(Arc::clone(&shared), seat),
             answers: Budget::new(surroundings.answers_per_second),
-            fragments: Fragments::new(shared.key.0),
+            fragments: Fragments::new(
+                shared.sizes.fragments.div_ceil(shared.cores().max(1)),
+                shared.key.0,
+            ),
             shared,
             surroundings,
             packets_made: 0,
@@ -113,6 +116,11 @@ impl Director {
         self.path.bindings.sweep(&self.snapshot, now, budget);
     }
 
+    /// Changes a binding, between two bursts.
+    pub fn rebind(&mut self, rebind: &Rebind, now: Tick) -> Rebound {
+        self.path.bindings.rebind(rebind, &self.snapshot, now)
+    }
+
     /// What would happen to a frame, and why; nothing is sent or remembered.
     pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
         crate::explain::explain(
@@ -134,6 +142,11 @@ impl Director {
     /// Takes up what other cores saw of this core's connections. Once a turn.
     pub fn take_notes(&mut self, now: Tick) {
         self.path.bindings.take_notes(&self.snapshot, now);
+    }
+
+    /// Goes on with making the connection tables larger, if control wants that. Once a turn.
+    pub fn grow(&mut self) {
+        self.path.bindings.grow();
     }
 
     /// Tells the shared tables that nothing is held from before. Once a turn.

@@ -64,12 +64,17 @@ pub enum Fate {
         forwarding: &'static str,
         /// The next hop's MAC address, if it is known.
         mac: Option<Mac>,
-        /// The port that it leaves on.
+        /// The port that it leaves on; the kernel-facing one if the server is the host itself.
         port: Option<Arc<str>>,
         /// Why this one.
         because: Because,
     },
-    /// Answered or taken as a host, or dropped: the sentence says which.
+    /// To the host's kernel, which no service keeps it from.
+    Kernel {
+        /// The kernel-facing port.
+        port: Arc<str>,
+    },
+    /// Answered as a host, or dropped: the sentence says which.
     Not(&'static str),
 }
 
@@ -109,11 +114,22 @@ impl fmt::Display for Explanation {
         }
         match &self.fate {
             Fate::Not(sentence) => writeln!(f, "verdict     {sentence}"),
+            Fate::Kernel { port } => {
+                writeln!(f, "verdict     no service takes it: handed to the kernel on {port}")
+            }
             Fate::Real { address, forwarding, mac, port, because, .. } => {
                 writeln!(f, "why         {because}")?;
                 writeln!(f, "real server {address}")?;
                 if *forwarding == Forwarding::Local.word() {
-                    return writeln!(f, "verdict     {forwarding}: handed to the host itself");
+                    return match port {
+                        Some(port) => {
+                            writeln!(f, "verdict     {forwarding}: handed to the kernel on {port}")
+                        }
+                        None => writeln!(
+                            f,
+                            "verdict     {forwarding}: answered as a host would; no kernel-facing port takes it"
+                        ),
+                    };
                 }
                 let port = port.as_deref().unwrap_or("no port");
                 match mac {
@@ -155,16 +171,26 @@ pub fn explain(
         Parsed::Arp(_) | Parsed::Other => return story,
     };
     story.host = snapshot.hosts.get(packet.dst);
-    let teller = Teller { snapshot, shared, bindings, packet: &packet, now };
+    if let Some(facts) = snapshot.port(port)
+        && facts.kernel_facing
+    {
+        story.fate = Fate::Not("the kernel sends it: it leaves on the NIC port as it is");
+        return story;
+    }
+    let kernel = snapshot.port(port).and_then(|facts| snapshot.port(facts.peer?));
+    let kernel = kernel.map(|facts| &facts.name);
+    let transport = packet.transport(frame);
+    let teller = Teller { snapshot, shared, bindings, packet: &packet, transport, kernel, now };
     let hit =
         snapshot.classifier.for_client(packet.src, packet.dst, packet.protocol, packet.dst_port);
     let service = hit.and_then(|hit| snapshot.service(hit.service));
     story.service = service.map(|service| (Arc::clone(&service.name), service.identity));
     story.fate = match (hit, service) {
         (Some(hit), Some(service)) => teller.of_service(&hit, service),
-        _ => teller
-            .of_connection()
-            .unwrap_or_else(|| Fate::Not(as_host(&packet, snapshot, story.host, port))),
+        _ => teller.of_connection().unwrap_or_else(|| match kernel {
+            Some(port) => Fate::Kernel { port: Arc::clone(port) },
+            None => Fate::Not(as_host(&packet, story.host)),
+        }),
     };
     story
 }
@@ -174,6 +200,10 @@ struct Teller<'a> {
     shared: &'a Shared,
     bindings: &'a Bindings,
     packet: &'a Packet,
+    /// From the transport header on.
+    transport: &'a [u8],
+    /// The kernel-facing port behind the one that the packet comes in on.
+    kernel: Option<&'a Arc<str>>,
     now: Tick,
 }
 
@@ -206,8 +236,17 @@ impl Teller<'_> {
         if let Some(persistence) = &service.persistence {
             match service.tracking {
                 Tracking::Full => {
-                    let (_, view) =
-                        self.bindings.template(hit, persistence, self.packet.src, self.now);
+                    let Ok(call) = self.bindings.call_of(self.packet, self.transport, service)
+                    else {
+                        return Fate::Not(crate::verdict::DropReason::NoCallId.sentence());
+                    };
+                    let (_, view) = self.bindings.template(
+                        hit,
+                        persistence,
+                        self.packet.src,
+                        call.as_ref(),
+                        self.now,
+                    );
                     if let Some(view) = view
                         && bindings::standing(view.real, service, self.snapshot, self.now)
                             == bindings::Standing::Usable
@@ -237,6 +276,11 @@ impl Teller<'_> {
     fn to(&self, id: RealId, because: Because) -> Option<Fate> {
         let real = self.snapshot.real(id)?;
         let next = real.next_hop;
+        if real.local || real.forwarding == Forwarding::Local {
+            let (address, forwarding) = (real.address, Forwarding::Local.word());
+            let port = self.kernel.cloned();
+            return Some(Fate::Real { id, address, forwarding, mac: None, port, because });
+        }
         Some(Fate::Real {
             id,
             address: real.address,
@@ -253,15 +297,7 @@ impl Teller<'_> {
 const NOBODY: Fate =
     Fate::Not("the service has no usable real server: answered with ICMP port unreachable");
 
-fn as_host(
-    packet: &Packet,
-    snapshot: &Snapshot,
-    host: Option<HostAddress>,
-    port: PortIndex,
-) -> &'static str {
-    if snapshot.port(port).is_some_and(|port| port.peer.is_some()) {
-        return "no service takes it: handed to the kernel-facing port";
-    }
+fn as_host(packet: &Packet, host: Option<HostAddress>) -> &'static str {
     match (host, packet.protocol) {
         (None, _) => "the director has no such address: dropped",
         (Some(_), Protocol::Tcp) => "no service takes it: answered with a TCP reset",

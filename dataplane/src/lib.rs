@@ -19,6 +19,7 @@
 
 pub mod answer;
 pub mod bindings;
+pub mod call;
 pub mod catalog;
 pub mod classify;
 pub mod compat;
@@ -33,6 +34,7 @@ pub mod load;
 pub mod mailbox;
 pub mod neighbour;
 mod pieces;
+pub mod pins;
 pub mod port;
 pub mod prefetch;
 pub mod reply;
@@ -43,6 +45,7 @@ pub mod snapshot;
 pub mod table;
 pub mod tick;
 pub mod timer;
+pub mod trace;
 pub mod verdict;
 mod wide;
 pub mod wire;

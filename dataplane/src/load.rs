@@ -4,6 +4,11 @@
 //! stores, so that no line ever travels between cores because of a packet. The sum over
 //! the cores is what schedulers, thresholds and listings see; while other cores count, a
 //! sum may be a packet old, never torn (every counter is one atomic word).
+//!
+//! A core that asks for it keeps a journal of the real servers whose load it changed, so that
+//! its schedulers need not look at all of them.
+
+mod journal;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -11,6 +16,9 @@ use crossbeam::utils::CachePadded;
 
 use crate::ids::RealId;
 use crate::pieces::Pieces;
+use journal::Journal;
+
+pub use journal::News;
 
 const LIMIT: usize = RealId::LIMIT as usize;
 
@@ -39,7 +47,7 @@ fn count(counter: &AtomicU64, by: u64) {
 
 impl RealLoad {
     /// Changes ActiveConn and InActConn by so much.
-    pub fn shift(&self, active: i64, inactive: i64) {
+    fn shift(&self, active: i64, inactive: i64) {
         if active != 0 {
             add(&self.active, active);
         }
@@ -49,8 +57,17 @@ impl RealLoad {
     }
 
     /// Changes the number of templates (or clients, under `tracking: client`) bound here.
-    pub fn bind(&self, by: i64) {
+    fn bind(&self, by: i64) {
         add(&self.bound, by);
+    }
+
+    #[inline]
+    fn counts(&self) -> Counts {
+        Counts {
+            active: self.active.load(Relaxed),
+            inactive: self.inactive.load(Relaxed),
+            bound: self.bound.load(Relaxed),
+        }
     }
 
     /// Counts one scheduled connection.
@@ -118,26 +135,65 @@ impl Load {
     }
 }
 
+/// What schedulers need of a load, of one core or of several; a core's part of a sum may be
+/// below zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections in an active state.
+    pub active: i64,
+    /// All other connections.
+    pub inactive: i64,
+    /// Templates or clients.
+    pub bound: i64,
+}
+
+impl Counts {
+    /// Both together.
+    #[inline]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            active: self.active.wrapping_add(other.active),
+            inactive: self.inactive.wrapping_add(other.inactive),
+            bound: self.bound.wrapping_add(other.bound),
+        }
+    }
+}
+
+/// What one core writes.
+#[derive(Debug)]
+struct CoreLine {
+    loads: Pieces<RealLoad>,
+    journal: Journal,
+}
+
 /// The loads of all real servers on all cores.
 #[derive(Debug)]
 pub struct LoadBoard {
-    cores: Box<[CachePadded<Pieces<RealLoad>>]>,
+    cores: Box<[CachePadded<CoreLine>]>,
     overload: Pieces<AtomicBool>,
+    /// How often control has changed an OVERLOAD flag.
+    edits: AtomicU64,
 }
 
 impl LoadBoard {
     /// A board for so many cores, with no real server yet.
     pub fn new(cores: usize) -> Self {
         Self {
-            cores: (0..cores.max(1)).map(|_| CachePadded::new(Pieces::new(LIMIT))).collect(),
+            cores: (0..cores.max(1))
+                .map(|_| {
+                    let (loads, journal) = (Pieces::new(LIMIT), Journal::default());
+                    CachePadded::new(CoreLine { loads, journal })
+                })
+                .collect(),
             overload: Pieces::new(LIMIT),
+            edits: AtomicU64::new(0),
         }
     }
 
     /// Makes room for a real server. Called by control before a snapshot names it.
     pub fn reserve(&self, id: RealId) {
         for core in &self.cores {
-            core.reserve(id.0 as usize);
+            core.loads.reserve(id.0 as usize);
         }
         self.overload.reserve(id.0 as usize);
     }
@@ -145,20 +201,75 @@ impl LoadBoard {
     /// One core's counters of a real server; `None` for an id that was never reserved.
     #[inline]
     pub fn of_core(&self, core: usize, id: RealId) -> Option<&RealLoad> {
-        self.cores.get(core)?.get(id.0 as usize)
+        self.cores.get(core)?.loads.get(id.0 as usize)
+    }
+
+    /// How many cores there are.
+    pub fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Changes a real server's ActiveConn and InActConn on one core; by that core alone.
+    #[inline]
+    pub fn shift(&self, core: usize, id: RealId, active: i64, inactive: i64) {
+        if let Some(line) = self.cores.get(core)
+            && let Some(load) = line.loads.get(id.0 as usize)
+        {
+            load.shift(active, inactive);
+            line.journal.note(id);
+        }
+    }
+
+    /// Changes the number of templates (or clients, under `tracking: client`) that a core
+    /// counts as bound to a real server; by that core alone.
+    #[inline]
+    pub fn bind(&self, core: usize, id: RealId, by: i64) {
+        if let Some(line) = self.cores.get(core)
+            && let Some(load) = line.loads.get(id.0 as usize)
+        {
+            load.bind(by);
+            line.journal.note(id);
+        }
+    }
+
+    /// Lets a core keep a journal from now on; by that core alone.
+    pub fn keep_journal(&self, core: usize) {
+        if let Some(line) = self.cores.get(core) {
+            line.journal.open();
+        }
+    }
+
+    /// What a core has changed from a point of its journal on; `None` if nothing.
+    #[inline]
+    pub fn journal(&self, core: usize, from: u64) -> Option<News<'_>> {
+        self.cores.get(core)?.journal.since(from)
+    }
+
+    /// What one core has counted.
+    #[inline]
+    pub fn own(&self, core: usize, id: RealId) -> Counts {
+        self.of_core(core, id).map_or(Counts::default(), RealLoad::counts)
+    }
+
+    /// What all other cores have counted.
+    pub fn others(&self, core: usize, id: RealId) -> Counts {
+        let others = self.cores.iter().enumerate().filter(|(other, _)| *other != core);
+        others
+            .filter_map(|(_, line)| line.loads.get(id.0 as usize))
+            .fold(Counts::default(), |sum, load| sum.plus(load.counts()))
     }
 
     /// One core's counters of all real servers.
     #[inline]
     pub fn core(&self, core: usize) -> Option<CoreLoads<'_>> {
-        self.cores.get(core).map(|loads| CoreLoads(loads))
+        self.cores.get(core).map(|line| CoreLoads(&line.loads))
     }
 
     /// The sums over all cores.
     pub fn sum(&self, id: RealId) -> Load {
         let mut load = Load::default();
         let (mut active, mut inactive, mut bound) = (0i64, 0i64, 0i64);
-        for line in self.cores.iter().filter_map(|core| core.get(id.0 as usize)) {
+        for line in self.cores.iter().filter_map(|core| core.loads.get(id.0 as usize)) {
             active += line.active.load(Relaxed);
             inactive += line.inactive.load(Relaxed);
             bound += line.bound.load(Relaxed);
@@ -175,32 +286,23 @@ impl LoadBoard {
         load
     }
 
-    /// Active and inactive connections over all cores: the part that schedulers need.
+    /// What schedulers need, over all cores.
     #[inline]
-    pub fn connections(&self, id: RealId) -> (u64, u64) {
-        let (mut active, mut inactive) = (0i64, 0i64);
-        for line in self.cores.iter().filter_map(|core| core.get(id.0 as usize)) {
-            active += line.active.load(Relaxed);
-            inactive += line.inactive.load(Relaxed);
-        }
-        (active.max(0) as u64, inactive.max(0) as u64)
+    pub fn counts(&self, id: RealId) -> Counts {
+        let lines = self.cores.iter().filter_map(|core| core.loads.get(id.0 as usize));
+        lines.fold(Counts::default(), |sum, load| sum.plus(load.counts()))
     }
 
-    /// Templates or clients bound over all cores.
+    /// Active and inactive connections over all cores.
     #[inline]
-    pub fn bound(&self, id: RealId) -> u64 {
-        let sum: i64 = self
-            .cores
-            .iter()
-            .filter_map(|core| core.get(id.0 as usize))
-            .map(|l| l.bound.load(Relaxed))
-            .sum();
-        sum.max(0) as u64
+    pub fn connections(&self, id: RealId) -> (u64, u64) {
+        let counts = self.counts(id);
+        (counts.active.max(0) as u64, counts.inactive.max(0) as u64)
     }
 
     /// Forgets a real server whose id is to be given out again. No core refers to it.
     pub fn reset(&self, id: RealId) {
-        for line in self.cores.iter().filter_map(|core| core.get(id.0 as usize)) {
+        for line in self.cores.iter().filter_map(|core| core.loads.get(id.0 as usize)) {
             for counter in [&line.active, &line.inactive, &line.bound] {
                 counter.store(0, Relaxed);
             }
@@ -224,13 +326,34 @@ impl LoadBoard {
         self.overload.get(id.0 as usize).is_some_and(|flag| flag.load(Relaxed))
     }
 
-    /// Sets or clears the OVERLOAD flag; writes only on a change.
+    /// Sets or clears the OVERLOAD flag because of an edit; by control.
     pub fn set_overloaded(&self, id: RealId, overloaded: bool) {
-        if let Some(flag) = self.overload.get(id.0 as usize)
-            && flag.load(Relaxed) != overloaded
-        {
-            flag.store(overloaded, Relaxed);
+        if self.flag(id, overloaded) {
+            self.edits.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Sets or clears the OVERLOAD flag because of what a core has counted; by that core.
+    pub fn set_overloaded_by(&self, core: usize, id: RealId, overloaded: bool) {
+        if self.flag(id, overloaded)
+            && let Some(line) = self.cores.get(core)
+        {
+            line.journal.note(id);
+        }
+    }
+
+    /// Whether the flag was another; writes only on a change.
+    fn flag(&self, id: RealId, overloaded: bool) -> bool {
+        let flag = self.overload.get(id.0 as usize);
+        let changes = flag.filter(|flag| flag.load(Relaxed) != overloaded);
+        changes.inspect(|flag| flag.store(overloaded, Relaxed)).is_some()
+    }
+
+    /// How often control has changed an OVERLOAD flag: another number than before tells
+    /// schedulers to look at all of them.
+    #[inline]
+    pub fn edits(&self) -> u64 {
+        self.edits.load(Relaxed)
     }
 }
 
@@ -243,10 +366,41 @@ mod tests {
         let board = LoadBoard::new(2);
         let id = RealId(1500);
         board.reserve(id);
-        board.of_core(0, id).unwrap().bind(1);
+        board.bind(0, id, 1);
         assert_eq!(board.sum(id).bound, 1);
-        board.of_core(1, id).unwrap().bind(-1);
+        board.bind(1, id, -1);
         assert!(board.sum(id).is_idle());
+    }
+
+    #[test]
+    fn a_journal_tells_whose_load_its_core_changed_or_that_it_does_not_reach_back() {
+        let board = LoadBoard::new(2);
+        (0..5).for_each(|n| board.reserve(RealId(n)));
+        board.shift(0, RealId(1), 1, 0);
+        assert!(board.journal(0, 0).is_none(), "none is kept before somebody asks");
+        board.keep_journal(0);
+        board.shift(0, RealId(1), 0, 1);
+        board.shift(1, RealId(2), 0, 1);
+        board.bind(0, RealId(3), 1);
+        board.set_overloaded_by(0, RealId(4), true);
+        board.set_overloaded_by(0, RealId(4), true);
+        let news = board.journal(0, 0).unwrap();
+        assert_eq!(news.end(), 3);
+        let mut told = Vec::new();
+        assert!(news.read(|id| told.push(id.0)));
+        assert_eq!(told, [1, 3, 4]);
+        assert!(board.journal(0, 3).is_none());
+        assert_eq!(board.edits(), 0);
+        board.set_overloaded(RealId(4), false);
+        assert_eq!(board.edits(), 1);
+        (0..Journal::HOLDS - 2).for_each(|_| board.shift(0, RealId(2), 1, 0));
+        let mut told = 0;
+        assert!(!board.journal(0, 0).unwrap().read(|_| told += 1));
+        assert!(board.journal(0, 1).unwrap().read(|_| told += 1));
+        assert_eq!(told, Journal::HOLDS);
+        let counts = Counts { active: Journal::HOLDS as i64 - 2, inactive: 1, bound: 0 };
+        assert_eq!(board.counts(RealId(2)), counts);
+        assert_eq!(board.own(0, RealId(2)).plus(board.others(0, RealId(2))), counts);
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::conn::table::{Flow, Slot};
+use crate::bindings::{Rebind, Rebound};
+use crate::call::Call;
+use crate::conn::table::{Flow, Leftover, Slot, TableGrowth};
 use crate::conn::{Conn, Signal};
 use crate::explain::Explanation;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
+use crate::trace::Order;
 use crate::wire::Addr;
 use crate::wire::ethernet::Mac;
 
@@ -67,6 +70,9 @@ pub struct Outgoing {
     pub frame: Box<[u8]>,
 }
 
+/// Bindings that are changed in one turn at the most.
+pub const REBINDS: usize = 64;
+
 /// A question to a core.
 #[derive(Debug)]
 pub enum Query {
@@ -79,6 +85,10 @@ pub enum Query {
         /// Filled by the core up to its capacity, then sent back.
         page: Vec<(Flow, Conn)>,
     },
+    /// Tell what becomes of frames, until the order is over.
+    Trace(Arc<Order>),
+    /// These bindings change. At most [`REBINDS`] at a time, so that a turn stays short.
+    Rebind(Vec<Rebind>),
     /// What would happen to this frame.
     Explain {
         /// The frame.
@@ -100,8 +110,12 @@ pub enum Answer {
         /// The core's time, against which the entries' expiry is read.
         now: Tick,
     },
+    /// What became of all of them together.
+    Rebound(Rebound),
     /// What would happen to the frame.
     Explanation(Explanation),
+    /// Whether the order was taken.
+    Traced(bool),
 }
 
 /// One core's queues. Both sides hold it.
@@ -113,12 +127,19 @@ pub struct Mailbox {
     pub retired: ArrayQueue<Arc<Snapshot>>,
     /// What the core has to tell.
     pub events: ArrayQueue<Event>,
+    /// SIP calls that the core has bound; one that finds no place stays without a name in
+    /// listings.
+    pub calls: ArrayQueue<Call>,
     /// Frames that control wants sent.
     pub outgoing: ArrayQueue<Outgoing>,
     /// Questions about the core's tables.
     pub queries: ArrayQueue<Query>,
     /// The core's answers.
     pub answers: ArrayQueue<Answer>,
+    /// Memory for the core's tables.
+    pub growths: ArrayQueue<TableGrowth>,
+    /// Memory that the core has done with, for control to free.
+    pub leftovers: ArrayQueue<Leftover>,
     /// Replies of this core's connections that other cores have sent on.
     pub seen: ArrayQueue<Seen>,
 }
@@ -129,9 +150,12 @@ impl Default for Mailbox {
             snapshots: ArrayQueue::new(1),
             retired: ArrayQueue::new(4),
             events: ArrayQueue::new(1024),
+            calls: ArrayQueue::new(512),
             outgoing: ArrayQueue::new(256),
             queries: ArrayQueue::new(4),
             answers: ArrayQueue::new(4),
+            growths: ArrayQueue::new(2),
+            leftovers: ArrayQueue::new(4),
             seen: ArrayQueue::new(4096),
         }
     }

@@ -23,7 +23,7 @@ impl<T: Default> Pieces<T> {
     }
 
     /// The element, if its piece was reserved.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, place: usize) -> Option<&T> {
         self.0.get(place / PIECE)?.get()?.get(place % PIECE)
     }

@@ -15,6 +15,7 @@ use crate::conn::Timeouts;
 use crate::forward::{Forwarding, Tunnel};
 use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
+use crate::pins::Pins;
 use crate::route::{Exits, Routes};
 use crate::sched::{Scheduler, SchedulerFlags, Tables, rr, wrr};
 use crate::table::ServiceReal;
@@ -176,6 +177,8 @@ pub struct Service {
     pub compat: Compat,
     /// What it does about servers that are in drain or down.
     pub policy: Policy,
+    /// Clients that have a real server of their own.
+    pub pins: Pins,
 }
 
 /// Whether a real server takes clients.

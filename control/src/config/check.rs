@@ -27,7 +27,7 @@ pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<S
     let ports = port::ports(&file.ports, findings);
     main_core(&file, findings);
     memory(&file, findings);
-    let services = service::services(&file.services, &lan, findings);
+    let services = service::services(file.services, file.defaults, &lan, findings);
     let raw::Memory { no_huge, mib, mbufs, file_prefix } = file.memory;
     let default = Memory::default();
     Some(Settings {
@@ -40,10 +40,13 @@ pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<S
             file_prefix: file_prefix.or(default.file_prefix),
         },
         tables: file.tables,
+        fragments: file.fragments,
         timeouts: file.timeouts,
         ttl: file.ttl,
         neighbours: file.neighbours,
         control: file.control,
+        metrics: file.metrics,
+        run_as: file.run_as,
         log: file.log,
         compat: file.compat,
         services: services?,

@@ -99,6 +99,8 @@ pub enum Code {
     VipIsDirector = 309,
     /// A VIP that is the network or broadcast address of a port's network.
     VipOfNetwork = 310,
+    /// A persistence engine beside another protocol than UDP, or with `tracking: client`.
+    Engine = 311,
     /// One real server twice in a service.
     DuplicateRealServer = 401,
     /// A real server of the other family.
@@ -168,6 +170,7 @@ impl Code {
         Code::OnePacket,
         Code::VipIsDirector,
         Code::VipOfNetwork,
+        Code::Engine,
         Code::DuplicateRealServer,
         Code::RealServerFamily,
         Code::RealPortFixed,

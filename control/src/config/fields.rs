@@ -2,6 +2,7 @@
 
 use super::code::Code;
 use super::findings::Findings;
+use super::keys::Section;
 use super::path::Path;
 use super::scalar::{Reject, shown};
 use super::suggest::{closest, listed};
@@ -102,7 +103,7 @@ impl<'a, 't> Fields<'a, 't> {
     pub(super) fn open(
         node: &'a Node<'t>,
         path: &'a Path<'a>,
-        known: &[&str],
+        section: &Section,
         findings: &mut Findings<'_>,
     ) -> Option<Self> {
         let entries: &[Entry<'t>] = match &node.value {
@@ -114,7 +115,7 @@ impl<'a, 't> Fields<'a, 't> {
                 return None;
             }
         };
-        let mut seen = vec![None; known.len()];
+        let mut seen = vec![None; section.keys.len()];
         let mut misspelt = Vec::new();
         let mut merged = false;
         for entry in entries {
@@ -122,8 +123,8 @@ impl<'a, 't> Fields<'a, 't> {
                 merged = true;
                 continue;
             }
-            match known.iter().position(|key| *key == entry.key) {
-                None => misspelt.extend(unknown_key(entry, path, known, findings)),
+            match section.keys.iter().position(|key| key.name == entry.key) {
+                None => misspelt.extend(unknown_key(entry, path, section, findings)),
                 Some(index) => match seen.get_mut(index) {
                     Some(Some(line)) => {
                         let what = format!("the key {} is here twice", shown(&entry.key));
@@ -312,17 +313,18 @@ pub(super) fn wrong_kind(
 fn unknown_key(
     entry: &Entry<'_>,
     path: &Path<'_>,
-    known: &[&str],
+    section: &Section,
     findings: &mut Findings<'_>,
 ) -> Option<String> {
     if findings.full() {
         return None;
     }
+    let known: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
     let what = format!("there is no key {} here", shown(&entry.key));
-    let meant = closest(&entry.key, known);
+    let meant = closest(&entry.key, &known);
     let hint = match meant {
         Some(key) => format!("did you mean `{key}`?"),
-        None => format!("possible: {}", listed(known)),
+        None => format!("possible: {}", listed(&known)),
     };
     findings.at(entry.place, Code::UnknownKey, path, what, &hint);
     meant.map(str::to_owned)

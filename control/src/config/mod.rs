@@ -35,6 +35,7 @@ mod suggest;
 mod text;
 mod tree;
 
+use std::io::Read;
 use std::path::Path;
 
 pub use code::Code;
@@ -53,6 +54,19 @@ pub fn load(path: &Path) -> Result<Model, Problems> {
     match text::read(path) {
         Ok(bytes) => parse(&bytes, &name),
         Err(problem) => Err(Problems::single(&name, problem)),
+    }
+}
+
+/// The same from something that is read to its end, such as standard input; `name` stands
+/// for it in messages.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub fn load_from(reader: &mut dyn Read, name: &str) -> Result<Model, Problems> {
+    match text::read_from(reader) {
+        Ok(bytes) => parse(&bytes, name),
+        Err(problem) => Err(Problems::single(name, problem)),
     }
 }
 

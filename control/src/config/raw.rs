@@ -4,22 +4,35 @@
 //! wrong by itself is reported here and stays [`Given::Bad`], so that nothing reports it
 //! again.
 
+mod allow;
+mod compat;
+mod metrics;
+mod persistence;
 mod port;
 mod real_server;
+mod run_as;
+mod scheduler;
 mod section;
+mod selector;
 mod service;
 
 use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
-use super::model::{Compat, Control, CoreId, Log, Neighbours, Tables, Timeouts, Ttl};
+use super::keys;
+use super::model::{
+    Compat, Control, CoreId, Defaults, Fragments, Log, Metrics, Neighbours, RunAs, Tables,
+    Timeouts, Ttl,
+};
 use super::path::Path;
 use super::scalar;
 use super::tree::Node;
 
+pub(super) use persistence::Persistence;
 pub(super) use port::{LEAST_DESCRIPTORS, Port};
 pub(super) use real_server::{Method, RealServer};
 pub(super) use section::Memory;
-pub(super) use service::{Persistence, Selector, Service};
+pub(super) use selector::Selector;
+pub(super) use service::Service;
 
 /// The whole file. Sections whose keys do not depend on each other are read as they are
 /// meant; the rest stays as written.
@@ -29,34 +42,26 @@ pub(super) struct File {
     pub(super) main_core: Given<CoreId>,
     pub(super) memory: Memory,
     pub(super) tables: Tables,
+    pub(super) fragments: Fragments,
     pub(super) timeouts: Timeouts,
     pub(super) ttl: Ttl,
     pub(super) neighbours: Neighbours,
     pub(super) control: Control,
+    pub(super) metrics: Option<Metrics>,
+    pub(super) run_as: Option<RunAs>,
     pub(super) log: Log,
     pub(super) compat: Compat,
+    /// `compat.defaults`, if it can be read.
+    pub(super) defaults: Option<Defaults>,
     pub(super) services: Vec<Option<Service>>,
 }
-
-const KEYS: &[&str] = &[
-    "ports",
-    "main_core",
-    "memory",
-    "tables",
-    "timeouts",
-    "ttl",
-    "neighbours",
-    "control",
-    "log",
-    "compat",
-    "services",
-];
 
 impl File {
     pub(super) fn read(root: &Node<'_>, findings: &mut Findings<'_>) -> Option<Self> {
         let top = Path::Root;
-        let fields = Fields::open(root, &top, KEYS, findings)?;
+        let fields = Fields::open(root, &top, &keys::FILE, findings)?;
         fields.require("ports", "a director needs at least one NIC port", findings);
+        let (compat, defaults) = compat::of_director(&fields, findings);
         Some(Self {
             ports: Port::read_all(&fields, findings),
             main_core: fields.read("main_core", findings, |text| {
@@ -64,14 +69,18 @@ impl File {
             }),
             memory: section::memory(&fields, findings),
             tables: section::tables(&fields, findings),
+            fragments: section::fragments(&fields, findings),
             timeouts: section::timeouts(&fields, findings),
             ttl: fields
                 .word("ttl", findings, &[("decrement", Ttl::Decrement), ("keep", Ttl::Keep)])
                 .or(Ttl::default()),
             neighbours: section::neighbours(&fields, findings),
             control: section::control(&fields, findings),
+            metrics: metrics::metrics(&fields, findings),
+            run_as: run_as::run_as(&fields, findings),
             log: section::log(&fields, findings),
-            compat: section::compat(&fields, findings),
+            compat,
+            defaults,
             services: Service::read_all(&fields, findings),
         })
     }

@@ -15,20 +15,28 @@ pub const MAX_BYTES: usize = 8 << 20;
 
 /// Reads a file, but no more than it takes to see that it is too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+    let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+    read_from(&mut file)
+}
+
+/// As [`read`], from whatever it is.
+pub(super) fn read_from(reader: &mut dyn Read) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(&error))?;
+    let limited = reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
+    limited.map_err(|error| unreadable(&error))?;
     Ok(bytes)
 }
 
 fn unreadable(error: &io::Error) -> Problem {
-    let hint = match error.kind() {
-        io::ErrorKind::NotFound => "name another file with `-c FILE`",
-        io::ErrorKind::PermissionDenied => "run as a user who may read it",
-        _ => "check that it is a regular file",
+    let (why, hint) = match error.kind() {
+        io::ErrorKind::NotFound => ("there is no such file".to_owned(), "check the path"),
+        io::ErrorKind::IsADirectory => {
+            ("it is a folder".to_owned(), "name the file in it, such as FOLDER/director.yaml")
+        }
+        io::ErrorKind::PermissionDenied => (error.to_string(), "run as a user who may read it"),
+        _ => (error.to_string(), "check that it is a regular file"),
     };
-    whole(Code::Unreadable, format!("the file cannot be read: {error}"), hint)
+    whole(Code::Unreadable, format!("the file cannot be read: {why}"), hint)
 }
 
 /// The text without a byte order mark, or the first thing that rules it out.

@@ -62,7 +62,7 @@ impl ControlThread {
     }
 
     /// Publishes what commands made of the catalog, and has the model say the same.
-    fn follow_catalog(&mut self) {
+    pub(super) fn follow_catalog(&mut self) {
         publish::publish(&self.shared, &self.snapshot);
         let restated =
             restate::services(&self.model, self.catalog.farms(), self.catalog.selectors());

@@ -35,7 +35,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 impl ControlThread {
     pub(super) fn show(&mut self, what: api::Listing, exact: bool, json: bool) -> Reply {
         let style = match what {
-            api::Listing::Connections => return self.show_connections(json),
+            api::Listing::Connections => return self.show_connections(json, false),
+            api::Listing::ConnectionsWithCalls => return self.show_connections(json, true),
             api::Listing::Services => Style::Default,
             api::Listing::Stats => Style::Stats { exact },
             api::Listing::Rate => Style::Rate { exact },
@@ -94,10 +95,10 @@ impl ControlThread {
         }
     }
 
-    fn show_connections(&mut self, json: bool) -> Reply {
+    fn show_connections(&mut self, json: bool, engine: bool) -> Reply {
         match self.connection_rows() {
             Ok(rows) if json => to_json(&rows),
-            Ok(rows) => Reply::done(listing::connections(&rows, false)),
+            Ok(rows) => Reply::done(listing::connections(&rows, engine)),
             Err(sentence) => Reply::refused(sentence),
         }
     }
@@ -120,6 +121,7 @@ impl ControlThread {
         let shards = self.shared.cores() as u32;
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, shards, &scopes, &self.snapshot, now));
+        self.calls.name(&mut rows);
         rows.extend(self.clients());
         Ok(rows)
     }
@@ -156,12 +158,12 @@ impl ControlThread {
                         None => return Some(all),
                     }
                 }
-                Answer::Explanation(_) => return None,
+                Answer::Explanation(_) | Answer::Rebound(_) | Answer::Traced(_) => return None,
             }
         }
     }
 
-    fn ask(&self, core: usize, query: Query) -> Option<Answer> {
+    pub(super) fn ask(&self, core: usize, query: Query) -> Option<Answer> {
         let mailbox = self.shared.mailboxes.get(core)?;
         // An answer that came too late for the one who asked is nobody's now.
         while mailbox.answers.pop().is_some() {}

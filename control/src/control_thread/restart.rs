@@ -20,6 +20,7 @@ pub(super) fn needed(running: &Model, wanted: &Model) -> Result<(), String> {
     differ("tables", running.tables != wanted.tables);
     differ("main_core", running.main_core != wanted.main_core);
     differ("control.socket", running.control.socket != wanted.control.socket);
+    differ("run_as", running.run_as != wanted.run_as);
     differ("the number of ports", running.ports.len() != wanted.ports.len());
     for (old, new) in running.ports.iter().zip(&wanted.ports) {
         let key = |name: &str| format!("ports.{}.{name}", old.name);

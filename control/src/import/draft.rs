@@ -260,6 +260,7 @@ pub(super) fn scheduler(name: &str, flags: HashFlags) -> Option<Scheduler> {
         "fo" => Scheduler::Fo,
         "ovf" => Scheduler::Ovf,
         "twos" => Scheduler::Twos,
+        "none" => Scheduler::None,
         _ => return None,
     })
 }

@@ -7,8 +7,8 @@ use dataplane::snapshot::Identity;
 use dataplane::wire::{Family as WireFamily, Protocol as WireProtocol};
 
 use crate::config::model::{
-    Family, Forwarding, GueChecksum, HashFlags, Mark, Persistence, Protocol, Scheduler, Thresholds,
-    Tunnel,
+    Engine, Family, Forwarding, GueChecksum, HashFlags, Mark, Persistence, Protocol, Scheduler,
+    Thresholds, Tunnel,
 };
 use crate::ipvsadm::{self, Command, Forward, Names, ServerOptions, ServiceOptions};
 use crate::listing;
@@ -142,14 +142,15 @@ fn service(origin: Origin, options: &ServiceOptions, draft: &mut Draft) -> Optio
         let why = format!("they mean nothing to {}", scheduler.name());
         draft.notes.add(origin, what, why, "leave them out");
     }
-    if let Some(engine) = &options.engine {
+    if let Some(engine) = options.engine.as_deref().filter(|engine| *engine != "sip") {
         let what = format!("{}: persistence engine {engine} (--pe)", key.shown());
-        let why = "Director has no persistence engines; clients are told apart by address";
+        let why = "Director has the engine sip only; clients are told apart by address";
         draft.notes.add(origin, what, why, "leave it out if that is enough");
     }
     let persistence = options.persistence.map(|persistence| Persistence {
         timeout_s: persistence.timeout_s,
         prefix: prefix(persistence.mask, key, origin, draft),
+        engine: (options.engine.as_deref() == Some("sip")).then_some(Engine::Sip),
     });
     Some(Service {
         origin,

@@ -63,6 +63,9 @@ pub struct Imported {
     pub notes: Vec<Note>,
     /// How many virtual services the configuration has.
     pub services: usize,
+    /// Whether the texts had anything of what they were read as. Without that the configuration
+    /// says nothing, and the notes only what the texts are not.
+    pub found: bool,
 }
 
 /// Makes one configuration of these texts.

@@ -84,8 +84,8 @@ fn one(
     names: &mut HashSet<String>,
     notes: &mut Notes,
 ) -> Option<Settled> {
-    let Service { origin, key, name, scheduler, persistence, mut one_packet, real_servers, .. } =
-        service;
+    let Service { origin, key, name, scheduler, mut persistence, real_servers, .. } = service;
+    let mut one_packet = service.one_packet;
     let mark = match key {
         Key::Address { .. } => None,
         Key::Mark { mark, .. } => Some(mark),
@@ -107,6 +107,14 @@ fn one(
         let what = format!("{}: one-packet scheduling", key.shown());
         notes.add(origin, what, "it is for UDP, and the service has none", "leave it out");
         one_packet = false;
+    }
+    let other = selectors.iter().find(|(one, _)| one.protocol != Protocol::Udp);
+    if let (Some(bound), Some((one, _))) = (&mut persistence, other)
+        && bound.engine.take().is_some()
+    {
+        let what = format!("{}: persistence engine sip (--pe)", key.shown());
+        let why = format!("it is for UDP, and the service has {}", one.protocol);
+        notes.add(origin, what, why, "make a service of its own for SIP");
     }
     let around =
         real_server::Around { key, vips: selectors.iter().map(|(one, _)| one.vip).collect() };

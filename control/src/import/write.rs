@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::config::MAX_BYTES;
 use crate::config::model::{
-    Forwarding, GueChecksum, HashFlags, Persistence, Scheduler, Selector, Tunnel,
+    Engine, Forwarding, GueChecksum, HashFlags, Persistence, Scheduler, Selector, Tunnel,
 };
 
 use super::Imported;
@@ -62,7 +62,8 @@ pub(super) fn write(plan: &Plan, mut notes: Notes) -> Imported {
             let _ = writeln!(yaml, "# - {note}");
         }
     }
-    Imported { yaml, notes, services: count }
+    let found = !plan.services.is_empty() || plan.timeouts_s != [0; 3];
+    Imported { yaml, notes, services: count, found }
 }
 
 /// A file's name without its folders, and not too long to stand on every line.
@@ -226,11 +227,18 @@ fn with_flags(scheduler: Scheduler, HashFlags { fallback, port }: HashFlags) -> 
 }
 
 fn persistent(persistence: Persistence, service: &Settled) -> String {
-    let Persistence { timeout_s, prefix } = persistence;
-    if prefix >= width(service.family) {
-        return timeout_s.to_string();
+    let Persistence { timeout_s, prefix, engine } = persistence;
+    let mut more = String::new();
+    if prefix < width(service.family) {
+        more += &format!(", prefix: {prefix}");
     }
-    format!("{{ timeout: {timeout_s}, prefix: {prefix} }}")
+    if let Some(Engine::Sip) = engine {
+        more += ", engine: sip";
+    }
+    match more.as_str() {
+        "" => timeout_s.to_string(),
+        more => format!("{{ timeout: {timeout_s}{more} }}"),
+    }
 }
 
 /// An IPv6 address has colons, which YAML wants in quotes.

@@ -14,6 +14,11 @@ pub(super) fn endpoint(endpoint: Endpoint) -> String {
     join(endpoint.address, endpoint.port)
 }
 
+/// `192.0.2.10:80`, or the address alone for port 0.
+pub fn endpoint_text(address: Addr, port: u16) -> String {
+    if port == 0 { address.to_string() } else { join(address, port) }
+}
+
 /// The same from its two parts.
 pub(super) fn join(address: Addr, port: impl Display) -> String {
     match address.family() {

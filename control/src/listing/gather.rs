@@ -394,7 +394,7 @@ mod tests {
         bench.shared.templates.invalidate(old.handle);
         bench.bind(scope, "10.1.0.1", reals[1], now);
         // A removed real server is still known while templates name it.
-        bench.shared.loads.of_core(0, reals[0]).unwrap().bind(1);
+        bench.shared.loads.bind(0, reals[0], 1);
         bench.catalog.delete_real(&tcp("192.0.2.10", 80), addr("172.16.0.13"), 80).unwrap();
         assert_eq!(
             bench.list_templates(now.plus(10)),
@@ -447,7 +447,7 @@ mod tests {
         bench.add(tcp("192.0.2.10", 80), 100, &[("172.16.0.11", 80)]);
         let snapshot = bench.catalog.snapshot();
         let id = snapshot.services.iter().flatten().next().unwrap().id;
-        let number = ServiceReal::new(1).unwrap();
+        let number = ServiceReal::new(2).unwrap();
         let of = |idle_s| {
             let key = "10.1.0.1".parse::<IpAddr>().unwrap().into();
             client(id, key, number, idle_s, &snapshot).unwrap()
@@ -473,8 +473,8 @@ mod tests {
         };
         bench.catalog.edit_real(&identity, drained).unwrap();
         let load = bench.shared.loads.of_core(0, reals[0]).unwrap();
-        load.shift(3, 2);
-        load.bind(1);
+        bench.shared.loads.shift(0, reals[0], 3, 2);
+        bench.shared.loads.bind(0, reals[0], 1);
         for _ in 0..5 {
             load.connection();
         }
@@ -513,6 +513,10 @@ mod tests {
         let [service, real, _] = &list(&meters, Style::Stats { exact: true })[..] else { panic!() };
         assert!(service.ends_with(" 1        0        0        0        0"));
         assert!(real.ends_with(" 1        0        0        0        0"));
+        meters.tick(&snapshot, &bench.shared.loads);
+        let id = snapshot.services.iter().flatten().next().unwrap().id;
+        assert_eq!(meters.ever()[&id].conns, 6, "set to zero, and counted all the same");
+        assert_eq!(meters.ever_in_all().in_packets, 7);
     }
 
     #[test]

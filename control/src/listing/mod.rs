@@ -17,7 +17,7 @@ mod save;
 mod settings;
 mod table;
 
-pub use address::identity_text;
+pub use address::{endpoint_text, identity_text};
 pub use connections::connections;
 pub use meter::Meters;
 pub use row::{

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::director::{Director, Surroundings};
-use dataplane::explain::{Explanation, Fate};
+use dataplane::explain::Explanation;
 use dataplane::ids::{PortIndex, ScopeId};
 use dataplane::port::Frame as _;
 use dataplane::port::memory::{MemoryFrame, MemoryPort};
@@ -27,10 +27,11 @@ use dataplane::wire::{Addr, Family, Parsed, parse};
 use dataplane::worker::Worker;
 use serde_json::{Value, json};
 
+use crate::calls::Calls;
 use crate::compile;
 use crate::config::Model;
 use crate::listing::{self, Meters, Style, gather};
-use crate::status;
+use crate::{status, story};
 use pcap::Captured;
 
 const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND as u64;
@@ -70,6 +71,7 @@ struct Stage {
     catalog: Catalog,
     snapshot: Arc<Snapshot>,
     worker: Worker<MemoryPort>,
+    calls: Calls,
     ingress: PortIndex,
 }
 
@@ -120,6 +122,7 @@ impl Stage {
             templates_v6: room,
             clients_v4: room,
             clients_v6: room,
+            fragments: room.min(1 << 16),
             age_unit_s: compile::table_sizes(model).age_unit_s.max(sizes.age_unit_s),
         };
         // A fixed key: a replay gives the same answers every time.
@@ -129,6 +132,7 @@ impl Stage {
         let mut catalog = Catalog::new(Arc::clone(&shared), plan.site);
         catalog.timeouts = plan.timeouts;
         catalog.compat = plan.compat;
+        catalog.fragments = plan.fragments;
         let applied = catalog.applied(&plan.farms, plan.selectors);
         let (_, snapshot) = applied.map_err(|refused: Refused| refused.to_string())?;
         resolve(&shared, &snapshot);
@@ -149,7 +153,8 @@ impl Stage {
         let director =
             Director::new(Arc::clone(&shared), Arc::clone(&snapshot), seat, surroundings);
         let worker = Worker::new(0, director, ports, HELD);
-        Ok(Self { shared, catalog, snapshot, worker, ingress })
+        let calls = Calls::default();
+        Ok(Self { shared, catalog, snapshot, worker, calls, ingress })
     }
 
     /// Lets time pass: a turn every second, so that expiry keeps its order.
@@ -164,12 +169,13 @@ impl Stage {
     }
 
     fn play(&mut self, captured: &Captured, at_s: f64, now: Tick) -> Told {
-        let story = self.worker.director().explain(&captured.frame, self.ingress, now);
+        let told = self.worker.director().explain(&captured.frame, self.ingress, now);
         let before = self.shared.totals();
         if let Some(port) = self.worker.ports_mut().get_mut(usize::from(self.ingress.0)) {
             port.arriving.push_back(MemoryFrame::new(&captured.frame));
         }
         self.worker.turn(now);
+        self.calls.hear(&self.shared, now);
         let after = self.shared.totals();
         let dropped = DropReason::ALL
             .iter()
@@ -182,7 +188,7 @@ impl Stage {
             None if after.punted > before.punted => "punted".to_owned(),
             None => "held".to_owned(),
         };
-        Told { at_s, packet: describe(&captured.frame), story, verdict }
+        Told { at_s, packet: story::packet(&parse(&captured.frame)), story: told, verdict }
     }
 
     fn sent(&mut self, at_ns: u64) -> Vec<Captured> {
@@ -206,6 +212,7 @@ impl Stage {
         let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, 1, &scopes, &self.snapshot, now));
+        self.calls.name(&mut rows);
         let mut text = listing::services(&listed, Style::Default);
         text += &listing::connections(&rows, false);
         text
@@ -251,43 +258,11 @@ fn macs(snapshot: &Snapshot, frames: &[Captured], ingress: PortIndex) -> Vec<Mac
         .collect()
 }
 
-fn describe(frame: &[u8]) -> String {
-    match parse(frame) {
-        Parsed::Packet(packet) if packet.protocol.has_ports() => {
-            let end = |address: Addr, port: u16| match address.family() {
-                Family::V4 => format!("{address}:{port}"),
-                Family::V6 => format!("[{address}]:{port}"),
-            };
-            format!(
-                "{} {} -> {}",
-                packet.protocol,
-                end(packet.src, packet.src_port),
-                end(packet.dst, packet.dst_port)
-            )
-        }
-        Parsed::Packet(packet) => format!("{} {} -> {}", packet.protocol, packet.src, packet.dst),
-        Parsed::Arp(arp) => format!("arp {} -> {}", arp.sender, arp.target),
-        Parsed::Other => "no IP".to_owned(),
-        Parsed::Malformed(_) => "malformed".to_owned(),
-    }
-}
-
 impl Told {
     /// The packet's line.
     pub fn line(&self) -> String {
-        let mut line = format!("{:>12.6}  {}  {}", self.at_s, self.packet, self.verdict);
-        if let Some((name, _)) = &self.story.service {
-            let _ = write!(line, "  service {name}");
-        }
-        match &self.story.fate {
-            Fate::Real { address, because, .. } => {
-                let _ = write!(line, "  server {address}  ({because})");
-            }
-            Fate::Not(sentence) => {
-                let _ = write!(line, "  ({sentence})");
-            }
-        }
-        line
+        let decision = story::decision(&self.story);
+        format!("{:>12.6}  {}  {}  {decision}", self.at_s, self.packet, self.verdict)
     }
 
     /// The packet as JSON.

@@ -56,8 +56,10 @@ impl Outcome {
 /// What became of all scenarios.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// One for every file, in the order of their names.
+    /// One for every scenario, in the order of their files' names.
     pub outcomes: Vec<Outcome>,
+    /// What could not be played, a sentence each.
+    pub unreadable: Vec<String>,
     /// Whether every difference is printed.
     pub verbose: bool,
 }
@@ -104,9 +106,16 @@ pub fn run(paths: &[PathBuf], options: Options) -> Report {
     for path in paths {
         match files(path) {
             Ok(files) => {
-                report.outcomes.extend(files.into_iter().map(|file| run_file(file, options)));
+                for file in files {
+                    match run_file(&file, options) {
+                        Ok(outcome) => report.outcomes.push(outcome),
+                        Err(error) => {
+                            report.unreadable.push(format!("{}: {error}", file.display()));
+                        }
+                    }
+                }
             }
-            Err(error) => report.outcomes.push(unreadable(path.clone(), &error)),
+            Err(error) => report.unreadable.push(format!("{}: {error}", path.display())),
         }
     }
     report
@@ -116,7 +125,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let cannot = |error: std::io::Error| format!("cannot read the folder: {error}");
+    let cannot = |error: std::io::Error| format!("the folder cannot be read: {error}");
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(cannot)? {
         let file = entry.map_err(cannot)?.path();
@@ -125,21 +134,22 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
         }
     }
     files.sort();
-    if files.is_empty() { Err("there is no .json file in the folder".into()) } else { Ok(files) }
-}
-
-fn run_file(file: PathBuf, options: Options) -> Outcome {
-    let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot be read: {error}"));
-    match text.and_then(|text| vector::Vector::read(&text)) {
-        Ok(vector) => {
-            let differences = play::play(&vector, options.text);
-            Outcome { name: vector.name, file, steps: vector.steps.len(), differences }
-        }
-        Err(error) => unreadable(file, &error),
+    if files.is_empty() {
+        Err("the folder has no scenario: no file in it ends in .json".into())
+    } else {
+        Ok(files)
     }
 }
 
-fn unreadable(file: PathBuf, error: &str) -> Outcome {
-    let name = file.display().to_string();
-    Outcome { name, file, steps: 0, differences: vec![Difference::of_file(error)] }
+fn run_file(file: &Path, options: Options) -> Result<Outcome, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        _ => format!("the file cannot be read: {error}"),
+    })?;
+    let vector = vector::Vector::read(&text).map_err(|error| {
+        format!("this is no scenario of the format ipvs-oracle-vector/1: {error}")
+    })?;
+    let differences = play::play(&vector, options.text);
+    let steps = vector.steps.len();
+    Ok(Outcome { name: vector.name, file: file.to_owned(), steps, differences })
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dataplane::bindings::sip;
 use dataplane::catalog::Catalog;
 use dataplane::catalog::spec::{PortSpec, Site};
 use dataplane::director::{Director, Surroundings};
@@ -13,21 +12,21 @@ use dataplane::ids::PortIndex;
 use dataplane::port::memory::{MemoryFrame, MemoryPort};
 use dataplane::route::Route;
 use dataplane::shared::{HashKey, Shared, TableSizes};
-use dataplane::snapshot::{Engine, Snapshot};
+use dataplane::snapshot::Snapshot;
 use dataplane::table::Cursor;
 use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::timer::{self, TimerRule};
 use dataplane::wire::ethernet::{self, Mac};
-use dataplane::wire::udp::HEADER_LEN as UDP_HEADER;
-use dataplane::wire::{Addr, Parsed, Vlan, parse};
+use dataplane::wire::{Addr, Vlan};
 use dataplane::worker::Worker;
 use serde_json::Value;
 
 use super::marks::MarkRule;
 use super::observe;
 use super::vector::{Station, Topology};
+use crate::calls::Calls;
 use crate::ipvsadm::Names;
-use crate::listing::{ConnectionRow, EngineData, Meters, SyncDaemon, gather};
+use crate::listing::{ConnectionRow, Meters, SyncDaemon, gather};
 
 /// The port towards the clients.
 pub(super) const CLIENT_SIDE: PortIndex = PortIndex(0);
@@ -44,6 +43,7 @@ const SIZES: TableSizes = TableSizes {
     templates_v6: 1_024,
     clients_v4: 64,
     clients_v6: 64,
+    fragments: 2_048,
     age_unit_s: 6,
 };
 /// How long a fragment waits for its first one: as long as the kernel keeps the pieces of a
@@ -64,6 +64,7 @@ pub(super) struct World {
     pub(super) catalog: Catalog,
     pub(super) shared: Arc<Shared>,
     pub(super) meters: Meters,
+    calls: Calls,
     pub(super) daemons: Vec<SyncDaemon>,
     pub(super) names: Names,
     pub(super) site: Site,
@@ -72,8 +73,6 @@ pub(super) struct World {
     pub(super) settings: BTreeMap<String, String>,
     /// Files that commands wrote.
     pub(super) files: HashMap<String, String>,
-    /// Clients and Call-IDs by the keys of their templates, which do not tell them.
-    calls: HashMap<Addr, (Addr, String)>,
     worker: Worker<MemoryPort>,
     pub(super) snapshot: Arc<Snapshot>,
     now: Tick,
@@ -150,6 +149,7 @@ impl World {
         catalog.routes_all = true;
         catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
         catalog.fragments.early = EARLY;
+        catalog.fragments.whole = true;
         let snapshot = catalog.snapshot();
         let macs =
             [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];
@@ -161,13 +161,13 @@ impl World {
         let mut world = Self {
             catalog,
             meters: Meters::as_in_kernel(),
+            calls: Calls::default(),
             daemons: Vec::new(),
             names: Names::offline(),
             site,
             marks: Vec::new(),
             settings: BTreeMap::new(),
             files: HashMap::new(),
-            calls: HashMap::new(),
             worker: Worker::new(0, director, ports, 64),
             snapshot,
             now: Tick(0),
@@ -293,27 +293,8 @@ impl World {
         true
     }
 
-    /// Notes the call that a frame belongs to, if it goes to a service with the SIP engine.
-    fn note_call(&mut self, frame: &[u8]) {
-        let Parsed::Packet(packet) = parse(frame) else { return };
-        let classifier = &self.snapshot.classifier;
-        let hit = classifier.for_client(packet.src, packet.dst, packet.protocol, packet.dst_port);
-        let service = hit.and_then(|hit| self.snapshot.service(hit.service));
-        let Some(service) = service.filter(|service| service.engine == Some(Engine::Sip)) else {
-            return;
-        };
-        let message = packet.transport(frame).get(UDP_HEADER..).unwrap_or_default();
-        if let (Some(persistence), Some(call_id)) = (&service.persistence, sip::call_id(message)) {
-            let client = persistence.masked(packet.src);
-            let key = sip::key(client, call_id, self.shared.key.0);
-            let words = String::from_utf8_lossy(call_id).into_owned();
-            self.calls.insert(key.address().into(), (client, words));
-        }
-    }
-
     /// Lets a frame come in.
     pub(super) fn inject(&mut self, frame: &[u8], port: PortIndex) {
-        self.note_call(frame);
         if let Some(port) = self.worker.ports_mut().get_mut(usize::from(port.0)) {
             port.arriving.push_back(MemoryFrame::new(frame));
         }
@@ -321,6 +302,7 @@ impl World {
         for _ in 0..TURNS {
             self.worker.turn(self.now);
         }
+        self.calls.hear(&self.shared, self.now);
     }
 
     /// The packets that came out since the last call.
@@ -356,12 +338,7 @@ impl World {
             .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
-        for row in rows.iter_mut().filter(|row| row.template) {
-            if let Some((client, call_id)) = self.calls.get(&row.client.address) {
-                row.client.address = *client;
-                row.engine = Some(EngineData { name: "sip".into(), data: call_id.clone() });
-            }
-        }
+        self.calls.name(&mut rows);
         rows
     }
 

@@ -18,6 +18,8 @@ static HOMES: AtomicU32 = AtomicU32::new(0);
 /// A folder for one director: configuration, socket, DPDK's files.
 pub struct Home {
     pub folder: PathBuf,
+    /// More for the director's environment.
+    pub environment: Vec<(&'static str, String)>,
     prefix: String,
 }
 
@@ -28,7 +30,7 @@ impl Home {
         let prefix = format!("e2e-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(format!("director-{prefix}"));
         fs::create_dir_all(&folder).unwrap();
-        Self { folder, prefix }
+        Self { folder, environment: Vec::new(), prefix }
     }
 
     /// The control socket.
@@ -66,6 +68,7 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_director"));
         command.arg("run").arg("-c").arg(self.file()).args(more);
         command.env("RUNTIME_DIRECTORY", &self.folder).env_remove("RUST_LOG");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         node.inside(|| command.spawn().unwrap())
     }
@@ -317,6 +320,11 @@ impl Program {
                 .any(|one| one["address"] == address && one["mac"].is_string())
                 .then_some(())
         });
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

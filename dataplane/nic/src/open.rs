@@ -102,6 +102,11 @@ impl Nic {
             && device.values("iface").next().is_some_and(|name| interface::set_mac(name, mac))
     }
 
+    /// The folder where DPDK keeps its lock and memory maps while this process runs.
+    pub fn runtime_files(&self) -> &Path {
+        &self.runtime_files
+    }
+
     /// The cores that poll, in rising order.
     pub fn cores(&self) -> Vec<usize> {
         self.queues.keys().copied().collect()

@@ -166,6 +166,10 @@ pub(crate) fn diagnose() -> Option<NicError> {
         let PortConfig { name, device, cores, .. } = &port.config;
         let (name, device) = (name.clone(), device.clone());
         let Some(id) = id_of(&port.config) else {
+            // capsule takes the ports down that it had set up before another one failed.
+            if port.configured.is_some() {
+                continue;
+            }
             let detail = log::cause();
             return Some(if log::mentions("Device or resource busy") {
                 NicError::DeviceBusy { port: name, device, detail }
@@ -204,7 +208,7 @@ pub(crate) fn diagnose() -> Option<NicError> {
     })
 }
 
-fn queue_advice(config: &PortConfig) -> &'static str {
+pub(crate) fn queue_advice(config: &PortConfig) -> &'static str {
     let device = config.parsed_device();
     if device.is("net_af_packet") {
         "add qpairs=N to the device's arguments or take fewer cores"

@@ -179,10 +179,8 @@ impl Bindings {
             return Ok(picked);
         };
         if moved.by_this_call {
-            if let Some(old) = snapshot.client_real(service.id, found.real)
-                && let Some(load) = self.shared.loads.of_core(self.core, old)
-            {
-                load.bind(-1);
+            if let Some(old) = snapshot.client_real(service.id, found.real) {
+                self.shared.loads.bind(self.core, old, -1);
             }
             self.count_scheduled(picked, false);
             if let Some(real) = snapshot.real(picked) {
@@ -228,10 +226,8 @@ impl Bindings {
         };
         let freed = |freed: Freed| {
             let id = service_of(freed.scope);
-            if let Some(real) = snapshot.client_real(id, freed.real)
-                && let Some(load) = shared.loads.of_core(core, real)
-            {
-                load.bind(-1);
+            if let Some(real) = snapshot.client_real(id, freed.real) {
+                shared.loads.bind(core, real, -1);
             }
         };
         shared.clients.sweep(&mut self.seat.clients, age, budget, timeout, freed);
@@ -244,7 +240,7 @@ pub fn service_of(scope: ClientScope) -> ServiceId {
 }
 
 /// The number that a service's clients are kept under.
-pub(crate) fn client_scope(service: ServiceId) -> Option<ClientScope> {
+pub fn client_scope(service: ServiceId) -> Option<ClientScope> {
     ClientScope::new(u16::try_from(service.0.checked_add(1)?).ok()?)
 }
 

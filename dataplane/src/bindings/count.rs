@@ -39,24 +39,20 @@ impl Bindings {
 
     /// Changes the connections of a real server, and its OVERLOAD flag with them.
     pub(super) fn shift_load(&self, real: &Real, active: i64, inactive: i64) {
-        if let Some(load) = self.shared.loads.of_core(self.core, real.id) {
-            load.shift(active, inactive);
-        }
-        check_thresholds(&self.shared, real, active + inactive > 0);
+        self.shared.loads.shift(self.core, real.id, active, inactive);
+        check_thresholds(&self.shared, self.core, real, active + inactive > 0);
     }
 
     /// Changes the number of templates of a real server.
     pub(super) fn shift_bound(&self, real: &Real, by: i64) {
-        if let Some(load) = self.shared.loads.of_core(self.core, real.id) {
-            load.bind(by);
-        }
-        check_thresholds(&self.shared, real, by > 0);
+        self.shared.loads.bind(self.core, real.id, by);
+        check_thresholds(&self.shared, self.core, real, by > 0);
     }
 }
 
 /// IPVS looks at the thresholds after every entry that is bound or unbound, templates among
 /// them, though only connections count.
-pub(super) fn check_thresholds(shared: &Shared, real: &Real, bound: bool) {
+pub(super) fn check_thresholds(shared: &Shared, core: usize, real: &Real, bound: bool) {
     let (upper, lower) = (u64::from(real.upper_threshold), u64::from(real.lower_threshold));
     if upper == 0 && !shared.loads.is_overloaded(real.id) {
         return;
@@ -75,6 +71,6 @@ pub(super) fn check_thresholds(shared: &Shared, real: &Real, bound: bool) {
         below.then_some(false)
     };
     if let Some(overloaded) = overloaded {
-        shared.loads.set_overloaded(real.id, overloaded);
+        shared.loads.set_overloaded_by(core, real.id, overloaded);
     }
 }

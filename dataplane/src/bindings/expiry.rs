@@ -13,14 +13,19 @@ use crate::wire::Family;
 impl Bindings {
     /// Looks at up to `budget` entries of every table and ends those whose time has come.
     pub fn sweep(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        if self.swept_at != now {
+            self.swept_at = now;
+            self.schedulers.tend(&self.shared.loads, self.core);
+        }
         for family in [Family::V4, Family::V6] {
             let mut left = budget;
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
                 self.end(family, slot, snapshot, now);
             }
         }
-        if snapshot.flushes_removed {
-            self.flush_templates(snapshot, now, budget);
+        let defending = self.defends(snapshot, Family::V4) || self.defends(snapshot, Family::V6);
+        if snapshot.flushes_removed || defending {
+            self.thin_templates(snapshot, now, budget, defending);
         }
         self.sweep_templates(snapshot, now, budget);
         self.sweep_clients(snapshot, now, budget);
@@ -34,8 +39,7 @@ impl Bindings {
         left: &mut usize,
     ) -> Option<Slot> {
         let rule = self.shared.rule;
-        let up = snapshot.compat.drop_entry;
-        let defending = self.is_up(up, snapshot.compat.amemthresh, family);
+        let defending = self.defends(snapshot, family);
         let defences = &mut self.defences;
         let over = |entry: &Packed| {
             timer::fires(rule, entry.expires(), entry.timeout()).has_come(now)
@@ -52,31 +56,37 @@ impl Bindings {
         let (shared, core) = (&self.shared, self.core);
         shared.templates.sweep(&mut self.seat.templates, now, budget, |swept| match swept {
             Swept::Freed { real, .. } => {
-                if let Some(load) = shared.loads.of_core(core, real) {
-                    load.bind(-1);
-                }
+                shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.
                 if let Some(real) = snapshot.real(real) {
-                    super::count::check_thresholds(shared, real, false);
+                    super::count::check_thresholds(shared, core, real, false);
                 }
             }
             Swept::Extended { .. } => {}
         });
     }
 
-    /// Ends templates of removed real servers, as far as they control no connections any more.
-    fn flush_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+    fn defends(&self, snapshot: &Snapshot, family: Family) -> bool {
+        self.is_up(snapshot.compat.drop_entry, snapshot.compat.amemthresh, family)
+    }
+
+    /// Ends templates of removed real servers where a switch says so and, in defence, some of
+    /// those that no connection has made sure of; all as far as they control no connections.
+    fn thin_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize, defending: bool) {
         let templates = &self.shared.templates;
-        let flush = |_, view: View| {
+        let defences = &mut self.defences;
+        let thin = |_, view: View| {
             let Some(real) = snapshot.real(view.real) else { return };
-            if is_flushed(real.id, snapshot) {
+            let flushed = is_flushed(real.id, snapshot);
+            if flushed {
                 templates.invalidate(view.handle);
-                if view.connections == 0 {
-                    templates.expire(view.handle, now);
-                }
+            }
+            let unsure = defending && !view.assured;
+            if view.connections == 0 && (flushed || unsure && defences.takes_template()) {
+                templates.expire(view.handle, now);
             }
         };
-        let next = templates.iterate(self.core as u32, self.flush_at, now, budget, flush);
+        let next = templates.iterate(self.core as u32, self.flush_at, now, budget, thin);
         self.flush_at = next.unwrap_or_default();
     }
 
@@ -109,8 +119,13 @@ impl Bindings {
         let timer = conn.template.and_then(|template| self.shared.templates.timer(template, now));
         timer.is_some_and(|(expires, timeout)| {
             let rule = self.shared.rule;
-            timer::fires(rule, expires, timeout) == self.end_of(conn)
-                && timer::ends_first(rule, (conn.expires, conn.timeout), (expires, timeout))
+            let (own, of_template) = ((conn.expires, conn.timeout), (expires, timeout));
+            // Of a connection with one packet it is known that its template was armed with it.
+            let first = match conn.in_packets {
+                1 => timer::ends_first_of_twins(rule, own, of_template),
+                _ => timer::ends_first(rule, own, of_template),
+            };
+            first && timer::fires(rule, expires, timeout) == self.end_of(conn)
         })
     }
 
@@ -142,10 +157,9 @@ impl Bindings {
             self.shift_load(real, 0, 1);
         }
         self.remove(family, slot, snapshot, now);
-        let counted = chosen.and_then(|real| self.shared.loads.of_core(self.core, real.id));
-        if let Some(load) = counted {
+        if let Some(real) = chosen {
             // The new connection is yet to be counted; no entry is unbound here.
-            load.shift(0, -1);
+            self.shared.loads.shift(self.core, real.id, 0, -1);
         }
     }
 
@@ -158,11 +172,7 @@ impl Bindings {
             if conn.flags.contains(ConnFlags::INACTIVE) { (0, -1) } else { (-1, 0) };
         match snapshot.real(conn.real) {
             Some(real) => self.shift_load(real, active, inactive),
-            None => {
-                if let Some(load) = self.shared.loads.of_core(self.core, conn.real) {
-                    load.shift(active, inactive);
-                }
-            }
+            None => self.shared.loads.shift(self.core, conn.real, active, inactive),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Persistence: the template is asked before any scheduler.
 
 use super::{Bindings, Choice, NoChoice};
+use crate::call::Call;
 use crate::classify::Hit;
 use crate::ids::RealId;
 use crate::snapshot::{OnDown, OnDrain, Persistence, Real, RealState, Service, Snapshot};
@@ -18,11 +19,12 @@ impl Bindings {
         hit: &Hit,
         persistence: &Persistence,
         client: Addr,
+        call: Option<&Call>,
         now: Tick,
     ) -> (Probe, Option<View>) {
         let mut key = key(hit, persistence, client);
-        if let Some(dialog) = self.dialog {
-            key.client = dialog;
+        if let Some(call) = call {
+            key.client = call.key;
         }
         let probe = self.shared.templates.probe(key);
         let view = self.shared.templates.get(&probe, now);
@@ -46,7 +48,8 @@ impl Bindings {
             false => Renewal::AsKernel,
         };
         for _ in 0..TRIES {
-            let (probe, view) = self.template(hit, persistence, packet.src, now);
+            let (probe, view) =
+                self.template(hit, persistence, packet.src, self.call.as_ref(), now);
             let bound = match view {
                 Some(view) => match standing(view.real, service, snapshot, now) {
                     Standing::Usable => view,
@@ -100,9 +103,19 @@ impl Bindings {
                 if let Some(real) = snapshot.real(view.real) {
                     self.shift_bound(real, 1);
                 }
+                self.tell_call();
                 Some(view)
             }
             Outcome::Found(view) => Some(view),
+        }
+    }
+
+    /// Tells control whose call was bound.
+    fn tell_call(&self) {
+        let mailbox = self.shared.mailboxes.get(self.core);
+        if let (Some(call), Some(mailbox)) = (self.call, mailbox) {
+            // Where control is behind, the call is listed without its name.
+            let _ = mailbox.calls.push(call);
         }
     }
 

@@ -1,18 +1,17 @@
 //! The SIP persistence engine: calls are bound by their Call-ID (RFC 3261, 20.8), besides the
 //! client's address.
 
+use crate::call::LONGEST_CALL_ID;
 use crate::table::ClientKey;
 use crate::wire::Addr;
 
 /// The header's name, and its short form.
 const NAME: &[u8] = b"call-id";
 const SHORT: u8 = b'i';
-/// The longest Call-ID that IPVS takes.
-const LONGEST: usize = 255;
 
 /// The Call-ID of a SIP message, from the bytes behind its UDP header. `None` where there
 /// is none, or one that IPVS does not take: empty, too long, or not ended by a line's end.
-pub fn call_id(message: &[u8]) -> Option<&[u8]> {
+pub(super) fn call_id(message: &[u8]) -> Option<&[u8]> {
     let mut lines = message.split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
     // The first line says what the message is, and is no header.
     lines.next();
@@ -20,7 +19,7 @@ pub fn call_id(message: &[u8]) -> Option<&[u8]> {
     let len = value.iter().take_while(|byte| is_word(**byte) || **byte == b'@').count();
     let (call_id, after) = value.split_at_checked(len)?;
     let ended = matches!(after, [b'\r' | b'\n', ..]);
-    (ended && len > 0 && len <= LONGEST).then_some(call_id)
+    (ended && len > 0 && len <= LONGEST_CALL_ID).then_some(call_id)
 }
 
 /// What stands behind the colon, if the line is the Call-ID's.
@@ -44,7 +43,7 @@ fn is_word(byte: u8) -> bool {
 
 /// What a call's template is found by: a keyed 122-bit hash of client and Call-ID, which two
 /// calls share as good as never.
-pub fn key(client: Addr, call_id: &[u8], [first, second]: [u64; 2]) -> ClientKey {
+pub(super) fn key(client: Addr, call_id: &[u8], [first, second]: [u64; 2]) -> ClientKey {
     let half = |start: u64, step: u64| {
         let [high, low] = client.words();
         let seeded = mix(mix(start ^ high, step) ^ low ^ call_id.len() as u64, step);

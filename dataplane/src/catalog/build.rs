@@ -7,6 +7,7 @@ use super::{Catalog, RealEntry, Refused, ServiceEntry};
 use crate::classify::{Classifier, Hit, Rank, Rule};
 use crate::forward::Forwarding;
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
+use crate::pins::{Pin, Pins};
 use crate::route::{Exit, Exits, Route, Routes};
 use crate::sched::{Listed, Tables, rr, wrr};
 use crate::snapshot::{
@@ -42,12 +43,13 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         wrr_history: wrr::History::default(),
         compat: spec.compat,
         policy: spec.policy,
+        pins: Pins::default(),
     }
 }
 
 impl ServiceEntry {
     /// Makes the service anew from its parts.
-    pub(super) fn rebuild(&mut self, id: ServiceId, reals: &[Option<RealEntry>]) {
+    pub(super) fn rebuild(&mut self, id: ServiceId, reals: &[Option<RealEntry>], pins: &[Pin]) {
         let listed: Vec<Listed> = self
             .members
             .iter()
@@ -77,6 +79,9 @@ impl ServiceEntry {
             tables: Tables::build(self.spec.scheduler, self.spec.seed, &hashed),
             rr_removals: self.rr_removals.clone(),
             wrr_history: self.wrr_history.clone(),
+            pins: Pins::new(pins, |address| {
+                listed.iter().find(|one| one.address == address).map(|one| one.real)
+            }),
             ..empty_service(id, &self.spec)
         });
     }
@@ -89,7 +94,8 @@ impl Catalog {
             if list_changed {
                 entry.list_epoch = epoch;
             }
-            entry.rebuild(id, &self.reals);
+            let pins = self.pins.get(&entry.spec.identity).map_or(&[][..], Vec::as_slice);
+            entry.rebuild(id, &self.reals, pins);
         }
     }
 

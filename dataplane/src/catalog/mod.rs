@@ -12,7 +12,7 @@ mod apply;
 mod build;
 pub mod spec;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::compat::{Compat, Kernel};
 use crate::conn::Timeouts;
 use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, RealId, ScopeId, ServiceId};
+use crate::pins::Pin;
 use crate::sched::{rr, wrr};
 use crate::shared::Shared;
 use crate::snapshot::{Identity, Member, Real, Scope, Service};
@@ -97,6 +98,8 @@ pub struct Catalog {
     scopes: HashMap<Scope, ScopeId>,
     template_timeouts_s: Vec<u32>,
     selectors: Vec<Selector>,
+    /// Kept when the service is removed, as selectors are.
+    pins: HashMap<Identity, Vec<Pin>>,
     site: Site,
     /// Connection timeouts.
     pub timeouts: Timeouts,
@@ -130,6 +133,7 @@ impl Catalog {
             scopes: HashMap::new(),
             template_timeouts_s: Vec::new(),
             selectors: Vec::new(),
+            pins: HashMap::new(),
             site,
             timeouts: Timeouts::default(),
             fragments: FragmentLimits::default(),
@@ -205,7 +209,8 @@ impl Catalog {
         }
         let id = *self.service_ids.entry(spec.identity).or_insert_with(|| {
             self.services.push(None);
-            self.numbers.push(vec![None]);
+            // Numbers 0 and 1 are nobody's: the table has no 0, and 1 is a client's of nobody.
+            self.numbers.push(vec![None, None]);
             ServiceId(self.services.len() as u32 - 1)
         });
         self.intern_scopes(&spec.identity)?;
@@ -221,7 +226,8 @@ impl Catalog {
             wrr_history: wrr::History::default(),
             timeout_index,
         };
-        entry.rebuild(id, &self.reals);
+        let pins = self.pins.get(&entry.spec.identity).map_or(&[][..], Vec::as_slice);
+        entry.rebuild(id, &self.reals, pins);
         if let Some(place) = self.services.get_mut(id.0 as usize) {
             *place = Some(entry);
         }
@@ -352,6 +358,19 @@ impl Catalog {
         &self.selectors
     }
 
+    /// Replaces the pins of all services: those that are not named have none.
+    pub fn set_pins(&mut self, pins: HashMap<Identity, Vec<Pin>>) {
+        let old = std::mem::replace(&mut self.pins, pins);
+        let named = old.keys().chain(self.pins.keys()).copied().collect::<HashSet<_>>();
+        for identity in named {
+            if old.get(&identity) != self.pins.get(&identity)
+                && let Some((id, _)) = self.entry(&identity)
+            {
+                self.rebuild(id, false);
+            }
+        }
+    }
+
     /// Replaces ports, addresses and routes; the next hops of all real servers follow.
     pub fn set_site(&mut self, site: Site) {
         if self.site == site {
@@ -400,9 +419,9 @@ impl Catalog {
         if numbers.contains(&Some(id)) {
             return;
         }
-        match numbers.iter().skip(1).position(Option::is_none) {
+        match numbers.iter().skip(2).position(Option::is_none) {
             Some(free) => {
-                if let Some(place) = numbers.get_mut(free + 1) {
+                if let Some(place) = numbers.get_mut(free + 2) {
                     *place = Some(id);
                 }
             }

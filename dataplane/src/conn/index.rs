@@ -12,7 +12,8 @@
 
 use crate::wide::equal_bytes;
 
-const PLACES: usize = 12;
+/// Entries that a bucket holds.
+pub(super) const PLACES: usize = 12;
 
 /// In a place's word: the flow is away from home.
 const AWAY: u32 = 1 << 31;

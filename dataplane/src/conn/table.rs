@@ -9,13 +9,15 @@
 //! All memory is taken at the start or by [`Growth`]; a full table says so and the caller
 //! decides.
 
+use arrayvec::ArrayVec;
+
 use super::Conn;
 pub use super::entry::{Entry, EntryV4, EntryV6, Packed};
 pub use super::flow::Flow;
 use super::growth::Leaving;
-pub use super::growth::{Growth, Spent};
+pub use super::growth::{Growth, Leftover, Spent, TableGrowth};
 pub use super::index::Home;
-use super::index::Index;
+use super::index::{Index, PLACES};
 use super::slab::{self, Slab};
 
 /// Names an entry for as long as it lives.
@@ -320,19 +322,19 @@ impl<E: Entry> Table<E> {
             }
         }
         while leaving.next < end {
-            let bucket = leaving.next;
-            loop {
-                let number = leaving.index.numbers_in(bucket).next();
-                let Some(number) = number else { break };
-                let Some(entry) = self.slab.get(Slot(number)) else { break };
-                let home = Home::of(E::hash(&entry.own_key(), self.secret));
+            let numbers: ArrayVec<u32, PLACES> = leaving.index.numbers_in(leaving.next).collect();
+            let home = |number: &u32| {
+                let entry = self.slab.get(Slot(*number))?;
+                Some((Home::of(E::hash(&entry.own_key(), self.secret)), *number))
+            };
+            let moving: ArrayVec<(Home, u32), PLACES> = numbers.iter().filter_map(home).collect();
+            moving.iter().for_each(|(home, _)| self.index.prefetch(*home));
+            for (home, number) in moving {
                 if !self.index.insert(home, number) {
                     // Not seen at 80 % fill; the next turn may find room.
                     return None;
                 }
-                if !leaving.index.remove(home, number) {
-                    break;
-                }
+                leaving.index.remove(home, number);
             }
             leaving.next += 1;
         }

@@ -20,6 +20,8 @@ mod ovf;
 pub mod rr;
 mod sed;
 mod sh;
+mod standings;
+mod tournament;
 mod twos;
 mod wlc;
 pub mod wrr;
@@ -28,12 +30,13 @@ use std::sync::Arc;
 
 use crate::compat::Kernel;
 use crate::ids::RealId;
-use crate::load::LoadBoard;
+use crate::load::{Counts, LoadBoard};
 use crate::snapshot::{Member, Real, Service, Tracking};
 use crate::tick::Tick;
 use crate::wire::{Addr, Packet};
 
 pub use mh::Maglev;
+use standings::{Contest, Standings, WALKED};
 
 macro_rules! schedulers {
     ($($name:ident, $word:literal, $doc:literal;)*) => {
@@ -90,6 +93,26 @@ bitflags::bitflags! {
     }
 }
 
+fn active_of(counts: Counts, tracking: Tracking) -> u64 {
+    let count = match tracking {
+        Tracking::Full => counts.active,
+        Tracking::Client => counts.bound,
+    };
+    count.max(0) as u64
+}
+
+/// The load of wlc, lc and their relatives: 257 x active + inactive since mid-2026,
+/// 256 x active + inactive before.
+fn load_of(counts: Counts, tracking: Tracking, kernel: Kernel) -> u64 {
+    let active = active_of(counts, tracking);
+    let factor = match (tracking, kernel) {
+        (Tracking::Client, _) => return active,
+        (Tracking::Full, Kernel::New) => 257,
+        (Tracking::Full, Kernel::Classic) => 256,
+    };
+    active.wrapping_mul(factor).wrapping_add(counts.inactive.max(0) as u64)
+}
+
 /// What a scheduler may look at: the service's list, the real servers and their loads.
 #[derive(Clone, Copy)]
 pub struct Pool<'a> {
@@ -111,6 +134,8 @@ pub struct Pool<'a> {
     pub secret: [u64; 2],
     /// The time of the packet.
     pub now: Tick,
+    /// The core that picks.
+    pub core: usize,
 }
 
 impl Pool<'_> {
@@ -141,31 +166,20 @@ impl Pool<'_> {
     }
 
     fn active(&self, real: RealId) -> u64 {
-        match self.tracking {
-            Tracking::Full => self.loads.connections(real).0,
-            Tracking::Client => self.loads.bound(real),
-        }
+        active_of(self.loads.counts(real), self.tracking)
     }
 
-    /// The load of wlc, lc and their relatives: 257 x active + inactive since mid-2026,
-    /// 256 x active + inactive before.
     fn load(&self, real: RealId) -> u64 {
-        let (active, inactive) = match self.tracking {
-            Tracking::Full => self.loads.connections(real),
-            Tracking::Client => return self.loads.bound(real),
-        };
-        match self.kernel {
-            Kernel::New => active * 257 + inactive,
-            Kernel::Classic => active * 256 + inactive,
-        }
+        load_of(self.loads.counts(real), self.tracking, self.kernel)
     }
 
     /// The usable real server with the smallest cost per weight, the first one on ties.
     fn least(&self, cost: impl Fn(RealId) -> u64) -> Option<RealId> {
-        self.least_of(self.usable(), cost)
+        self.least_of(self.members.iter().map(|member| member.real), cost)
     }
 
-    /// The one of these real servers with the smallest cost per weight, the first one on ties.
+    /// The usable one of these real servers with the smallest cost per weight, the first one on
+    /// ties.
     fn least_of(
         &self,
         reals: impl Iterator<Item = RealId>,
@@ -173,7 +187,11 @@ impl Pool<'_> {
     ) -> Option<RealId> {
         let mut best: Option<(RealId, u64, u64)> = None;
         for real in reals {
-            let (cost, weight) = (cost(real), self.weight(real));
+            let weight = self.weight(real);
+            if weight == 0 || self.is_overloaded(real) {
+                continue;
+            }
+            let cost = cost(real);
             let better = match best {
                 // Cross-multiplied, so that no division rounds a difference away.
                 Some((_, c, w)) => {
@@ -255,45 +273,145 @@ enum Cursor {
     Twos(twos::Draws),
 }
 
-/// Picks a real server for a new client of the service, or `None` when none is usable.
+/// What one core remembers of all services, and how their real servers stand.
+#[derive(Clone, Debug, Default)]
+pub struct Schedulers {
+    states: Vec<State>,
+    standings: Standings,
+}
+
+impl Schedulers {
+    /// Picks a real server for a new client of the service, or `None` when none is usable.
+    /// As [`pick`], but what it costs hardly grows with the list.
+    pub fn pick(&mut self, service: &Service, pool: &Pool<'_>, packet: &Packet) -> Option<RealId> {
+        let is_long = service.members.len() > WALKED;
+        if is_long && let Some(contest) = Contest::of(service.scheduler?) {
+            return self.standings.winner(contest, service, pool).map(|(real, _)| real);
+        }
+        let index = service.id.0 as usize;
+        if index >= self.states.len() {
+            self.states.resize_with(index + 1, State::default);
+        }
+        let standings = is_long.then_some(&mut self.standings);
+        let chooser = Chooser { service, pool, standings };
+        self.states.get_mut(index)?.pick(chooser, packet)
+    }
+
+    /// The real server that [`Self::pick`] would pick, without moving a cursor.
+    pub fn would_pick(
+        &self,
+        service: &Service,
+        pool: &Pool<'_>,
+        packet: &Packet,
+    ) -> Option<RealId> {
+        let mut state = self.states.get(service.id.0 as usize).cloned().unwrap_or_default();
+        pick(&mut state, service, pool, packet)
+    }
+
+    /// Takes up what the core has changed. Once a turn, and before every pick.
+    #[inline]
+    pub fn settle(&mut self, loads: &LoadBoard, core: usize) {
+        self.standings.settle(loads, core);
+    }
+
+    /// Takes up some of what other cores have changed. Once a tick.
+    pub fn tend(&mut self, loads: &LoadBoard, core: usize) {
+        self.standings.tend(loads, core);
+    }
+
+    /// Bytes that long lists take.
+    pub fn bytes(&self) -> usize {
+        self.standings.bytes()
+    }
+}
+
+/// Picks a real server for a new client of the service, or `None` when none is usable, by
+/// walking the list: the reference for [`Schedulers::pick`].
 pub fn pick(
     state: &mut State,
     service: &Service,
     pool: &Pool<'_>,
     packet: &Packet,
 ) -> Option<RealId> {
-    state.follow(service);
-    let buckets = service.tables.buckets();
-    match (service.scheduler?, &mut state.cursor) {
-        (Scheduler::Rr, Cursor::Rr(cursor)) => cursor.pick(pool),
-        (Scheduler::Wrr, Cursor::Wrr(cursor)) => cursor.pick(pool),
-        (Scheduler::Lblc, Cursor::Lblc(servers)) => servers.pick(pool, packet),
-        (Scheduler::Lblcr, Cursor::Lblcr(sets)) => sets.pick(pool, packet),
-        (Scheduler::Twos, Cursor::Twos(draws)) => draws.pick(pool, packet),
-        // Not reached: the state has just been brought in line with the scheduler.
-        (
-            Scheduler::Rr | Scheduler::Wrr | Scheduler::Lblc | Scheduler::Lblcr | Scheduler::Twos,
-            _,
-        ) => None,
-        (Scheduler::Lc, _) => lc::pick(pool),
-        (Scheduler::Wlc, _) => wlc::pick(pool),
-        (Scheduler::Dh, _) => dh::pick(pool, buckets, packet),
-        (Scheduler::Sh, _) => sh::pick(pool, buckets, packet),
-        (Scheduler::Mh, _) => match &service.tables {
-            Tables::Maglev(table) => table.pick(pool, packet),
-            Tables::Buckets(_) | Tables::None => None,
-        },
-        (Scheduler::Sed, _) => sed::pick(pool),
-        (Scheduler::Nq, _) => nq::pick(pool),
-        (Scheduler::Fo, _) => fo::pick(pool),
-        (Scheduler::Ovf, _) => ovf::pick(pool),
+    state.pick(Chooser { service, pool, standings: None }, packet)
+}
+
+/// How a scheduler finds the best of a list: by its standings, or by a walk.
+struct Chooser<'a> {
+    service: &'a Service,
+    pool: &'a Pool<'a>,
+    standings: Option<&'a mut Standings>,
+}
+
+impl Chooser<'_> {
+    /// Who wins a contest.
+    fn winner(&mut self, contest: Contest) -> Option<RealId> {
+        let pool = self.pool;
+        if let Some(standings) = &mut self.standings {
+            return standings.winner(contest, self.service, pool).map(|(real, _)| real);
+        }
+        match contest {
+            Contest::Load => wlc::pick(pool),
+            Contest::UnweightedLoad => lc::pick(pool),
+            Contest::Delay => sed::pick(pool),
+            Contest::Idleness => nq::pick(pool),
+            Contest::Weight => fo::pick(pool),
+            Contest::WeightNotFull => ovf::pick(pool),
+            Contest::Spare => {
+                let mut all = pool.members.iter().map(|member| member.real);
+                all.find(|real| lblc::has_spare(pool, *real))
+            }
+        }
+    }
+
+    /// Whether some real server has fewer than half as many active connections as its weight.
+    fn has_spare(&mut self) -> bool {
+        match &mut self.standings {
+            Some(standings) => standings
+                .winner(Contest::Spare, self.service, self.pool)
+                .is_some_and(|(_, entrant)| entrant.is_below_one()),
+            None => self.winner(Contest::Spare).is_some(),
+        }
     }
 }
 
 impl State {
+    fn pick(&mut self, mut chooser: Chooser<'_>, packet: &Packet) -> Option<RealId> {
+        let (service, pool) = (chooser.service, chooser.pool);
+        self.follow(service);
+        match (service.scheduler?, &mut self.cursor) {
+            (Scheduler::Rr, Cursor::Rr(cursor)) => cursor.pick(pool),
+            (Scheduler::Wrr, Cursor::Wrr(cursor)) => cursor.pick(pool),
+            (Scheduler::Lblc, Cursor::Lblc(servers)) => servers.pick(&mut chooser, packet),
+            (Scheduler::Lblcr, Cursor::Lblcr(sets)) => sets.pick(&mut chooser, packet),
+            (Scheduler::Twos, Cursor::Twos(draws)) => draws.pick(pool, packet),
+            // Not reached: the state has just been brought in line with the scheduler.
+            (
+                Scheduler::Rr
+                | Scheduler::Wrr
+                | Scheduler::Lblc
+                | Scheduler::Lblcr
+                | Scheduler::Twos,
+                _,
+            ) => None,
+            (Scheduler::Dh, _) => dh::pick(pool, service.tables.buckets(), packet),
+            (Scheduler::Sh, _) => sh::pick(pool, service.tables.buckets(), packet),
+            (Scheduler::Mh, _) => match &service.tables {
+                Tables::Maglev(table) => table.pick(pool, packet),
+                Tables::Buckets(_) | Tables::None => None,
+            },
+            (scheduler, _) => chooser.winner(Contest::of(scheduler)?),
+        }
+    }
+
     /// Brings the state up to the service's list: a new scheduler starts afresh, an edited
     /// list is followed as the scheduler's IPVS counterpart does.
+    #[inline]
     fn follow(&mut self, service: &Service) {
+        if self.list_epoch == service.list_epoch && self.scheduler_epoch == service.scheduler_epoch
+        {
+            return;
+        }
         if self.scheduler_epoch != service.scheduler_epoch {
             self.cursor = match service.scheduler {
                 Some(Scheduler::Rr) => Cursor::Rr(rr::Cursor::default()),

@@ -33,10 +33,23 @@ impl Removals {
     }
 }
 
+/// The place after a member in the list, which it is looked for where it was last; 0 if it is
+/// not there.
+pub(super) fn after(members: &[Member], member: Option<Member>, place: usize) -> usize {
+    let Some(member) = member else { return 0 };
+    let found = match members.get(place) == Some(&member) {
+        true => Some(place),
+        false => members.iter().position(|at| *at == member),
+    };
+    found.map_or(0, |place| place + 1)
+}
+
 /// Where the round stands: the member served last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cursor {
     at: Option<Member>,
+    /// Where it was found last.
+    place: usize,
 }
 
 impl Cursor {
@@ -44,14 +57,13 @@ impl Cursor {
     /// including the cursor itself.
     pub(super) fn pick(&mut self, pool: &Pool<'_>) -> Option<RealId> {
         let members = pool.members;
-        let start = match self.at {
-            Some(at) => members.iter().position(|member| *member == at).map_or(0, |i| i + 1),
-            None => 0,
-        };
-        let (before, after) = members.split_at_checked(start)?;
-        let next = after.iter().chain(before).find(|member| pool.is_usable(member.real))?;
-        self.at = Some(*next);
-        Some(next.real)
+        let start = after(members, self.at, self.place);
+        let count = members.len();
+        let mut places = (start..count).chain(0..start.min(count));
+        let usable = |place: &usize| members.get(*place).is_some_and(|m| pool.is_usable(m.real));
+        self.place = places.find(usable)?;
+        self.at = members.get(self.place).copied();
+        self.at.map(|member| member.real)
     }
 
     /// Follows the removals since the list with this epoch: a cursor on a removed member falls

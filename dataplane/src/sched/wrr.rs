@@ -69,6 +69,8 @@ impl History {
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
     at: Option<Member>,
+    /// Where it was found last.
+    place: usize,
     level: u64,
     levels: Levels,
 }
@@ -76,7 +78,8 @@ pub(super) struct Cursor {
 impl Cursor {
     /// The state of a service whose list went through these changes.
     pub(super) fn new(history: &History) -> Self {
-        let mut cursor = Self { at: None, level: 0, levels: Levels::of(std::iter::empty()) };
+        let mut cursor =
+            Self { at: None, place: 0, level: 0, levels: Levels::of(std::iter::empty()) };
         cursor.follow(history.since(0));
         cursor
     }
@@ -102,17 +105,14 @@ impl Cursor {
         if self.levels.top == 0 {
             return None;
         }
-        let mut start = match self.at {
-            Some(at) => members.iter().position(|member| *member == at).map_or(0, |i| i + 1),
-            None => 0,
-        };
+        let mut start = super::rr::after(members, self.at, self.place);
         loop {
             let rest = members.get(start..).unwrap_or_default();
-            let hit = rest.iter().find(|member| {
+            let hit = rest.iter().zip(start..).find(|(member, _)| {
                 pool.weight(member.real) >= self.level && !pool.is_overloaded(member.real)
             });
-            if let Some(member) = hit {
-                self.at = Some(*member);
+            if let Some((member, place)) = hit {
+                (self.at, self.place) = (Some(*member), place);
                 return Some(member.real);
             }
             let lowest = self.level <= self.levels.step;

@@ -54,7 +54,10 @@ impl ServiceReal {
     /// The highest number.
     pub const MAX: u16 = 0x7ffe;
 
-    /// A real server of 1..=32,766.
+    /// No real server: the client was taken from its own, and its next packet gets it another.
+    pub const NOBODY: Self = Self(NonZeroU16::MIN);
+
+    /// A real server of 1..=32,766; 1 is [`Self::NOBODY`].
     pub fn new(number: u16) -> Option<Self> {
         NonZeroU16::new(number).filter(|number| number.get() <= Self::MAX).map(Self)
     }
@@ -226,7 +229,7 @@ impl ClientTable {
         };
         match assigned {
             Ok(Assigned::Inserted(hit)) => {
-                self.counters.inserted(probe.shard);
+                self.counters.inserted(probe.shard, probe.is_v6());
                 Ok(Bound::Inserted(hit))
             }
             Ok(Assigned::Found(hit)) => Ok(Bound::Found(hit)),

@@ -150,6 +150,19 @@ pub struct Cursor {
     pub(super) bucket: usize,
 }
 
+impl Cursor {
+    /// A place that [`Self::parts`] told, perhaps to another program. One that is beyond the
+    /// table is its end.
+    pub fn at((v6, segment, bucket): (bool, usize, usize)) -> Self {
+        Self { v6, segment, bucket }
+    }
+
+    /// The family, the segment of its table and the bucket in it.
+    pub fn parts(self) -> (bool, usize, usize) {
+        (self.v6, self.segment, self.bucket)
+    }
+}
+
 /// How long an expired template with connections lives on, as in IPVS.
 pub(super) const EXTENSION_S: u32 = 60;
 
@@ -241,7 +254,7 @@ impl TemplateTable {
         };
         match assigned {
             Ok(Assigned::Inserted(view)) => {
-                self.counters.inserted(probe.shard);
+                self.counters.inserted(probe.shard, probe.is_v6());
                 Ok(Outcome::Inserted(view))
             }
             Ok(Assigned::Found(view)) => Ok(Outcome::Found(view)),

@@ -74,6 +74,7 @@ impl Default for Setup {
             templates_v6: 512,
             clients_v4: 512,
             clients_v6: 512,
+            fragments: 2048,
             age_unit_s: 6,
         };
         Self {

@@ -267,5 +267,6 @@ fn meant(port: &raw::Port) -> Option<Port> {
         rx_descriptors: port.rx_descriptors.or(DESCRIPTORS),
         tx_descriptors: port.tx_descriptors.or(DESCRIPTORS),
         promiscuous: port.promiscuous.or(false),
+        require_link: port.require_link.or(false),
     })
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::config::code::Code;
 use crate::config::findings::Findings;
-use crate::config::model::{Protocol, Selector, VipPorts};
+use crate::config::model::{Defaults, Protocol, Selector, VipPorts};
 use crate::config::path::Path;
 use crate::config::raw;
 
@@ -48,13 +48,22 @@ impl Furthest {
 ///
 /// Sorted by their first port, two selectors overlap only if one of those before reaches
 /// far enough, so one pass finds them however many there are.
-pub(super) fn overlaps(services: &[Option<raw::Service>], findings: &mut Findings<'_>) {
-    let mut groups: BTreeMap<(IpAddr, Rank), Vec<Placed>> = BTreeMap::new();
+///
+/// Under the kernel's rules a mark's services go before all others, so that selectors with a
+/// mark and selectors without one never meet.
+pub(super) fn overlaps(
+    services: &[Option<raw::Service>],
+    defaults: Option<Defaults>,
+    findings: &mut Findings<'_>,
+) {
+    let mut groups: BTreeMap<(IpAddr, bool, Rank), Vec<Placed>> = BTreeMap::new();
     for (service, written) in services.iter().enumerate() {
+        let marked = written.as_ref().is_some_and(|service| !service.mark.is_absent());
+        let first = marked && defaults != Some(Defaults::Safe);
         let selectors = written.iter().flat_map(|written| written.selectors.all());
         for (item, selector) in selectors.enumerate() {
             let Some(selector) = selector.good() else { continue };
-            let key = (selector.vip, rank(selector.vip_ports));
+            let key = (selector.vip, first, rank(selector.vip_ports));
             groups.entry(key).or_default().push(Placed { service, item, selector });
         }
     }

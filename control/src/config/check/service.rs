@@ -6,8 +6,8 @@ use crate::config::code::Code;
 use crate::config::fields::Given;
 use crate::config::findings::Findings;
 use crate::config::model::{
-    Family, Mark, Persistence, Protocol, Selector, Service, Tracking, VipPorts, mark_name,
-    selector_name,
+    Defaults, Family, Mark, OnDown, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
+    mark_name, selector_name,
 };
 use crate::config::path::Path;
 use crate::config::raw;
@@ -21,21 +21,25 @@ const DEFAULT_TIMEOUT_S: u32 = 360;
 
 /// The services with their defaults; `None` if one lacks something that has no default.
 pub(super) fn services(
-    written: &[Option<raw::Service>],
+    written: Vec<Option<raw::Service>>,
+    defaults: Option<Defaults>,
     lan: &Lan,
     findings: &mut Findings<'_>,
 ) -> Option<Vec<Service>> {
-    selector::overlaps(written, findings);
-    marks(written, findings);
-    let free = free_mark(written);
+    selector::overlaps(&written, defaults, findings);
+    marks(&written, findings);
+    let free = free_mark(&written);
     let mut names: HashMap<String, (usize, bool)> = HashMap::new();
     let mut all = Vec::with_capacity(written.len());
-    for (index, service) in written.iter().enumerate() {
+    // Each is let go when it has been looked at: two of everything take too much memory.
+    for (index, service) in written.into_iter().enumerate() {
         let (path, Some(service)) = (SERVICES.item(index), service) else {
             all.push(None);
             continue;
         };
+        let service = &service;
         check(service, free, lan, &path, findings);
+        drain_deadline(service, defaults, &path, findings);
         let name = match &service.name {
             Given::Good(name) => Some(name.clone()),
             Given::Absent => default_name(service),
@@ -52,7 +56,7 @@ pub(super) fn services(
             let hint = format!("see line {line}; give one of them another `name`");
             findings.value(Code::DuplicateName, &path.key("name"), what, &hint);
         }
-        all.push(meant(service, name, lan, &path, findings));
+        all.push(meant(service, name, defaults.unwrap_or_default(), lan, &path, findings));
     }
     all.into_iter().collect()
 }
@@ -185,6 +189,7 @@ fn one_packet(
 fn meant(
     service: &raw::Service,
     name: Option<String>,
+    defaults: Defaults,
     lan: &Lan,
     path: &Path<'_>,
     findings: &mut Findings<'_>,
@@ -207,9 +212,38 @@ fn meant(
         one_packet: service.one_packet.or(false),
         seed: service.seed.good(),
         on_drain: service.on_drain.or_default(),
-        on_down: service.on_down.or_default(),
+        on_down: service.on_down.or(on_down(defaults)),
+        drain_deadline_s: service.drain_deadline_s.good(),
+        compat: service.compat,
         real_servers: real_servers?,
     })
+}
+
+/// What becomes of a down server's clients where the service does not say.
+fn on_down(defaults: Defaults) -> OnDown {
+    match defaults {
+        Defaults::Safe => OnDown::Rebind,
+        Defaults::Ipvs => OnDown::Keep,
+    }
+}
+
+/// A server that is down has to let its clients go, or the deadline says nothing.
+fn drain_deadline(
+    service: &raw::Service,
+    defaults: Option<Defaults>,
+    path: &Path<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let keeps = match service.on_down {
+        Given::Good(on_down) => on_down == OnDown::Keep,
+        Given::Absent => defaults.map(on_down) == Some(OnDown::Keep),
+        Given::Bad => false,
+    };
+    if keeps && !service.drain_deadline_s.is_absent() {
+        let what = "`drain_deadline` has no effect: `on_down` is `keep`, so the clients stay";
+        let hint = "write `on_down: rebind` or `on_down: drop`";
+        findings.key(Code::Pointless, &path.key("drain_deadline"), what.to_owned(), hint);
+    }
 }
 
 /// The name of a service that was given none: from its mark, or else from its selector.
@@ -226,8 +260,11 @@ fn persistence(
     path: &Path<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Persistence> {
-    let raw::Persistence { timeout_s, prefix, netmask } = service.persistence.good()??;
+    let raw::Persistence { timeout_s, prefix, netmask, engine } = service.persistence.good()??;
     let path = path.key("persistence");
+    if !engine.is_absent() {
+        self::engine(service, &path.key("engine"), findings);
+    }
     let bits = match family(service) {
         Some(Family::V4) => 32,
         Some(Family::V6) | None => 128,
@@ -241,5 +278,22 @@ fn persistence(
         let what = format!("{prefix} is above {bits}");
         findings.value(Code::OutOfRange, &path.key("prefix"), what, "allowed for IPv4: 1 to 32");
     }
-    Some(Persistence { timeout_s: timeout_s.or(DEFAULT_TIMEOUT_S), prefix })
+    let timeout_s = timeout_s.or(DEFAULT_TIMEOUT_S);
+    Some(Persistence { timeout_s, prefix, engine: engine.good() })
+}
+
+/// There is one engine, SIP's, and it reads UDP.
+fn engine(service: &raw::Service, path: &Path<'_>, findings: &mut Findings<'_>) {
+    let other = service.selectors.all().iter().find_map(|selector| {
+        selector.protocol.good().filter(|protocol| *protocol != Protocol::Udp)
+    });
+    if let Some(protocol) = other {
+        let what = format!("the engine `sip` is for UDP, and a selector has `{protocol}`");
+        let hint = "write `protocol: udp`, or make a service of its own for SIP";
+        findings.value(Code::Engine, path, what, hint);
+    }
+    if service.tracking.good() == Some(Tracking::Client) {
+        let what = "an engine and `tracking: client` exclude each other".to_owned();
+        findings.value(Code::Engine, path, what, "write `tracking: full` in the service");
+    }
 }

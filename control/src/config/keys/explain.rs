@@ -35,7 +35,7 @@ pub fn tree(path: &str) -> Result<String, String> {
         .filter(|found| below(found))
         .map(|found| (found.path.clone(), kind(found)))
         .collect();
-    Ok(columns(&rows, "", WIDTH + 40))
+    Ok(columns(&rows, "", usize::MAX))
 }
 
 fn kind(found: &Found) -> String {
@@ -53,8 +53,8 @@ fn text(found: &Found) -> String {
     if let Some((_, key)) = found.key {
         let _ = writeln!(said, "{}\n", found.path);
         let mut facts = vec![("value", key.value.to_string())];
-        if let Some(form) = key.value.form() {
-            facts.push(("written", form.about.to_owned()));
+        for (name, about) in key.value.written() {
+            facts.push(("", format!("{name}: {about}")));
         }
         facts.push(("default", default(key.default)));
         if found.section().is_none() {
@@ -111,9 +111,9 @@ fn change(restart: bool) -> &'static str {
 }
 
 /// A rule as a sentence.
-pub(super) fn sentence(rule: &Rule) -> String {
+pub(crate) fn sentence(rule: &Rule) -> String {
     match rule {
-        Rule::OneOf(groups) => {
+        Rule::OneOf { groups, unless } => {
             let groups: Vec<String> = groups
                 .iter()
                 .map(|group| match group {
@@ -125,7 +125,8 @@ pub(super) fn sentence(rule: &Rule) -> String {
                     }
                 })
                 .collect();
-            format!("Either {} must be there, not both.", groups.join(" or "))
+            let groups = groups.join(" or ");
+            format!("Either {groups} must be there, not both; beside `{unless}` neither has to.")
         }
         Rule::NotBoth(a, b) => format!("`{a}` and `{b}` exclude each other."),
         Rule::With { key, when, is, compulsory } => {

@@ -12,14 +12,13 @@ pub struct Form {
     /// A regular expression (as ECMA 262 and Rust have them alike) that every such text
     /// fits; some that fit it are refused all the same.
     pub pattern: &'static str,
-    /// Whether YAML may see a number or a switch where this text stands.
-    pub loose: bool,
+    /// What else YAML may see where this text stands, in JSON Schema's words.
+    pub also: &'static [&'static str],
     /// JSON Schema's names for it, if it has one.
     pub format: &'static [&'static str],
 }
 
-const PLAIN: Form =
-    Form { name: "", plural: "", about: "", pattern: "", loose: false, format: &[] };
+const PLAIN: Form = Form { name: "", plural: "", about: "", pattern: "", also: &[], format: &[] };
 
 /// A name of up to 32 characters.
 pub(super) static NAME: Form = Form {
@@ -27,7 +26,7 @@ pub(super) static NAME: Form = Form {
     plural: "names",
     about: "letters, digits, `_`, `-` and `.`, at most 32 characters",
     pattern: "^[A-Za-z0-9_.-]{1,32}$",
-    loose: true,
+    also: &["number", "boolean"],
     ..PLAIN
 };
 
@@ -37,7 +36,7 @@ pub(super) static SERVICE_NAME: Form = Form {
     plural: "names of services",
     about: "letters, digits and `_ - . : / [ ]`, at most 64 characters",
     pattern: "^[A-Za-z0-9_.:/\\[\\]-]{1,64}$",
-    loose: true,
+    also: &["number", "boolean"],
     ..PLAIN
 };
 
@@ -133,11 +132,40 @@ pub(super) static PORT_RANGE: Form = Form {
     ..PLAIN
 };
 
+/// An address and port to listen on.
+pub(super) static LISTENER: Form = Form {
+    name: "address with port",
+    plural: "addresses with ports",
+    about: "`127.0.0.1:9690` or `\"[::1]:9690\"`",
+    pattern: "^([0-9.]{7,15}|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$",
+    ..PLAIN
+};
+
+/// A user or group of the machine, or its number.
+pub(super) static PEER: Form = Form {
+    name: "user or group",
+    plural: "users or groups",
+    about: "a name or a number, at most 32 characters",
+    pattern: "^[A-Za-z0-9_.$][A-Za-z0-9_.$-]{0,31}$",
+    also: &["integer", "number", "boolean"],
+    ..PLAIN
+};
+
 /// The path of a socket.
 pub(super) static SOCKET: Form = Form {
     name: "absolute path",
     plural: "absolute paths",
     about: "at most 107 bytes, which is all that fits into the kernel's `sun_path`",
     pattern: "^/(.{0,105}[^/])?$",
+    ..PLAIN
+};
+
+/// The name of a user or group.
+pub(super) static ACCOUNT: Form = Form {
+    name: "name of an account",
+    plural: "names of accounts",
+    about: "small letters, digits, `_` and `-`, at most 32 characters, a letter first",
+    pattern: "^[a-z_][a-z0-9_-]{0,31}$",
+    also: &["boolean"],
     ..PLAIN
 };

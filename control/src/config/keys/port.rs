@@ -4,7 +4,7 @@ use super::form;
 use super::{Key, Section, Value};
 use crate::config::model::{Port, Route};
 
-pub(super) static PORT: Section = Section::of::<Port>(&[
+pub(in crate::config) static PORT: Section = Section::of::<Port>(&[
     Key::new("name", Value::Text(&form::NAME), "lan0").restart(),
     Key::new("device", Value::Text(&form::DEVICE), "0000:3b:00.0").restart(),
     Key::new("kernel_port", Value::Text(&form::VDEV), "\"net_tap0,iface=dtap0\"")
@@ -25,6 +25,7 @@ pub(super) static PORT: Section = Section::of::<Port>(&[
     Key::new("rx_descriptors", DESCRIPTORS, "2048").or("1024").restart(),
     Key::new("tx_descriptors", DESCRIPTORS, "2048").or("1024").restart(),
     Key::new("promiscuous", Value::Switch, "true").or("false").restart(),
+    Key::new("require_link", Value::Switch, "true").or("false"),
 ]);
 
 const DESCRIPTORS: Value = Value::PowerOfTwo { from: 64, to: 16_384 };
@@ -35,7 +36,7 @@ static CORE: Value = Value::Either(&[Value::number(0, 1_023), Value::Text(&form:
 const CORES: Value =
     Value::Either(&[Value::list(&CORE, 1, 64), Value::number(0, 1_023), Value::Text(&form::CORES)]);
 
-static ROUTE: Section = Section::of::<Route>(&[
+pub(in crate::config) static ROUTE: Section = Section::of::<Route>(&[
     Key::new("to", Value::Text(&form::NETWORK), "198.18.64.0/18"),
     Key::new("via", Value::Text(&form::ADDRESS), "198.18.10.253"),
 ]);

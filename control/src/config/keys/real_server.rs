@@ -6,7 +6,7 @@ use crate::config::model::{Forwarding, GueChecksum, RealServer, State, Tunnel};
 
 const CONNECTIONS: Value = Value::number(0, i32::MAX as u64);
 
-pub(super) static REAL_SERVER: Section = Section::of::<RealServer>(&[
+pub(in crate::config) static REAL_SERVER: Section = Section::of::<RealServer>(&[
     Key::new("name", Value::Text(&form::NAME), "rs1").or_from("none"),
     Key::new("address", Value::Text(&form::ADDRESS), "198.18.10.11"),
     Key::new("real_port", Value::number(0, 65_535), "8080").or_from("the service's port"),
@@ -30,7 +30,7 @@ pub(super) static REAL_SERVER: Section = Section::of::<RealServer>(&[
     Rule::With { key: "mac", when: "forwarding", is: &["route"], compulsory: false },
 ]);
 
-static TUNNEL: Section = Section::of::<Tunnel>(&[
+pub(in crate::config) static TUNNEL: Section = Section::of::<Tunnel>(&[
     Key::new("type", Value::words::<Tunnel>(), "gre").or("ipip").about("The kind of tunnel."),
     Key::new("port", Value::number(1, 65_535), "6080")
         .or_from("none")

@@ -1,4 +1,4 @@
-//! The reference of keys in `conf/README.md`, and the roff of `director.yaml(5)`.
+//! The reference of keys in `conf/README.md`.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,11 @@ pub const END: &str = "<!-- To here. -->";
 /// A heading and a table for every section, in Markdown.
 #[must_use]
 pub fn markdown() -> String {
-    let mut text = String::new();
+    let mut text = String::from("### How values are written\n\n");
+    for (name, about) in values() {
+        let _ = writeln!(text, "- **{name}**: {about}.");
+    }
+    text.push('\n');
     for (found, section) in sections() {
         let name = if found.path.is_empty() {
             "Top level".to_owned()
@@ -44,8 +48,23 @@ pub fn markdown() -> String {
     text
 }
 
+/// How values are written, as a list.
+#[must_use]
+pub fn values() -> Vec<(&'static str, &'static str)> {
+    let mut all: Vec<(&str, &str)> = Vec::new();
+    for (_, key) in every().iter().filter_map(|found| found.key) {
+        for written in key.value.written() {
+            if !all.contains(&written) {
+                all.push(written);
+            }
+        }
+    }
+    all.sort_by_key(|(name, _)| name.trim_start_matches('`').to_lowercase());
+    all
+}
+
 /// The file and every mapping in it, with the keys that stand in it.
-fn sections() -> Vec<(Found, &'static Section)> {
+pub(crate) fn sections() -> Vec<(Found, &'static Section)> {
     let root = find("").into_iter();
     root.chain(every())
         .filter_map(|found| found.section().map(|section| (found, section)))

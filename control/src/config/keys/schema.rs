@@ -48,7 +48,7 @@ fn mapping(section: &Section) -> Map<String, Json> {
 /// Whether a rule says when the key must be there.
 fn ruled(section: &Section, name: &str) -> bool {
     section.rules.iter().any(|rule| match rule {
-        Rule::OneOf(groups) => groups.iter().any(|group| group.contains(&name)),
+        Rule::OneOf { groups, .. } => groups.iter().any(|group| group.contains(&name)),
         Rule::NotBoth(..) | Rule::With { .. } => false,
     })
 }
@@ -112,7 +112,8 @@ fn value(value_: &Value) -> Json {
 
 fn text(form: &Form) -> Json {
     let mut map = Map::new();
-    let types = if form.loose { json!(["string", "number", "boolean"]) } else { json!("string") };
+    let types: Vec<&str> = std::iter::once("string").chain(form.also.iter().copied()).collect();
+    let types = if form.also.is_empty() { json!("string") } else { json!(types) };
     map.insert("type".to_owned(), types);
     if !form.pattern.is_empty() {
         map.insert("pattern".to_owned(), json!(form.pattern));
@@ -156,33 +157,49 @@ fn item(of: &Value) -> Json {
 
 fn rule(section: &Section, rule: &Rule) -> Json {
     match rule {
-        Rule::OneOf(groups) => {
-            let all: Vec<Json> = groups
+        Rule::OneOf { groups, unless } => {
+            let not_others = |group: &[&str]| -> Json {
+                let others = groups.iter().flat_map(|other| other.iter());
+                let others = others.filter(|key| !group.contains(key));
+                let others: Vec<Json> = others.map(|key| has(&[key])).collect();
+                json!({ "anyOf": others })
+            };
+            let mut ways: Vec<Json> = groups
                 .iter()
                 .map(|group| {
-                    let others: Vec<Json> = groups
-                        .iter()
-                        .flat_map(|other| other.iter())
-                        .filter(|key| !group.contains(key))
-                        .map(|key| has(&[key]))
-                        .collect();
-                    json!({ "allOf": [has(group)], "not": { "anyOf": others } })
+                    json!({ "allOf": [has(group), filled(section, group)], "not": not_others(group) })
                 })
                 .collect();
-            json!({ "oneOf": all })
+            let first = groups.first().copied().unwrap_or_default();
+            ways.push(json!({ "allOf": [has(&[unless])], "not": not_others(first) }));
+            json!({ "anyOf": ways })
         }
-        Rule::NotBoth(a, b) => json!({ "not": has(&[a, b]) }),
+        Rule::NotBoth(a, b) => {
+            let both: [&str; 2] = [a, b];
+            json!({ "not": { "allOf": [has(&both), filled(section, &both)] } })
+        }
         Rule::With { key, when, is, compulsory } => {
             // A key that is not there has its default.
             let silent = section.key(when).map(|other| other.default);
             let silently = is.iter().any(|word| silent == Some(Default::Is(word)));
             let required: &[&str] = if silently { &[] } else { &[when] };
-            let condition =
-                json!({ "properties": { *when: { "enum": is } }, "required": required });
+            let condition = json!({
+                "type": "object",
+                "properties": { *when: { "enum": is } },
+                "required": required,
+            });
             let then = if *compulsory { has(&[key]) } else { json!({}) };
             json!({ "if": condition, "then": then, "else": { "not": has(&[key]) } })
         }
     }
+}
+
+/// No list under these keys is empty.
+fn filled(section: &Section, group: &[&str]) -> Json {
+    let lists = section.keys.iter().filter(|key| group.contains(&key.name));
+    let lists = lists.filter(|key| matches!(key.value, Value::List { .. }));
+    let filled = lists.map(|key| (key.name.to_owned(), json!({ "type": "array", "minItems": 1 })));
+    json!({ "properties": filled.collect::<Map<_, _>>() })
 }
 
 /// A mapping with these keys; alone, `required` says nothing against what is no mapping.

@@ -1,11 +1,12 @@
 //! `services[]`.
 
-use super::file::LONGEST_S;
+use super::file::{LONGEST_S, SERVICE_COMPAT};
 use super::form;
 use super::real_server::REAL_SERVER;
 use super::{Key, Rule, Section, Value};
 use crate::config::model::{
-    HashFlags, OnDown, OnDrain, Persistence, Protocol, Scheduler, Selector, Service, Tracking,
+    Engine, Family, HashFlags, OnDown, OnDrain, Persistence, Protocol, Scheduler, Selector,
+    Service, Tracking,
 };
 
 const VIP: Key = Key::new("vip", Value::Text(&form::ADDRESS), "198.18.255.1");
@@ -16,12 +17,14 @@ const SHORT: &str = "`selectors`";
 
 const PORTS: Value = Value::Either(&[Value::number(0, 65_535), Value::Text(&form::PORT_RANGE)]);
 
-pub(super) static SERVICE: Section = Section::of::<Service>(&[
+pub(in crate::config) static SERVICE: Section = Section::of::<Service>(&[
     Key::new("name", Value::Text(&form::SERVICE_NAME), "shop").or_from("from mark or selector"),
     Key::new("mark", Value::number(1, u32::MAX as u64), "10").or_from("none"),
+    Key::new("family", Value::words::<Family>(), "ipv6")
+        .or_from("that of the selectors, or `ipv4`"),
     Key::new(
         "selectors",
-        Value::any_list(&Value::Mapping(&SELECTOR), 1),
+        Value::any_list(&Value::Mapping(&SELECTOR), 0),
         "[{ vip: 198.18.255.1, protocol: tcp, vip_port: 443 }]",
     ),
     VIP.or_from(SHORT).about("The virtual address, short for `selectors` with one selector."),
@@ -44,7 +47,10 @@ pub(super) static SERVICE: Section = Section::of::<Service>(&[
     Key::new("seed", Value::number(0, u64::MAX), "1")
         .or_from("the kernel's keys for mh, fresh draws for twos"),
     Key::new("on_drain", Value::words::<OnDrain>(), "new_elsewhere").or("keep"),
-    Key::new("on_down", Value::words::<OnDown>(), "keep").or("rebind"),
+    Key::new("on_down", Value::words::<OnDown>(), "keep")
+        .or_from("`rebind`; under `compat: ipvs` `keep`"),
+    Key::new("drain_deadline", TIMEOUT, "10m").field("drain_deadline_s").or_from("for ever"),
+    Key::new("compat", Value::Mapping(&SERVICE_COMPAT), "{ sloppy_tcp: true }").or("{}"),
     Key::new(
         "real_servers",
         Value::any_list(&Value::Mapping(&REAL_SERVER), 0),
@@ -52,11 +58,16 @@ pub(super) static SERVICE: Section = Section::of::<Service>(&[
     )
     .or("[]"),
 ])
-.rules(&[Rule::OneOf(&[&["selectors"], &["vip", "protocol", "vip_port"]])]);
+.rules(&[
+    Rule::OneOf { groups: &[&["selectors"], &["vip", "protocol", "vip_port"]], unless: "mark" },
+    Rule::NotBoth("family", "selectors"),
+    Rule::NotBoth("family", "vip"),
+]);
 
-static SELECTOR: Section = Section::of::<Selector>(&[VIP, PROTOCOL, VIP_PORT.field("vip_ports")]);
+pub(in crate::config) static SELECTOR: Section =
+    Section::of::<Selector>(&[VIP, PROTOCOL, VIP_PORT.field("vip_ports")]);
 
-static SCHEDULER: Section = Section::of::<HashFlags>(&[
+pub(in crate::config) static SCHEDULER: Section = Section::of::<HashFlags>(&[
     Key::new("name", Value::words::<Scheduler>(), "sh").about("The scheduler."),
     Key::new("fallback", Value::Switch, "true").or("false"),
     Key::new("port", Value::Switch, "true").or("false"),
@@ -70,11 +81,12 @@ const fn with_hashing(key: &'static str) -> Rule {
 
 const TIMEOUT: Value = Value::seconds(1, LONGEST_S);
 
-static PERSISTENCE: Section = Section::of::<Persistence>(&[
+pub(in crate::config) static PERSISTENCE: Section = Section::of::<Persistence>(&[
     Key::new("timeout", TIMEOUT, "15m").field("timeout_s").or("360"),
     Key::new("netmask", Value::Text(&form::NETMASK), "255.255.255.0")
         .or_from("255.255.255.255")
         .about("IPv4: the same as `prefix`, written as ipvsadm's `-M` is."),
     Key::new("prefix", Value::number(1, 128), "24").or_from("32; IPv6: 128"),
+    Key::new("engine", Value::words::<Engine>(), "sip").or_from("none"),
 ])
 .rules(&[Rule::NotBoth("netmask", "prefix")]);

@@ -7,6 +7,13 @@ use documented::DocumentedFields;
 use super::form::Form;
 use super::{Section, doc_of, prose};
 
+const SWITCH: (&str, &str) =
+    ("switch", "`true` or `false`; `yes`, `on` and `1` are refused with a hint");
+const COUNT: (&str, &str) =
+    ("count", "a number, or with `k` (1,000) or `M` (1,000,000): `500k`, `2M`");
+const TIME: (&str, &str) =
+    ("time", "a number of seconds, or with a unit: `500ms`, `30s`, `15m`, `2h`, `31d`");
+
 /// What a key may be.
 #[derive(Debug)]
 pub enum Value {
@@ -131,13 +138,32 @@ impl Value {
         }
     }
 
-    /// The form of its text, if it is text.
+    /// How it is written: the names of its parts that need an explanation, each with one.
     #[must_use]
-    pub fn form(&self) -> Option<&'static Form> {
+    pub fn written(&self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Value::Text(form) => Some(form),
-            Value::List { of, .. } => of.form(),
-            Value::Either(values) => values.iter().find_map(Value::form),
+            Value::Switch => vec![SWITCH],
+            Value::Count { .. } => vec![COUNT],
+            Value::Time { .. } => vec![TIME],
+            Value::Text(form) => vec![(form.name, form.about)],
+            Value::List { of, .. } => of.written(),
+            Value::Either(values) => {
+                let mut all: Vec<_> = values.iter().flat_map(Value::written).collect();
+                all.dedup();
+                all
+            }
+            Value::Number { .. }
+            | Value::PowerOfTwo { .. }
+            | Value::Word(_)
+            | Value::Mapping(_) => Vec::new(),
+        }
+    }
+
+    /// What the items of a list are, by the form of their text.
+    fn plural(&self) -> Option<&'static str> {
+        match self {
+            Value::Text(form) => Some(form.plural),
+            Value::Either(values) => values.iter().find_map(Value::plural),
             _ => None,
         }
     }
@@ -184,14 +210,10 @@ struct Plural<'a>(&'a Value);
 
 impl fmt::Display for Plural<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Value::Mapping(_) => f.write_str("mappings"),
-            Value::Text(form) => f.write_str(form.plural),
-            Value::Either(values) => match values.iter().find_map(Value::form) {
-                Some(form) => f.write_str(form.plural),
-                None => self.0.fmt(f),
-            },
-            other => other.fmt(f),
+        match (self.0, self.0.plural()) {
+            (Value::Mapping(_), _) => f.write_str("mappings"),
+            (_, Some(several)) => f.write_str(several),
+            (other, None) => other.fmt(f),
         }
     }
 }

@@ -13,46 +13,48 @@ use super::address::Cidr;
 /// and `gateway6`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Port {
-    /// `name`: unique; letters, digits, `_`, `-` and `.`, at most 32 characters.
+    /// `name`: what the port is called in listings and messages; unique.
     pub name: String,
-    /// `device`: which DPDK device this is. Compulsory.
+    /// `device`: which DPDK device this is.
     pub device: Device,
-    /// `kernel_port`: a DPDK vdev (`net_tap0,iface=...`, `virtio_user0,path=/dev/vhost-net,...`)
-    /// that takes what no service and no part of the director wants, such as SSH or
-    /// BGP. Default: none, such frames are dropped and counted.
+    /// `kernel_port`: a virtual device that takes what no service and no part of the director
+    /// wants, such as SSH or BGP; without one such frames are dropped and counted. It is called
+    /// after the port, such as `lan0-kernel`. The kernel's end of a tap gets the NIC port's MAC
+    /// address; give it the port's addresses (`ip link set dtap0 up; ip addr add ... dev
+    /// dtap0`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_port: Option<Device>,
-    /// `cores`: the CPUs that poll this port, each with one queue pair: queue `n` belongs
-    /// to `cores[n]`. 1 to 64, none twice; the same core may poll several ports.
-    /// Default `[1]`.
+    /// `cores`: the CPUs that poll this port, each with one queue pair: queue `n` belongs to
+    /// the `n`-th of them. None twice; the same core may poll several ports.
     pub cores: Vec<CoreId>,
-    /// `addresses`: the director's own addresses here (DIP), each with the prefix length
-    /// of the network that is connected. 1 to 64.
+    /// `addresses`: the director's own addresses here (DIP), each with the prefix length of the
+    /// network that is connected.
     pub addresses: Vec<Cidr>,
-    /// `gateway`: IPv4 next hop for everything that is neither connected nor routed.
-    /// Must be in a network of this port. At most one in the file. Default: none.
+    /// `gateway`: IPv4 next hop for everything that is neither connected nor routed, in a
+    /// network of this port. One in the file at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Ipv4Addr>,
-    /// `gateway6`: the same for IPv6.
+    /// `gateway6`: the same for IPv6; a link-local address is possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway6: Option<Ipv6Addr>,
-    /// `routes`: networks reached through another next hop of this port; the longest
-    /// prefix decides. At most 1,024. Default: none.
+    /// `routes`: networks reached through another next hop of this port; the longest prefix
+    /// decides.
     pub routes: Vec<Route>,
-    /// `vlan`: the 802.1Q tag of every frame, 1 to 4,094. Default: untagged.
+    /// `vlan`: the 802.1Q tag of every frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanId>,
-    /// `mtu`: the largest packet in bytes, 576 (1,280 with IPv6 addresses) to 9,000.
-    /// Default 1500.
+    /// `mtu`: the largest packet; at least 1280 where the port has IPv6 addresses.
     pub mtu: u16,
-    /// `rx_descriptors`: receive descriptors per queue, 64 to 16,384, a power of two.
-    /// Default 1024.
+    /// `rx_descriptors`: receive descriptors per queue.
     pub rx_descriptors: u16,
-    /// `tx_descriptors`: transmit descriptors per queue, 64 to 16,384, a power of two.
-    /// Default 1024.
+    /// `tx_descriptors`: transmit descriptors per queue.
     pub tx_descriptors: u16,
-    /// `promiscuous`: take frames for other MAC addresses, too. Default false.
+    /// `promiscuous`: take frames for other MAC addresses, too.
     pub promiscuous: bool,
+    /// `require_link`: do not start unless the link is up, or comes up within five seconds.
+    /// Without it the start says which port is down and what to do, goes on, and takes the link
+    /// when it comes up.
+    pub require_link: bool,
 }
 
 /// `ports[].routes[]`: a network behind a next hop.

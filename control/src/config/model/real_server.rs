@@ -12,26 +12,24 @@ use super::address::Mac;
 /// `services[].real_servers[]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct RealServer {
-    /// `name`: for listings and commands; unique in the service, form as a port's name.
-    /// Default: none.
+    /// `name`: for listings and commands; unique in the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `address`: the RIP. Compulsory. Of the service's family, except under `tunnel`.
+    /// `address`: the RIP, of the service's family, except under `tunnel`.
     pub address: IpAddr,
-    /// `real_port`: 1 to 65,535, or 0 to keep the packet's port. Default: the service's
-    /// port, 0 for marks, ranges and all ports. `route` and `tunnel` cannot change it.
+    /// `real_port`: the port on the real server, or 0 to keep the packet's; marks, ranges and
+    /// all ports keep it. `route` and `tunnel` cannot change it.
     pub real_port: u16,
-    /// `weight`: 0 (quiesced: no new clients) to 65,535, as ipvsadm's manual has it. Default 1.
-    /// ipvsadm itself takes more, as the kernel does.
+    /// `weight`: the share of new clients; 0: quiesced, no new clients. ipvsadm itself takes
+    /// more, as the kernel does.
     pub weight: u32,
-    /// `state`: `up`, `drain` (no new clients; bound ones as the service's `on_drain` says) or
-    /// `down` (nobody; bound ones as `on_down` says). Default `up`.
+    /// `state`: whether the real server takes clients; the service's `on_drain` and `on_down`
+    /// say what becomes of those it has.
     pub state: State,
-    /// `forwarding`: how packets get there. Default `route`.
+    /// `forwarding`: how packets get there.
     #[serde(flatten)]
     pub forwarding: Forwarding,
-    /// `mac`: pins the next hop's MAC instead of asking for it; `route` only.
-    /// Default: asked for by ARP or Neighbour Discovery.
+    /// `mac`: pins the next hop's MAC instead of asking for it; with `route` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
     /// `upper_threshold` and `lower_threshold`.
@@ -39,8 +37,8 @@ pub struct RealServer {
     pub thresholds: Thresholds,
 }
 
-/// `upper_threshold`, `lower_threshold`: ipvsadm's `-x` and `-y`; 0 to 2,147,483,647,
-/// the lower one not above the upper one. Default 0: no limit.
+/// `upper_threshold`, `lower_threshold`: ipvsadm's `-x` and `-y`, 0 to 2,147,483,647, the lower
+/// one not above the upper one; 0: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Thresholds {
     /// From this many connections on the real server gets no new ones.
@@ -101,14 +99,14 @@ pub enum Tunnel {
     Ipip,
     /// `gre` (RFC 2784).
     Gre {
-        /// `checksum`: send GRE checksums, `--tun-csum`. Default false.
+        /// `checksum`: send GRE checksums, `--tun-csum`.
         checksum: bool,
     },
     /// `gue`: generic UDP encapsulation.
     Gue {
         /// `port`: the outer destination port, `--tun-port`. Compulsory.
         port: NonZeroU16,
-        /// `checksum`: the outer checksum. Default `none`.
+        /// `checksum`: the outer checksum.
         checksum: GueChecksum,
     },
 }

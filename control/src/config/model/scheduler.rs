@@ -36,6 +36,8 @@ pub enum Scheduler {
     Ovf,
     /// Power of two choices.
     Twos,
+    /// New clients get nobody; bound ones and connections stay.
+    None,
 }
 
 impl Scheduler {
@@ -57,6 +59,7 @@ impl Scheduler {
             Scheduler::Fo => "fo",
             Scheduler::Ovf => "ovf",
             Scheduler::Twos => "twos",
+            Scheduler::None => "none",
         }
     }
 
@@ -76,7 +79,8 @@ impl Scheduler {
             | Scheduler::Nq
             | Scheduler::Fo
             | Scheduler::Ovf
-            | Scheduler::Twos => HashFlags::default(),
+            | Scheduler::Twos
+            | Scheduler::None => HashFlags::default(),
         }
     }
 }

@@ -10,51 +10,59 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::as_text;
+use super::compat::ServiceCompat;
 use super::real_server::RealServer;
 use super::scheduler::Scheduler;
 
 /// `services[]`: one virtual service. Everything here is taken over by a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Service {
-    /// `name`: unique; letters, digits and `_ - . : / [ ]`, at most 64 characters.
-    /// Default: from the mark or the selector, such as `mark/10`, `mark6/10`,
-    /// `tcp/198.18.255.1:443` or `tcp/[2001:db8::1]:443`.
+    /// `name`: what the service is called in listings, commands and metrics; unique. Without
+    /// one it is called after its mark or selector: `mark/10`, `mark6/10`,
+    /// `tcp/198.18.255.1:443`, `tcp/[2001:db8::1]:443`.
     pub name: String,
-    /// `mark`: joins several selectors into one service (PFM); 1 to 4,294,967,295,
-    /// ipvsadm's `-f`. Unique per address family. Default: none.
+    /// `mark`: joins several selectors into one service (PFM), ipvsadm's `-f`. Unique per
+    /// address family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
-    /// `family`: `ipv4` or `ipv6`, of a mark without selectors, as ipvsadm's `-f 10 -6`.
-    /// Default: that of the selectors; `ipv4` without any.
+    /// `family`: of a mark without selectors, as ipvsadm's `-f 10 -6`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
-    /// `selectors`: what belongs to the service; exactly one without a mark, all of one
-    /// family. A mark without selectors takes nothing, as in the kernel without iptables'
-    /// rules. The short form `vip`, `protocol`, `vip_port` directly in the service is the
-    /// same as one selector.
+    /// `selectors`: what belongs to the service; exactly one without a mark, all of one family.
+    /// A mark without selectors takes nothing, as in the kernel without iptables' rules. The
+    /// short form `vip`, `protocol`, `vip_port` directly in the service is the same as one
+    /// selector.
     pub selectors: Vec<Selector>,
-    /// `scheduler`: who gets the next client. Default `wlc`, as ipvsadm's.
+    /// `scheduler`: who gets the next client.
     pub scheduler: Scheduler,
-    /// `persistence`: keeps a client on its real server. Default: none; `persistence:
-    /// true` is `timeout: 360`.
+    /// `persistence`: keeps a client on its real server; `true` is `timeout: 360`, a time alone
+    /// sets the timeout.
     #[serde(serialize_with = "persistence_or_false")]
     pub persistence: Option<Persistence>,
-    /// `tracking`: what is remembered. Default `full`.
+    /// `tracking`: what is remembered.
     pub tracking: Tracking,
-    /// `one_packet`: schedule every UDP packet by itself, ipvsadm's `-o`. Default false.
+    /// `one_packet`: schedule every UDP packet by itself, ipvsadm's `-o`; for selectors with
+    /// `udp` or `any`.
     pub one_packet: bool,
     /// `seed`: what mh's keys and twos's draws are made from; directors with one seed agree on
-    /// a client. Default: the kernel's fixed keys for mh, and fresh draws for twos.
+    /// a client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// `on_drain`: bound clients of a real server in `drain`: `keep` them there, or
-    /// `new_elsewhere`: their new connections go to another one. Default `keep`.
+    /// `on_drain`: what becomes of the bound clients of a real server in `drain`.
     pub on_drain: OnDrain,
-    /// `on_down`: clients of a real server that is `down`: `rebind` them to another one at
-    /// once, `keep` them as IPVS would, or `drop` their packets until it is back. Default
-    /// `rebind`.
+    /// `on_down`: what becomes of the clients of a real server that is `down`.
     pub on_down: OnDown,
-    /// `real_servers`: in the file's order. May be empty: clients then get an ICMP error.
+    /// `drain_deadline`: a real server that has been in `drain` for so long counts as `down`, and
+    /// `on_down` says what becomes of its clients. It counts from the moment when this director
+    /// first saw the `drain`; reading the same file again does not begin anew, and `director
+    /// status` shows the rest.
+    #[serde(rename = "drain_deadline", skip_serializing_if = "Option::is_none")]
+    pub drain_deadline_s: Option<u32>,
+    /// `compat`: the switches that this service has otherwise than the others.
+    #[serde(skip_serializing_if = "ServiceCompat::is_empty")]
+    pub compat: ServiceCompat,
+    /// `real_servers`: in the file's order. Without one that can be used, clients get an ICMP
+    /// error.
     pub real_servers: Vec<RealServer>,
 }
 
@@ -138,13 +146,15 @@ pub enum Kind {
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields)]
 pub enum Family {
     /// IPv4.
     #[serde(rename = "ipv4")]
+    #[documented_fields(rename = "ipv4")]
     V4,
     /// IPv6.
     #[serde(rename = "ipv6")]
+    #[documented_fields(rename = "ipv6")]
     V6,
 }
 
@@ -183,11 +193,12 @@ impl fmt::Display for Mark {
 /// they are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Selector {
-    /// `vip`: the virtual address. Compulsory.
+    /// `vip`: the virtual address.
     pub vip: IpAddr,
-    /// `protocol`: `tcp`, `udp`, `sctp` or `any` (all three, bound as one). Compulsory.
+    /// `protocol`: the protocol; `any` is all three, bound as one.
     pub protocol: Protocol,
-    /// `vip_port`: a port (443), a range (`8000-8010`) or 0 for every port. Compulsory.
+    /// `vip_port`: a port, a range of ports, or 0 for every port (PCC), which needs
+    /// persistence.
     #[serde(rename = "vip_port")]
     pub vip_ports: VipPorts,
 }
@@ -282,14 +293,26 @@ impl Serialize for VipPorts {
 /// `services[].persistence`: ipvsadm's `-p` and `-M`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Persistence {
-    /// `timeout`: how long a template lives after the last new connection, 1 to
-    /// 2,678,400 s (31 days). Default 360, as ipvsadm's `-p` without a number.
+    /// `timeout`: how long a template lives after the last new connection, ipvsadm's `-p`.
     #[serde(rename = "timeout")]
     pub timeout_s: u32,
-    /// `prefix` (or `netmask: 255.255.255.0`, IPv4 only): how many leading bits of an
-    /// address make one client; 1 to 32, for IPv6 1 to 128. Default 32, 128: every
-    /// address by itself.
+    /// `prefix`: how many leading bits of an address make one client, ipvsadm's `-M`: at most
+    /// 32 for IPv4, 128 for IPv6. Without it every address is a client by itself.
     pub prefix: u8,
+    /// `engine`: what binds clients besides their address, ipvsadm's `--pe`. `director show -c
+    /// --persistent` shows the calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+}
+
+/// `services[].persistence.engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
+#[serde(rename_all = "snake_case")]
+#[documented_fields(rename_all = "snake_case")]
+pub enum Engine {
+    /// SIP's Call-ID (RFC 3261, 20.8): a call of a client stays with its server, whatever
+    /// port its datagrams come from. UDP only; messages without a Call-ID are dropped.
+    Sip,
 }
 
 /// Writes `false` for no persistence, so that the key is always there to be seen.

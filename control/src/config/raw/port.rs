@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, Listed, scalar as read_scalar, text};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{Cidr, CoreId, Device, VlanId};
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject};
@@ -26,6 +27,7 @@ pub(in crate::config) struct Port {
     pub(in crate::config) rx_descriptors: Given<u16>,
     pub(in crate::config) tx_descriptors: Given<u16>,
     pub(in crate::config) promiscuous: Given<bool>,
+    pub(in crate::config) require_link: Given<bool>,
 }
 
 /// A route as written.
@@ -34,22 +36,6 @@ pub(in crate::config) struct Route {
     pub(in crate::config) to: Given<Cidr>,
     pub(in crate::config) via: Given<IpAddr>,
 }
-
-const KEYS: &[&str] = &[
-    "name",
-    "device",
-    "kernel_port",
-    "cores",
-    "addresses",
-    "gateway",
-    "gateway6",
-    "routes",
-    "vlan",
-    "mtu",
-    "rx_descriptors",
-    "tx_descriptors",
-    "promiscuous",
-];
 
 /// Ports are numbered in a byte and polled one after the other.
 const MAX_PORTS: usize = 16;
@@ -74,7 +60,7 @@ impl Port {
     }
 
     fn read(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<Self> {
-        let fields = Fields::open(node, path, KEYS, findings)?;
+        let fields = Fields::open(node, path, &keys::PORT, findings)?;
         fields.require("name", "such as `name: lan0`", findings);
         fields.require("device", "such as `device: 0000:3b:00.0`", findings);
         fields.require("addresses", "such as `addresses: [198.18.10.1/24]`", findings);
@@ -97,6 +83,7 @@ impl Port {
             rx_descriptors: fields.read("rx_descriptors", findings, descriptors),
             tx_descriptors: fields.read("tx_descriptors", findings, descriptors),
             promiscuous: fields.read("promiscuous", findings, scalar::boolean),
+            require_link: fields.read("require_link", findings, scalar::boolean),
         })
     }
 }
@@ -178,7 +165,7 @@ fn routes(fields: &Fields<'_, '_>, port: &Path<'_>, findings: &mut Findings<'_>)
 }
 
 fn route(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Route {
-    let Some(fields) = Fields::open(node, path, &["to", "via"], findings) else {
+    let Some(fields) = Fields::open(node, path, &keys::ROUTE, findings) else {
         return Route { to: Given::Bad, via: Given::Bad };
     };
     fields.require("to", "such as `to: 198.18.0.0/16`", findings);

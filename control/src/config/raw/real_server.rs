@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{GueChecksum, Mac, State, Tunnel};
 use crate::config::path::Path;
 use crate::config::scalar;
@@ -31,19 +32,6 @@ pub(in crate::config) enum Method {
     Tunnel,
     Local,
 }
-
-const KEYS: &[&str] = &[
-    "name",
-    "address",
-    "real_port",
-    "weight",
-    "state",
-    "forwarding",
-    "tunnel",
-    "mac",
-    "upper_threshold",
-    "lower_threshold",
-];
 
 const STATES: &[(&str, State)] =
     &[("up", State::Up), ("drain", State::Drain), ("down", State::Down)];
@@ -74,7 +62,7 @@ impl RealServer {
     }
 
     fn read(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Option<Self> {
-        let fields = Fields::open(node, path, KEYS, findings)?;
+        let fields = Fields::open(node, path, &keys::REAL_SERVER, findings)?;
         fields.require("address", "such as `address: 198.18.10.11`", findings);
         let threshold = |text: &str| scalar::fitting(text, 0..=i32::MAX as u64);
         Some(Self {
@@ -111,7 +99,7 @@ fn tunnel(
         Given::Good(node) => node,
     };
     let path = real_server.key("tunnel");
-    let Some(fields) = Fields::open(node, &path, &["type", "port", "checksum"], findings) else {
+    let Some(fields) = Fields::open(node, &path, &keys::TUNNEL, findings) else {
         return Given::Bad;
     };
     let kinds = &[("ipip", Kind::Ipip), ("gre", Kind::Gre), ("gue", Kind::Gue)];

@@ -1,12 +1,14 @@
 //! The sections whose keys stand alone: each has its default.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
+use crate::config::keys;
 use crate::config::model::{
-    Compat, Control, Kernel, Log, LogFormat, LogLevel, Neighbours, Tables, Timeouts,
+    Control, Fragments, Log, LogFormat, LogLevel, Neighbours, Tables, Timeouts,
 };
 use crate::config::path::Path;
 use crate::config::scalar::{self, Reject, shown};
@@ -26,11 +28,10 @@ pub(in crate::config) struct Memory {
 
 pub(super) fn memory(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Memory {
     let path = Path::Root.key("memory");
-    let known = &["no_huge", "mib", "mbufs", "file_prefix"];
     let fields = match file.find("memory") {
         Given::Absent => return Memory::default(),
         Given::Bad => None,
-        Given::Good(node) => Fields::open(node, &path, known, findings),
+        Given::Good(node) => Fields::open(node, &path, &keys::MEMORY, findings),
     };
     let Some(fields) = fields else { return Memory::unknown() };
     Memory {
@@ -50,17 +51,10 @@ impl Memory {
 pub(super) fn tables(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Tables {
     let path = Path::Root.key("tables");
     let default = Tables::default();
-    let known = &[
-        "connections",
-        "connections6",
-        "templates",
-        "templates6",
-        "clients",
-        "clients6",
-        "fragments",
-    ];
-    let Some(fields) =
-        file.find("tables").good().and_then(|node| Fields::open(node, &path, known, findings))
+    let Some(fields) = file
+        .find("tables")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::TABLES, findings))
     else {
         return default;
     };
@@ -78,12 +72,41 @@ pub(super) fn tables(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Tabl
     }
 }
 
+pub(super) fn fragments(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Fragments {
+    let path = Path::Root.key("fragments");
+    let default = Fragments::default();
+    let Some(fields) = file
+        .find("fragments")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::FRAGMENTS, findings))
+    else {
+        return default;
+    };
+    Fragments {
+        remembered_s: fields
+            .read("remembered", findings, |text| scalar::seconds(text, 1..=120))
+            .or(default.remembered_s),
+        early_wait_ms: fields
+            .read("early_wait", findings, |text| millis(text, 0..=30_000))
+            .or(default.early_wait_ms),
+        early: fields
+            .read("early", findings, |text| scalar::fitting(text, 0..=1_024))
+            .or(default.early),
+    }
+}
+
+/// Milliseconds of at most an hour, which fit into 32 bits.
+fn millis(text: &str, range: RangeInclusive<u64>) -> Result<u32, Reject> {
+    scalar::millis(text, range).map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))
+}
+
 pub(super) fn timeouts(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Timeouts {
     let path = Path::Root.key("timeouts");
     let default = Timeouts::default();
-    let known = &["tcp", "tcp_fin", "udp"];
-    let Some(fields) =
-        file.find("timeouts").good().and_then(|node| Fields::open(node, &path, known, findings))
+    let Some(fields) = file
+        .find("timeouts")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::TIMEOUTS, findings))
     else {
         return default;
     };
@@ -100,15 +123,12 @@ pub(super) fn timeouts(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Ti
 pub(super) fn neighbours(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Neighbours {
     let path = Path::Root.key("neighbours");
     let default = Neighbours::default();
-    let known = &["reachable", "retransmit", "retries", "held_frames", "entries"];
-    let Some(fields) =
-        file.find("neighbours").good().and_then(|node| Fields::open(node, &path, known, findings))
+    let Some(fields) = file
+        .find("neighbours")
+        .good()
+        .and_then(|node| Fields::open(node, &path, &keys::NEIGHBOURS, findings))
     else {
         return default;
-    };
-    let millis = |text: &str, range| -> Result<u32, Reject> {
-        // An hour of milliseconds fits into 32 bits.
-        scalar::millis(text, range).map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))
     };
     Neighbours {
         reachable_ms: fields
@@ -135,13 +155,14 @@ pub(super) fn control(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Con
     let Some(fields) = file
         .find("control")
         .good()
-        .and_then(|node| Fields::open(node, &path, &["socket", "watch"], findings))
+        .and_then(|node| Fields::open(node, &path, &keys::CONTROL, findings))
     else {
         return default;
     };
     Control {
         socket: fields.read("socket", findings, socket).or(default.socket),
         watch: fields.read("watch", findings, scalar::boolean).or(default.watch),
+        allow: super::allow::allow(&fields, findings),
     }
 }
 
@@ -175,7 +196,7 @@ pub(super) fn log(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Log {
         // The short form: `log: debug`.
         return Log { level: file.word("log", findings, LEVELS).or(default.level), ..default };
     }
-    let Some(fields) = Fields::open(node, &path, &["level", "format"], findings) else {
+    let Some(fields) = Fields::open(node, &path, &keys::LOG, findings) else {
         return default;
     };
     Log {
@@ -183,71 +204,5 @@ pub(super) fn log(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Log {
         format: fields
             .word("format", findings, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
             .or(default.format),
-    }
-}
-
-pub(super) fn compat(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Compat {
-    let path = Path::Root.key("compat");
-    let default = Compat::default();
-    let known = &[
-        "kernel",
-        "sloppy_tcp",
-        "sloppy_sctp",
-        "conn_reuse_mode",
-        "expire_nodest_conn",
-        "expire_quiescent_template",
-        "schedule_icmp",
-        "nat_icmp_send",
-        "pmtu_disc",
-        "secure_tcp",
-        "drop_entry",
-        "drop_packet",
-        "am_droprate",
-        "amemthresh",
-    ];
-    let Some(fields) =
-        file.find("compat").good().and_then(|node| Fields::open(node, &path, known, findings))
-    else {
-        return default;
-    };
-    let kernel = fields
-        .word("kernel", findings, &[("new", Kernel::New), ("classic", Kernel::Classic)])
-        .or(default.kernel);
-    let conn_reuse_mode = fields
-        .read("conn_reuse_mode", findings, |text| scalar::fitting(text, 0..=3))
-        .or(default.conn_reuse_mode);
-    let mut mode = |key, default: u8| -> u8 {
-        fields.read(key, findings, |text| scalar::fitting(text, 0..=3)).or(default)
-    };
-    let (drop_entry, drop_packet) =
-        (mode("drop_entry", default.drop_entry), mode("drop_packet", default.drop_packet));
-    let am_droprate = fields
-        .read("am_droprate", findings, |text| scalar::fitting(text, 1..=1_000_000))
-        .or(default.am_droprate);
-    let amemthresh = fields
-        .read("amemthresh", findings, |text| scalar::fitting(text, 0..=1_000_000_000))
-        .or(default.amemthresh);
-    let mut switch = |key, default: bool| -> bool {
-        let given: Given<bool> = fields.read(key, findings, scalar::boolean);
-        given.or(default)
-    };
-    Compat {
-        kernel,
-        conn_reuse_mode,
-        sloppy_tcp: switch("sloppy_tcp", default.sloppy_tcp),
-        sloppy_sctp: switch("sloppy_sctp", default.sloppy_sctp),
-        expire_nodest_conn: switch("expire_nodest_conn", default.expire_nodest_conn),
-        expire_quiescent_template: switch(
-            "expire_quiescent_template",
-            default.expire_quiescent_template,
-        ),
-        schedule_icmp: switch("schedule_icmp", default.schedule_icmp),
-        nat_icmp_send: switch("nat_icmp_send", default.nat_icmp_send),
-        pmtu_disc: switch("pmtu_disc", default.pmtu_disc),
-        secure_tcp: switch("secure_tcp", default.secure_tcp),
-        drop_entry,
-        drop_packet,
-        am_droprate,
-        amemthresh,
     }
 }

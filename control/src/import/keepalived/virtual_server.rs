@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use crate::config::model::{
-    Family, Forwarding, HashFlags, Mark, Persistence, Protocol, Scheduler, Selector,
+    Engine, Family, Forwarding, HashFlags, Mark, Persistence, Protocol, Scheduler, Selector,
 };
 use crate::ipvsadm::Names;
 
@@ -31,6 +31,7 @@ struct Settings {
     forwarding: Forwarding,
     timeout_s: Option<u32>,
     granularity: Option<(String, Origin)>,
+    engine: Option<Engine>,
     one_packet: bool,
     family: Option<Family>,
 }
@@ -143,6 +144,7 @@ impl Reading<'_> {
             forwarding: Forwarding::Masq,
             timeout_s: None,
             granularity: None,
+            engine: None,
             one_packet: false,
             family: None,
         };
@@ -164,8 +166,7 @@ impl Reading<'_> {
                     draft.notes.add(at, what, why, hint);
                 }
                 "persistence_engine" => {
-                    let why =
-                        "Director has no persistence engines; clients are told apart by address";
+                    let why = "Director has the engine sip only; clients are told apart by address";
                     draft.notes.add(at, what, why, "leave it out if that is enough");
                 }
                 "flag-3" => {
@@ -213,6 +214,9 @@ impl Reading<'_> {
                     Some(seconds @ 1..=LONGEST_S) => settings.timeout_s = Some(seconds),
                     _ => return false,
                 }
+            }
+            "persistence_engine" if one.value(0) == Some("sip") => {
+                settings.engine = Some(Engine::Sip);
             }
             "persistence_granularity" => {
                 let text = one.value(0).unwrap_or_default().to_owned();
@@ -371,7 +375,7 @@ impl Reading<'_> {
                 }
             }
         };
-        Some(Persistence { timeout_s, prefix })
+        Some(Persistence { timeout_s, prefix, engine: settings.engine })
     }
 }
 

@@ -1,5 +1,8 @@
 //! The commands that ask the running director: what they send, and how they end.
 
+mod clients;
+mod drain;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -7,6 +10,9 @@ use std::path::Path;
 use crate::api::{self, Reply, Request};
 use crate::cli;
 use crate::get::{Kind, Output};
+
+pub use clients::{clients, evict, rebind};
+pub use drain::{drain, undrain};
 
 /// The director could not be reached.
 const UNREACHED: u8 = 2;
@@ -75,6 +81,9 @@ pub fn get(args: &cli::Get) -> u8 {
     // A configuration has no columns.
     let default = if args.what == Kind::Config { Output::Yaml } else { Output::Table };
     let output = args.output.unwrap_or(default);
+    if let Kind::Bindings | Kind::Connections = args.what {
+        return clients::paged(&args.at.socket, args.what, output, &args.names);
+    }
     let request = Request::Get { what: args.what, output, names: args.names.clone() };
     ask(&args.at.socket, &request)
 }

@@ -1,0 +1,335 @@
+//! Bindings of clients, a page at a time: listed, ended, moved. The tables are read where they
+//! stand, by the control thread; what changes is done by a core, a few between two bursts.
+
+use dataplane::bindings::{BoundKey, Rebind, Rebound, service_of};
+use dataplane::ids::{RealId, ServiceId};
+use dataplane::mailbox::{Answer, Query, REBINDS};
+use dataplane::snapshot::{Real, Service};
+use dataplane::table::{ClientKey, Cursor};
+use dataplane::tick::{TICKS_PER_SECOND, Tick};
+use dataplane::wire::Addr;
+use serde_json::{Value, json};
+
+use super::{ControlThread, to_json};
+use crate::api::Reply;
+use crate::listing::endpoint_text;
+use crate::page::{Filter, Page, Part, Place};
+
+/// Buckets that are looked at for one page: a few milliseconds of the control thread's time.
+const BUCKETS: usize = 1 << 16;
+/// Buckets between two looks whether the page is full.
+const STEP: usize = 256;
+/// Bindings on a page; a little more, as a step is not broken off.
+const ROWS: usize = 2_048;
+/// Seconds that a template lives on while it has connections, as in IPVS.
+const EXTENSION_S: u32 = 60;
+
+/// Which bindings are meant.
+pub(super) struct Wanted {
+    client: Option<(Addr, u8)>,
+    service: Option<ServiceId>,
+    real: Option<Addr>,
+}
+
+/// A binding that was found.
+struct Found<'a> {
+    key: BoundKey,
+    client: ClientKey,
+    service: &'a Service,
+    real: &'a Real,
+    core: u32,
+    age_s: u32,
+    expires_s: u32,
+    /// `None` where connections are not kept.
+    connections: Option<u32>,
+    state: &'static str,
+}
+
+impl ControlThread {
+    /// The ids behind the names of a filter.
+    pub(super) fn wanted(&self, filter: &Filter) -> Result<Wanted, String> {
+        let service = match &filter.service {
+            None => None,
+            Some(name) => Some(self.service_named(name)?.id),
+        };
+        let client = filter.client.map(|client| (Addr::from(client.address), client.length));
+        Ok(Wanted { client, service, real: filter.real_server.map(Addr::from) })
+    }
+
+    pub(super) fn service_named(&self, name: &str) -> Result<&Service, String> {
+        let mut services = self.snapshot.services.iter().flatten();
+        match services.find(|service| &*service.name == name) {
+            Some(service) => Ok(service),
+            None => Err(format!(
+                "there is no service '{name}'; 'director get services' lists their names\n"
+            )),
+        }
+    }
+
+    /// One page of bindings, or of connections.
+    pub(super) fn page(&self, page: &Page) -> Reply {
+        let wanted = match self.wanted(&page.filter) {
+            Ok(wanted) => wanted,
+            Err(sentence) => return Reply::refused(sentence),
+        };
+        let mut rows = Vec::new();
+        let next = match page.from.part {
+            Part::Connections => match self.connections_page(page.from, &wanted, &mut rows) {
+                Ok(next) => next,
+                Err(sentence) => return Reply::refused(sentence),
+            },
+            Part::Templates | Part::Clients => {
+                self.walk(page.from, &wanted, &mut |found| rows.push(found.row()))
+            }
+        };
+        to_json(&json!({ "rows": rows, "next": next }))
+    }
+
+    /// Ends or moves the bindings of one page.
+    pub(super) fn rebind(&mut self, page: &Page, to: Option<Addr>) -> Reply {
+        let wanted = match self.wanted(&page.filter) {
+            Ok(wanted) => wanted,
+            Err(sentence) => return Reply::refused(sentence),
+        };
+        let mut rebinds = Vec::new();
+        let next = self.walk(page.from, &wanted, &mut |found| {
+            let to = to.map(|to| self.real_at(found.service, to));
+            // A service that has no such real server keeps its clients.
+            if to != Some(None) {
+                rebinds.push(Rebind { key: found.key, to: to.flatten(), make: false });
+            }
+        });
+        match self.rebind_all(&rebinds) {
+            Ok(done) => to_json(&json!({ "done": counts(done), "next": next })),
+            Err(sentence) => Reply::refused(sentence),
+        }
+    }
+
+    /// Has the first core change these bindings.
+    fn rebind_all(&self, rebinds: &[Rebind]) -> Result<Rebound, String> {
+        let mut all = Rebound::default();
+        for some in rebinds.chunks(REBINDS) {
+            match self.ask(0, Query::Rebind(some.to_vec())) {
+                Some(Answer::Rebound(done)) => all += done,
+                _ => return Err("core 0 did not answer in time; try again\n".to_owned()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The real server of a service that has this address.
+    fn real_at(&self, service: &Service, address: Addr) -> Option<RealId> {
+        let mut reals = service.members.iter().filter_map(|one| self.snapshot.available(one.real));
+        reals.find(|real| real.address == address).map(|real| real.id)
+    }
+
+    /// Goes on through the tables until a page is full or its time is over.
+    fn walk(
+        &self,
+        from: Place,
+        wanted: &Wanted,
+        each: &mut dyn FnMut(&Found<'_>),
+    ) -> Option<Place> {
+        let (mut place, mut looked) = (from, 0);
+        let found = std::cell::Cell::new(0);
+        let now = Tick::after(self.started.elapsed());
+        let mut count = |one: &Found<'_>| {
+            found.set(found.get() + 1);
+            each(one);
+        };
+        while looked < BUCKETS {
+            place = self.step(place, wanted, now, &mut count)?;
+            looked += STEP;
+            if found.get() >= ROWS {
+                break;
+            }
+        }
+        Some(place)
+    }
+
+    /// One step, and where to go on.
+    fn step(
+        &self,
+        place: Place,
+        wanted: &Wanted,
+        now: Tick,
+        each: &mut dyn FnMut(&Found<'_>),
+    ) -> Option<Place> {
+        let cursor = Cursor::at(place.cursor);
+        let next = match place.part {
+            Part::Templates => {
+                let templates = &self.shared.templates;
+                templates.iterate(place.core, cursor, now, STEP, |key, view| {
+                    let Some(real) = self.snapshot.real(view.real).filter(|_| !view.invalid) else {
+                        return;
+                    };
+                    let Some(service) = self.snapshot.service(real.service) else { return };
+                    let lives_s =
+                        if view.extended { EXTENSION_S } else { self.lives_s(view.timeout_index) };
+                    let expires_s = seconds_until(view.expires, now);
+                    let found = Found {
+                        key: BoundKey::Template(key),
+                        client: key.client,
+                        service,
+                        real,
+                        core: place.core,
+                        age_s: lives_s.saturating_sub(expires_s),
+                        expires_s,
+                        connections: Some(view.connections),
+                        state: if view.assured { "ASSURED" } else { "NONE" },
+                    };
+                    if wanted.takes(&found) {
+                        each(&found);
+                    }
+                })
+            }
+            Part::Clients => {
+                let ages = self.shared.counters.get(place.core as usize);
+                let age_now = ages.map_or(0, |counters| counters.client_age.get()) as u8;
+                let clients = &self.shared.clients;
+                clients.iterate(place.core, cursor, STEP, |scope, client, number, age| {
+                    let id = service_of(scope);
+                    let real = self.snapshot.client_real(id, number);
+                    let Some(real) = real.and_then(|real| self.snapshot.real(real)) else { return };
+                    let Some(service) = self.snapshot.service(id) else { return };
+                    let age_s = u32::from(age_now.wrapping_sub(age)) * self.shared.age_unit_s;
+                    let lives_s = service.persistence.map_or(0, |one| one.timeout_s);
+                    let found = Found {
+                        key: BoundKey::Client { scope, client },
+                        client,
+                        service,
+                        real,
+                        core: place.core,
+                        age_s,
+                        expires_s: lives_s.saturating_sub(age_s),
+                        connections: None,
+                        state: "NONE",
+                    };
+                    if wanted.takes(&found) {
+                        each(&found);
+                    }
+                })
+            }
+            Part::Connections => None,
+        };
+        match next {
+            Some(cursor) => Some(Place { cursor: cursor.parts(), ..place }),
+            None => self.next_shard(place),
+        }
+    }
+
+    fn next_shard(&self, place: Place) -> Option<Place> {
+        let core = place.core.saturating_add(1);
+        if (core as usize) < self.shared.cores() {
+            return Some(Place { core, ..Place::start(place.part) });
+        }
+        match place.part {
+            Part::Templates => Some(Place::start(Part::Clients)),
+            Part::Clients | Part::Connections => None,
+        }
+    }
+
+    fn lives_s(&self, timeout_index: u8) -> u32 {
+        let timeouts = &self.snapshot.template_timeouts_s;
+        timeouts.get(usize::from(timeout_index)).copied().unwrap_or(0)
+    }
+
+    /// Connections of one core from a place on.
+    fn connections_page(
+        &self,
+        from: Place,
+        wanted: &Wanted,
+        rows: &mut Vec<Value>,
+    ) -> Result<Option<Place>, String> {
+        let (v6, slot, _) = from.cursor;
+        let page = Vec::with_capacity(ROWS);
+        let answer = self.ask(from.core as usize, Query::Connections { v6, from: slot, page });
+        let Some(Answer::Connections { page, next, now }) = answer else {
+            return Err(format!("core {} did not answer in time; try again\n", from.core));
+        };
+        for (flow, conn) in &page {
+            let Some(real) = self.snapshot.real(conn.real) else { continue };
+            let width = flow.client.family().bits();
+            let client = wanted.client.is_none_or(|wanted| covers(wanted, flow.client, width));
+            let service = wanted.service.is_none_or(|wanted| wanted == real.service);
+            if !(client && service && wanted.real.is_none_or(|wanted| wanted == real.address)) {
+                continue;
+            }
+            rows.push(json!({
+                "protocol": flow.protocol.to_string().to_lowercase(),
+                "client": endpoint_text(flow.client, flow.client_port),
+                "virtual": endpoint_text(flow.vip, flow.vip_port),
+                "real": endpoint_text(real.address, conn.real_port),
+                "state": conn.state.word(),
+                "expires_s": seconds_until(conn.expires, now),
+                "service": self.snapshot.service(real.service).map(|one| one.name.to_string()),
+                "core": from.core,
+                "bound": conn.template.is_some(),
+            }));
+        }
+        Ok(match next {
+            Some(slot) => Some(Place { cursor: (v6, slot, 0), ..from }),
+            None if !v6 => Some(Place { cursor: (true, 0, 0), ..from }),
+            None => self.next_shard(from),
+        })
+    }
+}
+
+impl Wanted {
+    fn takes(&self, found: &Found<'_>) -> bool {
+        self.service.is_none_or(|service| service == found.service.id)
+            && self.real.is_none_or(|real| real == found.real.address)
+            && self.client.is_none_or(|wanted| {
+                covers(wanted, Addr::from(found.client.address()), found.length())
+            })
+    }
+}
+
+/// Whether two networks have an address in common: what is asked for, and a client with so
+/// many bits.
+fn covers((wanted, wanted_length): (Addr, u8), client: Addr, length: u8) -> bool {
+    let length = length.min(wanted_length);
+    wanted.family() == client.family() && wanted.masked(length) == client.masked(length)
+}
+
+impl Found<'_> {
+    /// How many bits of the client's address its service looks at.
+    fn length(&self) -> u8 {
+        let mask = self.service.persistence.map_or(u128::MAX, |persistence| persistence.mask);
+        let width = u32::from(Addr::from(self.client.address()).family().bits());
+        u8::try_from(mask.count_ones().min(width)).unwrap_or(u8::MAX)
+    }
+
+    fn row(&self) -> Value {
+        let address = self.client.address();
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let client = match (self.service.engine, self.length()) {
+            // A call is kept by a hash of it; whose it is cannot be read from that.
+            (Some(engine), _) => format!("({})", engine.name()),
+            (None, length) if length < whole => format!("{address}/{length}"),
+            (None, _) => address.to_string(),
+        };
+        json!({
+            "client": client,
+            "service": self.service.name.to_string(),
+            "real_server": endpoint_text(self.real.address, self.real.port),
+            "age_s": self.age_s,
+            "expires_s": self.expires_s,
+            "connections": self.connections,
+            "core": self.core,
+            "state": self.state,
+        })
+    }
+}
+
+fn counts(done: Rebound) -> Value {
+    let Rebound { found, changed, made, connections, full } = done;
+    json!({
+        "found": found, "changed": changed, "made": made, "connections": connections, "full": full,
+    })
+}
+
+/// Whole seconds that are left; 0 for what is over and not swept yet.
+fn seconds_until(expires: Tick, now: Tick) -> u32 {
+    u32::try_from(now.until(expires)).unwrap_or(0) / TICKS_PER_SECOND
+}

@@ -1,0 +1,180 @@
+//! `director drain` and `undrain`: a real server's state, changed where it runs.
+
+use std::sync::Arc;
+
+use dataplane::catalog::spec::{Farm, RealSpec};
+use dataplane::snapshot::{Identity, RealState};
+use dataplane::tick::Tick;
+use serde_json::json;
+use tracing::info;
+
+use super::{ControlThread, drains, to_json};
+use crate::api::{Peer, Reply};
+use crate::compile::identity as identity_of;
+use crate::history::Cause;
+use crate::listing::endpoint_text;
+use crate::server_name::ServerName;
+
+/// What becomes of a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// No new clients; after so many seconds nobody.
+    Drain { deadline_s: Option<u32> },
+    /// Everybody.
+    Up,
+}
+
+impl ControlThread {
+    /// Changes the state of every real server that is meant, as one generation.
+    pub(super) fn set_state(
+        &mut self,
+        server: &ServerName,
+        service: Option<&str>,
+        wish: Wish,
+        peer: Peer,
+    ) -> Reply {
+        let meant = match self.meant(server, service) {
+            Ok(meant) => meant,
+            Err(sentence) => return Reply::refused(sentence),
+        };
+        let mut changed = 0;
+        for (identity, real) in &meant {
+            let wanted = self.wanted_spec(identity, *real, wish);
+            if wanted == *real {
+                continue;
+            }
+            if let Err(refused) = self.catalog.edit_real(identity, wanted) {
+                return Reply::refused(format!("{server}: {refused}\n"));
+            }
+            changed += 1;
+        }
+        if changed > 0 {
+            self.snapshot = self.catalog.snapshot();
+            self.follow_catalog();
+            let (word, how) = match wish {
+                Wish::Drain { deadline_s: Some(seconds) } => {
+                    ("drain", format!(", for {seconds} s at the most"))
+                }
+                Wish::Drain { deadline_s: None } => ("drain", String::new()),
+                Wish::Up => ("undrain", String::new()),
+            };
+            let generation = self.snapshot.generation;
+            info!("{peer}: {word} {server}{how}: generation {generation}");
+            let what = format!("{word} {server}{how}");
+            let changes = format!("{changed} real server(s)");
+            self.note(Cause::Drain, peer.user(), what, changes);
+            self.wait_for_cores();
+        }
+        self.drained(&meant)
+    }
+
+    /// A real server in its new state; its deadline is noted. Without one of its own it has
+    /// its service's.
+    fn wanted_spec(&mut self, identity: &Identity, real: RealSpec, wish: Wish) -> RealSpec {
+        let key = (*identity, real.address, real.port);
+        let service = self.model.services.iter().find(|one| identity_of(one) == *identity);
+        let name = service.map(|one| one.name.clone()).unwrap_or_default();
+        let of_service = service.and_then(|one| one.drain_deadline_s);
+        let deadline_s = match wish {
+            Wish::Up => {
+                self.drains.forget(&key);
+                return RealSpec { state: RealState::Up, drain_until: None, ..real };
+            }
+            Wish::Drain { deadline_s } => deadline_s.or(of_service),
+        };
+        let now = self.now_ms();
+        let until = deadline_s.map(|seconds| now.saturating_add(u64::from(seconds) * 1_000));
+        match until {
+            Some(until) => self.drains.begin(key, name, now, until),
+            None => self.drains.forget(&key),
+        }
+        RealSpec { state: RealState::Drain, drain_until: until.map(drains::tick), ..real }
+    }
+
+    /// How a real server's drain stands.
+    pub(super) fn drain_report(&mut self, server: &ServerName, service: Option<&str>) -> Reply {
+        match self.meant(server, service) {
+            Ok(meant) => self.drained(&meant),
+            Err(sentence) => Reply::refused(sentence),
+        }
+    }
+
+    /// The real servers of all services, or of one, that go by this name.
+    fn meant(
+        &self,
+        server: &ServerName,
+        service: Option<&str>,
+    ) -> Result<Vec<(Identity, RealSpec)>, String> {
+        let only = service.map(|name| self.service_named(name).map(|one| one.identity));
+        let only = only.transpose()?;
+        let mut meant = Vec::new();
+        for Farm { service, reals } in self.catalog.farms() {
+            if only.is_some_and(|only| only != service.identity) {
+                continue;
+            }
+            let names = self.names_of(&service.identity);
+            let named = |real: &&RealSpec| {
+                let name = names
+                    .iter()
+                    .find(|(address, port, _)| *address == real.address && *port == real.port);
+                server.means(real.address.into(), real.port, name.map(|(.., name)| name.as_str()))
+            };
+            meant.extend(reals.iter().filter(named).map(|real| (service.identity, *real)));
+        }
+        if meant.is_empty() {
+            let of = service.map(|name| format!(" of service '{name}'")).unwrap_or_default();
+            return Err(format!(
+                "there is no real server '{server}'{of}; 'director get reals' lists them\n"
+            ));
+        }
+        Ok(meant)
+    }
+
+    /// The names of a service's real servers, as the configuration has them.
+    fn names_of(&self, identity: &Identity) -> Vec<(dataplane::wire::Addr, u16, String)> {
+        let service = self.model.services.iter().find(|one| identity_of(one) == *identity);
+        let reals = service.map(|service| service.real_servers.iter()).into_iter().flatten();
+        reals
+            .filter_map(|real| Some((real.address.into(), real.real_port, real.name.clone()?)))
+            .collect()
+    }
+
+    fn drained(&self, meant: &[(Identity, RealSpec)]) -> Reply {
+        let now = Tick::after(self.started.elapsed());
+        let snapshot = Arc::clone(&self.snapshot);
+        let mut rows = Vec::new();
+        for (identity, spec) in meant {
+            let services = snapshot.services.iter().flatten();
+            let Some(service) = services.into_iter().find(|one| one.identity == *identity) else {
+                continue;
+            };
+            let reals = service.members.iter().filter_map(|one| snapshot.available(one.real));
+            let same = |real: &&dataplane::snapshot::Real| {
+                real.address == spec.address && real.port == spec.port
+            };
+            let Some(real) = reals.into_iter().find(same) else { continue };
+            let load = self.shared.loads.sum(real.id);
+            let left_s = real.drain_until.map(|until| {
+                now.until(until).max(0).unsigned_abs() / dataplane::tick::TICKS_PER_SECOND
+            });
+            rows.push(json!({
+                "service": service.name.to_string(),
+                "real_server": endpoint_text(real.address, real.port),
+                "address": real.address.to_string(),
+                "state": if real.is_down(now) { "down" } else { state_word(real.state) },
+                "clients": load.bound,
+                "connections": load.active + load.inactive,
+                "deadline_in_s": left_s,
+            }));
+        }
+        to_json(&rows)
+    }
+}
+
+fn state_word(state: RealState) -> &'static str {
+    match state {
+        RealState::Up => "up",
+        RealState::Drain => "drain",
+        RealState::Down => "down",
+    }
+}

@@ -1,0 +1,230 @@
+//! `director clients`, `evict`, `rebind`, and what `director get` has in pages.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{UNREACHED, complain, print};
+use crate::api::{self, Reply, Request};
+use crate::cli;
+use crate::config;
+use crate::get::{self, Kind, Output, Table};
+use crate::page::{Filter, Page, Part, Place};
+
+/// What a page answers.
+#[derive(Debug, Deserialize)]
+struct Rows {
+    rows: Vec<Value>,
+    next: Option<Place>,
+}
+
+/// What a page of changes answers.
+#[derive(Debug, Deserialize)]
+struct Changed {
+    done: Done,
+    next: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct Done {
+    found: u64,
+    changed: u64,
+    made: u64,
+    connections: u64,
+    full: u64,
+}
+
+/// Why a command ends early, with its exit code.
+pub(super) enum Failed {
+    /// The director refused, or answered something else than was asked for.
+    Refused(String),
+    /// It could not be reached.
+    Unreached(String),
+    /// Nobody reads any more.
+    Closed,
+}
+
+impl Failed {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Refused(sentence) => {
+                complain(sentence.trim_end());
+                1
+            }
+            Self::Unreached(sentence) => {
+                complain(&sentence);
+                UNREACHED
+            }
+            // `director clients | head` has got what it wants.
+            Self::Closed => 0,
+        }
+    }
+}
+
+/// Asks for something that is answered in JSON.
+pub(super) fn asked<T: for<'a> Deserialize<'a>>(
+    socket: &Path,
+    request: &Request,
+) -> Result<T, Failed> {
+    match api::call(socket, request) {
+        Ok(Reply { ok: true, text, .. }) => serde_json::from_str(&text)
+            .map_err(|error| Failed::Refused(format!("the answer is not as expected: {error}"))),
+        Ok(Reply { text, .. }) => Err(Failed::Refused(text)),
+        Err(error) => Err(Failed::Unreached(error.to_string())),
+    }
+}
+
+/// Every row, a page at a time.
+pub(super) fn each_page(
+    socket: &Path,
+    part: Part,
+    filter: &Filter,
+    mut take: impl FnMut(Vec<Value>) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut from = Some(Place::start(part));
+    while let Some(at) = from {
+        let page = Page { from: at, filter: filter.clone() };
+        let Rows { rows, next } = asked(socket, &Request::Page(page))?;
+        take(rows)?;
+        from = next;
+    }
+    Ok(())
+}
+
+/// `director clients`.
+pub fn clients(args: &cli::Clients) -> u8 {
+    let output = args.output.unwrap_or(Output::Table);
+    code(listed(&args.at.socket, Kind::Bindings, output, &args.filter.filter()))
+}
+
+/// `director get bindings` and `get connections`.
+pub(super) fn paged(socket: &Path, kind: Kind, output: Output, names: &[String]) -> u8 {
+    let service = match names {
+        [] => None,
+        [name] => Some(name.clone()),
+        _ => {
+            complain("name one service at a time");
+            return 2;
+        }
+    };
+    code(listed(socket, kind, output, &Filter { service, ..Filter::default() }))
+}
+
+fn code(result: Result<(), Failed>) -> u8 {
+    result.map_or_else(Failed::code, |()| 0)
+}
+
+/// Prints what comes as it comes.
+fn listed(socket: &Path, kind: Kind, output: Output, filter: &Filter) -> Result<(), Failed> {
+    let part = if kind == Kind::Connections { Part::Connections } else { Part::Templates };
+    let mut table = Table::new(get::columns(kind), output == Output::Wide);
+    let mut first = true;
+    let begin = match output {
+        Output::Json => "[",
+        Output::Yaml | Output::Table | Output::Wide => "",
+    };
+    shown(begin)?;
+    each_page(socket, part, filter, |rows| {
+        // The first lines of a table decide about its widths; an empty page has none.
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let text = match output {
+            Output::Table | Output::Wide => table.page(&rows),
+            Output::Yaml => {
+                config::yaml_of(&rows).map_err(|error| Failed::Refused(error.to_string()))?
+            }
+            Output::Json => rows
+                .iter()
+                .map(|row| {
+                    let comma = if std::mem::take(&mut first) { "\n" } else { ",\n" };
+                    format!("{comma}  {row}")
+                })
+                .collect(),
+        };
+        first = false;
+        shown(&text)
+    })?;
+    match output {
+        Output::Json => shown("\n]\n"),
+        Output::Yaml if first => shown("[]\n"),
+        Output::Table | Output::Wide if first => shown(&table.page(&[])),
+        Output::Yaml | Output::Table | Output::Wide => Ok(()),
+    }
+}
+
+fn shown(text: &str) -> Result<(), Failed> {
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(|_| Failed::Closed)
+}
+
+/// `director evict`.
+pub fn evict(args: &cli::Evict) -> u8 {
+    let filter = Filter { client: Some(args.client), ..args.of.filter() };
+    match changed(&args.at.socket, &filter, None) {
+        Ok(Done { found: 0, .. }) => {
+            complain(&format!("{} is bound nowhere; nothing was changed", args.client));
+            1
+        }
+        Ok(Done { changed, connections, .. }) => {
+            print(&format!(
+                "{changed} binding(s) ended; the next connection of each is scheduled anew\n{}",
+                going_on(connections)
+            ));
+            0
+        }
+        Err(failed) => failed.code(),
+    }
+}
+
+/// `director rebind`.
+pub fn rebind(args: &cli::Rebind) -> u8 {
+    let filter = Filter { client: Some(args.client), ..args.of.filter() };
+    match changed(&args.at.socket, &filter, Some(args.to)) {
+        Ok(Done { found: 0, .. }) => {
+            complain(&format!(
+                "{} has no binding in a service that has the real server {}; nothing was changed",
+                args.client, args.to
+            ));
+            1
+        }
+        Ok(Done { found, changed, connections, full, .. }) => {
+            let stayed = found.saturating_sub(changed);
+            let mut text = format!("{changed} binding(s) moved to {}", args.to);
+            if stayed > 0 {
+                text += &format!(", {stayed} were there already");
+            }
+            text.push('\n');
+            if full > 0 {
+                text += &format!("{full} could not be made: the table is full\n");
+            }
+            print(&(text + &going_on(connections)));
+            0
+        }
+        Err(failed) => failed.code(),
+    }
+}
+
+fn going_on(connections: u64) -> String {
+    match connections {
+        0 => String::new(),
+        some => format!("{some} open connection(s) go on where they are until they end\n"),
+    }
+}
+
+fn changed(socket: &Path, filter: &Filter, to: Option<std::net::IpAddr>) -> Result<Done, Failed> {
+    let mut all = Done::default();
+    let mut from = Some(Place::start(Part::Templates));
+    while let Some(at) = from {
+        let page = Page { from: at, filter: filter.clone() };
+        let Changed { done, next } = asked(socket, &Request::Rebind { page, to })?;
+        all.found += done.found;
+        all.changed += done.changed;
+        all.made += done.made;
+        all.connections += done.connections;
+        all.full += done.full;
+        from = next;
+    }
+    Ok(all)
+}

@@ -1,0 +1,125 @@
+//! `director drain` and `undrain`: asked for, reported, waited for.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::clients::{Failed, asked, each_page};
+use super::print;
+use crate::api::Request;
+use crate::cli;
+use crate::page::{Filter, Part};
+use crate::server_name::ServerName;
+
+/// Between two looks of `--wait`.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// One real server of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Drained {
+    service: String,
+    real_server: String,
+    address: std::net::IpAddr,
+    state: String,
+    clients: u64,
+    connections: u64,
+    deadline_in_s: Option<u32>,
+}
+
+impl Drained {
+    fn is_over(&self) -> bool {
+        self.state == "down" || (self.clients == 0 && self.connections == 0)
+    }
+}
+
+/// `director drain`.
+pub fn drain(args: &cli::Drain) -> u8 {
+    match drain_all(args) {
+        Ok(()) => 0,
+        Err(failed) => failed.code(),
+    }
+}
+
+fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
+    let socket = &args.at.socket;
+    let request = Request::Drain {
+        server: args.server.clone(),
+        service: args.service.clone(),
+        deadline_s: args.deadline,
+    };
+    let mut rows: Vec<Drained> = asked(socket, &request)?;
+    for row in &rows {
+        print(&told(row, last_leaves(socket, row)?));
+    }
+    while args.wait && !rows.iter().all(Drained::is_over) {
+        std::thread::sleep(LOOK);
+        let now = report(socket, &args.server, args.service.as_deref())?;
+        for (old, new) in rows.iter().zip(&now) {
+            let counts = |row: &Drained| (row.clients, row.connections, row.state.clone());
+            if counts(old) != counts(new) {
+                print(&told(new, None));
+            }
+        }
+        rows = now;
+    }
+    if args.wait {
+        print(&format!("{} serves nobody any more\n", args.server));
+    }
+    Ok(())
+}
+
+fn report(
+    socket: &Path,
+    server: &ServerName,
+    service: Option<&str>,
+) -> Result<Vec<Drained>, Failed> {
+    let service = service.map(str::to_owned);
+    asked(socket, &Request::DrainReport { server: server.clone(), service })
+}
+
+/// When the last binding of a real server ends, if none of its clients comes back before.
+fn last_leaves(socket: &Path, row: &Drained) -> Result<Option<u64>, Failed> {
+    if row.clients == 0 {
+        return Ok(None);
+    }
+    let filter =
+        Filter { client: None, service: Some(row.service.clone()), real_server: Some(row.address) };
+    let mut last = None;
+    each_page(socket, Part::Templates, &filter, |rows| {
+        let ends = rows.iter().filter_map(|row| row.get("expires_s")?.as_u64());
+        last = ends.chain(last).max();
+        Ok(())
+    })?;
+    Ok(last)
+}
+
+fn told(row: &Drained, last_s: Option<u64>) -> String {
+    let Drained { service, real_server, state, clients, connections, deadline_in_s, .. } = row;
+    let mut text = format!(
+        "{real_server} of service {service}: {state}, {clients} client(s) still bound, \
+         {connections} connection(s)"
+    );
+    if let Some(seconds) = last_s {
+        text += &format!("; the last one leaves in {seconds} s unless it comes back");
+    }
+    match deadline_in_s {
+        Some(seconds) if state == "drain" => {
+            text += &format!("; the deadline is in {seconds} s");
+        }
+        _ => {}
+    }
+    text + "\n"
+}
+
+/// `director undrain`.
+pub fn undrain(args: &cli::Undrain) -> u8 {
+    let request = Request::Undrain { server: args.server.clone(), service: args.service.clone() };
+    match asked::<Vec<Drained>>(&args.at.socket, &request) {
+        Ok(rows) => {
+            rows.iter().for_each(|row| print(&told(row, None)));
+            0
+        }
+        Err(failed) => failed.code(),
+    }
+}

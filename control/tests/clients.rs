@@ -1,0 +1,221 @@
+//! Clients on a running director: listed in pages, evicted, moved; servers drained.
+
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::eventually;
+use support::farm::{self, CLIENT6, Farm, VIP6, VIPS};
+use support::program::Program;
+use support::server::{self, Talk, ask};
+
+fn service(name: &str, vip: &str, more: &str, reals: &str) -> String {
+    format!(
+        "  - name: {name}\n    vip: \"{vip}\"\n    protocol: tcp\n    vip_port: 80\n    \
+         scheduler: rr\n{more}    real_servers:\n{reals}"
+    )
+}
+
+fn start(farm: &Farm, more: &str) -> Program {
+    server::everywhere(farm, &[80]);
+    let body = format!(
+        "{}services:\n{}{}{}",
+        farm::one_port(),
+        service("web", VIPS[0], &format!("    persistence: 600\n{more}"), &farm::reals(2)),
+        service(
+            "fast",
+            VIPS[1],
+            "    persistence: { timeout: 600, prefix: 24 }\n    tracking: client\n",
+            &farm::reals(2)
+        ),
+        service("six", VIP6, "    persistence: 300\n", &farm::reals6(2)),
+    );
+    Program::start(&farm.director, &body)
+}
+
+fn web() -> String {
+    format!("{}:80", VIPS[0])
+}
+
+fn fast() -> String {
+    format!("{}:80", VIPS[1])
+}
+
+fn rows(program: &Program, words: &[&str]) -> Vec<Value> {
+    let text = program.told(&[words, &["-o", "json"]].concat());
+    let rows: Vec<Value> =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    rows
+}
+
+#[test]
+fn clients_are_listed_filtered_evicted_and_moved() {
+    let farm = Farm::new(2);
+    let program = start(&farm, "");
+    assert_eq!(program.told(&["clients"]).lines().count(), 1, "heads alone");
+    assert_eq!(rows(&program, &["clients"]), [Value::Null; 0]);
+    for client in 1..=4 {
+        ask(&farm.client, &format!("198.18.64.{client}"), &web());
+        ask(&farm.client, &format!("198.18.{}.9", 63 + client), &fast());
+    }
+    ask(&farm.client, CLIENT6, &format!("[{VIP6}]:80"));
+    let all = rows(&program, &["clients"]);
+    assert_eq!(all.len(), 9, "{all:?}");
+    let of = |words: &[&str]| rows(&program, &[&["clients"], words].concat()).len();
+    assert_eq!(of(&["--service", "web"]), 4);
+    assert_eq!(of(&["--client", "198.18.64.2"]), 2, "the /24 of fast holds it, too");
+    assert_eq!(of(&["--client", "198.18.64.2", "--service", "web"]), 1);
+    assert_eq!(of(&["--client", "198.18.64.0/24", "--service", "web"]), 4);
+    assert_eq!(of(&["--client", "2001:db8::/32"]), 1);
+    assert_eq!(of(&["--server", &farm::rip(0), "--service", "web"]), 2);
+    assert_eq!(of(&["--client", "203.0.113.0/24"]), 0);
+    let one = &rows(&program, &["clients", "--client", "198.18.64.2", "--service", "web"])[0];
+    assert_eq!(one["client"], "198.18.64.2");
+    assert!((590..=600).contains(&one["expires_s"].as_u64().unwrap()), "{one}");
+    assert!(one["age_s"].as_u64().unwrap() <= 10 && one["core"] == 0, "{one}");
+    let network = &rows(&program, &["clients", "--service", "fast"])[0];
+    assert!(network["client"].as_str().unwrap().ends_with(".0/24"), "{network}");
+    assert_eq!(network["connections"], Value::Null);
+    let table = program.told(&["get", "bindings", "web"]);
+    assert_eq!(table.lines().count(), 5, "{table}");
+    assert!(table.starts_with("CLIENT "), "{table}");
+    let yaml = program.told(&["clients", "--service", "six", "-o", "yaml"]);
+    assert!(yaml.starts_with("- age_s: ") || yaml.contains("client:"), "{yaml}");
+    moving(&farm, &program);
+    wrong(&program);
+    program.stop();
+}
+
+fn moving(farm: &Farm, program: &Program) {
+    let (client, other) = ("198.18.64.2", |name: &str| usize::from(name == farm::name(0)));
+    let mut talk = Talk::open(&farm.client, client, &web());
+    let bound = talk.say("who");
+    let to = other(&bound);
+    let moved = program.told(&["rebind", client, &farm::rip(to), "--service", "web"]);
+    assert!(moved.starts_with(&format!("1 binding(s) moved to {}\n", farm::rip(to))), "{moved}");
+    assert!(moved.contains("open connection(s) go on where they are"), "{moved}");
+    assert_eq!(talk.say("still"), bound);
+    assert_eq!(ask(&farm.client, client, &web()), farm::name(to));
+    let again = program.told(&["rebind", client, &farm::rip(to), "--service", "web"]);
+    assert!(again.contains("0 binding(s) moved") && again.contains("1 were there already"));
+    assert_eq!(ask(&farm.client, "198.18.64.3", &web()), ask(&farm.client, "198.18.64.3", &web()));
+
+    let evicted = program.told(&["evict", "198.18.64.0/24", "--service", "web"]);
+    assert!(evicted.starts_with("4 binding(s) ended"), "{evicted}");
+    assert_eq!(rows(program, &["clients", "--service", "web"]).len(), 0);
+    ask(&farm.client, client, &web());
+    assert_eq!(rows(program, &["clients", "--service", "web"]).len(), 1);
+
+    // Without connections, the binding's network moves with its next packet.
+    let bound = ask(&farm.client, "198.18.64.9", &fast());
+    let to = farm::rip(usize::from(bound == farm::name(0)));
+    program.told(&["rebind", "198.18.64.9", &to, "--service", "fast"]);
+    assert_ne!(ask(&farm.client, "198.18.64.77", &fast()), bound);
+    program.told(&["evict", "198.18.64.9", "--service", "fast"]);
+    assert_eq!(
+        rows(program, &["clients", "--client", "198.18.64.9", "--service", "fast"]).len(),
+        0
+    );
+}
+
+fn wrong(program: &Program) {
+    for (words, code, said) in [
+        (&["evict", "203.0.113.7"][..], 1, "203.0.113.7 is bound nowhere"),
+        (&["rebind", "203.0.113.7", "198.18.10.11"], 1, "nothing was changed"),
+        (&["rebind", "198.18.64.2", "198.18.10.99"], 1, "has the real server 198.18.10.99"),
+        (&["clients", "--service", "nosuch"], 1, "there is no service 'nosuch'"),
+        (&["clients", "--client", "198.18.0.0/40"], 2, "'198.18.0.0/40' is no client"),
+        (&["drain", "198.18.10.99"], 1, "there is no real server '198.18.10.99'"),
+        (&["drain", "198.18.10.11", "--service", "six"], 1, "of service 'six'"),
+        (&["drain", "198.18.10.11", "--deadline", "soon"], 2, "write 1 s to 31 days"),
+        (&["undrain", "nosuch"], 1, "there is no real server 'nosuch'"),
+    ] {
+        let ended = program.ask(words);
+        assert_eq!(ended.code(), Some(code), "{words:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(said), "{words:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_server_is_drained_waited_for_and_put_back() {
+    let farm = Farm::new(2);
+    let program = start(&farm, "    on_drain: new_elsewhere\n");
+    let first = farm::rip(0);
+    let mut talk = Talk::open(&farm.client, "198.18.64.1", &web());
+    let bound = talk.say("who");
+    let server = farm::rip(usize::from(bound != farm::name(0)));
+    let told = program.told(&["drain", &server, "--service", "web"]);
+    assert!(
+        told.starts_with(&format!(
+            "{server}:80 of service web: drain, 1 client(s) still bound, 1 connection(s); the \
+             last one leaves in "
+        )),
+        "{told}"
+    );
+    let yaml = program.told(&["get", "-o", "yaml"]);
+    assert_eq!(yaml.matches("state: drain").count(), 1, "{yaml}");
+    assert!(program.ask(&["diff"]).stdout.contains("state: drain -> up"));
+    assert_eq!(talk.say("still"), bound, "the connection goes on");
+    assert_ne!(ask(&farm.client, "198.18.64.1", &web()), bound, "the next one does not");
+    let history = program.json(&["history"]);
+    assert_eq!(history[0]["cause"], "drain");
+    assert!(history[0]["what"].as_str().unwrap().starts_with(&format!("drain {server}")));
+
+    let told = program.told(&["undrain", &server]);
+    assert!(told.contains(&format!("{server}:80 of service web: up")), "{told}");
+    assert_eq!(program.told(&["get", "-o", "yaml"]).matches("state: drain").count(), 0);
+
+    // A deadline ends it at the latest, whoever is still there.
+    let socket = program.home.socket();
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_director"))
+        .args(["drain", "--socket", socket.to_str().unwrap(), &first, "--deadline", "4s", "--wait"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = eventually("the end of the drain", || waiting.try_wait().unwrap());
+    assert!(status.success());
+    let ended = waiting.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(
+        told.contains("the deadline is in ") && told.ends_with("serves nobody any more\n"),
+        "{told}"
+    );
+    for client in 1..=4 {
+        let name = ask(&farm.client, &format!("198.18.65.{client}"), &web());
+        assert_eq!(name, farm::name(1), "the other one");
+    }
+    program.told(&["undrain", &first]);
+    program.stop();
+}
+
+#[test]
+fn connections_come_in_pages_of_every_core_and_family() {
+    let farm = Farm::new(2);
+    let program = start(&farm, "");
+    let mut talks: Vec<Talk> = (1..=3)
+        .map(|client| Talk::open(&farm.client, &format!("198.18.64.{client}"), &web()))
+        .collect();
+    talks.push(Talk::open(&farm.client, CLIENT6, &format!("[{VIP6}]:80")));
+    for talk in &mut talks {
+        talk.say("who");
+    }
+    let all = rows(&program, &["get", "connections"]);
+    assert_eq!(all.len(), 4, "{all:?}");
+    let states: Vec<&str> = all.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["ESTABLISHED"; 4]);
+    assert_eq!(rows(&program, &["get", "connections", "six"]).len(), 1);
+    let table = program.told(&["get", "connections", "-o", "wide"]);
+    assert!(table.contains("BOUND") && table.contains("198.18.64.3:"), "{table}");
+    drop(talks);
+    program.stop();
+}
