@@ -4,6 +4,7 @@
 //! What is plain all the way is done here; every other frame takes the reference path, one at
 //! a time and in its place, so that a burst gives what its frames give one by one.
 
+mod bind;
 mod clients;
 mod conns;
 mod decided;
@@ -189,9 +190,10 @@ impl Learned {
             let ports = [client_port, header.target.vip_port()];
             let addresses = [header.client, header.target.vip()];
             reading.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
-            if protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
-                *lane = way.lane.with_len(header.total_len);
-            }
+            *lane = match protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
+                true => way.lane.with_len(header.total_len),
+                false => Lane::BIND,
+            };
         }
         clients.is_some()
     }
@@ -205,7 +207,7 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
-            Kind::ByTheBook => (0, PortIndex::default()),
+            Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp => self.pass_conns::<F, L3, HEAD>(reading, desk, frames),
             Kind::ReplyTcp | Kind::ReplyUdp => {
@@ -305,7 +307,11 @@ impl Path {
                 return;
             };
             frames = rest;
-            decided.push(self.handle(snapshot, frame, reading.at));
+            let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
+            decided.push(match lane.kind() {
+                Kind::ByTheBook => self.handle(snapshot, frame, reading.at),
+                _ => self.bind_and_pass(learned, snapshot, frame, reading.at),
+            });
             reading.done += 1;
             if self.fragments.remembered() != remembered {
                 return;

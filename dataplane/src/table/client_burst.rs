@@ -116,7 +116,7 @@ impl ClientTable {
         self.hasher.hash_each(names, hashes);
         let steps = Steps { segments: &self.v4, announced: *announced };
         let Some(row) = steps.row(0) else { return };
-        let per_shard = row.buckets() / self.v4.shards();
+        let per_shard = self.v4.per_shard(row);
         for (bucket, (hash, _)) in buckets.iter_mut().zip(hashes.iter().zip(names)) {
             *bucket = steps.aim(row, per_shard, 0, hash);
         }
@@ -129,7 +129,7 @@ impl ClientTable {
         let steps = Steps { segments: &self.v4, announced: *announced };
         let names = names.get(..places).unwrap_or(&*names);
         let Some(row) = steps.row(0) else { return found.fill(0) };
-        let per_shard = row.buckets() / self.v4.shards();
+        let per_shard = self.v4.per_shard(row);
         let mut strays = [0u8; BURST];
         let mut left = 0;
         let looked_at = names.iter().zip(&mut *buckets).zip(&*hashes).zip(&mut *found);
@@ -158,7 +158,7 @@ impl ClientTable {
                 }
             }
             let Some(row) = steps.row(step + 1) else { return };
-            let per_shard = row.buckets() / self.v4.shards();
+            let per_shard = self.v4.per_shard(row);
             for at in strays.iter().map(|at| usize::from(*at)) {
                 if burst.found[at] == 0 {
                     burst.buckets[at] = steps.aim(row, per_shard, step + 1, &burst.hashes[at]);

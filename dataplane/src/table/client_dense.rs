@@ -1,7 +1,7 @@
 //! The client table's IPv4 layout: client, scope and real server in one word, seven to a line,
 //! with seven ages.
 
-use super::assign::{Seen, Window};
+use super::assign::{Holes, Seen, Window};
 use super::cells::{Row, row};
 use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal};
 use super::grace::Limbo;
@@ -182,7 +182,7 @@ impl Dense {
     #[inline(always)]
     pub(super) fn bound_in(&self, bucket: usize, name: u64, age_now: u8) -> u32 {
         let Some(line) = self.0.get(bucket) else { return 0 };
-        let Some(at) = line.candidate(name) else { return 0 };
+        let at = line.candidates(name).first();
         let (Some(word), Some(age)) = (line.words.get(at), line.beside.get(at)) else { return 0 };
         let word = word.load(Ordering::Acquire);
         // Of this name, and its value that of a bound client: neither 0, dead, nor doomed.
@@ -214,6 +214,15 @@ impl<'a> DenseWindow<'a> {
     ) -> Self {
         let (places, name) = (segments.places(probe), name_of(probe));
         Self { segments, places, name, real, age_now }
+    }
+
+    /// The window's lines, and whether new keys may go there.
+    #[inline]
+    fn lines(&self) -> impl Iterator<Item = (&Bucket, bool)> {
+        (0..self.places.buckets()).filter_map(|number| {
+            let (at, open) = self.places.bucket(number);
+            Some((&self.segments.row(at.segment)?.0[at.bucket], open))
+        })
     }
 
     fn swap(&self, at: usize, before: u64, after: u64) -> bool {
@@ -261,6 +270,36 @@ impl Window for DenseWindow<'_> {
         self.swap(at, self.name, self.name | DEAD)
     }
 
+    #[inline]
+    fn nowhere(&self) -> Option<Holes> {
+        let mut holes = Holes::default();
+        for (number, (line, open)) in self.lines().enumerate() {
+            let mut free = 0;
+            let mut taken = false;
+            for (place, word) in line.words.iter().enumerate() {
+                let word = word.load(Ordering::Acquire);
+                free |= u32::from(word == 0) << place;
+                taken |= Word(word).is_of(self.name);
+            }
+            if taken {
+                return None;
+            }
+            if open {
+                holes.add::<Self>(number * Dense::WAYS, free);
+            }
+        }
+        Some(holes)
+    }
+
+    #[inline]
+    fn nowhere_but(&self, at: usize) -> bool {
+        let is_of = |word: &AtomicU64| Word(word.load(Ordering::Acquire)).is_of(self.name);
+        self.lines().enumerate().all(|(number, (line, _))| {
+            let taken = line.words.iter().filter(|word| is_of(word)).count();
+            taken == usize::from(number == at / Dense::WAYS)
+        })
+    }
+
     fn publish(&self, at: usize) -> Option<Hit> {
         let (row, place, slot, _) = self.segments.slot(&self.places, at)?;
         // Before it can be found, so that it is never found with the age of a former client.
@@ -303,12 +342,12 @@ impl ClientTable {
         for segment in (0..self.v4.announced()).rev() {
             let Some(row) = self.v4.row(segment) else { continue };
             for at in self.v4.pair(row, segment, probe) {
-                for place in at.bucket * Dense::WAYS..(at.bucket + 1) * Dense::WAYS {
+                for place in row.0[at.bucket].candidates(name) {
+                    let place = at.bucket * Dense::WAYS + place;
                     let word = row.load(place);
-                    if !word.is_of(name) {
-                        continue;
-                    }
-                    if let Some(real) = hit(row, place, word) {
+                    if word.is_of(name)
+                        && let Some(real) = hit(row, place, word)
+                    {
                         return Some(Hit { real, slot: Dense::handle(segment, place) });
                     }
                 }

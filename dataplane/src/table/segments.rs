@@ -97,13 +97,21 @@ impl<R: Row> Segments<R> {
     /// The two buckets in `segment` where the key may stand. They differ.
     #[inline]
     pub(super) fn pair(&self, row: &R, segment: usize, probe: &Probe) -> [BucketAt; 2] {
-        let buckets = row.buckets() / self.shards;
+        let buckets = self.per_shard(row);
         pair_of(buckets, &probe.hash, probe.shard).map(|bucket| BucketAt { segment, bucket })
     }
 
     /// How many ranges each row is cut into.
+    #[inline]
     pub(super) fn shards(&self) -> usize {
         self.shards
+    }
+
+    /// Buckets of a row in one range.
+    #[inline]
+    pub(super) fn per_shard(&self, row: &R) -> usize {
+        // Numbers of buckets have 28 bits, and dividing them as such takes half the time.
+        (row.buckets() as u32 / self.shards as u32) as usize
     }
 
     /// All buckets where the key may stand.
@@ -155,7 +163,7 @@ impl<R: Row> Segments<R> {
     ) -> Option<(&R, usize, usize)> {
         loop {
             let row = self.row(*segment)?;
-            let per_shard = row.buckets() / self.shards;
+            let per_shard = self.per_shard(row);
             if *bucket < per_shard {
                 *bucket += 1;
                 return Some((row, *segment, shard * per_shard + *bucket - 1));

@@ -34,7 +34,7 @@ pub(super) fn read_reply_v4<const L3: usize, const HEAD: usize>(
     let kind = match protocol {
         Protocol::Udp => Kind::ReplyUdp,
         Protocol::Tcp if is_ack_v4::<L3, HEAD>(head) => Kind::ReplyTcp,
-        _ => return Lane::BY_THE_BOOK,
+        _ => return Lane::BIND,
     };
     Lane::new(kind, 0).with_len(header.total_len)
 }
