@@ -243,7 +243,6 @@ impl Bindings {
         if packet.is_later_fragment() {
             return Outcome::Drop(DropReason::FragmentEarly);
         }
-        let flow = Flow::of(packet);
         let family = packet.family;
         let hit = snapshot.classifier.for_client(
             packet.src,
@@ -252,11 +251,12 @@ impl Bindings {
             packet.dst_port,
         );
         let service = hit.and_then(|hit| snapshot.service(hit.service));
-        if let (Some(hit), Some(service)) = (&hit, service)
+        if let Some(service) = service
             && service.tracking == Tracking::Client
         {
-            return self.bind_client(packet, hit, service, snapshot, now);
+            return self.bind_client(packet, service, snapshot, now);
         }
+        let flow = Flow::of(packet);
         // What is for no service can still be from a real server, and that comes first: IPVS
         // looks for replies among what it forwards before anything else.
         if hit.is_none()

@@ -310,7 +310,7 @@ impl Path {
             let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
             decided.push(match lane.kind() {
                 Kind::ByTheBook => self.handle(snapshot, frame, reading.at),
-                _ => self.bind_and_pass(learned, snapshot, frame, reading.at),
+                _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
             if self.fragments.remembered() != remembered {

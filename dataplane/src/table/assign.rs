@@ -133,20 +133,25 @@ const LOOKS: usize = 64;
 
 /// Finds the key's binding or makes it.
 pub(super) fn assign<W: Window>(window: &W) -> Result<Assigned<W::Bound>, NoHole> {
-    // Nearly always nobody else is about the key: two glances instead of slot by slot.
-    let mut claimed = None;
-    if let Some(hole) = window.nowhere().and_then(Holes::best)
-        && window.claim(hole)
-    {
-        claimed = Some(hole);
-        fence(Ordering::SeqCst);
-        if window.nowhere_but(hole)
-            && let Some(bound) = window.publish(hole)
-        {
-            return Ok(Assigned::Inserted(bound));
-        }
+    match window.nowhere().and_then(Holes::best) {
+        Some(hole) => assign_at(window, hole),
+        None => settle(window, None),
     }
-    settle(window, claimed)
+}
+
+/// The same for a key that was nowhere at a look just now, and for which this slot was free.
+/// Nearly always nobody else is about the key: then another look is all it takes.
+pub(super) fn assign_at<W: Window>(window: &W, hole: usize) -> Result<Assigned<W::Bound>, NoHole> {
+    if !window.claim(hole) {
+        return settle(window, None);
+    }
+    fence(Ordering::SeqCst);
+    if window.nowhere_but(hole)
+        && let Some(bound) = window.publish(hole)
+    {
+        return Ok(Assigned::Inserted(bound));
+    }
+    settle(window, Some(hole))
 }
 
 /// The same slot by slot, for one that may have claimed a slot, and passed a fence since.

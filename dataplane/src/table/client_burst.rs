@@ -6,7 +6,9 @@ use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
 use super::client_dense::{self, Dense};
 use super::hash::{Hash, Input};
+use super::key::{ClientKey, Probe, TemplateKey};
 use super::segments::{Segments, pair_of, shard_of};
+use crate::ids::ScopeId;
 use crate::port::BURST;
 
 /// An IPv4 client and its scope, as the table's words have them.
@@ -107,6 +109,15 @@ impl<'a> Steps<'a> {
 }
 
 impl ClientTable {
+    /// The client at a place, with its hash; `None` where nobody was put, or none aimed at.
+    pub fn probe_at(&self, burst: &ClientBurst, at: usize) -> Option<(ClientScope, Probe)> {
+        let (Name(name), hash) = (*burst.names.get(at)?, *burst.hashes.get(at)?);
+        let scope = ClientScope::new((name >> 16) as u16)?;
+        let client = ClientKey::V4((name >> 32) as u32);
+        let key = TemplateKey { scope: ScopeId(u32::from(scope.number())), client };
+        Some((scope, Probe { key, hash, shard: shard_of(hash, self.v4.shards()) }))
+    }
+
     /// Hashes the clients of the first so many places and requests their lines.
     #[inline]
     pub fn aim(&self, burst: &mut ClientBurst, places: usize) {

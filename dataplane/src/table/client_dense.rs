@@ -3,7 +3,7 @@
 
 use super::assign::{Holes, Seen, Window};
 use super::cells::{Row, row};
-use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal};
+use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal, Vacancy};
 use super::grace::Limbo;
 use super::key::{ClientKey, Handle, Probe};
 use super::line::Line;
@@ -35,7 +35,7 @@ impl Word {
     }
 
     fn is_of(self, name: u64) -> bool {
-        self.0 & !VALUE == name
+        (self.0 ^ name) <= VALUE
     }
 
     fn name(self) -> u64 {
@@ -216,13 +216,13 @@ impl<'a> DenseWindow<'a> {
         Self { segments, places, name, real, age_now }
     }
 
-    /// The window's lines, and whether new keys may go there.
+    /// Where the key should go, if it stands nowhere and a slot is free.
     #[inline]
-    fn lines(&self) -> impl Iterator<Item = (&Bucket, bool)> {
-        (0..self.places.buckets()).filter_map(|number| {
-            let (at, open) = self.places.bucket(number);
-            Some((&self.segments.row(at.segment)?.0[at.bucket], open))
-        })
+    pub(super) fn vacancy(segments: &Segments<Dense>, probe: &Probe) -> Option<Vacancy> {
+        let places = segments.places(probe);
+        let hole = nowhere::<Self>(lines(segments, &places), name_of(probe))?.best()?;
+        let (_, _, slot, _) = segments.slot(&places, hole)?;
+        Some(Vacancy { hole, slot })
     }
 
     fn swap(&self, at: usize, before: u64, after: u64) -> bool {
@@ -230,6 +230,42 @@ impl<'a> DenseWindow<'a> {
             .slot(&self.places, at)
             .is_some_and(|(row, place, ..)| row.swap(place, Word(before), Word(after)).is_ok())
     }
+}
+
+/// A window's lines, and whether new keys may go there.
+#[inline(always)]
+fn lines<'a>(
+    segments: &'a Segments<Dense>,
+    places: &'a Places,
+) -> impl Iterator<Item = (&'a Bucket, bool)> {
+    (0..places.buckets()).filter_map(|number| {
+        let (at, open) = places.bucket(number);
+        Some((&segments.row(at.segment)?.0[at.bucket], open))
+    })
+}
+
+/// The holes of a window where no word is of this name.
+#[inline(always)]
+fn nowhere<'a, W: Window>(
+    lines: impl Iterator<Item = (&'a Bucket, bool)>,
+    name: u64,
+) -> Option<Holes> {
+    let mut holes = Holes::default();
+    for (number, (line, open)) in lines.enumerate() {
+        let (mut free, mut taken) = (0, false);
+        for (place, word) in line.words.iter().enumerate() {
+            let word = word.load(Ordering::Acquire);
+            free |= u32::from(word == 0) << place;
+            taken |= Word(word).is_of(name);
+        }
+        if taken {
+            return None;
+        }
+        if open {
+            holes.add::<W>(number * Dense::WAYS, free);
+        }
+    }
+    Some(holes)
 }
 
 impl Window for DenseWindow<'_> {
@@ -272,30 +308,14 @@ impl Window for DenseWindow<'_> {
 
     #[inline]
     fn nowhere(&self) -> Option<Holes> {
-        let mut holes = Holes::default();
-        for (number, (line, open)) in self.lines().enumerate() {
-            let mut free = 0;
-            let mut taken = false;
-            for (place, word) in line.words.iter().enumerate() {
-                let word = word.load(Ordering::Acquire);
-                free |= u32::from(word == 0) << place;
-                taken |= Word(word).is_of(self.name);
-            }
-            if taken {
-                return None;
-            }
-            if open {
-                holes.add::<Self>(number * Dense::WAYS, free);
-            }
-        }
-        Some(holes)
+        nowhere::<Self>(lines(self.segments, &self.places), self.name)
     }
 
     #[inline]
     fn nowhere_but(&self, at: usize) -> bool {
         let is_of = |word: &AtomicU64| Word(word.load(Ordering::Acquire)).is_of(self.name);
-        self.lines().enumerate().all(|(number, (line, _))| {
-            let taken = line.words.iter().filter(|word| is_of(word)).count();
+        lines(self.segments, &self.places).enumerate().all(|(number, (line, _))| {
+            let taken: usize = line.words.iter().map(|word| usize::from(is_of(word))).sum();
             taken == usize::from(number == at / Dense::WAYS)
         })
     }
@@ -323,6 +343,23 @@ impl DenseSweeper {
 }
 
 impl ClientTable {
+    /// Free -> bound at once. For the only core of a table.
+    pub(super) fn seize(
+        &self,
+        probe: &Probe,
+        slot: Handle,
+        real: ServiceReal,
+        age_now: u8,
+    ) -> Option<Hit> {
+        let (row, place) = self.v4.find(slot)?;
+        if row.load(place) != Word(0) {
+            return None;
+        }
+        row.age(place).store(age_now, Ordering::Release);
+        row.swap(place, Word(0), Word::of(name_of(probe), real)).ok()?;
+        Some(Hit { real, slot })
+    }
+
     #[inline]
     pub(super) fn lookup_dense(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
         self.find_dense(probe, |row, place, word| row.hit(place, word, age_now))

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use arrayvec::ArrayVec;
+
 use super::cells::Row;
 use super::hash::{Hash, Hasher};
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
@@ -35,18 +37,19 @@ pub(super) struct BucketAt {
 
 /// The buckets where one key may stand, in the order all cores agree on: newest segment first.
 pub(super) struct Places {
-    buckets: [BucketAt; 2 * MAX_SEGMENTS],
-    length: usize,
+    buckets: ArrayVec<BucketAt, { 2 * MAX_SEGMENTS }>,
     open: usize,
 }
 
 impl Places {
     /// Buckets in the window.
+    #[inline]
     pub(super) fn buckets(&self) -> usize {
-        self.length
+        self.buckets.len()
     }
 
     /// One of them, and whether new keys may go there.
+    #[inline]
     pub(super) fn bucket(&self, at: usize) -> (BucketAt, bool) {
         let at = self.buckets[at];
         (at, at.segment < self.open)
@@ -115,17 +118,14 @@ impl<R: Row> Segments<R> {
     }
 
     /// All buckets where the key may stand.
+    #[inline]
     pub(super) fn places(&self, probe: &Probe) -> Places {
-        let mut buckets = [BucketAt { segment: 0, bucket: 0 }; 2 * MAX_SEGMENTS];
-        let mut length = 0;
+        let mut places = Places { buckets: ArrayVec::new(), open: self.open() };
         for segment in (0..self.announced()).rev() {
             let Some(row) = self.row(segment) else { continue };
-            for at in self.pair(row, segment, probe) {
-                buckets[length] = at;
-                length += 1;
-            }
+            places.buckets.extend(self.pair(row, segment, probe));
         }
-        Places { buckets, length, open: self.open() }
+        places
     }
 
     /// A slot of a window: its row, its place in it, its handle, and whether it may be claimed.

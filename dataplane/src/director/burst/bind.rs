@@ -2,10 +2,11 @@
 //! and sent on in the short way, where that is all there is to do.
 
 use super::hops::Sources;
+use super::lane::Kind;
 use super::read::{TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
 use super::rewrite;
-use super::{Arrival, Learned, Path};
-use crate::bindings::Outcome;
+use super::{Learned, Path, Reading};
+use crate::bindings::{Outcome, service_of};
 use crate::forward::Forwarding;
 use crate::forward::masq::End;
 use crate::port::Frame;
@@ -17,16 +18,19 @@ impl Path {
     /// Decides about a frame that was read: [`Path::handle`] without what that has shown.
     pub(super) fn bind_and_pass<F: Frame>(
         &mut self,
+        reading: &Reading,
         learned: &mut Learned,
         snapshot: &Snapshot,
         frame: &mut F,
-        at: Arrival,
     ) -> Verdict {
+        let at = reading.at;
         let Parsed::Packet(packet) = parse(frame.bytes()) else {
             return self.handle(snapshot, frame, at);
         };
-        let transport = packet.transport(frame.bytes());
-        let outcome = self.bindings.bind(&packet, transport, snapshot, at.now);
+        let outcome = match self.bind_unknown_client(reading, snapshot, &packet) {
+            Some(outcome) => outcome,
+            None => self.bindings.bind(&packet, packet.transport(frame.bytes()), snapshot, at.now),
+        };
         let passed = match usize::from(packet.l3_offset) {
             UNTAGGED => self.pass_bound::<F, UNTAGGED, UNTAGGED_HEAD>(
                 learned, snapshot, frame, &packet, outcome,
@@ -39,6 +43,24 @@ impl Path {
             Some(verdict) => verdict,
             None => self.carry_out(outcome, snapshot, frame, &packet, at),
         }
+    }
+
+    /// Binds a client that was not found, without asking for its service and itself again.
+    fn bind_unknown_client(
+        &mut self,
+        reading: &Reading,
+        snapshot: &Snapshot,
+        packet: &Packet,
+    ) -> Option<Outcome> {
+        let place = reading.done;
+        if reading.lanes.get(place)?.kind() != Kind::Client
+            || reading.clients.found(place).next() != Some(0)
+        {
+            return None;
+        }
+        let (scope, probe) = self.shared.clients.probe_at(&reading.clients, place)?;
+        let service = snapshot.service(service_of(scope))?;
+        self.bindings.bind_unknown(&probe, packet, service, snapshot, reading.at.now)
     }
 
     /// Sends a plain packet on that goes to a real server; `None`, and the frame is as it was,
