@@ -74,6 +74,8 @@ pub struct Bindings {
     flush_at: Cursor,
     swept_at: Tick,
     defences: defence::Defences,
+    /// How often a masqueraded connection was announced or withdrawn.
+    reply_changes: u64,
     /// The call that the packet at hand is of, where its service binds calls.
     call: Option<Call>,
 }
@@ -126,6 +128,7 @@ impl Bindings {
             flush_at: Cursor::default(),
             swept_at: Tick::default(),
             defences: defence::Defences::default(),
+            reply_changes: 0,
             call: None,
         }
     }
@@ -142,6 +145,11 @@ impl Bindings {
     /// The IPv4 connections, for packets that change nothing but their timers and counts.
     pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
         &mut self.v4
+    }
+
+    /// A number that moves whenever this core changes what replies are found by.
+    pub(crate) fn reply_changes(&self) -> u64 {
+        self.reply_changes
     }
 
     /// Which core this is, from 0.
@@ -235,7 +243,6 @@ impl Bindings {
         if packet.is_later_fragment() {
             return Outcome::Drop(DropReason::FragmentEarly);
         }
-        let flow = Flow::of(packet);
         let family = packet.family;
         let hit = snapshot.classifier.for_client(
             packet.src,
@@ -244,10 +251,18 @@ impl Bindings {
             packet.dst_port,
         );
         let service = hit.and_then(|hit| snapshot.service(hit.service));
-        if let (Some(hit), Some(service)) = (&hit, service)
+        if let Some(service) = service
             && service.tracking == Tracking::Client
         {
-            return self.bind_client(packet, hit, service, snapshot, now);
+            return self.bind_client(packet, service, snapshot, now);
+        }
+        let flow = Flow::of(packet);
+        // What is for no service can still be from a real server, and that comes first: IPVS
+        // looks for replies among what it forwards before anything else.
+        if hit.is_none()
+            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+        {
+            return reply;
         }
         let mut shadowed = None;
         // In IPVS, connections from port 0 look like templates to a packet and are never found.
@@ -278,6 +293,12 @@ impl Bindings {
             } else {
                 self.remove(family, slot, snapshot, now);
             }
+        }
+        if shadowed.is_none()
+            && hit.is_some()
+            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+        {
+            return reply;
         }
         if shadowed.is_none()
             && let Some(reply) = self.reply(packet, snapshot, now)

@@ -11,6 +11,7 @@
 //! [`ReplyTable::find_at`] one by one. Memory comes in pieces; growth adds one and moves
 //! nothing.
 
+mod burst;
 mod layout;
 mod store;
 
@@ -21,6 +22,7 @@ use crate::conn::table::Slot;
 use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Packet, Protocol};
+pub use burst::ReplyBurst;
 use layout::{V4, V6};
 use store::Store;
 
@@ -158,6 +160,7 @@ impl ReplyTable {
     }
 
     /// Whether its memory was taken.
+    #[inline]
     pub fn is_open(&self) -> bool {
         self.pieces().next().is_some()
     }

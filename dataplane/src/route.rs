@@ -80,7 +80,13 @@ impl Exits {
     /// The exit towards an address.
     #[inline]
     pub fn lookup(&self, to: Addr) -> Option<&Exit> {
-        self.0.iter().find(|exit| {
+        self.0.get(self.place(to)?)
+    }
+
+    /// Which exit, counted from 0, leads towards an address.
+    #[inline]
+    pub fn place(&self, to: Addr) -> Option<usize> {
+        self.0.iter().position(|exit| {
             exit.network.family() == to.family() && to.masked(exit.length) == exit.network
         })
     }

@@ -1,12 +1,11 @@
 //! `tracking: client`: the binding alone, one lookup a packet, no connections.
 
 use super::{Bindings, NoChoice, Outcome, Related};
-use crate::classify::Hit;
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
 use crate::snapshot::{OnDown, Service, Snapshot};
 use crate::table::{
-    Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal,
+    Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal, Vacancy,
 };
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::DropReason;
@@ -61,7 +60,6 @@ impl Bindings {
     pub(super) fn bind_client(
         &mut self,
         packet: &Packet,
-        hit: &Hit,
         service: &Service,
         snapshot: &Snapshot,
         now: Tick,
@@ -80,8 +78,33 @@ impl Bindings {
             // Without connections nobody can tell a stray segment from a client that was
             // bound before a restart: all but resets are taken.
             None if is_reset(packet) => return Outcome::NotOurs,
-            None => self.bind_new(&probe, packet, hit, service, snapshot, now),
+            None => self.bind_new(&probe, None, packet, service, snapshot, now),
         };
+        self.go_to(real, packet, snapshot)
+    }
+
+    /// The same for a client that is known to be bound nowhere; `None`, and nothing is done, if
+    /// that is not so, or for a reset.
+    pub(crate) fn bind_unknown(
+        &mut self,
+        probe: &Probe,
+        packet: &Packet,
+        service: &Service,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Outcome> {
+        let vacancy = self.shared.clients.vacancy(probe).filter(|_| !is_reset(packet))?;
+        self.ages.at(now);
+        let real = self.bind_new(probe, Some(vacancy), packet, service, snapshot, now);
+        Some(self.go_to(real, packet, snapshot))
+    }
+
+    fn go_to(
+        &self,
+        real: Result<RealId, NoChoice>,
+        packet: &Packet,
+        snapshot: &Snapshot,
+    ) -> Outcome {
         match real {
             Ok(real) => {
                 self.count_incoming(real, packet);
@@ -130,8 +153,8 @@ impl Bindings {
     fn bind_new(
         &mut self,
         probe: &Probe,
+        vacancy: Option<Vacancy>,
         packet: &Packet,
-        hit: &Hit,
         service: &Service,
         snapshot: &Snapshot,
         now: Tick,
@@ -139,8 +162,11 @@ impl Bindings {
         let age = self.client_age();
         let picked = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
         let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
-        let bound =
-            number.and_then(|number| self.shared.clients.get_or_insert(probe, number, age).ok());
+        let clients = &self.shared.clients;
+        let bound = number.and_then(|number| match vacancy {
+            Some(vacancy) => clients.get_or_insert_at(probe, vacancy, number, age).ok(),
+            None => clients.get_or_insert(probe, number, age).ok(),
+        });
         match bound {
             Some(Bound::Inserted(_)) => {
                 self.count_scheduled(picked, false);
@@ -155,7 +181,10 @@ impl Bindings {
             },
             None => {
                 let persistence = service.persistence.as_ref().ok_or(NoChoice::Nobody)?;
-                let choice = self.place_by_hash(hit, persistence, packet.src, service, snapshot)?;
+                let Packet { src, dst, protocol, dst_port, .. } = *packet;
+                let hit = snapshot.classifier.for_client(src, dst, protocol, dst_port);
+                let hit = hit.ok_or(NoChoice::Nobody)?;
+                let choice = self.place_by_hash(&hit, persistence, src, service, snapshot)?;
                 Ok(choice.real)
             }
         }

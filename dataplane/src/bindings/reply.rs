@@ -16,16 +16,14 @@ use crate::wire::{Addr, Packet, Protocol, TcpFlags};
 const NOTES_PER_TURN: usize = 512;
 
 impl Bindings {
-    /// The connection that a packet answers, if any: counted, and moved by it.
+    /// The connection that a packet answers, if any: counted, and moved by it. Of those that
+    /// are not masqueraded.
     pub(super) fn reply(
         &mut self,
         packet: &Packet,
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<Outcome> {
-        if let Some(outcome) = self.masqueraded_reply(packet, snapshot, now) {
-            return Some(outcome);
-        }
         // A reply of direct routing or a tunnel goes past the director, except where the
         // director is the real server's gateway: it then passes as it is.
         snapshot.classifier.lookup(packet.src, packet.protocol, packet.src_port)?;
@@ -40,7 +38,8 @@ impl Bindings {
         Some(Outcome::Reply { from: None })
     }
 
-    fn masqueraded_reply(
+    /// The masqueraded connection that a packet answers, if any: counted, and moved by it.
+    pub(super) fn masqueraded_reply(
         &mut self,
         packet: &Packet,
         snapshot: &Snapshot,
@@ -98,6 +97,7 @@ impl Bindings {
         }
     }
 
+    /// Tells the owner of a connection what has passed by here.
     fn note(&self, origin: &Origin, seen: Seen) {
         if let Some(owner) = self.shared.mailboxes.get(usize::from(origin.core)) {
             // A full queue loses the note; the next reply brings another one.
@@ -128,7 +128,7 @@ impl Bindings {
 
     /// Lets all cores find the replies of a new masqueraded connection.
     pub(super) fn announce(
-        &self,
+        &mut self,
         flow: &Flow,
         slot: Slot,
         conn: &Conn,
@@ -145,15 +145,17 @@ impl Bindings {
                 vip: flow.vip,
                 vip_port: flow.vip_port,
             };
+            self.reply_changes = self.reply_changes.wrapping_add(1);
             self.shared.replies.insert(&key, &origin, now);
         }
     }
 
     /// Takes back what [`Self::announce`] said.
-    pub(super) fn withdraw(&self, flow: &Flow, slot: Slot, conn: &Conn, snapshot: &Snapshot) {
+    pub(super) fn withdraw(&mut self, flow: &Flow, slot: Slot, conn: &Conn, snapshot: &Snapshot) {
         if conn.forwarding == Forwarding::Masq
             && let Some(key) = reply_key(flow, conn, snapshot)
         {
+            self.reply_changes = self.reply_changes.wrapping_add(1);
             self.shared.replies.remove(&key, self.core as u16, slot);
         }
     }

@@ -171,6 +171,12 @@ impl Packed {
     #[inline]
     pub fn renew(&mut self, state: State, timeout: u32, now: Tick) {
         self.place += u64::from(self.place & PACKETS != PACKETS);
+        self.renew_by_reply(state, timeout, now);
+    }
+
+    /// A packet to the client: as [`Self::renew`], but not counted.
+    #[inline]
+    pub fn renew_by_reply(&mut self, state: State, timeout: u32, now: Tick) {
         let kept = self.clock & (u64::from(u32::MAX) & !STATE);
         self.clock = kept
             | u64::from(now.plus(timeout).0) << EXPIRES_SHIFT

@@ -132,6 +132,14 @@ impl<E: Entry> Table<E> {
         Some(slot)
     }
 
+    /// Requests the line of an entry.
+    #[inline(always)]
+    pub fn prefetch_slot(&self, slot: Slot) {
+        if let Some(entry) = self.slab.get(slot) {
+            crate::prefetch::prefetch(entry);
+        }
+    }
+
     /// Whether an entry is this flow's.
     #[inline(always)]
     pub fn is_of(&self, slot: Slot, key: &E::Key) -> bool {

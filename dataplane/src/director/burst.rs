@@ -4,32 +4,37 @@
 //! What is plain all the way is done here; every other frame takes the reference path, one at
 //! a time and in its place, so that a burst gives what its frames give one by one.
 
+mod bind;
+mod clients;
+mod conns;
 mod decided;
 mod hops;
 mod lane;
 mod read;
+mod replies;
 mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
+use crate::conn::ConnBurst;
 use crate::conn::table::{EntryV4, Table};
-use crate::conn::{ConnBurst, State};
-use crate::forward::Forwarding;
-use crate::forward::masq::End;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
+use crate::mailbox::{Mailbox, Seen};
 use crate::neighbour::NeighbourTable;
 use crate::port::{BURST, Frame};
+use crate::reply::{Origin, ReplyBurst, ReplyTable};
 use crate::snapshot::Snapshot;
 use crate::table::ClientBurst;
 use crate::tick::Tick;
-use crate::wire::Protocol;
+use crate::wire::{Addr, Protocol};
 pub use decided::Decided;
 use hops::{By, Hops, Sources};
 use lane::{Kind, Lane};
 use read::{
     Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, client_port_v4, is_ack_v4, read_v4,
 };
+use replies::read_reply_v4;
 use services::Services;
 
 /// A burst that was read: what was found out about its frames before their turn.
@@ -44,8 +49,13 @@ pub struct Reading {
     /// Whether clients are still to be looked up.
     seeks_clients: bool,
     conns: ConnBurst<EntryV4>,
-    /// Whether the connections' entries are still to be looked for.
+    /// Whether the connections' entries are still to be requested.
     seeks_conns: bool,
+    replies: ReplyBurst,
+    /// Whether the replies' entries are still to be requested, and to be read.
+    seeks_replies: [bool; 2],
+    /// [`Bindings::reply_changes`](crate::bindings::Bindings::reply_changes) when they were read.
+    reply_changes: u64,
 }
 
 impl Default for Reading {
@@ -59,6 +69,31 @@ impl Default for Reading {
             seeks_clients: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
+            replies: ReplyBurst::default(),
+            seeks_replies: [false; 2],
+            reply_changes: 0,
+        }
+    }
+}
+
+/// What plain packets read and write besides their frames.
+struct Desk<'a> {
+    core: usize,
+    now: Tick,
+    sources: Sources<'a>,
+    loads: CoreLoads<'a>,
+    table: &'a mut Table<EntryV4>,
+    replies: &'a ReplyTable,
+    reply_changes: u64,
+    mailboxes: &'a [Mailbox],
+}
+
+impl Desk<'_> {
+    /// Tells the owner of a connection what has passed by here.
+    fn note(&self, origin: &Origin, seen: Seen) {
+        if let Some(owner) = self.mailboxes.get(usize::from(origin.core)) {
+            // A full queue loses the note; the next reply brings another one.
+            let _ = owner.seen.push(seen);
         }
     }
 }
@@ -68,6 +103,7 @@ pub(super) struct Learned {
     services: Services,
     client_hops: Hops,
     conn_hops: Hops,
+    exit_hops: Hops,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
 }
@@ -78,6 +114,7 @@ impl Learned {
             services: Services::new(),
             client_hops: Hops::new(By::Number),
             conn_hops: Hops::new(By::Id),
+            exit_hops: Hops::new(By::Exit),
             neighbours: 0,
         }
     }
@@ -91,6 +128,7 @@ impl Learned {
     fn forget_hops(&mut self) {
         self.client_hops.forget();
         self.conn_hops.forget();
+        self.exit_hops.forget();
     }
 
     /// Forgets what was learned from the neighbours, if one has changed.
@@ -110,6 +148,7 @@ impl Learned {
         frames: &[F],
         gate: Gate,
         snapshot: &Snapshot,
+        replies: Option<&ReplyTable>,
     ) -> bool {
         let mut way = self.services.last();
         let mut clients = None;
@@ -121,6 +160,15 @@ impl Learned {
                 continue;
             };
             if !way.is_to(header.target) {
+                let vip = Addr::v4(header.target.vip());
+                if let Some(table) = replies
+                    && !snapshot.classifier.may_have(vip)
+                {
+                    client.clear();
+                    let replies = &mut reading.replies;
+                    *lane = read_reply_v4::<L3, HEAD>(replies, at, &header, head, table);
+                    continue;
+                }
                 way = self.services.way(header.target, snapshot);
             }
             if let Some(scope) = way.scope {
@@ -133,7 +181,7 @@ impl Learned {
             let protocol = match way.lane.kind() {
                 Kind::ConnTcp => Protocol::Tcp,
                 Kind::ConnUdp => Protocol::Udp,
-                Kind::Client | Kind::ByTheBook => continue,
+                _ => continue,
             };
             let client_port = client_port_v4::<L3, HEAD>(head);
             if client_port == 0 {
@@ -142,9 +190,10 @@ impl Learned {
             let ports = [client_port, header.target.vip_port()];
             let addresses = [header.client, header.target.vip()];
             reading.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
-            if protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
-                *lane = way.lane.with_len(header.total_len);
-            }
+            *lane = match protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
+                true => way.lane.with_len(header.total_len),
+                false => Lane::BIND,
+            };
         }
         clients.is_some()
     }
@@ -154,107 +203,17 @@ impl Learned {
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
         reading: &Reading,
-        table: &mut Table<EntryV4>,
-        sources: &Sources<'_>,
-        loads: CoreLoads<'_>,
+        desk: &mut Desk<'_>,
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
-            Kind::ByTheBook => (0, PortIndex::default()),
-            Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, sources, loads, frames),
-            Kind::ConnTcp | Kind::ConnUdp => {
-                self.pass_conns::<F, L3, HEAD>(reading, table, sources, loads, frames)
+            Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
+            Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
+            Kind::ConnTcp | Kind::ConnUdp => self.pass_conns::<F, L3, HEAD>(reading, desk, frames),
+            Kind::ReplyTcp | Kind::ReplyUdp => {
+                self.pass_replies::<F, L3, HEAD>(reading, desk, frames)
             }
         }
-    }
-
-    /// Sends plain frames of bound clients on, from the first one, as long as they leave on
-    /// one port.
-    #[inline(never)]
-    fn pass_clients<F: Frame, const L3: usize, const HEAD: usize>(
-        &mut self,
-        reading: &Reading,
-        sources: &Sources<'_>,
-        loads: CoreLoads<'_>,
-        frames: &mut [F],
-    ) -> (usize, PortIndex) {
-        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
-        let side = self.client_hops.side(sources.vlan.unwrap_or(0));
-        let (mut count, mut leaving) = (0, None);
-        for (frame, (lane, number)) in
-            frames.iter_mut().zip(lanes.iter().zip(reading.clients.found(reading.done)))
-        {
-            if number == 0 {
-                break;
-            }
-            let place = lane.first_place().wrapping_add(u32::from(number));
-            let Some(hop) = self.client_hops.get_or_learn(side, place, sources) else { break };
-            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
-                break;
-            }
-            if !rewrite::route_v4::<L3, HEAD>(frame.bytes_mut(), hop) {
-                break;
-            }
-            if let Some(load) = loads.of(hop.real()) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
-            count += 1;
-        }
-        (count, leaving.unwrap_or_default())
-    }
-
-    /// The same for packets of established connections, which are counted and live on.
-    #[inline(never)]
-    fn pass_conns<F: Frame, const L3: usize, const HEAD: usize>(
-        &mut self,
-        reading: &Reading,
-        table: &mut Table<EntryV4>,
-        sources: &Sources<'_>,
-        loads: CoreLoads<'_>,
-        frames: &mut [F],
-    ) -> (usize, PortIndex) {
-        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
-        let side = self.conn_hops.side(sources.vlan.unwrap_or(0));
-        let timeouts = &sources.snapshot.timeouts;
-        let tcp = (State::TcpEstablished, timeouts.ticks(State::TcpEstablished));
-        let udp = (State::Udp, timeouts.ticks(State::Udp));
-        let now = reading.at.now;
-        let (mut count, mut leaving) = (0, None);
-        for (frame, lane) in frames.iter_mut().zip(lanes) {
-            let (state, timeout) = match lane.kind() {
-                Kind::ConnTcp => tcp,
-                Kind::ConnUdp => udp,
-                Kind::Client | Kind::ByTheBook => break,
-            };
-            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
-            // An expired entry may live on by its timer's slack: the reference path knows.
-            if entry.state() != state || entry.expires().has_come(now) {
-                break;
-            }
-            let real = entry.real();
-            let Some(hop) = self.conn_hops.get_or_learn(side, real.0, sources) else { break };
-            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
-                break;
-            }
-            let bytes = frame.bytes_mut();
-            let rewritten = match (entry.forwarding(), hop.rip()) {
-                (Forwarding::Route, _) => true,
-                (Forwarding::Masq, Some(rip)) => {
-                    let (end, to) = (End::Destination, (rip, entry.real_port()));
-                    rewrite::masquerade_v4::<L3, HEAD>(bytes, end, to, state == State::Udp)
-                }
-                (Forwarding::Masq | Forwarding::Tunnel | Forwarding::Local, _) => false,
-            };
-            if !rewritten || !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
-                break;
-            }
-            entry.renew(state, timeout, now);
-            if let Some(load) = loads.of(real) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
-            count += 1;
-        }
-        (count, leaving.unwrap_or_default())
     }
 }
 
@@ -270,14 +229,15 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.replies.clear();
+        let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
         reading.seeks_clients = match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
-            Some(gate) if gate.vlan == 0 => {
-                learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, gate, snapshot)
-            }
+            Some(gate) if gate.vlan == 0 => learned
+                .read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, gate, snapshot, replies),
             Some(gate) => {
-                learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, gate, snapshot)
+                learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, gate, snapshot, replies)
             }
             None => {
                 reading.lanes.fill(Lane::BY_THE_BOOK);
@@ -293,12 +253,31 @@ impl Path {
         if reading.seeks_conns {
             reading.conns.aim(self.bindings.table_v4());
         }
+        reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
     /// Requests what can be requested now that the first requests were answered.
     pub(super) fn fetch(&mut self, reading: &mut Reading) {
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
+        }
+        let [to_request, _] = &mut reading.seeks_replies;
+        if std::mem::take(to_request) {
+            reading.replies.fetch(&self.shared.replies);
+        }
+    }
+
+    /// Reads the replies' entries and requests their connections'.
+    fn find_replies(&self, reading: &mut Reading) {
+        let [_, to_read] = &mut reading.seeks_replies;
+        if std::mem::take(to_read) {
+            let (table, core) = (self.bindings.table_v4(), self.bindings.core());
+            reading.reply_changes = self.bindings.reply_changes();
+            reading.replies.find(&self.shared.replies, |origin| {
+                if usize::from(origin.core) == core {
+                    table.prefetch_slot(origin.slot);
+                }
+            });
         }
     }
 
@@ -313,6 +292,7 @@ impl Path {
         decided: &mut Decided,
     ) {
         self.fetch(reading);
+        self.find_replies(reading);
         if std::mem::take(&mut reading.seeks_clients) {
             let age = self.bindings.age_at(reading.at.now);
             self.shared.clients.find(&mut reading.clients, reading.frames, age);
@@ -327,7 +307,11 @@ impl Path {
                 return;
             };
             frames = rest;
-            decided.push(self.handle(snapshot, frame, reading.at));
+            let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
+            decided.push(match lane.kind() {
+                Kind::ByTheBook => self.handle(snapshot, frame, reading.at),
+                _ => self.bind_and_pass(reading, learned, snapshot, frame),
+            });
             reading.done += 1;
             if self.fragments.remembered() != remembered {
                 return;
@@ -347,15 +331,21 @@ impl Path {
         let vlan = snapshot.port(reading.at.port).and_then(|port| port.vlan.id());
         let Some(loads) = self.shared.loads.core(self.bindings.core()) else { return 0 };
         let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
-        let sources = Sources { snapshot, neighbours, macs, vlan };
-        let table = self.bindings.table_v4_mut();
+        let mut desk = Desk {
+            core: self.bindings.core(),
+            reply_changes: self.bindings.reply_changes(),
+            now: reading.at.now,
+            sources: Sources { snapshot, neighbours, macs, vlan },
+            loads,
+            table: self.bindings.table_v4_mut(),
+            replies: &self.shared.replies,
+            mailboxes: &self.shared.mailboxes,
+        };
         let mut passed = 0;
         while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
             let (count, port) = match vlan {
-                None => learned
-                    .stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, table, &sources, loads, frames),
-                Some(_) => learned
-                    .stretch::<F, TAGGED, TAGGED_HEAD>(reading, table, &sources, loads, frames),
+                None => learned.stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, &mut desk, frames),
+                Some(_) => learned.stretch::<F, TAGGED, TAGGED_HEAD>(reading, &mut desk, frames),
             };
             if count == 0 {
                 break;

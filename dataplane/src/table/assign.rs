@@ -78,6 +78,39 @@ pub(super) trait Window {
     fn abandon(&self, at: usize) -> bool;
     /// Tentative -> bound to the asker's value. None if the slot is not tentative any more.
     fn publish(&self, at: usize) -> Option<Self::Bound>;
+    /// The whole window at one look, each slot looked at once. None if the key stands anywhere,
+    /// in any state; else the slot where it should go, if any is free.
+    fn nowhere(&self) -> Option<Holes>;
+    /// The same again: whether the key stands nowhere but in this slot.
+    fn nowhere_but(&self, at: usize) -> bool;
+}
+
+/// The free slots of a window, seen bucket by bucket: where a new key goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Holes {
+    best: Option<usize>,
+    most_free: u32,
+}
+
+impl Holes {
+    /// Takes the free slots of the next bucket, a bit each, of a window whose first buckets have
+    /// `before` slots.
+    #[inline]
+    pub(super) fn add<W: Window>(&mut self, before: usize, free: u32) {
+        let enough = W::FIRST_IF_FREE as u32;
+        let counts = if before == 0 { u32::MAX } else { enough };
+        let count = free.count_ones().min(counts);
+        if count > self.most_free && !(before > 0 && self.most_free >= enough) {
+            self.most_free = count;
+            self.best = Some(before + free.trailing_zeros() as usize);
+        }
+    }
+
+    /// The slot to claim.
+    #[inline]
+    pub(super) fn best(self) -> Option<usize> {
+        self.best
+    }
 }
 
 /// Who bound the key.
@@ -100,8 +133,31 @@ const LOOKS: usize = 64;
 
 /// Finds the key's binding or makes it.
 pub(super) fn assign<W: Window>(window: &W) -> Result<Assigned<W::Bound>, NoHole> {
+    match window.nowhere().and_then(Holes::best) {
+        Some(hole) => assign_at(window, hole),
+        None => settle(window, None),
+    }
+}
+
+/// The same for a key that was nowhere at a look just now, and for which this slot was free.
+/// Nearly always nobody else is about the key: then another look is all it takes.
+pub(super) fn assign_at<W: Window>(window: &W, hole: usize) -> Result<Assigned<W::Bound>, NoHole> {
+    if !window.claim(hole) {
+        return settle(window, None);
+    }
+    fence(Ordering::SeqCst);
+    if window.nowhere_but(hole)
+        && let Some(bound) = window.publish(hole)
+    {
+        return Ok(Assigned::Inserted(bound));
+    }
+    settle(window, Some(hole))
+}
+
+/// The same slot by slot, for one that may have claimed a slot, and passed a fence since.
+fn settle<W: Window>(window: &W, claimed: Option<usize>) -> Result<Assigned<W::Bound>, NoHole> {
     // The slot that was known to be claimed for the key at the last fence.
-    let mut known = None;
+    let mut known = claimed;
     // The dead slots of the key when the window was last found full.
     let mut full = None;
     for _ in 0..LOOKS {

@@ -16,7 +16,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::assign::{Assigned, NoHole, assign};
+use super::assign::{Assigned, NoHole, assign, assign_at};
 use super::cells::V6;
 use super::client_dense::{Dense, DenseSweeper, DenseWindow};
 use super::client_wide::WideWindow;
@@ -102,6 +102,15 @@ impl Bound {
             Self::Inserted(hit) | Self::Found(hit) => hit,
         }
     }
+}
+
+/// A free slot of an IPv4 client's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vacancy {
+    /// Its place in the window.
+    pub(super) hole: usize,
+    /// The slot itself.
+    pub(super) slot: Handle,
 }
 
 /// A client whose timeout has passed without a packet.
@@ -227,6 +236,38 @@ impl ClientTable {
             ClientKey::V4(_) => assign(&DenseWindow::new(&self.v4, probe, real, age_now)),
             ClientKey::V6(_) => assign(&WideWindow::new(&self.v6, probe, real, age_now)),
         };
+        self.bound(probe, assigned)
+    }
+
+    /// Where a client would go that is bound nowhere. None where it is, where there is no room,
+    /// or where [`Self::get_or_insert`] knows alone.
+    #[inline]
+    pub fn vacancy(&self, probe: &Probe) -> Option<Vacancy> {
+        match probe.key.client {
+            ClientKey::V4(_) => DenseWindow::vacancy(&self.v4, probe),
+            ClientKey::V6(_) => None,
+        }
+    }
+
+    /// As [`Self::get_or_insert`], for a client that had this vacancy just now.
+    pub fn get_or_insert_at(
+        &self,
+        probe: &Probe,
+        vacancy: Vacancy,
+        real: ServiceReal,
+        age_now: u8,
+    ) -> Result<Bound, Full> {
+        // Where there is one core, nobody can be faster.
+        if self.shards == 1
+            && let Some(hit) = self.seize(probe, vacancy.slot, real, age_now)
+        {
+            return self.bound(probe, Ok(Assigned::Inserted(hit)));
+        }
+        let window = DenseWindow::new(&self.v4, probe, real, age_now);
+        self.bound(probe, assign_at(&window, vacancy.hole))
+    }
+
+    fn bound(&self, probe: &Probe, assigned: Result<Assigned<Hit>, NoHole>) -> Result<Bound, Full> {
         match assigned {
             Ok(Assigned::Inserted(hit)) => {
                 self.counters.inserted(probe.shard, probe.is_v6());
@@ -360,6 +401,7 @@ mod tests {
             assert_eq!(table.lookup(&probe, 9), None);
             let bound = table.get_or_insert(&probe, one, 9).unwrap();
             assert!(matches!(bound, Bound::Inserted(hit) if hit.real == one));
+            assert_eq!(table.vacancy(&probe), None);
             let again = table.get_or_insert(&probe, two, 9).unwrap();
             assert!(matches!(again, Bound::Found(hit) if hit.real == one));
             let other = table.probe(ClientScope::new(2).unwrap(), client);
@@ -384,6 +426,29 @@ mod tests {
             assert_eq!(table.lookup(&probe, 32), None);
             assert_eq!(table.stats().entries, 0);
             assert_eq!(table.stats().inserted, 1);
+        }
+    }
+
+    #[test]
+    fn a_vacancy_is_taken_unless_somebody_was_faster() {
+        for shards in [1, 2] {
+            let sizes = Sizes { shards, entries_v4: 100, entries_v6: 100 };
+            let (table, _) = ClientTable::new(sizes, [1, 2]);
+            let scope = ClientScope::new(1).unwrap();
+            let [one, two] = [1, 2].map(|n| ServiceReal::new(n).unwrap());
+            for n in 0..60 {
+                let probe = table.probe(scope, ClientKey::V4(n));
+                let vacancy = table.vacancy(&probe).unwrap();
+                if n % 2 == 0 {
+                    assert!(table.get_or_insert(&probe, two, 3).is_ok());
+                }
+                let bound = table.get_or_insert_at(&probe, vacancy, one, 4).unwrap();
+                assert_eq!(matches!(bound, Bound::Inserted(_)), n % 2 == 1);
+                assert_eq!(table.lookup(&probe, 4), Some(bound.hit()));
+                assert_eq!(table.vacancy(&probe), None);
+            }
+            assert_eq!(table.stats().entries, 60);
+            assert_eq!(table.vacancy(&table.probe(scope, V6_CLIENT)), None);
         }
     }
 

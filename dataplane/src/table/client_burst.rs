@@ -6,7 +6,9 @@ use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
 use super::client_dense::{self, Dense};
 use super::hash::{Hash, Input};
+use super::key::{ClientKey, Probe, TemplateKey};
 use super::segments::{Segments, pair_of, shard_of};
+use crate::ids::ScopeId;
 use crate::port::BURST;
 
 /// An IPv4 client and its scope, as the table's words have them.
@@ -107,6 +109,15 @@ impl<'a> Steps<'a> {
 }
 
 impl ClientTable {
+    /// The client at a place, with its hash; `None` where nobody was put, or none aimed at.
+    pub fn probe_at(&self, burst: &ClientBurst, at: usize) -> Option<(ClientScope, Probe)> {
+        let (Name(name), hash) = (*burst.names.get(at)?, *burst.hashes.get(at)?);
+        let scope = ClientScope::new((name >> 16) as u16)?;
+        let client = ClientKey::V4((name >> 32) as u32);
+        let key = TemplateKey { scope: ScopeId(u32::from(scope.number())), client };
+        Some((scope, Probe { key, hash, shard: shard_of(hash, self.v4.shards()) }))
+    }
+
     /// Hashes the clients of the first so many places and requests their lines.
     #[inline]
     pub fn aim(&self, burst: &mut ClientBurst, places: usize) {
@@ -116,7 +127,7 @@ impl ClientTable {
         self.hasher.hash_each(names, hashes);
         let steps = Steps { segments: &self.v4, announced: *announced };
         let Some(row) = steps.row(0) else { return };
-        let per_shard = row.buckets() / self.v4.shards();
+        let per_shard = self.v4.per_shard(row);
         for (bucket, (hash, _)) in buckets.iter_mut().zip(hashes.iter().zip(names)) {
             *bucket = steps.aim(row, per_shard, 0, hash);
         }
@@ -129,7 +140,7 @@ impl ClientTable {
         let steps = Steps { segments: &self.v4, announced: *announced };
         let names = names.get(..places).unwrap_or(&*names);
         let Some(row) = steps.row(0) else { return found.fill(0) };
-        let per_shard = row.buckets() / self.v4.shards();
+        let per_shard = self.v4.per_shard(row);
         let mut strays = [0u8; BURST];
         let mut left = 0;
         let looked_at = names.iter().zip(&mut *buckets).zip(&*hashes).zip(&mut *found);
@@ -158,7 +169,7 @@ impl ClientTable {
                 }
             }
             let Some(row) = steps.row(step + 1) else { return };
-            let per_shard = row.buckets() / self.v4.shards();
+            let per_shard = self.v4.per_shard(row);
             for at in strays.iter().map(|at| usize::from(*at)) {
                 if burst.found[at] == 0 {
                     burst.buckets[at] = steps.aim(row, per_shard, step + 1, &burst.hashes[at]);

@@ -1,9 +1,9 @@
 //! The client table's IPv4 layout: client, scope and real server in one word, seven to a line,
 //! with seven ages.
 
-use super::assign::{Seen, Window};
+use super::assign::{Holes, Seen, Window};
 use super::cells::{Row, row};
-use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal};
+use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal, Vacancy};
 use super::grace::Limbo;
 use super::key::{ClientKey, Handle, Probe};
 use super::line::Line;
@@ -35,7 +35,7 @@ impl Word {
     }
 
     fn is_of(self, name: u64) -> bool {
-        self.0 & !VALUE == name
+        (self.0 ^ name) <= VALUE
     }
 
     fn name(self) -> u64 {
@@ -182,7 +182,7 @@ impl Dense {
     #[inline(always)]
     pub(super) fn bound_in(&self, bucket: usize, name: u64, age_now: u8) -> u32 {
         let Some(line) = self.0.get(bucket) else { return 0 };
-        let Some(at) = line.candidate(name) else { return 0 };
+        let at = line.candidates(name).first();
         let (Some(word), Some(age)) = (line.words.get(at), line.beside.get(at)) else { return 0 };
         let word = word.load(Ordering::Acquire);
         // Of this name, and its value that of a bound client: neither 0, dead, nor doomed.
@@ -216,11 +216,56 @@ impl<'a> DenseWindow<'a> {
         Self { segments, places, name, real, age_now }
     }
 
+    /// Where the key should go, if it stands nowhere and a slot is free.
+    #[inline]
+    pub(super) fn vacancy(segments: &Segments<Dense>, probe: &Probe) -> Option<Vacancy> {
+        let places = segments.places(probe);
+        let hole = nowhere::<Self>(lines(segments, &places), name_of(probe))?.best()?;
+        let (_, _, slot, _) = segments.slot(&places, hole)?;
+        Some(Vacancy { hole, slot })
+    }
+
     fn swap(&self, at: usize, before: u64, after: u64) -> bool {
         self.segments
             .slot(&self.places, at)
             .is_some_and(|(row, place, ..)| row.swap(place, Word(before), Word(after)).is_ok())
     }
+}
+
+/// A window's lines, and whether new keys may go there.
+#[inline(always)]
+fn lines<'a>(
+    segments: &'a Segments<Dense>,
+    places: &'a Places,
+) -> impl Iterator<Item = (&'a Bucket, bool)> {
+    (0..places.buckets()).filter_map(|number| {
+        let (at, open) = places.bucket(number);
+        Some((&segments.row(at.segment)?.0[at.bucket], open))
+    })
+}
+
+/// The holes of a window where no word is of this name.
+#[inline(always)]
+fn nowhere<'a, W: Window>(
+    lines: impl Iterator<Item = (&'a Bucket, bool)>,
+    name: u64,
+) -> Option<Holes> {
+    let mut holes = Holes::default();
+    for (number, (line, open)) in lines.enumerate() {
+        let (mut free, mut taken) = (0, false);
+        for (place, word) in line.words.iter().enumerate() {
+            let word = word.load(Ordering::Acquire);
+            free |= u32::from(word == 0) << place;
+            taken |= Word(word).is_of(name);
+        }
+        if taken {
+            return None;
+        }
+        if open {
+            holes.add::<W>(number * Dense::WAYS, free);
+        }
+    }
+    Some(holes)
 }
 
 impl Window for DenseWindow<'_> {
@@ -261,6 +306,20 @@ impl Window for DenseWindow<'_> {
         self.swap(at, self.name, self.name | DEAD)
     }
 
+    #[inline]
+    fn nowhere(&self) -> Option<Holes> {
+        nowhere::<Self>(lines(self.segments, &self.places), self.name)
+    }
+
+    #[inline]
+    fn nowhere_but(&self, at: usize) -> bool {
+        let is_of = |word: &AtomicU64| Word(word.load(Ordering::Acquire)).is_of(self.name);
+        lines(self.segments, &self.places).enumerate().all(|(number, (line, _))| {
+            let taken: usize = line.words.iter().map(|word| usize::from(is_of(word))).sum();
+            taken == usize::from(number == at / Dense::WAYS)
+        })
+    }
+
     fn publish(&self, at: usize) -> Option<Hit> {
         let (row, place, slot, _) = self.segments.slot(&self.places, at)?;
         // Before it can be found, so that it is never found with the age of a former client.
@@ -284,6 +343,23 @@ impl DenseSweeper {
 }
 
 impl ClientTable {
+    /// Free -> bound at once. For the only core of a table.
+    pub(super) fn seize(
+        &self,
+        probe: &Probe,
+        slot: Handle,
+        real: ServiceReal,
+        age_now: u8,
+    ) -> Option<Hit> {
+        let (row, place) = self.v4.find(slot)?;
+        if row.load(place) != Word(0) {
+            return None;
+        }
+        row.age(place).store(age_now, Ordering::Release);
+        row.swap(place, Word(0), Word::of(name_of(probe), real)).ok()?;
+        Some(Hit { real, slot })
+    }
+
     #[inline]
     pub(super) fn lookup_dense(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
         self.find_dense(probe, |row, place, word| row.hit(place, word, age_now))
@@ -303,12 +379,12 @@ impl ClientTable {
         for segment in (0..self.v4.announced()).rev() {
             let Some(row) = self.v4.row(segment) else { continue };
             for at in self.v4.pair(row, segment, probe) {
-                for place in at.bucket * Dense::WAYS..(at.bucket + 1) * Dense::WAYS {
+                for place in row.0[at.bucket].candidates(name) {
+                    let place = at.bucket * Dense::WAYS + place;
                     let word = row.load(place);
-                    if !word.is_of(name) {
-                        continue;
-                    }
-                    if let Some(real) = hit(row, place, word) {
+                    if word.is_of(name)
+                        && let Some(real) = hit(row, place, word)
+                    {
                         return Some(Hit { real, slot: Dense::handle(segment, place) });
                     }
                 }

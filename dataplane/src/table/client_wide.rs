@@ -1,7 +1,7 @@
 //! The client table's IPv6 layout: the template's slots of 32 bytes, with real server and age in
 //! the value word.
 
-use super::assign::{Seen, Window};
+use super::assign::{Holes, Seen, Window};
 use super::cells::{Cells, Row, V6, Whose};
 use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal};
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
@@ -119,6 +119,37 @@ impl Window for WideWindow<'_> {
 
     fn abandon(&self, at: usize) -> bool {
         self.settle_empty(at, DEAD).is_some()
+    }
+
+    fn nowhere(&self) -> Option<Holes> {
+        let mut holes = Holes::default();
+        for number in 0..self.places.buckets() {
+            let (at, open) = self.places.bucket(number);
+            let Some(row) = self.segments.row(at.segment) else { continue };
+            let mut free = 0;
+            for way in 0..V6::WAYS {
+                match row.settle_whole(at.bucket * V6::WAYS + way, self.name) {
+                    (Whose::This, _) => return None,
+                    (Whose::Free, claimable) => free |= u32::from(claimable) << way,
+                    (Whose::Other, _) => {}
+                }
+            }
+            if open {
+                holes.add::<Self>(number * V6::WAYS, free);
+            }
+        }
+        Some(holes)
+    }
+
+    fn nowhere_but(&self, but: usize) -> bool {
+        (0..self.places.buckets()).all(|number| {
+            let (at, _) = self.places.bucket(number);
+            let Some(row) = self.segments.row(at.segment) else { return true };
+            let place = |way| at.bucket * V6::WAYS + way;
+            (0..V6::WAYS)
+                .filter(|way| number * V6::WAYS + way != but)
+                .all(|way| !matches!(row.settle_whole(place(way), self.name), (Whose::This, _)))
+        })
     }
 
     fn publish(&self, at: usize) -> Option<Hit> {

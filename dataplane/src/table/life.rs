@@ -1,6 +1,6 @@
 //! How a template lives and ends: the inner half of [`TemplateTable`].
 
-use super::assign::{Seen, Window};
+use super::assign::{Holes, Seen, Window};
 use super::cells::{Cells, Whose};
 use super::key::{Handle, Probe};
 use super::seat::Sweeper;
@@ -320,6 +320,37 @@ impl<C: Cells> Window for TemplateWindow<'_, C> {
     fn abandon(&self, at: usize) -> bool {
         self.slot(at)
             .is_some_and(|(row, place, ..)| settle_empty(row.value(place), Value::ABANDONED))
+    }
+
+    fn nowhere(&self) -> Option<Holes> {
+        let mut holes = Holes::default();
+        for number in 0..self.places.buckets() {
+            let (at, open) = self.places.bucket(number);
+            let Some(row) = self.segments.row(at.segment) else { continue };
+            let mut free = 0;
+            for way in 0..C::WAYS {
+                match row.settle_whole(at.bucket * C::WAYS + way, self.name) {
+                    (Whose::This, _) => return None,
+                    (Whose::Free, claimable) => free |= u32::from(claimable) << way,
+                    (Whose::Other, _) => {}
+                }
+            }
+            if open {
+                holes.add::<Self>(number * C::WAYS, free);
+            }
+        }
+        Some(holes)
+    }
+
+    fn nowhere_but(&self, but: usize) -> bool {
+        (0..self.places.buckets()).all(|number| {
+            let (at, _) = self.places.bucket(number);
+            let Some(row) = self.segments.row(at.segment) else { return true };
+            let place = |way| at.bucket * C::WAYS + way;
+            (0..C::WAYS)
+                .filter(|way| number * C::WAYS + way != but)
+                .all(|way| !matches!(row.settle_whole(place(way), self.name), (Whose::This, _)))
+        })
     }
 
     fn publish(&self, at: usize) -> Option<View> {

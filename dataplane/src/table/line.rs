@@ -7,6 +7,32 @@ pub(super) struct Line<W, B> {
     pub(super) beside: B,
 }
 
+/// Places of words, in rising order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidates(u32);
+
+/// A bit at twice each word's place.
+const ALL: u32 = 0x1555;
+
+impl Candidates {
+    /// The first one; beyond all words if there is none.
+    #[inline(always)]
+    pub(super) fn first(self) -> usize {
+        self.0.trailing_zeros() as usize / 2
+    }
+}
+
+impl Iterator for Candidates {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let first = (self.0 != 0).then(|| self.first());
+        self.0 &= self.0.wrapping_sub(1);
+        first
+    }
+}
+
 /// Where in a word a name ends.
 const BELOW: u64 = 0xFFFF;
 
@@ -18,14 +44,14 @@ mod wide {
         _mm_packs_epi32, _mm_set1_epi64x,
     };
 
-    use super::{BELOW, Line};
+    use super::{ALL, BELOW, Candidates, Line};
     use crate::table::sync::AtomicU64;
 
     impl<B> Line<AtomicU64, B> {
-        /// The place of a word that differs from `name` in its lowest 16 bits only, if there is
-        /// one. No more than a hint while others write: the word itself is to be asked.
+        /// The words that differ from `name` in their lowest 16 bits only. No more than a hint
+        /// while others write: the words themselves are to be asked.
         #[inline(always)]
-        pub(in crate::table) fn candidate(&self, name: u64) -> Option<usize> {
+        pub(in crate::table) fn candidates(&self, name: u64) -> Candidates {
             const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
             let [a, b, c, d]: [__m128i; 4];
             // SAFETY: the four loads lie inside `self`, which is 64 bytes, aligned to 64. Others
@@ -47,36 +73,38 @@ mod wide {
                     options(readonly, nostack, preserves_flags),
                 );
             }
-            let bits = halves_equal([a, b, c, d], name);
-            // Two bits for each word, one for each half; the eighth is no word.
-            let whole = bits & bits >> 1 & 0x1555;
-            (whole != 0).then_some(whole.trailing_zeros() as usize / 2)
+            Candidates(equal([a, b, c, d], name) & ALL)
         }
     }
 
-    /// A bit for each half of the eight words that is as in `name`.
+    /// At twice a word's place a bit if it is as `name`; between those, chance.
     #[inline(always)]
-    fn halves_equal([a, b, c, d]: [__m128i; 4], name: u64) -> u32 {
+    fn equal([a, b, c, d]: [__m128i; 4], name: u64) -> u32 {
         // SAFETY: every x86-64 has SSE2.
         #[allow(unused_unsafe, unsafe_code)]
         unsafe {
             let mask = _mm_set1_epi64x(!BELOW as i64);
             let name = _mm_set1_epi64x(name as i64);
+            // Both halves of a word, each by itself: there is no comparison of whole words.
             let equal = |words| _mm_cmpeq_epi32(_mm_and_si128(words, mask), name);
             let first = _mm_packs_epi32(equal(a), equal(b));
             let last = _mm_packs_epi32(equal(c), equal(d));
-            _mm_movemask_epi8(_mm_packs_epi16(first, last)) as u32
+            let halves = _mm_movemask_epi8(_mm_packs_epi16(first, last)) as u32;
+            halves & halves >> 1
         }
     }
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(loom))))]
 impl<B> Line<super::sync::AtomicU64, B> {
-    /// The place of a word that differs from `name` in its lowest 16 bits only, if there is
-    /// one. No more than a hint while others write: the word itself is to be asked.
-    pub(super) fn candidate(&self, name: u64) -> Option<usize> {
-        let mut words = self.words.iter();
-        words.position(|word| word.load(super::sync::Ordering::Acquire) ^ name <= BELOW)
+    /// The words that differ from `name` in their lowest 16 bits only. No more than a hint
+    /// while others write: the words themselves are to be asked.
+    pub(super) fn candidates(&self, name: u64) -> Candidates {
+        let words = self.words.iter().enumerate();
+        let is = |word: &super::sync::AtomicU64| {
+            word.load(super::sync::Ordering::Acquire) ^ name <= BELOW
+        };
+        Candidates(words.map(|(at, word)| u32::from(is(word)) << (2 * at)).sum())
     }
 }
 
@@ -98,22 +126,20 @@ mod tests {
             u64::from(name as u32),
             name & !0 << 32,
         ];
-        assert_eq!(line(others, name).candidate(name), None);
+        assert_eq!(line(others, name).candidates(name).first(), 16);
         for place in 0..7 {
             for below in [0, 1, 0x7FFF, 0xFFFF] {
                 let mut words = others;
                 words[place] = name | below;
-                assert_eq!(line(words, name).candidate(name), Some(place), "{below:#x}");
+                let found: Vec<usize> = line(words, name).candidates(name).collect();
+                assert_eq!(found, [place], "{below:#x}");
             }
         }
-    }
-
-    #[test]
-    fn of_two_words_the_first_is_found() {
-        let words: [u64; 7] = [9, 9, 7 << 16 | 1, 9, 7 << 16 | 2, 9, 9];
-        assert_eq!(
-            Line { words: words.map(AtomicU64::new), beside: 0u64 }.candidate(7 << 16),
-            Some(2)
-        );
+        for set in 0..128 {
+            let is = |at: &usize| set >> at & 1 == 1;
+            let words = std::array::from_fn(|at| if is(&at) { name } else { !name });
+            let found: Vec<usize> = line(words, name).candidates(name).collect();
+            assert_eq!(found, (0..7).filter(is).collect::<Vec<usize>>());
+        }
     }
 }

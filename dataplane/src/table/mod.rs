@@ -32,7 +32,7 @@ mod value;
 
 pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
-    Rebound, ServiceReal,
+    Rebound, ServiceReal, Vacancy,
 };
 pub use client_burst::{ClientBurst, ClientPlace};
 pub use counters::Stats;

@@ -8,7 +8,8 @@ use crate::compat::TtlPolicy;
 use crate::forward::Forwarding;
 use crate::ids::{PortIndex, RealId};
 use crate::neighbour::NeighbourTable;
-use crate::snapshot::{NextHop, Real, RealState, Snapshot};
+use crate::route::Exit;
+use crate::snapshot::{NextHop, RealState, Snapshot};
 use crate::wire::ethernet::{Mac, TYPE_VLAN};
 
 /// Rows there are; real servers beyond share them.
@@ -122,6 +123,9 @@ pub(super) enum By {
     Number,
     /// Their id: for connections, which have a way of their own.
     Id,
+    /// No real servers, but clients' gateways: the place of an exit in
+    /// [`Exits`](crate::route::Exits).
+    Exit,
 }
 
 /// Real servers, each at its place.
@@ -194,12 +198,15 @@ impl Hops {
     #[inline(never)]
     fn learn(&mut self, side: Side, place: u32, sources: &Sources<'_>) {
         let key = side.0 + u64::from(place);
-        let real = match self.by {
-            By::Number => sources.snapshot.client_reals.at_place(place),
-            By::Id => Some(RealId(place)),
+        let row = match self.by {
+            By::Number => sources
+                .snapshot
+                .client_reals
+                .at_place(place)
+                .and_then(|real| row_of(real, self.by, sources)),
+            By::Id => row_of(RealId(place), self.by, sources),
+            By::Exit => row_of_exit(place, sources),
         };
-        let real = real.and_then(|real| sources.snapshot.available(real));
-        let row = real.and_then(|real| row_of(real, self.by, sources));
         if let Some(words) = self.rows.get_mut(place as usize % ROWS)
             && place < PLACES
         {
@@ -210,7 +217,8 @@ impl Hops {
 
 /// `None` for a server about which something is to be asked for every packet, or whose packets
 /// need more than other MAC addresses and another tag.
-fn row_of(real: &Real, by: By, sources: &Sources<'_>) -> Option<Row> {
+fn row_of(real: RealId, by: By, sources: &Sources<'_>) -> Option<Row> {
+    let real = sources.snapshot.available(real)?;
     let compat = sources.snapshot.compat_of(real.service);
     if real.state != RealState::Up || real.local {
         return None;
@@ -220,9 +228,19 @@ fn row_of(real: &Real, by: By, sources: &Sources<'_>) -> Option<Row> {
         By::Number if compat.expire_quiescent_template && real.weight == 0 => return None,
         By::Number => real.id.0,
         By::Id if real.address.is_v4() => real.address.v4_number(),
-        By::Id => 0,
+        By::Id | By::Exit => 0,
     };
-    let next = real.next_hop?;
+    row_to(&real.next_hop?, number, compat.ttl, sources)
+}
+
+/// `None` where every destination is a neighbour of its own.
+fn row_of_exit(place: u32, sources: &Sources<'_>) -> Option<Row> {
+    let Exit { port, vlan, mtu, gateway, .. } = *sources.snapshot.exits.0.get(place as usize)?;
+    let next = NextHop { port, neighbour: gateway?, vlan, mtu };
+    row_to(&next, 0, sources.snapshot.compat.ttl, sources)
+}
+
+fn row_to(next: &NextHop, number: u32, ttl: TtlPolicy, sources: &Sources<'_>) -> Option<Row> {
     let tci = match (sources.vlan, next.vlan.id()) {
         (from, to) if from == to => None,
         (Some(_), Some(_)) => next.vlan.tci(),
@@ -231,5 +249,5 @@ fn row_of(real: &Real, by: By, sources: &Sources<'_>) -> Option<Row> {
     };
     let to = sources.neighbours.mac(next.neighbour)?;
     let from = sources.macs.get(usize::from(next.port.0)).copied().unwrap_or_default();
-    Some(Row { number, next, to, from, tci, ttl: compat.ttl })
+    Some(Row { number, next: *next, to, from, tci, ttl })
 }

@@ -13,6 +13,9 @@ pub(super) struct Lane(u64);
 pub(super) enum Kind {
     /// As the reference path has it.
     ByTheBook,
+    /// A plain packet that opens, closes or moves something: as the reference path has it once
+    /// its frame was read.
+    Bind,
     /// By its client's binding.
     Client,
     /// By its connection, which it moves only if it is not established yet: TCP with ACK and
@@ -20,10 +23,15 @@ pub(super) enum Kind {
     ConnTcp,
     /// By its connection.
     ConnUdp,
+    /// From a masqueraded real server: TCP, as for `ConnTcp`.
+    ReplyTcp,
+    /// From a masqueraded real server: UDP.
+    ReplyUdp,
 }
 
 impl Lane {
     pub(super) const BY_THE_BOOK: Self = Self(0);
+    pub(super) const BIND: Self = Self(Kind::Bind as u64);
 
     /// The lane of a service's packets, but for their length. `first_place` counts for clients.
     pub(super) fn new(kind: Kind, first_place: u32) -> Self {
@@ -38,9 +46,12 @@ impl Lane {
     #[inline(always)]
     pub(super) fn kind(self) -> Kind {
         match self.0 as u16 {
-            1 => Kind::Client,
-            2 => Kind::ConnTcp,
-            3 => Kind::ConnUdp,
+            1 => Kind::Bind,
+            2 => Kind::Client,
+            3 => Kind::ConnTcp,
+            4 => Kind::ConnUdp,
+            5 => Kind::ReplyTcp,
+            6 => Kind::ReplyUdp,
             _ => Kind::ByTheBook,
         }
     }
@@ -62,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_lane_holds_what_was_put_into_it() {
-        for kind in [Kind::ByTheBook, Kind::Client, Kind::ConnTcp, Kind::ConnUdp] {
+        let conns = [Kind::ConnTcp, Kind::ConnUdp, Kind::ReplyTcp, Kind::ReplyUdp];
+        for kind in [Kind::ByTheBook, Kind::Bind, Kind::Client].into_iter().chain(conns) {
             let lane = Lane::new(kind, u32::MAX).with_len(u16::MAX);
             assert_eq!((lane.kind(), lane.first_place(), lane.total_len()), (kind, !0, !0));
         }
