@@ -6,6 +6,7 @@
 
 mod compat;
 mod persistence;
+mod pin;
 mod port;
 mod real_server;
 mod run_as;
@@ -25,6 +26,7 @@ use super::scalar;
 use super::tree::Node;
 
 pub(super) use persistence::Persistence;
+pub(super) use pin::Pin;
 pub(super) use port::{LEAST_DESCRIPTORS, Port};
 pub(super) use real_server::{Method, RealServer};
 pub(super) use section::Memory;
