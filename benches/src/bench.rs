@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use dataplane::port::Port;
 use dataplane::wire::ethernet::Mac;
@@ -10,7 +11,7 @@ use nic::{Memory, Nic, NicConfig, NicError, PortConfig, Queue, Turn, TurnFn};
 
 use crate::capture;
 use crate::conduct::{self, Extent, Line, Rounds};
-use crate::core_at_work::CoreAtWork;
+use crate::core_at_work::{Clock, CoreAtWork};
 use crate::draw::Draw;
 use crate::error::BenchError;
 use crate::farm::Measured;
@@ -135,8 +136,12 @@ impl Bench {
         });
         let workers: Vec<Worker<_>> = measured.workers(ports.collect());
         let entries = self.load.table_entries();
+        let clock = match self.extent.packets {
+            u64::MAX => Clock::Wall(Instant::now()),
+            _ => Clock::Turns(0),
+        };
         let at_work = workers.into_iter().enumerate();
-        let at_work = at_work.map(|(core, worker)| CoreAtWork::new(core, worker, entries));
+        let at_work = at_work.map(|(core, worker)| CoreAtWork::new(core, worker, entries, clock));
         Ok((measured, at_work.collect()))
     }
 

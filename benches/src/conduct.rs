@@ -90,11 +90,10 @@ pub fn conduct(
     let mut made: Vec<(Vec<Round>, Option<Round>)> = Vec::new();
     let mut counted = 0;
     let began = Instant::now();
+    let tries = if by_time { extent.rounds * MOST_TRIES } else { extent.rounds };
     let goes_on = |made: usize, counted: u32| {
         made == 0
-            || counted < extent.rounds
-                && (made as u32) < extent.rounds * MOST_TRIES
-                && began.elapsed() < extent.at_most
+            || counted < extent.rounds && (made as u32) < tries && began.elapsed() < extent.at_most
     };
     while goes_on(made.len(), counted) {
         let theirs = match reference.as_deref_mut() {

@@ -54,11 +54,24 @@ pub enum Job {
     Stop,
 }
 
+/// Where a core has its time from.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// The clock on the wall, since this moment.
+    Wall(Instant),
+    /// So many turns have passed, of the same length each: the same work in every run,
+    /// however fast the machine is.
+    Turns(u32),
+}
+
+/// How long a turn takes by [`Clock::Turns`]: about what a burst does.
+const TURN: Duration = Duration::from_micros(1);
+
 /// One core with its worker.
 pub struct CoreAtWork<P: Port> {
     worker: Worker<Synthesis<P>>,
     core: usize,
-    started: Instant,
+    clock: Clock,
     /// Entries that its tables have room for.
     entries: usize,
     /// What was let pass without waiting for it.
@@ -68,8 +81,8 @@ pub struct CoreAtWork<P: Port> {
 impl<P: Port> CoreAtWork<P> {
     /// The core of this number, by the shared counters' order.
     /// `entries` is what its largest table has room for.
-    pub fn new(core: usize, worker: Worker<Synthesis<P>>, entries: usize) -> Self {
-        Self { worker, core, entries, started: Instant::now(), skipped: Tick::default() }
+    pub fn new(core: usize, worker: Worker<Synthesis<P>>, entries: usize, clock: Clock) -> Self {
+        Self { worker, core, entries, clock, skipped: Tick::default() }
     }
 
     /// Does jobs until there are no more. Answers each with a round; only those of
@@ -95,14 +108,17 @@ impl<P: Port> CoreAtWork<P> {
         answers.send(round).is_ok()
     }
 
+    /// The moment of the next turn. The time is read once a turn, as in `director run`.
     #[inline(always)]
-    fn now(&self) -> Tick {
-        self.at(Instant::now())
-    }
-
-    #[inline(always)]
-    fn at(&self, now: Instant) -> Tick {
-        self.skipped.plus(Tick::after(now - self.started).0)
+    fn now(&mut self) -> Tick {
+        let passed = match &mut self.clock {
+            Clock::Wall(started) => started.elapsed(),
+            Clock::Turns(turns) => {
+                *turns += 1;
+                TURN * *turns
+            }
+        };
+        self.skipped.plus(Tick::after(passed).0)
     }
 
     fn port(&mut self) -> Option<&mut Synthesis<P>> {
@@ -129,7 +145,8 @@ impl<P: Port> CoreAtWork<P> {
             let Some(draw) = self.port().and_then(Synthesis::draw_mut) else { break };
             draw.set_order(Order::Each(*flags));
             while self.port().and_then(Synthesis::draw_mut).is_some_and(|d| !d.has_been_round()) {
-                self.worker.turn(self.now());
+                let now = self.now();
+                self.worker.turn(now);
             }
         }
         if let Some(port) = self.port() {
@@ -149,17 +166,17 @@ impl<P: Port> CoreAtWork<P> {
 
     fn round(&mut self, look: bool, time: Duration, packets: u64, new_clients: u32) -> Round {
         let before = self.totals();
+        let bursts = self.bursts();
         let began = CpuTime::now();
         let deadline = Instant::now() + time;
         let mut gaps = Gaps::new();
         loop {
             for _ in 0..TURNS_AT_ONCE {
-                // The time is read once a turn, as in `director run`.
-                let now = Instant::now();
                 if look {
-                    gaps.poll(now);
+                    gaps.poll(Instant::now());
                 }
-                self.worker.turn(self.at(now));
+                let now = self.now();
+                self.worker.turn(now);
             }
             let received = self.received() - before.received;
             let new = self.port().and_then(Synthesis::draw_mut).map_or(0, |d| d.new_clients());
@@ -173,10 +190,14 @@ impl<P: Port> CoreAtWork<P> {
             packets: after.received - before.received,
             on_cpu: began.on_cpu(&ended),
             wall: began.wall(&ended),
-            bursts: after.busy_turns - before.busy_turns,
+            bursts: self.bursts() - bursts,
             longest_gap: gaps.longest(),
             lost: round::lost(&before, &after),
         }
+    }
+
+    fn bursts(&mut self) -> u64 {
+        self.port().map_or(0, |port| port.bursts())
     }
 
     fn received(&self) -> u64 {

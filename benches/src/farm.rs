@@ -87,7 +87,8 @@ fn site() -> Site {
     let port = PortSpec {
         name: "wire".into(),
         vlan: Vlan::UNTAGGED,
-        mtu: 1500,
+        // Room for the headers of a tunnel around the longest synthetic packet.
+        mtu: 2000,
         addresses: vec![plan::OWN_V4.into(), plan::OWN_V6.into()],
         peer: None,
         kernel_facing: false,

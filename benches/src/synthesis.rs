@@ -19,6 +19,7 @@ pub struct Synthesis<P> {
     draw: Option<Draw>,
     templates: Vec<Template>,
     place: usize,
+    bursts: u64,
     family: Family,
     many_services: bool,
     /// While this is set nothing is received.
@@ -38,6 +39,7 @@ impl<P: Port> Synthesis<P> {
             inner,
             draw,
             place: 0,
+            bursts: 0,
             family: load.family,
             many_services: load.services_in_use > 1,
             paused: false,
@@ -65,6 +67,11 @@ impl<P: Port> Synthesis<P> {
                 *place = server as u16;
             }
         }
+    }
+
+    /// Polls so far that received something.
+    pub fn bursts(&self) -> u64 {
+        self.bursts
     }
 
     /// The port that delivers the frames.
@@ -97,6 +104,7 @@ impl<P: Port> Port for Synthesis<P> {
         }
         let have = burst.len();
         self.inner.rx(burst);
+        self.bursts += u64::from(burst.len() > have);
         let Some(mut draw) = self.draw.take() else { return };
         let received = burst.iter_mut().skip(have);
         match &self.templates[..] {

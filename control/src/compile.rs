@@ -62,6 +62,7 @@ pub fn plan(model: &Model) -> Plan {
             remembered: model.fragments.remembered_s.saturating_mul(TICKS_PER_SECOND),
             early_wait: model.fragments.early_wait_ms.div_ceil(1000 / TICKS_PER_SECOND),
             early: usize::from(model.fragments.early),
+            whole: model.compat.defaults == Defaults::Ipvs,
         },
         compat: compat(&model.compat, model.ttl),
     }
@@ -465,7 +466,7 @@ mod tests {
              - { vip: 198.18.255.1, protocol: udp, vip_port: 5060, scheduler: none,\n    \
              persistence: { engine: sip } }\n",
         );
-        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7 };
+        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7, whole: false };
         assert_eq!(plan.fragments, limits);
         let service = &plan.farms[0].service;
         assert_eq!((service.engine, service.scheduler), (Some(Engine::Sip), None));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::get::{Kind, Output};
 use crate::page::{Network, Page};
 use crate::server_name::ServerName;
+use crate::trace::Question;
 
 /// What can be asked of the running director.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,21 @@ pub enum Request {
         port: Option<String>,
         /// As JSON.
         json: bool,
+    },
+    /// Begin to tell what becomes of packets.
+    Trace {
+        /// Which ones.
+        question: Question,
+    },
+    /// What was told since the last time.
+    Traced {
+        /// The number that the beginning was answered with.
+        session: u64,
+    },
+    /// Tell no more.
+    EndTrace {
+        /// The same number.
+        session: u64,
     },
 }
 

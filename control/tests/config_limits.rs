@@ -1,8 +1,10 @@
 //! Whatever bytes are given as a configuration, the answer is a model or a problem: no
 //! panic, no endless work, no memory beyond 128 MB.
 //!
-//! Memory is measured as the high-water mark of a process that reads just one file: the
-//! test runs its own program again for each of them.
+//! Memory and time are limited by the kernel, in a process that reads just one file: the test
+//! runs its own program again for each of them. It gets 128 MiB of address space beyond what it
+//! has before it reads, and seconds of CPU time; one without limits would take gigabytes or
+//! minutes for these files. The high-water mark of its memory is looked at as well.
 
 // Clippy knows the functions that tests call only as production code.
 #![allow(clippy::indexing_slicing)]
@@ -20,6 +22,34 @@ fn high_water_mib() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
+
+/// The address space that this process has, in bytes.
+fn address_space() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
+    pages * 4096
+}
+
+/// CPU time that this process may take for a file, in seconds. The tests' program is hardly
+/// optimised; the one that is delivered takes less than one.
+const SECONDS: u64 = 10;
+
+/// What this process has taken of it already, rounded up.
+fn cpu_seconds() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // The 14th and 15th field are user and system time in hundredths of a second.
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    ticks.div_ceil(100)
+}
+
+/// Sets a limit of this process; what goes beyond it fails or is killed.
+fn limit(what: libc::__rlimit_resource_t, to: u64) {
+    let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
+    // SAFETY: the pointer is to a value on this stack.
+    let answer = unsafe { libc::setrlimit(what, &raw const limit) };
+    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
 }
 
 const PORT: &str = "ports: [{ name: lan0, device: net_null0, addresses: [\"2001:db8::1/32\"] }]\n";
@@ -171,6 +201,9 @@ fn read_one(case: &str) {
     drop(bomb.unit);
     assert!(text.len() <= 8 * MIB, "{case} is {} bytes", text.len());
     let before = high_water_mib();
+    limit(libc::RLIMIT_AS, address_space() + 128 * MIB as u64);
+    // Building the text took some of it.
+    limit(libc::RLIMIT_CPU, SECONDS + cpu_seconds());
     let started = std::time::Instant::now();
     let result = config::parse(&text, case);
     let took = started.elapsed();
@@ -190,14 +223,43 @@ fn read_one(case: &str) {
     assert!(high_water_mib() < 128, "{case} took {} MiB", high_water_mib());
 }
 
+/// This test's program again, for one case.
+fn child(case: &str) -> std::process::Output {
+    std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(CASE, case)
+        // Else malloc reserves address space for each thread that nobody uses.
+        .env("MALLOC_ARENA_MAX", "1")
+        .output()
+        .unwrap()
+}
+
+/// What a process does that takes more than it may.
+fn be_greedy(case: &str) {
+    limit(libc::RLIMIT_AS, address_space() + 128 * MIB as u64);
+    limit(libc::RLIMIT_CPU, 1 + cpu_seconds());
+    if case == GREEDY[0] {
+        println!("{}", vec![1u8; 200 * MIB].len());
+    } else {
+        let mut number = 1u64;
+        while number != 0 {
+            number = number.wrapping_mul(3);
+        }
+        println!("{number}");
+    }
+}
+
+const GREEDY: [&str; 2] = ["too much memory", "too much time"];
+
+fn the_limits_hold() {
+    for case in GREEDY {
+        assert!(!child(case).status.success(), "{case} was not stopped");
+    }
+}
+
 fn large_files_stay_within_memory() {
-    let program = std::env::current_exe().unwrap();
     for bomb in large_files() {
-        let output = std::process::Command::new(&program)
-            .args(["--exact", TEST, "--nocapture"])
-            .env(CASE, bomb.name)
-            .output()
-            .unwrap();
+        let output = child(bomb.name);
         let text = String::from_utf8_lossy(&output.stdout);
         print!("{}", text.lines().find(|line| line.contains(" MiB")).unwrap_or_default());
         println!();
@@ -263,8 +325,10 @@ const TEST: &str = "any_input_is_answered_within_bounds";
 
 #[test]
 fn any_input_is_answered_within_bounds() {
-    if let Ok(case) = std::env::var(CASE) {
-        return read_one(&case);
+    match std::env::var(CASE) {
+        Ok(case) if GREEDY.contains(&case.as_str()) => return be_greedy(&case),
+        Ok(case) => return read_one(&case),
+        Err(_) => the_limits_hold(),
     }
     large_files_stay_within_memory();
     a_file_cut_at_any_byte_gives_a_model_or_a_problem();

@@ -52,11 +52,16 @@ fn beside(section: &Section, name: &str, key: &keys::Key) -> Option<String> {
     let mut wanted = key.default == Default::Compulsory;
     for rule in section.rules {
         match rule {
-            keys::Rule::OneOf { groups, .. } => {
+            keys::Rule::OneOf { groups, unless } => {
+                let excluded = section.rules.iter().any(|rule| match rule {
+                    keys::Rule::NotBoth(a, b) => *a == name && groups[0].contains(b),
+                    keys::Rule::OneOf { .. } | keys::Rule::With { .. } => false,
+                });
                 let group = groups.iter().find(|group| group.contains(&name)).unwrap_or(&groups[0]);
                 if groups.iter().any(|group| group.contains(&key.name)) {
-                    wanted = group.contains(&key.name);
+                    wanted = !excluded && group.contains(&key.name);
                 }
+                wanted |= excluded && key.name == *unless;
             }
             keys::Rule::With { key: one, when, is, .. } if *one == name && *when == key.name => {
                 // The last word is the one that allows most.

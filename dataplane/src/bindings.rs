@@ -7,10 +7,11 @@ mod client;
 mod count;
 mod defence;
 mod expiry;
+mod growth;
 mod persistent;
 mod rebind;
 mod reply;
-pub mod sip;
+mod sip;
 
 use std::sync::Arc;
 
@@ -131,6 +132,16 @@ impl Bindings {
 
     fn counters(&self) -> Option<&CoreCounters> {
         self.shared.counters.get(self.core).map(|padded| &**padded)
+    }
+
+    /// The IPv4 connections.
+    pub(crate) fn table_v4(&self) -> &Table<EntryV4> {
+        &self.v4
+    }
+
+    /// The IPv4 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
+        &mut self.v4
     }
 
     /// Which core this is, from 0.

@@ -119,6 +119,39 @@ pub struct Classifier {
     prefixes: Vec<Prefix>,
     /// What clients of some networks find instead, longest first.
     sources: Vec<(Addr, u8, Classifier)>,
+    /// By some bits of an address: whether there may be a rule for it.
+    likely: Likely,
+}
+
+/// A bit for every few addresses.
+#[derive(Clone, Debug, Default)]
+struct Likely(Box<[u64]>);
+
+impl Likely {
+    /// Words of 64 bits: few enough to stay in the nearest cache.
+    const WORDS: usize = 128;
+
+    #[inline(always)]
+    fn bit(address: Addr) -> (usize, u64) {
+        let hash = slot(address, Protocol::Tcp);
+        (hash / 64 % Self::WORDS, 1 << (hash % 64))
+    }
+
+    fn add(&mut self, address: Addr) {
+        if self.0.is_empty() {
+            self.0 = vec![0; Self::WORDS].into();
+        }
+        let (word, bit) = Self::bit(address);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    #[inline(always)]
+    fn has(&self, address: Addr) -> bool {
+        let (word, bit) = Self::bit(address);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
 }
 
 impl Classifier {
@@ -143,7 +176,11 @@ impl Classifier {
         };
         let sources =
             networks.iter().map(|(network, n)| (*network, *n, of(Some((*network, *n))))).collect();
-        Self { sources, ..of(None) }
+        let mut built = Self { sources, ..of(None) };
+        for rule in &rules {
+            built.likely.add(rule.vip);
+        }
+        built
     }
 
     /// Paints rules that do not look at the client.
@@ -252,6 +289,18 @@ impl Classifier {
             network.family() == client.family() && client.masked(*length) == *network
         });
         own.map_or(self, |(_, _, classifier)| classifier).lookup(vip, protocol, vip_port)
+    }
+
+    /// Whether any rule looks at the client: then [`Self::lookup`] does not say all.
+    #[inline]
+    pub fn looks_at_clients(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Whether any rule may be for this address. Quick, and never wrong if it says no.
+    #[inline(always)]
+    pub fn may_have(&self, vip: Addr) -> bool {
+        self.likely.has(vip) || !self.prefixes.is_empty() || !self.sources.is_empty()
     }
 
     /// Whether any rule is for this address, whatever the port.
@@ -377,6 +426,10 @@ mod tests {
         assert!(
             built.has_address(addr("198.18.255.2")) && !built.has_address(addr("198.18.255.3"))
         );
+        assert!(built.may_have(addr("198.18.255.1")) && built.may_have(addr("198.18.255.2")));
+        let likely = (0..10_000).filter(|n| built.may_have(Addr::v4(0x0A00_0000 + n))).count();
+        assert!(likely < 20, "{likely} of 10,000 addresses without a rule");
+        assert!(!built.looks_at_clients());
         assert_eq!(service(&built, "198.18.255.2", 65_534), None);
         assert_eq!(service(&built, "198.18.255.3", 443), None);
         assert_eq!(built.lookup(addr("198.18.255.1"), Protocol::Udp, 443), None);
@@ -404,6 +457,7 @@ mod tests {
             Rule { source: source("10.9.1.2", 16), ..rule("0.0.0.0", 0, 80..=80, Rank(1000), 3) },
             Rule { source: source("10.9.7.0", 24), ..rule("0.0.0.0", 0, 443..=443, Rank(1001), 4) },
         ]);
+        assert!(built.looks_at_clients() && built.may_have(addr("198.18.9.9")));
         let found = |client, port| {
             let vip = addr("198.18.255.1");
             built.for_client(addr(client), vip, Protocol::Tcp, port).map(|hit| hit.service.0)

@@ -144,6 +144,11 @@ impl Director {
         self.path.bindings.take_notes(&self.snapshot, now);
     }
 
+    /// Goes on with making the connection tables larger, if control wants that. Once a turn.
+    pub fn grow(&mut self) {
+        self.path.bindings.grow();
+    }
+
     /// Tells the shared tables that nothing is held from before. Once a turn.
     pub fn quiescent(&mut self) {
         self.path.bindings.quiescent();
@@ -162,6 +167,13 @@ impl Director {
     ) {
         let at = Arrival { port: ingress, now };
         self.path.read(reading, &mut self.learned, &self.snapshot, frames, at);
+    }
+
+    /// Requests from memory what can be requested now that the answers to [`Self::read`]'s
+    /// requests have come. Left out, [`Self::decide`] does it.
+    #[inline]
+    pub fn fetch(&mut self, reading: &mut Reading) {
+        self.path.fetch(reading);
     }
 
     /// Decides about frames of a burst that was read, from the first undecided one on, and

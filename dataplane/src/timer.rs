@@ -65,6 +65,17 @@ pub fn ends_first(rule: TimerRule, one: (Tick, u32), other: (Tick, u32)) -> bool
     }
 }
 
+/// As [`ends_first`], where `other` was armed in the same moment as `one`, and perhaps again
+/// since: a timer that is armed again within its slot keeps its place there.
+pub fn ends_first_of_twins(rule: TimerRule, one: (Tick, u32), other: (Tick, u32)) -> bool {
+    let armed = Tick(one.0.0.wrapping_sub(one.1));
+    let at_first = fires(rule, armed.plus(other.1), other.1);
+    let kept = rule == TimerRule::KernelWheel
+        && level(one.1) == level(other.1)
+        && at_first == fires(rule, other.0, other.1);
+    kept || ends_first(rule, one, other)
+}
+
 /// The first of a row of timers that has not ended by `now`: each is armed for `period_s` at the
 /// moment its predecessor fires, and the first was armed at `fired`. Returns its nominal expiry.
 ///

@@ -160,6 +160,36 @@ fn drop_entry_ends_half_open_connections_and_leaves_busy_ones() {
 }
 
 #[test]
+fn drop_entry_ends_templates_that_no_connection_has_made_sure_of() {
+    let persistence = Some(Persistence { timeout_s: 3600, mask: u128::from(u32::MAX) });
+    let spec = ServiceSpec { persistence, ..service(Protocol::Udp, "192.0.2.10", 80, "rr") };
+    let assured = ServiceSpec { persistence, ..service(Protocol::Tcp, "192.0.2.10", 80, "rr") };
+    let mut scene = Scene::new();
+    scene.catalog.timeouts.udp_s = 1;
+    scene.catalog.timeouts.tcp_s = 1;
+    scene.add(&spec, &[real(1, 80)]);
+    scene.add(&assured, &[real(1, 80)]);
+    for host in 1..=100 {
+        scene.picks(&packet::udp(&format!("10.1.0.{host}:1000"), VIP));
+        for flags in ["S", "A"] {
+            scene.picks(&packet::tcp(&format!("10.1.1.{host}:1000"), VIP).flags(flags));
+        }
+    }
+    let left = |scene: &mut Scene, seconds: u32| {
+        for _ in 0..seconds * 250 {
+            scene.now = scene.now.plus(1);
+            scene.turn(0);
+        }
+        scene.shared.templates.stats().entries
+    };
+    assert_eq!(left(&mut scene, 3), 200, "without the defence");
+    scene.catalog.compat.drop_entry = Defence::Always;
+    scene.publish();
+    let after = left(&mut scene, 60);
+    assert!((100..160).contains(&after), "{after} of 200, 100 of them sure");
+}
+
+#[test]
 fn secure_tcp_keeps_half_open_connections_apart() {
     let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
     spec.compat.secure_tcp = true;

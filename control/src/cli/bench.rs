@@ -58,7 +58,8 @@ pub struct Bench {
     /// Rounds; the result is their median.
     #[arg(short, long, value_name = "N", default_value_t = 5, help_heading = "Measurement")]
     pub rounds: u32,
-    /// A round ends early after so many packets on each core.
+    /// A round ends early after so many packets on each core. The director's clock follows
+    /// the packets then, so that two runs do exactly the same.
     #[arg(long, value_name = "N", help_heading = "Measurement")]
     pub packets: Option<u64>,
     /// Look for the longest time between two polls, which costs a little.

@@ -149,6 +149,7 @@ impl World {
         catalog.routes_all = true;
         catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
         catalog.fragments.early = EARLY;
+        catalog.fragments.whole = true;
         let snapshot = catalog.snapshot();
         let macs =
             [mac(&topology.director.client_side.mac)?, mac(&topology.director.lan_side.mac)?];

@@ -25,10 +25,14 @@ fn sentence(prefix: &str, change: impl FnOnce(&mut NicConfig)) -> String {
 
 #[test]
 fn missing_hugepages_are_told_with_the_command_that_reserves_them() {
-    let told = sentence("huge", |c| c.memory.no_huge = false);
-    let expected = "0 MiB of hugepages are free and 256 MiB are needed; reserve them (`echo 128 > \
-                    /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`), or set no_huge \
-                    for a lab without them";
+    // More than any machine has, so that it is missing on one with hugepages, too.
+    let told = sentence("huge", |c| {
+        (c.memory.no_huge, c.memory.mib) = (false, 100_000_000);
+    });
+    let (_free, told) = told.split_once(' ').unwrap();
+    let expected = "MiB of hugepages are free and 100000000 MiB are needed; reserve them (`echo \
+                    50000000 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`), or set \
+                    no_huge for a lab without them";
     assert_eq!(told, expected);
 }
 
@@ -42,7 +46,10 @@ fn too_few_mbufs_are_told_with_the_number_that_is_enough() {
 #[test]
 fn too_little_memory_is_told_with_the_size_that_is_enough() {
     let told = sentence("mib", |c| c.memory.mib = 20);
-    assert_eq!(told, "16383 mbufs need about 80 MiB and memory.mib is 20; raise it");
+    assert_eq!(
+        told,
+        "16383 mbufs need about 80 MiB and memory.mib is 20; write at least 80 there, or fewer mbufs"
+    );
     let told = sentence("much", |c| c.memory.mib = u32::MAX);
     assert!(told.starts_with("memory.mib is 4294967295; it must be at most the "), "{told}");
 }

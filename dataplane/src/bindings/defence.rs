@@ -34,11 +34,7 @@ impl Defences {
     /// Whether the entry is ended. The sweep comes to every entry about once a second, so
     /// that looking at a 32nd of them at random is IPVS's rate.
     pub(super) fn takes(&mut self, conn: &Conn, now: Tick) -> bool {
-        // Xorshift (Marsaglia, 2003).
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        if !(self.random >> 32).is_multiple_of(LOOKED_AT) {
+        if !self.looks_at() {
             return false;
         }
         match conn.state {
@@ -46,6 +42,19 @@ impl Defences {
             State::TcpEstablished | State::Udp | State::SctpEstablished => self.ages(conn, now),
             _ => false,
         }
+    }
+
+    /// Whether a template is ended that controls no connections and that none has made sure of.
+    pub(super) fn takes_template(&mut self) -> bool {
+        self.looks_at()
+    }
+
+    fn looks_at(&mut self) -> bool {
+        // Xorshift (Marsaglia, 2003).
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 32).is_multiple_of(LOOKED_AT)
     }
 
     /// Idle entries with one packet go, every second one with two, and so on.

@@ -23,8 +23,9 @@ impl Bindings {
                 self.end(family, slot, snapshot, now);
             }
         }
-        if snapshot.flushes_removed {
-            self.flush_templates(snapshot, now, budget);
+        let defending = self.defends(snapshot, Family::V4) || self.defends(snapshot, Family::V6);
+        if snapshot.flushes_removed || defending {
+            self.thin_templates(snapshot, now, budget, defending);
         }
         self.sweep_templates(snapshot, now, budget);
         self.sweep_clients(snapshot, now, budget);
@@ -38,8 +39,7 @@ impl Bindings {
         left: &mut usize,
     ) -> Option<Slot> {
         let rule = self.shared.rule;
-        let up = snapshot.compat.drop_entry;
-        let defending = self.is_up(up, snapshot.compat.amemthresh, family);
+        let defending = self.defends(snapshot, family);
         let defences = &mut self.defences;
         let over = |entry: &Packed| {
             timer::fires(rule, entry.expires(), entry.timeout()).has_come(now)
@@ -66,19 +66,27 @@ impl Bindings {
         });
     }
 
-    /// Ends templates of removed real servers, as far as they control no connections any more.
-    fn flush_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+    fn defends(&self, snapshot: &Snapshot, family: Family) -> bool {
+        self.is_up(snapshot.compat.drop_entry, snapshot.compat.amemthresh, family)
+    }
+
+    /// Ends templates of removed real servers where a switch says so and, in defence, some of
+    /// those that no connection has made sure of; all as far as they control no connections.
+    fn thin_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize, defending: bool) {
         let templates = &self.shared.templates;
-        let flush = |_, view: View| {
+        let defences = &mut self.defences;
+        let thin = |_, view: View| {
             let Some(real) = snapshot.real(view.real) else { return };
-            if is_flushed(real.id, snapshot) {
+            let flushed = is_flushed(real.id, snapshot);
+            if flushed {
                 templates.invalidate(view.handle);
-                if view.connections == 0 {
-                    templates.expire(view.handle, now);
-                }
+            }
+            let unsure = defending && !view.assured;
+            if view.connections == 0 && (flushed || unsure && defences.takes_template()) {
+                templates.expire(view.handle, now);
             }
         };
-        let next = templates.iterate(self.core as u32, self.flush_at, now, budget, flush);
+        let next = templates.iterate(self.core as u32, self.flush_at, now, budget, thin);
         self.flush_at = next.unwrap_or_default();
     }
 
@@ -111,8 +119,13 @@ impl Bindings {
         let timer = conn.template.and_then(|template| self.shared.templates.timer(template, now));
         timer.is_some_and(|(expires, timeout)| {
             let rule = self.shared.rule;
-            timer::fires(rule, expires, timeout) == self.end_of(conn)
-                && timer::ends_first(rule, (conn.expires, conn.timeout), (expires, timeout))
+            let (own, of_template) = ((conn.expires, conn.timeout), (expires, timeout));
+            // Of a connection with one packet it is known that its template was armed with it.
+            let first = match conn.in_packets {
+                1 => timer::ends_first_of_twins(rule, own, of_template),
+                _ => timer::ends_first(rule, own, of_template),
+            };
+            first && timer::fires(rule, expires, timeout) == self.end_of(conn)
         })
     }
 

@@ -182,7 +182,7 @@ impl Packed {
 /// An entry of one address family.
 pub trait Entry: Copy + Default {
     /// The five values of a flow as such an entry has them.
-    type Key: Copy;
+    type Key: Copy + Default;
 
     /// The key of a flow of this family.
     fn key(flow: &Flow) -> Self::Key;
@@ -235,6 +235,20 @@ fn fold(a: u64, b: u64) -> u64 {
 #[inline]
 fn finish(hash: u64, secret: [u64; 2]) -> u64 {
     fold(hash ^ secret[1], secret[0])
+}
+
+impl EntryV4 {
+    /// The key of a flow from its parts; the port's numbers, and the protocol's bits.
+    #[inline(always)]
+    pub fn key_of(
+        [client, vip]: [u32; 2],
+        [client_port, vip_port]: [u16; 2],
+        protocol: Protocol,
+    ) -> [u64; 2] {
+        let ports = u64::from(client_port) << 48 | u64::from(vip_port) << 32;
+        let addresses = u64::from(client) << 32 | u64::from(vip);
+        [addresses, ports | bits_of(protocol) << PROTOCOL_SHIFT]
+    }
 }
 
 impl Entry for EntryV4 {
@@ -413,6 +427,8 @@ mod tests {
         for other in others {
             assert!(!entry.is_of(&EntryV4::key(&other)), "{other:?}");
         }
+        let parts = EntryV4::key_of([u32::MAX, 1], [u16::MAX, 443], Protocol::Tcp);
+        assert_eq!(parts, EntryV4::key(&flow));
         let hash = |key| EntryV4::hash(&key, [1, 2]);
         assert_eq!(hash(entry.own_key()), hash(EntryV4::key(&flow)));
     }

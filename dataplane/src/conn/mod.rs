@@ -1,5 +1,6 @@
 //! Connections: one client flow each, private to the core that its packets arrive on.
 
+mod burst;
 mod entry;
 pub(crate) mod flow;
 mod growth;
@@ -10,6 +11,7 @@ pub mod table;
 pub mod tcp;
 mod timeouts;
 
+pub use burst::ConnBurst;
 pub use timeouts::{State, Timeouts};
 
 use crate::forward::Forwarding;

@@ -12,6 +12,10 @@ mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
+use crate::conn::table::{EntryV4, Table};
+use crate::conn::{ConnBurst, State};
+use crate::forward::Forwarding;
+use crate::forward::masq::End;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::neighbour::NeighbourTable;
@@ -19,10 +23,13 @@ use crate::port::{BURST, Frame};
 use crate::snapshot::Snapshot;
 use crate::table::ClientBurst;
 use crate::tick::Tick;
+use crate::wire::Protocol;
 pub use decided::Decided;
-use hops::{Hops, Sources};
-use lane::Lane;
-use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, read_v4};
+use hops::{By, Hops, Sources};
+use lane::{Kind, Lane};
+use read::{
+    Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, client_port_v4, is_ack_v4, read_v4,
+};
 use services::Services;
 
 /// A burst that was read: what was found out about its frames before their turn.
@@ -34,8 +41,11 @@ pub struct Reading {
     /// Frames that were read.
     frames: usize,
     clients: ClientBurst,
-    /// Whether the clients are still to be looked up.
-    seeks: bool,
+    /// Whether clients are still to be looked up.
+    seeks_clients: bool,
+    conns: ConnBurst<EntryV4>,
+    /// Whether the connections' entries are still to be looked for.
+    seeks_conns: bool,
 }
 
 impl Default for Reading {
@@ -46,7 +56,9 @@ impl Default for Reading {
             done: 0,
             frames: 0,
             clients: ClientBurst::default(),
-            seeks: false,
+            seeks_clients: false,
+            conns: ConnBurst::default(),
+            seeks_conns: false,
         }
     }
 }
@@ -55,19 +67,30 @@ impl Default for Reading {
 pub(super) struct Learned {
     services: Services,
     client_hops: Hops,
+    conn_hops: Hops,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
 }
 
 impl Learned {
     pub(super) fn new() -> Self {
-        Self { services: Services::new(), client_hops: Hops::new(), neighbours: 0 }
+        Self {
+            services: Services::new(),
+            client_hops: Hops::new(By::Number),
+            conn_hops: Hops::new(By::Id),
+            neighbours: 0,
+        }
     }
 
     /// Forgets what was learned from the snapshot.
     pub(super) fn forget(&mut self) {
         self.services.forget();
+        self.forget_hops();
+    }
+
+    fn forget_hops(&mut self) {
         self.client_hops.forget();
+        self.conn_hops.forget();
     }
 
     /// Forgets what was learned from the neighbours, if one has changed.
@@ -75,11 +98,11 @@ impl Learned {
         let generation = neighbours.generation();
         if generation != self.neighbours {
             self.neighbours = generation;
-            self.client_hops.forget();
+            self.forget_hops();
         }
     }
 
-    /// Answers whether any frame is not for the reference path.
+    /// Reads the frames. Answers whether any is of a client whose binding is to be looked up.
     #[inline(never)]
     fn read_all<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
@@ -89,32 +112,66 @@ impl Learned {
         snapshot: &Snapshot,
     ) -> bool {
         let mut way = self.services.last();
-        let mut any = Lane::default();
+        let mut clients = None;
         let places = reading.lanes.iter_mut().zip(reading.clients.places());
-        for (frame, (lane, client)) in frames.iter().zip(places) {
-            *lane = Lane::default();
-            let Some(header) = read_v4::<L3, HEAD>(frame.bytes(), gate) else {
+        for (at, (frame, (lane, client))) in frames.iter().zip(places).enumerate() {
+            *lane = Lane::BY_THE_BOOK;
+            let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), gate) else {
                 client.clear();
                 continue;
             };
             if !way.is_to(header.target) {
                 way = self.services.way(header.target, snapshot);
             }
-            match way.scope {
-                None => client.clear(),
-                Some(scope) => {
-                    client.put(header.client & way.mask, scope);
-                    *lane = way.lane.with_len(header.total_len);
-                    any = way.lane;
-                }
+            if let Some(scope) = way.scope {
+                client.put(header.client & way.mask, scope);
+                *lane = way.lane.with_len(header.total_len);
+                clients = way.scope;
+                continue;
+            }
+            client.clear();
+            let protocol = match way.lane.kind() {
+                Kind::ConnTcp => Protocol::Tcp,
+                Kind::ConnUdp => Protocol::Udp,
+                Kind::Client | Kind::ByTheBook => continue,
+            };
+            let client_port = client_port_v4::<L3, HEAD>(head);
+            if client_port == 0 {
+                continue;
+            }
+            let ports = [client_port, header.target.vip_port()];
+            let addresses = [header.client, header.target.vip()];
+            reading.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
+            if protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
+                *lane = way.lane.with_len(header.total_len);
             }
         }
-        !any.is_by_the_book()
+        clients.is_some()
     }
 
-    /// Sends plain frames on from the first one, as long as they leave on one port.
-    #[inline(never)]
+    /// Sends plain frames of one kind on, from the first one, as long as they leave on one port.
+    #[inline]
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        table: &mut Table<EntryV4>,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
+            Kind::ByTheBook => (0, PortIndex::default()),
+            Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, sources, loads, frames),
+            Kind::ConnTcp | Kind::ConnUdp => {
+                self.pass_conns::<F, L3, HEAD>(reading, table, sources, loads, frames)
+            }
+        }
+    }
+
+    /// Sends plain frames of bound clients on, from the first one, as long as they leave on
+    /// one port.
+    #[inline(never)]
+    fn pass_clients<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
         reading: &Reading,
         sources: &Sources<'_>,
@@ -131,15 +188,7 @@ impl Learned {
                 break;
             }
             let place = lane.first_place().wrapping_add(u32::from(number));
-            let hop = match self.client_hops.get(side, place) {
-                Some(hop) => hop,
-                None => {
-                    let real = sources.snapshot.client_reals.at_place(place);
-                    self.client_hops.learn(side, place, real, sources);
-                    let Some(hop) = self.client_hops.get(side, place) else { break };
-                    hop
-                }
-            };
+            let Some(hop) = self.client_hops.get_or_learn(side, place, sources) else { break };
             if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
                 break;
             }
@@ -147,6 +196,60 @@ impl Learned {
                 break;
             }
             if let Some(load) = loads.of(hop.real()) {
+                load.incoming(1, u64::from(lane.total_len()));
+            }
+            count += 1;
+        }
+        (count, leaving.unwrap_or_default())
+    }
+
+    /// The same for packets of established connections, which are counted and live on.
+    #[inline(never)]
+    fn pass_conns<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        table: &mut Table<EntryV4>,
+        sources: &Sources<'_>,
+        loads: CoreLoads<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let side = self.conn_hops.side(sources.vlan.unwrap_or(0));
+        let timeouts = &sources.snapshot.timeouts;
+        let tcp = (State::TcpEstablished, timeouts.ticks(State::TcpEstablished));
+        let udp = (State::Udp, timeouts.ticks(State::Udp));
+        let now = reading.at.now;
+        let (mut count, mut leaving) = (0, None);
+        for (frame, lane) in frames.iter_mut().zip(lanes) {
+            let (state, timeout) = match lane.kind() {
+                Kind::ConnTcp => tcp,
+                Kind::ConnUdp => udp,
+                Kind::Client | Kind::ByTheBook => break,
+            };
+            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
+            // An expired entry may live on by its timer's slack: the reference path knows.
+            if entry.state() != state || entry.expires().has_come(now) {
+                break;
+            }
+            let real = entry.real();
+            let Some(hop) = self.conn_hops.get_or_learn(side, real.0, sources) else { break };
+            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
+                break;
+            }
+            let bytes = frame.bytes_mut();
+            let rewritten = match (entry.forwarding(), hop.rip()) {
+                (Forwarding::Route, _) => true,
+                (Forwarding::Masq, Some(rip)) => {
+                    let (end, to) = (End::Destination, (rip, entry.real_port()));
+                    rewrite::masquerade_v4::<L3, HEAD>(bytes, end, to, state == State::Udp)
+                }
+                (Forwarding::Masq | Forwarding::Tunnel | Forwarding::Local, _) => false,
+            };
+            if !rewritten || !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
+                break;
+            }
+            entry.renew(state, timeout, now);
+            if let Some(load) = loads.of(real) {
                 load.incoming(1, u64::from(lane.total_len()));
             }
             count += 1;
@@ -166,9 +269,10 @@ impl Path {
         at: Arrival,
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
+        reading.conns.clear();
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        reading.seeks = match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
+        reading.seeks_clients = match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) if gate.vlan == 0 => {
                 learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, gate, snapshot)
             }
@@ -176,14 +280,25 @@ impl Path {
                 learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, gate, snapshot)
             }
             None => {
-                reading.lanes.fill(Lane::default());
+                reading.lanes.fill(Lane::BY_THE_BOOK);
                 false
             }
         };
-        if reading.seeks {
+        if reading.seeks_clients {
             self.shared.clients.aim(&mut reading.clients, frames.len());
         } else {
             reading.clients.find_nobody();
+        }
+        reading.seeks_conns = !reading.conns.is_empty();
+        if reading.seeks_conns {
+            reading.conns.aim(self.bindings.table_v4());
+        }
+    }
+
+    /// Requests what can be requested now that the first requests were answered.
+    pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_conns) {
+            reading.conns.fetch(self.bindings.table_v4());
         }
     }
 
@@ -197,7 +312,8 @@ impl Path {
         undecided: &mut [F],
         decided: &mut Decided,
     ) {
-        if std::mem::take(&mut reading.seeks) {
+        self.fetch(reading);
+        if std::mem::take(&mut reading.seeks_clients) {
             let age = self.bindings.age_at(reading.at.now);
             self.shared.clients.find(&mut reading.clients, reading.frames, age);
         }
@@ -221,7 +337,7 @@ impl Path {
 
     /// Sends plain frames on from the first one, and answers how many.
     fn pass<F: Frame>(
-        &self,
+        &mut self,
         reading: &mut Reading,
         learned: &mut Learned,
         snapshot: &Snapshot,
@@ -232,15 +348,14 @@ impl Path {
         let Some(loads) = self.shared.loads.core(self.bindings.core()) else { return 0 };
         let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
         let sources = Sources { snapshot, neighbours, macs, vlan };
+        let table = self.bindings.table_v4_mut();
         let mut passed = 0;
         while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
             let (count, port) = match vlan {
-                None => {
-                    learned.stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, &sources, loads, frames)
-                }
-                Some(_) => {
-                    learned.stretch::<F, TAGGED, TAGGED_HEAD>(reading, &sources, loads, frames)
-                }
+                None => learned
+                    .stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, table, &sources, loads, frames),
+                Some(_) => learned
+                    .stretch::<F, TAGGED, TAGGED_HEAD>(reading, table, &sources, loads, frames),
             };
             if count == 0 {
                 break;

@@ -55,6 +55,11 @@ impl Path {
             if forwarding == Forwarding::Masq && real.address.is_loopback() {
                 return Verdict::Drop(DropReason::BadAddress);
             }
+            if forwarding == Forwarding::Masq
+                && let Some(verdict) = self.masqueraded_host(snapshot, frame, to, at)
+            {
+                return verdict;
+            }
             let verdict = self.host(snapshot, frame, packet, at);
             if packet.protocol == Protocol::Tcp && verdict == Verdict::Forward(at.port) {
                 // The host has reset the connection, and IPVS sees what the host sends.
@@ -83,6 +88,33 @@ impl Path {
             },
         };
         self.sent(rewrite, frame, packet, packet.total_len <= next.mtu, None, at)
+    }
+
+    /// What the host answers to a packet of a one-packet service that is masqueraded to another
+    /// of its own addresses: about the packet as it has it, and from that address. `None` for
+    /// all others, where the answer goes back through IPVS and the VIP is its source again.
+    fn masqueraded_host(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        at: Arrival,
+    ) -> Option<Verdict> {
+        let Inward { packet, real, .. } = to;
+        let one_packet = snapshot.service(real.service).is_some_and(|service| service.one_packet);
+        if real.address == packet.dst
+            || packet.protocol != Protocol::Udp
+            || !one_packet
+            || self.kernel_port(snapshot, at.port).is_some()
+        {
+            return None;
+        }
+        let bytes = frame.bytes_mut();
+        if let Err(why) = masq::rewrite(bytes, packet, End::Destination, to.endpoint()) {
+            return Some(unwritable(why));
+        }
+        let arrived = Packet { dst: real.address, dst_port: to.real_port, ..*packet };
+        Some(self.host(snapshot, frame, &arrived, at))
     }
 
     /// Sends a packet on through its real server's tunnel.

@@ -16,6 +16,9 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
+        if self.waits_for_all(snapshot, packet, at) {
+            return Verdict::Early;
+        }
         if self.fragments.check(packet, at.now, &snapshot.fragments).is_err() {
             return Verdict::Drop(DropReason::BadFragment);
         }
@@ -33,6 +36,9 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
+        if self.waits_for_all(snapshot, packet, at) {
+            return Verdict::Early;
+        }
         match self.fragments.follow(packet, at.now, &snapshot.fragments) {
             // The first one was answered already.
             Some(Outcome::Refuse) => Verdict::Drop(DropReason::NoRealServer),
@@ -43,6 +49,13 @@ impl Path {
             None if self.may_be_balanced(snapshot, packet) => Verdict::Early,
             None => self.host(snapshot, frame, packet, at),
         }
+    }
+
+    /// Whether a fragment waits because nothing is decided before its datagram is whole.
+    fn waits_for_all(&mut self, snapshot: &Snapshot, packet: &Packet, at: Arrival) -> bool {
+        snapshot.fragments.whole
+            && self.may_be_balanced(snapshot, packet)
+            && !self.fragments.gather(packet, at.now, &snapshot.fragments)
     }
 
     /// Whether a fragment without ports can belong to a datagram that a service takes, or

@@ -11,14 +11,15 @@ use crate::ids::RealId;
 use crate::tick::Tick;
 use crate::wire::Packet;
 
-/// Servers that a destination's set can have; one more pushes the oldest out. (IPVS has no
-/// such limit; here a pick must not take memory.)
-const SET: usize = 16;
+/// Servers of a set that stand in its entry; a larger one takes memory once.
+const FEW: usize = 4;
 
 /// A destination's real servers, newest first.
 #[derive(Clone, Debug)]
 struct Set {
-    servers: ArrayVec<RealId, SET>,
+    servers: ArrayVec<RealId, FEW>,
+    /// The older ones, where a destination has needed more.
+    others: Vec<RealId>,
     changed: Tick,
 }
 
@@ -32,7 +33,7 @@ impl Sets {
         self.0.tidy(pool.now);
         if let Some(set) = self.0.get(packet, pool.now) {
             let least = set.least(pool);
-            if set.servers.len() > 1 && set.changed.until(pool.now) > UNUSED as i32 {
+            if set.len() > 1 && set.changed.until(pool.now) > UNUSED as i32 {
                 set.shrink(pool);
             }
             if let Some(least) = least
@@ -47,7 +48,7 @@ impl Sets {
         let picked = chooser.winner(Contest::Load)?;
         self.0.put(
             packet,
-            Set { servers: [picked].into_iter().collect(), changed: pool.now },
+            Set { servers: [picked].into_iter().collect(), others: Vec::new(), changed: pool.now },
             pool.now,
         );
         Some(picked)
@@ -55,16 +56,27 @@ impl Sets {
 }
 
 impl Set {
+    fn iter(&self) -> impl Iterator<Item = RealId> {
+        self.servers.iter().chain(&self.others).copied()
+    }
+
+    fn len(&self) -> usize {
+        self.servers.len() + self.others.len()
+    }
+
     fn least(&self, pool: &Pool<'_>) -> Option<RealId> {
-        let listed = self.servers.iter().copied().filter(|real| pool.is_listed(*real));
-        pool.least_of(listed, |real| pool.load(real))
+        pool.least_of(self.iter().filter(|real| pool.is_listed(*real)), |real| pool.load(real))
     }
 
     fn add(&mut self, real: RealId, now: Tick) {
-        if self.servers.contains(&real) {
+        if self.iter().any(|known| known == real) {
             return;
         }
-        self.servers.truncate(SET - 1);
+        if self.servers.is_full()
+            && let Some(oldest) = self.servers.pop()
+        {
+            self.others.insert(0, oldest);
+        }
         self.servers.insert(0, real);
         self.changed = now;
     }
@@ -72,7 +84,7 @@ impl Set {
     /// Removes the most loaded server that has a weight.
     fn shrink(&mut self, pool: &Pool<'_>) {
         let mut most: Option<RealId> = None;
-        for real in self.servers.iter().copied().filter(|real| pool.weight(*real) > 0) {
+        for real in self.iter().filter(|real| pool.weight(*real) > 0) {
             let heavier = most.is_none_or(|most| {
                 u128::from(pool.load(most)) * u128::from(pool.weight(real))
                     < u128::from(pool.load(real)) * u128::from(pool.weight(most))
@@ -83,6 +95,7 @@ impl Set {
         }
         if let Some(most) = most {
             self.servers.retain(|real| *real != most);
+            self.others.retain(|real| *real != most);
             self.changed = pool.now;
         }
     }

@@ -1,5 +1,6 @@
 //! Real servers by their numbers within a service, as the client table keeps them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::ids::{RealId, ServiceId};
@@ -29,10 +30,10 @@ impl Numbers {
         *list.get(usize::from(number.number()))?
     }
 
-    /// The place of a service's number 0; its other numbers follow.
-    #[inline]
-    pub fn first_place(&self, service: ServiceId) -> Option<u32> {
-        self.0.get(service.0 as usize).map(|(first, _)| *first)
+    /// The places of a service's numbers, from number 0 on.
+    pub fn places(&self, service: ServiceId) -> Option<Range<u32>> {
+        let (first, list) = self.0.get(service.0 as usize)?;
+        Some(*first..first.checked_add(list.len() as u32)?)
     }
 
     /// The real server of a place.
@@ -56,8 +57,8 @@ mod tests {
         assert_eq!(numbers.real(ServiceId(0), number(2)), None);
         assert_eq!(numbers.real(ServiceId(2), number(2)), Some(RealId(8)));
         assert_eq!(numbers.real(ServiceId(3), number(1)), None);
-        let places = [0, 1, 2, 3].map(|service| numbers.first_place(ServiceId(service)));
-        assert_eq!(places, [Some(0), Some(2), Some(2), None]);
+        let places = [0, 1, 2, 3].map(|service| numbers.places(ServiceId(service)));
+        assert_eq!(places, [Some(0..2), Some(2..2), Some(2..5), None]);
         let reals = [0, 1, 2, 3, 4, 5].map(|place| numbers.at_place(place));
         assert_eq!(reals, [None, Some(RealId(7)), None, None, Some(RealId(8)), None]);
     }

@@ -35,7 +35,7 @@ pub fn tree(path: &str) -> Result<String, String> {
         .filter(|found| below(found))
         .map(|found| (found.path.clone(), kind(found)))
         .collect();
-    Ok(columns(&rows, "", WIDTH + 40))
+    Ok(columns(&rows, "", usize::MAX))
 }
 
 fn kind(found: &Found) -> String {

@@ -174,7 +174,10 @@ fn rule(section: &Section, rule: &Rule) -> Json {
             ways.push(json!({ "allOf": [has(&[unless])], "not": not_others(first) }));
             json!({ "anyOf": ways })
         }
-        Rule::NotBoth(a, b) => json!({ "not": has(&[a, b]) }),
+        Rule::NotBoth(a, b) => {
+            let both: [&str; 2] = [a, b];
+            json!({ "not": { "allOf": [has(&both), filled(section, &both)] } })
+        }
         Rule::With { key, when, is, compulsory } => {
             // A key that is not there has its default.
             let silent = section.key(when).map(|other| other.default);

@@ -66,6 +66,7 @@ pub(in crate::config) static SERVICE: Section = Section::of::<Service>(&[
 ])
 .rules(&[
     Rule::OneOf { groups: &[&["selectors"], &["vip", "protocol", "vip_port"]], unless: "mark" },
+    Rule::NotBoth("family", "selectors"),
     Rule::NotBoth("family", "vip"),
 ]);
 

@@ -62,8 +62,9 @@ pub enum Defaults {
     /// rebind`), and the most specific selector decides, whether or not it has a mark.
     #[default]
     Safe,
-    /// The kernel's exactly: clients stay with a server that is down (`on_down: keep`), and a
-    /// mark's service goes before all others.
+    /// The kernel's exactly: clients stay with a server that is down (`on_down: keep`), a
+    /// mark's service goes before all others, and fragments wait (as long as `fragments` says)
+    /// until their datagram is whole.
     Ipvs,
 }
 

@@ -14,7 +14,8 @@ use crate::wire::ethernet::{Mac, TYPE_VLAN};
 /// Rows there are; real servers beyond share them.
 const ROWS: usize = 1 << 17;
 /// Places are below this, so that a key has room for a VLAN beside them.
-const PLACES: u32 = 1 << 20;
+pub(super) const PLACES: u32 = 1 << 20;
+const _: () = assert!(RealId::LIMIT <= PLACES);
 
 /// A real server to which packets are simply sent on: four words, so that a table of them is
 /// zeroed memory that the system makes real when a row is first used.
@@ -23,23 +24,31 @@ const PLACES: u32 = 1 << 20;
 /// 0: epoch 32 | VLAN 12 that packets come from | place 20: whether the row is good
 /// 1: destination MAC address, and the first two bytes of the source's, in memory order
 /// 2: its last four bytes, and a tag's four bytes
-/// 3: writes the tag 1 | takes one off the TTL 1 | port 8 | real server 32 | MTU 16
+/// 3: writes the tag 1 | takes one off the TTL 1 | port 8 | real server or RIP 32 | MTU 16
 /// ```
 ///
-/// The MTU is 0 where packets take the reference path.
+/// The MTU is 0 where packets take the reference path. What stands for the real server is the
+/// one thing that the place does not say: by a client's number, which it is; by a real server,
+/// its address (0 if it has no IPv4 address).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop<'a>(&'a [u64; 4]);
 
 const WRITES_TAG: u64 = 1 << 57;
 const TAKES_TTL: u64 = 1 << 56;
 const PORT_SHIFT: u32 = 48;
-const REAL_SHIFT: u32 = 16;
+const NUMBER_SHIFT: u32 = 16;
 
 impl Hop<'_> {
-    /// The real server.
+    /// The real server, in a row by a client's number.
     #[inline(always)]
     pub(super) fn real(self) -> RealId {
-        RealId((self.0[3] >> REAL_SHIFT) as u32)
+        RealId((self.0[3] >> NUMBER_SHIFT) as u32)
+    }
+
+    /// RIP, in a row by a real server; `None` if it is no IPv4 address.
+    #[inline(always)]
+    pub(super) fn rip(self) -> Option<u32> {
+        Some((self.0[3] >> NUMBER_SHIFT) as u32).filter(|rip| *rip != 0)
     }
 
     /// Where its frames leave.
@@ -78,7 +87,7 @@ impl Hop<'_> {
 
 /// What makes a row.
 struct Row {
-    real: RealId,
+    number: u32,
     next: NextHop,
     to: Mac,
     from: Mac,
@@ -99,14 +108,25 @@ impl Row {
             flag(self.tci.is_some(), WRITES_TAG)
                 | flag(self.ttl == TtlPolicy::Decrement, TAKES_TTL)
                 | u64::from(self.next.port.0) << PORT_SHIFT
-                | u64::from(self.real.0) << REAL_SHIFT
+                | u64::from(self.number) << NUMBER_SHIFT
                 | u64::from(self.next.mtu),
         ]
     }
 }
 
-/// Real servers, by a place that its owner chooses.
+/// What real servers are found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The place of their number in [`Numbers`](crate::snapshot::Numbers): for bound clients,
+    /// whose packets go the server's way.
+    Number,
+    /// Their id: for connections, which have a way of their own.
+    Id,
+}
+
+/// Real servers, each at its place.
 pub(super) struct Hops {
+    by: By,
     rows: Box<[[u64; 4]; ROWS]>,
     epoch: u32,
 }
@@ -126,11 +146,11 @@ pub(super) struct Sources<'a> {
 pub(super) struct Side(u64);
 
 impl Hops {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(by: By) -> Self {
         let rows = vec![[0; 4]; ROWS].into_boxed_slice();
         // Its length is right; the other row is never made.
         let rows = rows.try_into().unwrap_or_else(|_| Box::new([[0; 4]; ROWS]));
-        Self { rows, epoch: 1 }
+        Self { by, rows, epoch: 1 }
     }
 
     /// Makes all rows out of date.
@@ -155,18 +175,31 @@ impl Hops {
         (row[0] == side.0 + u64::from(place)).then_some(Hop(row))
     }
 
-    /// Makes a row. Places from [`PLACES`] on get none.
-    #[cold]
-    pub(super) fn learn(
+    /// The row of a place, made if it is not up to date.
+    #[inline(always)]
+    pub(super) fn get_or_learn(
         &mut self,
         side: Side,
         place: u32,
-        real: Option<RealId>,
         sources: &Sources<'_>,
-    ) {
+    ) -> Option<Hop<'_>> {
+        if self.get(side, place).is_none() {
+            self.learn(side, place, sources);
+        }
+        self.get(side, place)
+    }
+
+    /// Makes a row. Places from [`PLACES`] on get none.
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, side: Side, place: u32, sources: &Sources<'_>) {
         let key = side.0 + u64::from(place);
+        let real = match self.by {
+            By::Number => sources.snapshot.client_reals.at_place(place),
+            By::Id => Some(RealId(place)),
+        };
         let real = real.and_then(|real| sources.snapshot.available(real));
-        let row = real.and_then(|real| row_of(real, sources));
+        let row = real.and_then(|real| row_of(real, self.by, sources));
         if let Some(words) = self.rows.get_mut(place as usize % ROWS)
             && place < PLACES
         {
@@ -177,13 +210,18 @@ impl Hops {
 
 /// `None` for a server about which something is to be asked for every packet, or whose packets
 /// need more than other MAC addresses and another tag.
-fn row_of(real: &Real, sources: &Sources<'_>) -> Option<Row> {
+fn row_of(real: &Real, by: By, sources: &Sources<'_>) -> Option<Row> {
     let compat = sources.snapshot.compat_of(real.service);
-    let quiescent = compat.expire_quiescent_template && real.weight == 0;
-    let plain = real.state == RealState::Up && real.forwarding == Forwarding::Route;
-    if !plain || quiescent || real.local {
+    if real.state != RealState::Up || real.local {
         return None;
     }
+    let number = match by {
+        By::Number if real.forwarding != Forwarding::Route => return None,
+        By::Number if compat.expire_quiescent_template && real.weight == 0 => return None,
+        By::Number => real.id.0,
+        By::Id if real.address.is_v4() => real.address.v4_number(),
+        By::Id => 0,
+    };
     let next = real.next_hop?;
     let tci = match (sources.vlan, next.vlan.id()) {
         (from, to) if from == to => None,
@@ -193,5 +231,5 @@ fn row_of(real: &Real, sources: &Sources<'_>) -> Option<Row> {
     };
     let to = sources.neighbours.mac(next.neighbour)?;
     let from = sources.macs.get(usize::from(next.port.0)).copied().unwrap_or_default();
-    Some(Row { real: real.id, next, to, from, tci, ttl: compat.ttl })
+    Some(Row { number, next, to, from, tci, ttl: compat.ttl })
 }

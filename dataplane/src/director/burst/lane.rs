@@ -8,13 +8,26 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lane(u64);
 
-const CLIENT_V4: u64 = 1;
+/// How a packet goes on, as far as that is known before tables are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As the reference path has it.
+    ByTheBook,
+    /// By its client's binding.
+    Client,
+    /// By its connection, which it moves only if it is not established yet: TCP with ACK and
+    /// without SYN, FIN and RST.
+    ConnTcp,
+    /// By its connection.
+    ConnUdp,
+}
 
 impl Lane {
-    /// The lane of packets without a length.
-    #[inline(always)]
-    pub(super) fn client_v4(first_place: u32) -> Self {
-        Self(u64::from(first_place) << 32 | CLIENT_V4)
+    pub(super) const BY_THE_BOOK: Self = Self(0);
+
+    /// The lane of a service's packets, but for their length. `first_place` counts for clients.
+    pub(super) fn new(kind: Kind, first_place: u32) -> Self {
+        Self(u64::from(first_place) << 32 | kind as u64)
     }
 
     #[inline(always)]
@@ -23,8 +36,13 @@ impl Lane {
     }
 
     #[inline(always)]
-    pub(super) fn is_by_the_book(self) -> bool {
-        self.0 == 0
+    pub(super) fn kind(self) -> Kind {
+        match self.0 as u16 {
+            1 => Kind::Client,
+            2 => Kind::ConnTcp,
+            3 => Kind::ConnUdp,
+            _ => Kind::ByTheBook,
+        }
     }
 
     #[inline(always)]
@@ -35,5 +53,20 @@ impl Lane {
     #[inline(always)]
     pub(super) fn first_place(self) -> u32 {
         (self.0 >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_holds_what_was_put_into_it() {
+        for kind in [Kind::ByTheBook, Kind::Client, Kind::ConnTcp, Kind::ConnUdp] {
+            let lane = Lane::new(kind, u32::MAX).with_len(u16::MAX);
+            assert_eq!((lane.kind(), lane.first_place(), lane.total_len()), (kind, !0, !0));
+        }
+        assert_eq!(Lane::default(), Lane::BY_THE_BOOK);
+        assert_eq!(Lane::BY_THE_BOOK.kind(), Kind::ByTheBook);
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::wire::ethernet::{HEADER_LEN, Mac, TAG_LEN, TYPE_VLAN};
 use crate::wire::field::{bytes_at, u16_at, u32_at};
-use crate::wire::{Vlan, ipv4, tcp, udp};
+use crate::wire::{TcpFlags, Vlan, ipv4, tcp, udp};
 
 /// Where the IP header of an untagged frame begins.
 pub(super) const UNTAGGED: usize = HEADER_LEN;
@@ -108,7 +108,7 @@ const V4_ODD_SOURCES: u32 = 0xE000_0000;
 pub(super) fn read_v4<const L3: usize, const HEAD: usize>(
     frame: &[u8],
     gate: Gate,
-) -> Option<HeaderV4> {
+) -> Option<(HeaderV4, &[u8; HEAD])> {
     let head = frame.first_chunk::<HEAD>()?;
     let kind = eight(head, L3 - 2) & V4_PLAIN_BYTES;
     if eight(head, 0) << 16 != gate.mac || kind != V4_PLAIN {
@@ -147,5 +147,19 @@ pub(super) fn read_v4<const L3: usize, const HEAD: usize>(
         return None;
     }
     let target = eight(head, L3 + ipv4::DST) & V4_ADDRESS_AND_PORT | number << 32;
-    Some(HeaderV4 { target: TargetV4(target), client, total_len })
+    Some((HeaderV4 { target: TargetV4(target), client, total_len }, head))
+}
+
+/// The client's port, of a frame that was read.
+#[inline(always)]
+pub(super) fn client_port_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> u16 {
+    u16_at(head, L3 + ipv4::HEADER_LEN).unwrap_or(0)
+}
+
+/// Whether a TCP segment, of a frame that was read, neither opens nor closes anything.
+#[inline(always)]
+pub(super) fn is_ack_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
+    let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
+    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+    flags.intersection(telling) == TcpFlags::ACK
 }

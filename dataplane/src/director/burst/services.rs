@@ -3,7 +3,8 @@
 //!
 //! Learned from the snapshot on the first packet, forgotten when another one is adopted.
 
-use super::lane::Lane;
+use super::hops::PLACES;
+use super::lane::{Kind, Lane};
 use super::read::TargetV4;
 use crate::bindings::client_scope;
 use crate::snapshot::{Service, Snapshot, Tracking};
@@ -21,9 +22,9 @@ const WINDOW: usize = 4;
 pub(super) struct Way {
     target: TargetV4,
     epoch: u32,
-    /// The bits that tell clients apart.
+    /// The bits that tell clients apart, of a service that keeps nothing but clients.
     pub mask: u32,
-    /// What its clients are kept under; `None` for the reference path.
+    /// What its clients are kept under.
     pub scope: Option<ClientScope>,
     /// What its packets' lanes have in common.
     pub lane: Lane,
@@ -81,7 +82,11 @@ impl Services {
 
     #[cold]
     fn learn(&mut self, target: TargetV4, home: usize, snapshot: &Snapshot) -> Way {
-        let way = Way { target, epoch: self.epoch, ..way_of(target, snapshot).unwrap_or_default() };
+        let Some(way) = way_of(target, snapshot) else {
+            // Not remembered: whoever scans ports is to push nobody out.
+            return Way { target, ..Way::default() };
+        };
+        let way = Way { target, epoch: self.epoch, ..way };
         let window = self.rows.get_mut(home..home + WINDOW).unwrap_or_default();
         let free = window.iter().position(|row| row.epoch != self.epoch).unwrap_or(0);
         if let Some(place) = window.get_mut(free) {
@@ -98,23 +103,35 @@ fn home(target: TargetV4) -> usize {
     (mixed >> 32) as usize % (ROWS - WINDOW + 1)
 }
 
+/// `None` where every packet takes the reference path.
 fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
     let protocol = Protocol::of(target.protocol(), Family::V4);
     let vip = Addr::v4(target.vip());
+    if snapshot.classifier.looks_at_clients() {
+        return None;
+    }
     let hit = snapshot.classifier.lookup(vip, protocol, target.vip_port())?;
     let service = snapshot.service(hit.service)?;
     match service.tracking {
-        Tracking::Full => None,
         Tracking::Client => client_way(service, snapshot),
+        Tracking::Full => {
+            let kind = match protocol {
+                Protocol::Tcp => Kind::ConnTcp,
+                Protocol::Udp => Kind::ConnUdp,
+                _ => return None,
+            };
+            Some(Way { lane: Lane::new(kind, 0), ..Way::default() })
+        }
     }
 }
 
 fn client_way(service: &Service, snapshot: &Snapshot) -> Option<Way> {
     let persistence = service.persistence.as_ref()?;
-    Some(Way {
+    let places = snapshot.client_reals.places(service.id)?;
+    (places.end <= PLACES).then_some(Way {
         mask: persistence.mask as u32,
-        lane: Lane::client_v4(snapshot.client_reals.first_place(service.id)?),
         scope: Some(client_scope(service.id)?),
+        lane: Lane::new(Kind::Client, places.start),
         ..Way::default()
     })
 }

@@ -1,0 +1,334 @@
+//! Every command and every example of README.md and conf/README.md is run.
+//!
+//! A block of commands (`sh`, or `console` with `$ ` before them and their output after them) says
+//! on the line before it how, in a comment that readers do not see:
+//!
+//! - `<!-- run: in the tree -->`: as it stands, in the root of the repository;
+//! - `<!-- run: with a director -->`: asks a director that runs on the last `yaml` block before it,
+//!   in a laboratory with the port on `net_af_packet`;
+//! - `<!-- run: on a real server -->`: in a network namespace of its own;
+//! - `<!-- not run: REASON -->`: what needs a NIC, minutes or another machine. Its scripts must be
+//!   there and have help, and what begins with `director` must be a command line that is
+//!   understood.
+//!
+//! `sudo` is left out, `/etc/director/director.yaml` is the laboratory's file. In the output of a
+//! `console` block `...` stands for anything. A `yaml` block is a configuration, or a part of one
+//! that is tried beside a port. Pictures are `text`. Any other block fails.
+
+// Clippy knows the functions that tests call only as production code.
+#![allow(clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::{CommandFactory, Parser};
+use control::cli::Cli;
+use control::config;
+use support::farm::Farm;
+use support::node::Node;
+use support::program::{Home, Program};
+
+const CONFIG: &str = "/etc/director/director.yaml";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A block of a document.
+#[derive(Debug)]
+struct Block {
+    place: String,
+    language: String,
+    /// The comment on the line before.
+    note: String,
+    text: String,
+}
+
+/// What a comment says about a block of commands.
+#[derive(Debug, PartialEq, Eq)]
+enum How {
+    Tree,
+    Director,
+    RealServer,
+    NotAtAll,
+}
+
+impl Block {
+    fn how(&self) -> How {
+        let note = self.note.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->"));
+        match note.unwrap_or_default() {
+            "run: in the tree" => How::Tree,
+            "run: with a director" => How::Director,
+            "run: on a real server" => How::RealServer,
+            other => match other.strip_prefix("not run: ") {
+                Some(reason) if reason.len() > 10 => How::NotAtAll,
+                _ => panic!(
+                    "{}: say on the line before this block how it is run, such as \
+                     <!-- run: with a director -->; control/tests/documents.rs has the list",
+                    self.place
+                ),
+            },
+        }
+    }
+
+    /// The commands, each with the output that is expected of it.
+    fn commands(&self) -> Vec<(String, Option<String>)> {
+        let mut commands: Vec<(String, Option<String>)> = Vec::new();
+        for line in self.text.lines() {
+            if self.language == "console" {
+                match line.strip_prefix("$ ") {
+                    Some(command) => commands.push((command.to_owned(), Some(String::new()))),
+                    None => {
+                        let (_, output) = commands.last_mut().expect("a command before its output");
+                        *output.as_mut().unwrap() += &format!("{line}\n");
+                    }
+                }
+            } else if !line.trim().is_empty() && !line.starts_with('#') {
+                commands.push((line.to_owned(), None));
+            }
+        }
+        for (command, _) in &mut commands {
+            *command = command.replace("sudo ", "");
+        }
+        assert!(!commands.is_empty(), "{}: no command in this block", self.place);
+        commands
+    }
+}
+
+/// The blocks of a document in their order. Indented blocks cannot say what they are.
+fn blocks(document: &str) -> Vec<Block> {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let mut blocks = Vec::new();
+    let (mut open, mut before): (Option<Block>, &str) = (None, "");
+    for (number, line) in text.lines().enumerate() {
+        let place = format!("{document}:{}", number + 1);
+        match (&mut open, line.strip_prefix("```")) {
+            (Some(_), Some("")) => blocks.extend(open.take()),
+            (Some(block), _) => block.text += &format!("{line}\n"),
+            (None, Some(language)) => {
+                let (language, note) = (language.to_owned(), before.to_owned());
+                open = Some(Block { place, language, note, text: String::new() });
+            }
+            (None, None) => {
+                let indented = line.starts_with("    ") && before.is_empty();
+                assert!(!indented, "{place}: put ``` around this block and say what it is");
+            }
+        }
+        before = line;
+    }
+    assert!(open.is_none(), "{document}: a block has no end");
+    blocks
+}
+
+/// Both documents' blocks; a director is asked about the YAML that its own document shows.
+fn documents() -> Vec<Vec<Block>> {
+    ["README.md", "conf/README.md"].into_iter().map(blocks).collect()
+}
+
+/// Runs a line of a shell in the tree, with the program in its path.
+fn run(line: &str, environment: &[(&str, String)]) -> (bool, String, String) {
+    let folder = Path::new(env!("CARGO_BIN_EXE_director")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("bash")
+        .args(["-euc", line])
+        .current_dir(root())
+        .env("PATH", path)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+fn must_run(block: &Block, environment: &[(&str, String)], adapt: &dyn Fn(&str) -> String) {
+    for (command, expected) in block.commands() {
+        let (fine, stdout, stderr) = run(&adapt(&command), environment);
+        assert!(fine, "{}: {command}\n{stdout}{stderr}", block.place);
+        if let Some(expected) = expected {
+            assert!(
+                fits(&expected, &stdout),
+                "{}: {command}\nshown:\n{expected}it prints:\n{stdout}",
+                block.place
+            );
+        }
+    }
+}
+
+/// Whether a text is what is shown, in which `...` is anything.
+fn fits(shown: &str, text: &str) -> bool {
+    let parts: Vec<&str> = shown.trim_end().split("...").collect();
+    let mut rest = text.trim_end();
+    for (index, part) in parts.iter().enumerate() {
+        // A line of dots stands for no line as well.
+        let part = if index > 0 { part.trim_start_matches('\n') } else { part };
+        match rest.find(part) {
+            Some(0) => rest = &rest[part.len()..],
+            Some(at) if index > 0 => rest = &rest[at + part.len()..],
+            _ => return false,
+        }
+    }
+    rest.is_empty() || parts.len() > 1 && parts.last().is_some_and(|last| last.trim().is_empty())
+}
+
+#[test]
+fn what_is_shown_may_leave_parts_out() {
+    assert!(fits("a\nb\n", "a\nb\n"));
+    assert!(!fits("a\n", "a\nb\n"));
+    assert!(fits("a\n...\n", "a\nb\nc\n"));
+    assert!(fits("...\nb\n", "a\nb\n"));
+    assert!(fits("took ... s\n", "took 17 s\n"));
+    assert!(!fits("took ... s\n", "it took 17 s\n"));
+}
+
+#[test]
+fn every_block_says_what_it_is() {
+    let (mut commands, mut configurations) = (0, 0);
+    for block in documents().iter().flatten() {
+        match block.language.as_str() {
+            "sh" | "console" => {
+                block.how();
+                commands += block.commands().len();
+            }
+            "yaml" => configurations += 1,
+            "text" => {}
+            other => panic!(
+                "{}: `{other}` is no kind of block that a test knows: text, yaml, sh or console",
+                block.place
+            ),
+        }
+    }
+    assert!(commands > 10 && configurations > 1, "{commands} commands, {configurations} files");
+}
+
+#[test]
+fn every_yaml_block_is_a_configuration_or_part_of_one() {
+    for block in documents().iter().flatten().filter(|block| block.language == "yaml") {
+        let port = "ports: [{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]\n";
+        let whole = block.text.lines().any(|line| line.starts_with("ports:"));
+        let text = if whole { block.text.clone() } else { format!("{port}{}", block.text) };
+        config::parse(&text, &block.place).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+#[test]
+fn what_runs_in_the_tree_or_on_a_real_server_does() {
+    for block in documents().iter().flatten() {
+        if !matches!(block.language.as_str(), "sh" | "console") {
+            continue;
+        }
+        match block.how() {
+            How::Tree => must_run(block, &[], &str::to_owned),
+            How::RealServer => {
+                let node = Node::new();
+                for (command, _) in block.commands() {
+                    node.shell(&command);
+                }
+            }
+            How::Director | How::NotAtAll => {}
+        }
+    }
+}
+
+#[test]
+fn what_asks_a_director_is_answered_by_one_that_runs_on_the_file_that_is_shown() {
+    let mut asked = 0;
+    for blocks in documents() {
+        let mut yaml = None;
+        for block in &blocks {
+            match block.language.as_str() {
+                "yaml" if block.text.contains("\nservices:") => yaml = Some(block.text.clone()),
+                "sh" | "console" if block.how() == How::Director => {
+                    let yaml = yaml.clone().expect("a configuration before its commands");
+                    ask(block, &yaml);
+                    asked += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(asked > 0);
+}
+
+/// Starts a director on the file and runs the block's commands against it.
+fn ask(block: &Block, yaml: &str) {
+    let farm = Farm::new(2);
+    let home = Home::new();
+    let lines = yaml.lines().map(|line| {
+        let indent = line.len() - line.trim_start().len();
+        match line.trim_start() {
+            text if text.starts_with("device:") => {
+                format!("{:indent$}device: \"net_af_packet0,iface=eth0\"\n", "")
+            }
+            text if text.starts_with("cores:") => format!("{:indent$}cores: [1]\n", ""),
+            _ => format!("{line}\n"),
+        }
+    });
+    let file = home.yaml(&lines.collect::<String>());
+    let program = Program::start_as(&farm.director, home, &file, &[]);
+    let environment = [("DIRECTOR_SOCKET", program.home.socket().display().to_string())];
+    let path = program.file().display().to_string();
+    let adapt = |command: &str| {
+        if command.starts_with("director run ") {
+            // This is what has been done.
+            return format!("grep -zq director /proc/{}/cmdline", program.pid());
+        }
+        command.replace(CONFIG, &path)
+    };
+    must_run(block, &environment, &adapt);
+    program.stop();
+}
+
+#[test]
+fn what_cannot_be_run_here_is_at_least_understood() {
+    for block in documents().iter().flatten() {
+        if !matches!(block.language.as_str(), "sh" | "console") || block.how() != How::NotAtAll {
+            continue;
+        }
+        for (command, _) in block.commands() {
+            let line = command.split(" #").next().unwrap().trim();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[0] {
+                "director" => {
+                    let parsed = Cli::try_parse_from(&words);
+                    assert!(parsed.is_ok(), "{}: {line}\n{}", block.place, parsed.unwrap_err());
+                }
+                script if script.starts_with("scripts/") => {
+                    let (fine, help, error) = run(&format!("{script} --help"), &[]);
+                    assert!(fine && !help.is_empty(), "{}: {script} --help\n{error}", block.place);
+                    let options = words.iter().skip(1).filter(|word| word.starts_with("--"));
+                    for option in options {
+                        assert!(help.contains(option), "{}: {script} has no {option}", block.place);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A command in the running text is one of the program's.
+#[test]
+fn commands_in_sentences_are_there() {
+    let known: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let mut seen = 0;
+    for document in ["README.md", "conf/README.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        for span in text.split('`').skip(1).step_by(2).filter(|span| !span.contains('\n')) {
+            let Some(rest) = span.strip_prefix("director ") else { continue };
+            let name = rest.split_whitespace().next().unwrap_or_default();
+            assert!(known.iter().any(|one| one == name), "{document}: there is no `{span}`");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "only {seen} commands");
+}

@@ -1,0 +1,162 @@
+//! The flows of one burst, looked up together: all are hashed and all index lines on their way
+//! from memory at once, then all entries.
+
+use super::table::{Entry, Home, Packed, Slot, Table};
+use crate::port::BURST;
+
+/// A burst's flows of one address family, each at its frame's place.
+pub struct ConnBurst<E: Entry> {
+    /// A bit for every place that a flow was put to.
+    taken: u32,
+    keys: [E::Key; BURST],
+    homes: [Home; BURST],
+    guesses: [Option<Slot>; BURST],
+}
+
+const _: () = assert!(BURST <= u32::BITS as usize);
+
+impl<E: Entry> Default for ConnBurst<E> {
+    fn default() -> Self {
+        Self {
+            taken: 0,
+            keys: [E::Key::default(); BURST],
+            homes: [Home::default(); BURST],
+            guesses: [None; BURST],
+        }
+    }
+}
+
+/// The numbers of the bits that are set.
+fn places(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (place < BURST).then_some(place)
+    })
+}
+
+impl<E: Entry> ConnBurst<E> {
+    /// Forgets all flows.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.taken = 0;
+        self.guesses = [None; BURST];
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Puts a flow to a place.
+    #[inline(always)]
+    pub fn put(&mut self, at: usize, key: E::Key) {
+        if let Some(place) = self.keys.get_mut(at) {
+            *place = key;
+            self.taken |= 1 << (at % BURST);
+        }
+    }
+
+    /// Hashes the flows and requests their index lines.
+    #[inline]
+    pub fn aim(&mut self, table: &Table<E>) {
+        for at in places(self.taken) {
+            if let (Some(key), Some(home)) = (self.keys.get(at), self.homes.get_mut(at)) {
+                *home = table.locate_key(key);
+                table.prefetch_bucket(home);
+            }
+        }
+    }
+
+    /// Reads the index lines and requests the entries.
+    #[inline]
+    pub fn fetch(&mut self, table: &Table<E>) {
+        for at in places(self.taken) {
+            if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get_mut(at)) {
+                *guess = table.prefetch_entry(home);
+            }
+        }
+    }
+
+    /// The entry of the flow that was put to a place, whatever happened to the table since.
+    #[inline(always)]
+    pub fn entry<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
+        let (key, guess) = (self.keys.get(at)?, self.guesses.get(at)?);
+        match *guess {
+            Some(slot) if table.is_of(slot, key) => table.entry_mut(slot),
+            _ => self.search(at, table),
+        }
+    }
+
+    /// Asks the table anew.
+    #[cold]
+    fn search<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
+        if self.taken >> at & 1 == 0 {
+            return None;
+        }
+        let slot = table.find_key(self.homes.get(at)?, self.keys.get(at)?)?;
+        table.entry_mut(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::table::{EntryV4, Flow};
+    use crate::conn::{Conn, ConnFlags, State};
+    use crate::forward::Forwarding;
+    use crate::ids::RealId;
+    use crate::tick::Tick;
+    use crate::wire::{Addr, Protocol};
+
+    fn flow(n: u32) -> Flow {
+        Flow {
+            client: Addr::v4(n),
+            vip: Addr::v4(9),
+            client_port: n as u16,
+            vip_port: 80,
+            protocol: Protocol::Tcp,
+        }
+    }
+
+    fn conn(n: u32) -> Conn {
+        Conn {
+            template: None,
+            real: RealId(n),
+            expires: Tick(0),
+            timeout: 0,
+            real_port: 0,
+            state: State::TcpNone,
+            flags: ConnFlags::empty(),
+            forwarding: Forwarding::Route,
+            in_packets: 0,
+        }
+    }
+
+    #[test]
+    fn every_flow_is_found_at_its_place_even_if_the_table_changed_after_it_was_fetched() {
+        let mut table = Table::<EntryV4>::new(5000, [3, 4]);
+        let slots: Vec<Slot> =
+            (1..4000).map(|n| table.insert(&flow(n), conn(n)).unwrap()).collect();
+        let mut burst = ConnBurst::default();
+        for (at, n) in [(0, 1), (3, 17), (7, 3999), (31, 4500)] {
+            burst.put(at, EntryV4::key(&flow(n)));
+        }
+        burst.aim(&table);
+        burst.fetch(&table);
+        let real = |at, table: &mut Table<EntryV4>| burst.entry(at, table).map(|e| e.real());
+        assert_eq!(real(0, &mut table), Some(RealId(1)));
+        assert_eq!(real(1, &mut table), None);
+        assert_eq!(real(3, &mut table), Some(RealId(17)));
+        assert_eq!(real(31, &mut table), None);
+        table.remove(slots[3998]);
+        assert_eq!(real(7, &mut table), None);
+        assert!(table.insert(&flow(4500), conn(5)).is_ok(), "in the place that is free now");
+        assert_eq!(real(7, &mut table), None);
+        assert_eq!(real(31, &mut table), Some(RealId(5)));
+        burst.clear();
+        assert!(burst.is_empty());
+        assert!(burst.entry(0, &mut table).is_none());
+    }
+}
