@@ -164,6 +164,8 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
         program.told(&["evict", client, "--service", service]);
         assert_eq!(ask(&farm.client, client, &to), farm::name(other), "a pin outlives a binding");
     }
+    let told = program.told(&["explain", &format!("tcp 198.18.64.1:4000 -> {}", web())]);
+    assert!(told.contains("bound") || told.contains("pinned"), "{told}");
     let yaml = program.told(&["get"]);
     assert_eq!(yaml.matches("client: 198.18.64.1/32").count(), 2, "{yaml}");
     let drift = program.ask(&["diff"]);
