@@ -2,20 +2,19 @@
 
 mod bench;
 mod doctor;
+mod remote;
 mod trace;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
-
-use crate::get::{Kind, Output};
-use crate::page::{Filter, Network};
-use crate::server_name::ServerName;
 pub use doctor::Doctor;
+pub use remote::{
+    Clients, Diff, Drain, Evict, Get, History, Pin, Rebind, Rollback, Undrain, Unpin,
+};
 pub use trace::{Capture, Select, Trace};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
@@ -81,6 +80,13 @@ pub enum Command {
     /// Open connections go on where they are; the next one goes to the new server. Under
     /// 'tracking: client' the next packet does.
     Rebind(Rebind),
+    /// Give a client, or a network of clients, a real server of its own.
+    ///
+    /// It goes there whatever the scheduler and its binding say, as long as that server is not
+    /// down. The pin is a part of the configuration that runs: 'director get' shows it.
+    Pin(Pin),
+    /// Take a client's pin away. It stays where it is bound until that ends.
+    Unpin(Unpin),
     /// Give a real server no new clients, and say how many are still bound to it.
     ///
     /// Bound clients stay, unless the service's on_drain says otherwise, until their bindings
@@ -304,199 +310,6 @@ pub struct Apply {
     /// The configuration; `-` reads standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-}
-
-/// `director diff`.
-#[derive(Debug, Args)]
-pub struct Diff {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// The file; `-` reads standard input.
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// As JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `director rollback`.
-#[derive(Debug, Args)]
-pub struct Rollback {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// The generation, as 'director history' lists it.
-    #[arg(value_name = "GENERATION")]
-    pub generation: Option<u64>,
-    /// Only say what it would change, and how many live clients would move and why.
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// `director history`.
-#[derive(Debug, Args)]
-pub struct History {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// As JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `director get`.
-#[derive(Debug, Args)]
-pub struct Get {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// What to print.
-    #[arg(value_enum, default_value = "config")]
-    pub what: Kind,
-    /// Only these: services by name, real servers by service or name, cores and ports by name.
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
-    /// How; `yaml` for the configuration, else `table`, unless it is given.
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
-    pub output: Option<Output>,
-}
-
-/// Which bindings.
-#[derive(Debug, Args)]
-pub struct Of {
-    /// Only in this service.
-    #[arg(long, value_name = "NAME")]
-    pub service: Option<String>,
-    /// Only those of this real server.
-    #[arg(long, value_name = "ADDRESS")]
-    pub server: Option<IpAddr>,
-}
-
-impl Of {
-    /// The same as it is sent.
-    pub fn filter(&self) -> Filter {
-        Filter { client: None, service: self.service.clone(), real_server: self.server }
-    }
-}
-
-/// Which clients.
-#[derive(Debug, Args)]
-pub struct ClientFilter {
-    /// Only this client, or the clients of this network: 198.18.0.7, 198.18.0.0/24.
-    #[arg(long, value_name = "CLIENT")]
-    pub client: Option<Network>,
-    /// Of which service and real server.
-    #[command(flatten)]
-    pub of: Of,
-}
-
-impl ClientFilter {
-    /// The same as it is sent.
-    pub fn filter(&self) -> Filter {
-        Filter { client: self.client, ..self.of.filter() }
-    }
-}
-
-/// `director clients`.
-#[derive(Debug, Args)]
-pub struct Clients {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// Which ones.
-    #[command(flatten)]
-    pub filter: ClientFilter,
-    /// How; a table unless it is given.
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
-    pub output: Option<Output>,
-}
-
-/// `director evict`.
-#[derive(Debug, Args)]
-pub struct Evict {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// The client, or a network of clients: 198.18.0.7, 198.18.0.0/24.
-    #[arg(value_name = "CLIENT")]
-    pub client: Network,
-    /// Of which service and real server.
-    #[command(flatten)]
-    pub of: Of,
-}
-
-/// `director rebind`.
-#[derive(Debug, Args)]
-pub struct Rebind {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// The client, or a network of clients: 198.18.0.7, 198.18.0.0/24.
-    #[arg(value_name = "CLIENT")]
-    pub client: Network,
-    /// The real server that they get, by its address.
-    #[arg(value_name = "ADDRESS")]
-    pub to: IpAddr,
-    /// Of which service and real server.
-    #[command(flatten)]
-    pub of: Of,
-}
-
-/// `director drain`.
-#[derive(Debug, Args)]
-pub struct Drain {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// The real server: ADDRESS, ADDRESS:PORT or its name.
-    #[arg(value_name = "SERVER")]
-    pub server: ServerName,
-    /// Only in this service; in all that have it unless it is given.
-    #[arg(long, value_name = "NAME")]
-    pub service: Option<String>,
-    /// When it is over at the latest, such as 90s, 10m or 2h: the server then counts as down.
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
-    pub deadline: Option<u32>,
-    /// Wait until nobody is bound or connected any more, or the deadline is over.
-    #[arg(long)]
-    pub wait: bool,
-}
-
-/// `director undrain`.
-#[derive(Debug, Args)]
-pub struct Undrain {
-    /// Where the director listens.
-    #[command(flatten)]
-    pub at: Socket,
-    /// The real server: ADDRESS, ADDRESS:PORT or its name.
-    #[arg(value_name = "SERVER")]
-    pub server: ServerName,
-    /// Only in this service; in all that have it unless it is given.
-    #[arg(long, value_name = "NAME")]
-    pub service: Option<String>,
-}
-
-/// A time as configurations write it: seconds, or with s, m, h or d.
-fn seconds(text: &str) -> Result<u32, String> {
-    let (number, unit_s) = match text.char_indices().next_back() {
-        Some((at, unit)) if !unit.is_ascii_digit() => {
-            let unit_s = match unit {
-                's' => 1,
-                'm' => 60,
-                'h' => 3_600,
-                'd' => 86_400,
-                _ => 0,
-            };
-            (text.get(..at).unwrap_or_default(), unit_s)
-        }
-        _ => (text, 1),
-    };
-    let seconds = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit_s));
-    match seconds {
-        Some(seconds @ 1..=2_678_400) => Ok(seconds),
-        _ => Err("write 1 s to 31 days, such as 90s, 10m or 2h".to_owned()),
-    }
 }
 
 /// `director ipvsadm`.

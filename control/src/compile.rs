@@ -1,5 +1,6 @@
 //! From the configuration as it is meant to what the packet path and DPDK take.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use dataplane::catalog::spec::{Farm, PortSpec, RealSpec, Selector, ServiceSpec, Site};
@@ -9,6 +10,7 @@ use dataplane::conn::Timeouts;
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::fragments::FragmentLimits;
 use dataplane::ids::{Mark, PortIndex};
+use dataplane::pins::Pin;
 use dataplane::route::Route;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::TableSizes;
@@ -26,6 +28,8 @@ use crate::config::model::{self, Defaults, Model, VipPorts};
 pub struct Plan {
     /// The services with their real servers.
     pub farms: Vec<Farm>,
+    /// Clients with a real server of their own, by service.
+    pub pins: HashMap<Identity, Vec<Pin>>,
     /// What gives packets their marks.
     pub selectors: Vec<Selector>,
     /// Ports, addresses and routes.
@@ -42,6 +46,7 @@ pub struct Plan {
 pub fn plan(model: &Model) -> Plan {
     Plan {
         farms: model.services.iter().map(|service| farm(service, model)).collect(),
+        pins: pins(&model.services),
         selectors: model
             .services
             .iter()
@@ -134,6 +139,20 @@ pub(crate) fn farm(service: &model::Service, model: &Model) -> Farm {
         },
     };
     Farm { service: spec, reals: service.real_servers.iter().map(real).collect() }
+}
+
+/// The pins of all services that have some.
+pub(crate) fn pins(services: &[model::Service]) -> HashMap<Identity, Vec<Pin>> {
+    let pin = |pin: &model::Pin| Pin {
+        client: pin.client.network().into(),
+        length: pin.client.prefix(),
+        real: pin.real_server.into(),
+    };
+    services
+        .iter()
+        .filter(|service| !service.pins.is_empty())
+        .map(|service| (identity(service), service.pins.iter().map(pin).collect()))
+        .collect()
 }
 
 /// What a service is known by.

@@ -10,12 +10,13 @@ mod changes;
 mod commands;
 mod drain;
 mod drains;
+mod hops;
 mod observers;
+mod pin;
 mod questions;
 mod restart;
 mod traces;
 
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,12 +24,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dataplane::catalog::Catalog;
-use dataplane::ids::NeighbourId;
 use dataplane::shared::Shared;
-use dataplane::snapshot::{HostAddress, Snapshot};
+use dataplane::snapshot::Snapshot;
 use dataplane::tick::Tick;
 use dataplane::wire::Addr;
-use dataplane::wire::ethernet::Mac;
 use nic::{NicHandle, PortInfo};
 use tracing::{info, warn};
 
@@ -38,7 +37,7 @@ use crate::config::{self, Model};
 use crate::history::{Cause, History};
 use crate::listing::{Meters, SyncDaemon};
 use crate::metrics::ListenError;
-use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
+use crate::neighbour::{Neighbours, Settings};
 use crate::notify::Notify;
 use crate::privileges::{Account, PrivilegeError};
 use crate::publish;
@@ -266,80 +265,6 @@ impl ControlThread {
         }
     }
 
-    /// Tells the neighbours what to watch: every next hop of the snapshot, and the gateways.
-    fn settle_neighbours(&mut self) {
-        let now = self.now_ms();
-        self.neighbours.site(self.faces(), now);
-        let hops = self.hops();
-        self.neighbours.watch_only(&self.shared.neighbours, &hops, now);
-        self.log_neighbours();
-    }
-
-    fn faces(&self) -> Vec<PortFace> {
-        let vips: Vec<Addr> = self
-            .snapshot
-            .hosts
-            .iter()
-            .filter(|(_, kind)| *kind == HostAddress::Vip)
-            .map(|(address, _)| address)
-            .collect();
-        let faces = self.snapshot.ports.iter().enumerate().map(|(index, facts)| {
-            let configured = self.model.ports.get(index);
-            let addresses: Vec<(Addr, u8)> = configured.map_or_else(Vec::new, |port| {
-                port.addresses.iter().map(|c| (c.address().into(), c.prefix())).collect()
-            });
-            PortFace {
-                name: Arc::clone(&facts.name),
-                mac: self.ports.get(index).map_or(Mac::ZERO, |port| port.mac),
-                vlan: facts.vlan,
-                vips: vips.iter().copied().filter(|vip| self.announces(index, *vip)).collect(),
-                addresses,
-            }
-        });
-        faces.collect()
-    }
-
-    /// A VIP is announced on the port whose connected network holds it; one that is in
-    /// no connected network, on every port with a gateway, where its router may be.
-    fn announces(&self, index: usize, vip: Addr) -> bool {
-        let route = self.snapshot.routes.iter().find(|route| {
-            route.network.family() == vip.family() && vip.masked(route.length) == route.network
-        });
-        match route {
-            Some(route) if route.via.is_none() => usize::from(route.port.0) == index,
-            _ => self.snapshot.routes.iter().any(|route| {
-                route.length == 0
-                    && usize::from(route.port.0) == index
-                    && route.network.family() == vip.family()
-            }),
-        }
-    }
-
-    /// Every next hop that a real server of the snapshot has, removed ones among them as
-    /// long as connections go there, and every gateway.
-    fn hops(&self) -> Vec<Watched> {
-        let mut pins: HashMap<NeighbourId, Option<Mac>> = HashMap::new();
-        for real in self.snapshot.reals.iter().flatten() {
-            if let Some(hop) = real.next_hop {
-                let pin = pins.entry(hop.neighbour).or_default();
-                *pin = pin.or(real.mac);
-            }
-        }
-        for route in self.snapshot.routes.iter() {
-            if let Some(via) = route.via
-                && let Some(id) = self.shared.neighbours.intern(route.port, via)
-            {
-                pins.entry(id).or_default();
-            }
-        }
-        let listed = self.shared.neighbours.list().into_iter();
-        listed
-            .filter_map(|(port, address, id)| {
-                pins.get(&id).map(|pinned| Watched { id, port, address, pinned: *pinned })
-            })
-            .collect()
-    }
-
     /// What the cores have to tell, and what the neighbours want sent.
     fn hear(&mut self) {
         let now = self.now_ms();
@@ -373,6 +298,9 @@ impl ControlThread {
             Request::History { json } => self.history(json),
             Request::Page(page) => self.page(&page),
             Request::Rebind { page, to } => self.rebind(&page, to.map(Addr::from)),
+            Request::Pin { client, to, service } => {
+                self.pin(client, to, service.as_deref(), call.peer)
+            }
             Request::Drain { server, service, deadline_s } => {
                 self.set_state(&server, service.as_deref(), Wish::Drain { deadline_s }, call.peer)
             }

@@ -44,8 +44,10 @@ pub enum Cause {
     Rollback,
     /// ipvsadm's commands.
     Ipvsadm,
-    /// `director drain` and `undrain`.
+    /// `director drain` and `undrain`, and drains that come to their deadline.
     Drain,
+    /// `director pin` and `unpin`.
+    Pin,
 }
 
 /// One configuration that ran.

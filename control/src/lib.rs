@@ -39,6 +39,7 @@ pub mod privileges;
 pub mod publish;
 pub mod remote;
 pub mod replay;
+pub mod request;
 pub mod restate;
 pub mod run;
 pub mod server_name;

@@ -44,6 +44,8 @@ fn main() -> ExitCode {
         Command::Clients(args) => ExitCode::from(remote::clients(&args)),
         Command::Evict(args) => ExitCode::from(remote::evict(&args)),
         Command::Rebind(args) => ExitCode::from(remote::rebind(&args)),
+        Command::Pin(args) => ExitCode::from(remote::pin(&args)),
+        Command::Unpin(args) => ExitCode::from(remote::unpin(&args)),
         Command::Drain(args) => ExitCode::from(remote::drain(&args)),
         Command::Undrain(args) => ExitCode::from(remote::undrain(&args)),
         Command::Get(args) => ExitCode::from(remote::get(&args)),

@@ -11,7 +11,7 @@ use clap::CommandFactory;
 use crate::cli;
 use crate::config::{self, keys};
 use crate::import::{self, Imported, Input, Kind};
-use crate::ipvsadm::{Names, PortNames};
+use crate::ipvsadm::Names;
 use crate::manual;
 use crate::replay::{self, pcap};
 use crate::simulate;
@@ -188,8 +188,7 @@ pub fn manual(args: &cli::Manual) -> Result<ExitCode, Failed> {
 /// Ports by name as this machine knows them. Hosts are not looked up: a name may mean
 /// another address here than where the file comes from.
 fn names() -> Names {
-    let services = fs::read_to_string("/etc/services").unwrap_or_default();
-    Names { ports: PortNames::read(&services), resolve: |_| None }
+    Names::of_ports()
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

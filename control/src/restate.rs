@@ -5,7 +5,7 @@
 //! compared with a file and put back. A service that says already what the catalog says is left
 //! as it is written; of the others the parts that ipvsadm knows are replaced and the rest stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU16;
 
 use dataplane::catalog::spec::{Farm, RealSpec, Selector, ServiceSpec};
@@ -109,6 +109,7 @@ fn blank(spec: &ServiceSpec, selectors: &[Selector]) -> model::Service {
         },
         drain_deadline_s: None,
         compat: model::ServiceCompat::default(),
+        pins: Vec::new(),
         real_servers: Vec::new(),
     }
 }
@@ -180,6 +181,9 @@ fn restate(mut written: model::Service, farm: &Farm, unsaid: &mut Vec<String>) -
         real_server(old, spec)
     };
     written.real_servers = farm.reals.iter().map(real).collect();
+    // A pin to a server that is gone pins nobody, and a file must not have it.
+    let addresses: HashSet<_> = written.real_servers.iter().map(|real| real.address).collect();
+    written.pins.retain(|pin| addresses.contains(&pin.real_server));
     written
 }
 

@@ -238,6 +238,7 @@ fn catalog(
     catalog.compat = plan.compat;
     catalog.fragments = plan.fragments;
     catalog.resume(Generation(newest));
+    catalog.set_pins(plan.pins);
     let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;
     Ok((catalog, snapshot, drains))
 }

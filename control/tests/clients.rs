@@ -147,6 +147,51 @@ fn wrong(program: &Program) {
 }
 
 #[test]
+fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
+    let farm = Farm::new(2);
+    let program = start(&farm, "");
+    for (service, to) in [("web", web()), ("fast", fast())] {
+        let client = "198.18.64.1";
+        let bound = ask(&farm.client, client, &to);
+        let other = usize::from(bound == farm::name(0));
+        let rip = farm::rip(other);
+        let told = program.told(&["pin", client, &rip, "--service", service]);
+        let start = format!("{client} is pinned to {rip} in {service}; 1 binding(s) moved there");
+        assert!(told.starts_with(&start), "{told}");
+        for _ in 0..3 {
+            assert_eq!(ask(&farm.client, client, &to), farm::name(other));
+        }
+        program.told(&["evict", client, "--service", service]);
+        assert_eq!(ask(&farm.client, client, &to), farm::name(other), "a pin outlives a binding");
+    }
+    let told = program.told(&["explain", &format!("tcp 198.18.64.1:4000 -> {}", web())]);
+    assert!(told.contains("bound") || told.contains("pinned"), "{told}");
+    let yaml = program.told(&["get"]);
+    assert_eq!(yaml.matches("client: 198.18.64.1/32").count(), 2, "{yaml}");
+    let drift = program.ask(&["diff"]);
+    assert!(drift.stdout.contains("services[web].pins"), "{}", drift.stdout);
+    std::fs::write(program.file(), yaml).unwrap();
+    eventually("the file is taken over", || {
+        (program.ask(&["diff"]).code() == Some(0)).then_some(())
+    });
+    let name = ask(&farm.client, "198.18.64.1", &web());
+    assert_eq!(ask(&farm.client, "198.18.64.1", &web()), name);
+    let told = program.told(&["unpin", "198.18.64.1"]);
+    assert!(told.contains("is not pinned in web, fast any more"), "{told}");
+    assert!(!program.told(&["get"]).contains("pins:"));
+    for words in [
+        &["unpin", "198.18.64.1"][..],
+        &["pin", "198.18.64.1", "198.18.10.99"],
+        &["pin", "2001:db8::1", "198.18.10.11"],
+    ] {
+        let ended = program.ask(words);
+        assert_eq!(ended.code(), Some(1), "{words:?}");
+        assert!(ended.stderr.contains("pinned"), "{words:?}: {}", ended.stderr);
+    }
+    program.stop();
+}
+
+#[test]
 fn a_server_is_drained_waited_for_and_put_back() {
     let farm = Farm::new(2);
     let program = start(&farm, "    on_drain: new_elsewhere\n");

@@ -198,6 +198,9 @@ fn needs(code: Code) -> &'static [&'static str] {
         Code::RealPortFixed => &["vip_port", "forwarding"],
         Code::Thresholds => &["upper_threshold"],
         Code::RealServerIsDirector | Code::NotConnected => &["forwarding", "addresses"],
+        // Whose clients a service has is said by its VIP; what a pin is held against, by the
+        // other pins and the real servers.
+        Code::Pin => &["vip", "client", "address"],
         Code::Unreachable => &["forwarding", "addresses", "gateway", "gateway6", "to", "via"],
         _ => &[],
     }

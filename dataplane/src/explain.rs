@@ -31,6 +31,8 @@ pub enum Because {
         /// Connections that the template controls.
         connections: u32,
     },
+    /// An operator has pinned the client to it.
+    Pin,
     /// The scheduler picks it now.
     Scheduler(&'static str),
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Because {
             Self::Template { expires_s, connections } => {
                 write!(f, "the client is bound ({expires_s} s left, {connections} connections)")
             }
+            Self::Pin => f.write_str("the client is new, and it is pinned to this server"),
             Self::Scheduler(name) => {
                 write!(f, "the client is new, and {name} picks this server now")
             }
@@ -269,7 +272,10 @@ impl Teller<'_> {
             }
         }
         let picked = self.bindings.would_pick(self.packet, service, self.snapshot, self.now);
-        let because = Because::Scheduler(service.scheduler.map_or("none", |s| s.name()));
+        let because = match service.pins.of(self.packet.src) == picked && picked.is_some() {
+            true => Because::Pin,
+            false => Because::Scheduler(service.scheduler.map_or("none", |s| s.name())),
+        };
         picked.and_then(|real| self.to(real, because)).unwrap_or(NOBODY)
     }
 

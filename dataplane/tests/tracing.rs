@@ -56,6 +56,7 @@ fn each_packet_is_told_with_the_reason_that_explain_would_have_given_before_it_p
             Fate::Real { because: Because::Scheduler(name), .. } => (*name).to_owned(),
             Fate::Real { because: Because::Connection { .. }, .. } => "connection".to_owned(),
             Fate::Real { because: Because::Template { .. }, .. } => "template".to_owned(),
+            Fate::Real { because: Because::Pin, .. } => "pin".to_owned(),
             Fate::Kernel { .. } => "kernel".to_owned(),
             Fate::Not(_) => "not".to_owned(),
         })

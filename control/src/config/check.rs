@@ -5,6 +5,7 @@
 //! problem, and hides no other.
 
 mod lan;
+mod pin;
 mod port;
 mod real_server;
 mod selector;

@@ -103,6 +103,9 @@ pub enum Code {
     VipOfNetwork = 310,
     /// A persistence engine beside another protocol than UDP, or with `tracking: client`.
     Engine = 311,
+    /// A pin of a client that the service cannot have, of one twice, or to a real server
+    /// that it has not.
+    Pin = 312,
     /// One real server twice in a service.
     DuplicateRealServer = 401,
     /// A real server of the other family.
@@ -174,6 +177,7 @@ impl Code {
         Code::VipIsDirector,
         Code::VipOfNetwork,
         Code::Engine,
+        Code::Pin,
         Code::DuplicateRealServer,
         Code::RealServerFamily,
         Code::RealPortFixed,

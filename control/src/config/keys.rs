@@ -30,7 +30,7 @@ pub(super) use file::{
 };
 pub(super) use port::{PORT, ROUTE};
 pub(super) use real_server::{REAL_SERVER, TUNNEL};
-pub(super) use service::{PERSISTENCE, SCHEDULER, SELECTOR, SERVICE};
+pub(super) use service::{PERSISTENCE, PIN, SCHEDULER, SELECTOR, SERVICE};
 
 /// A mapping: its keys in the order in which they are listed.
 #[derive(Debug)]

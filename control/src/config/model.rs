@@ -37,7 +37,7 @@ pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tu
 pub use run_as::RunAs;
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::{
-    Engine, Family, Kind, Mark, OnDown, OnDrain, Persistence, Protocol, Selector, Service,
+    Engine, Family, Kind, Mark, OnDown, OnDrain, Persistence, Pin, Protocol, Selector, Service,
     Tracking, VipPorts, mark_name, selector_name,
 };
 

@@ -8,6 +8,7 @@ mod allow;
 mod compat;
 mod metrics;
 mod persistence;
+mod pin;
 mod port;
 mod real_server;
 mod run_as;
@@ -28,6 +29,7 @@ use super::scalar;
 use super::tree::Node;
 
 pub(super) use persistence::Persistence;
+pub(super) use pin::Pin;
 pub(super) use port::{LEAST_DESCRIPTORS, Port};
 pub(super) use real_server::{Method, RealServer};
 pub(super) use section::Memory;

@@ -77,6 +77,7 @@ impl ControlThread {
         self.catalog.compat = plan.compat;
         self.catalog.fragments = plan.fragments;
         self.catalog.set_site(plan.site);
+        self.catalog.set_pins(plan.pins);
         let applied = self.catalog.applied(&plan.farms, plan.selectors);
         let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
         self.admit(peers);

@@ -5,9 +5,10 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::Path;
 
+use super::name::HostNames;
 use super::option::{Argument, Meaning, Name, SPELLINGS};
 use super::scan::{Given, Scanner};
-use super::{Command, Names, PortNames, Reply, address, parse, told_alone};
+use super::{Command, ListOptions, Names, PortNames, Reply, Show, address, parse, told_alone};
 use crate::api::{self, Request};
 
 /// What `--restore` reads at most: twice the lines that the largest configuration makes.
@@ -34,7 +35,7 @@ fn ask(args: &[String], socket: &Path) -> Reply {
     if let Some(reply) = told_alone(&command) {
         return reply;
     }
-    let stdin = match command {
+    let stdin = match &command {
         Command::Restore => match read_input() {
             Ok(text) => restored(&text, &names),
             Err(error) => return Reply::refusal(&error, UNREACHED),
@@ -42,10 +43,23 @@ fn ask(args: &[String], socket: &Path) -> Reply {
         _ => String::new(),
     };
     let request = Request::Ipvsadm { args: settled(args, &names), stdin };
+    let by_name = matches!(
+        &command,
+        Command::List(ListOptions {
+            show: Show::Services(_) | Show::Service(..) | Show::Connections { .. },
+            numeric: false,
+            ..
+        })
+    );
     let failed = |error: &dyn std::fmt::Display| Reply::refusal(&error.to_string(), UNREACHED);
     match api::call(socket, &request) {
         Ok(api::Reply { ok: true, text, .. }) => {
-            serde_json::from_str(&text).unwrap_or_else(|error| failed(&error))
+            let mut reply: Reply =
+                serde_json::from_str(&text).unwrap_or_else(|error| failed(&error));
+            if by_name {
+                reply.stdout = names.in_listing(&reply.stdout);
+            }
+            reply
         }
         Ok(api::Reply { text, .. }) => failed(&text.trim_end()),
         Err(error) => failed(&error),
@@ -126,13 +140,15 @@ fn numeric(address: IpAddr, port: Option<u16>) -> String {
 impl Names {
     /// Ports from `/etc/services`, hosts from this machine's resolver.
     pub fn of_this_machine() -> Self {
-        Self { resolve: lookup, ..Self::of_ports() }
+        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        Self { hosts: HostNames::read(&hosts), resolve: lookup, ..Self::of_ports() }
     }
 
     /// Ports from `/etc/services`, and no hosts.
     pub fn of_ports() -> Self {
         let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
-        Self { ports: PortNames::read(&services), resolve: |_| None }
+        let ports = PortNames::read(&services);
+        Self { ports, hosts: HostNames::default(), resolve: |_| None }
     }
 }
 
@@ -159,7 +175,7 @@ mod tests {
 
     #[test]
     fn names_become_numbers_and_the_command_stays_the_same() {
-        let numbers = Names { ports: PortNames::default(), resolve: |_| None };
+        let numbers = Names { ports: PortNames::default(), ..Names::offline() };
         for line in [
             "-A -t web.test:http -s rr -p -M 255.255.255.0",
             "-A -u web.test:domain -s rr -p 30 -o",

@@ -15,6 +15,7 @@ mod name;
 mod option;
 mod parse;
 mod scan;
+mod spec;
 mod specify;
 
 pub use apply::{Pending, Target, apply, told_alone};

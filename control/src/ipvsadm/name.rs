@@ -1,6 +1,6 @@
 //! Names of ports and hosts, which ipvsadm takes and, without `-n`, prints.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use dataplane::wire::Protocol;
 
@@ -43,11 +43,34 @@ impl PortNames {
     }
 }
 
+/// Hosts by the names that a hosts file (`/etc/hosts`) gives them.
+#[derive(Clone, Debug, Default)]
+pub struct HostNames(Vec<(IpAddr, String)>);
+
+impl HostNames {
+    /// Reads a hosts file: `ADDRESS NAME ALIAS... # remark`.
+    pub fn read(text: &str) -> Self {
+        let host = |line: &str| {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            Some((words.next()?.parse().ok()?, words.next()?.to_owned()))
+        };
+        Self(text.lines().filter_map(host).collect())
+    }
+
+    /// The first name of that address.
+    pub fn name(&self, address: IpAddr) -> Option<&str> {
+        self.0.iter().find(|(one, _)| *one == address).map(|(_, name)| &**name)
+    }
+}
+
 /// Where names come from.
 #[derive(Clone, Debug)]
 pub struct Names {
     /// Ports.
     pub ports: PortNames,
+    /// Hosts by their addresses, for listings.
+    pub hosts: HostNames,
     /// Hosts; asked only for what is no address.
     pub resolve: fn(&str) -> Option<Ipv4Addr>,
 }
@@ -63,6 +86,7 @@ impl Names {
                  https 443/udp\nsnpp 444/tcp\nmicrosoft-ds 445/tcp\nimaps 993/tcp\n\
                  sip 5060/tcp\nsip 5060/udp\nhttp-alt 8080/tcp webcache\nhttp-alt 8080/udp\n",
             ),
+            hosts: HostNames::default(),
             resolve: |_| None,
         }
     }
@@ -96,11 +120,98 @@ impl Names {
         text
     }
 
+    /// A listing with hosts and ports by name where they have one. Columns stay where they
+    /// are, unless a name is longer than its column.
+    pub(super) fn in_listing(&self, listing: &str) -> String {
+        let mut protocol = Protocol::Tcp;
+        let mut text = String::with_capacity(listing.len());
+        for line in listing.lines() {
+            protocol = match line.split(' ').next() {
+                Some("UDP") => Protocol::Udp,
+                Some("SCTP") => Protocol::Sctp,
+                Some("TCP" | "FWM" | "IP") => Protocol::Tcp,
+                _ => protocol,
+            };
+            for field in fields(line) {
+                let word = field.trim_end_matches(' ');
+                match word.parse::<SocketAddr>().ok().and_then(|at| self.named(at, protocol)) {
+                    Some(named) => {
+                        let width = field.len().saturating_sub(1);
+                        text.push_str(&format!("{named:<width$}"));
+                        text.push_str(if field.len() > word.len() { " " } else { "" });
+                    }
+                    None => text.push_str(field),
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The names of an address and port, if one of them has one.
+    fn named(&self, at: SocketAddr, protocol: Protocol) -> Option<String> {
+        let (host, port) = (self.hosts.name(at.ip()), self.ports.name(at.port(), protocol));
+        if host.is_none() && port.is_none() {
+            return None;
+        }
+        let host = match (host, at) {
+            (Some(name), _) => name.to_owned(),
+            (None, SocketAddr::V4(at)) => at.ip().to_string(),
+            (None, SocketAddr::V6(at)) => format!("[{}]", at.ip()),
+        };
+        Some(match port {
+            Some(name) => format!("{host}:{name}"),
+            None => format!("{host}:{}", at.port()),
+        })
+    }
+
     fn endpoint(&self, endpoint: &str, protocol: Protocol) -> String {
         let named = endpoint.rsplit_once(':').and_then(|(address, port)| {
             let name = self.ports.name(port.parse().ok()?, protocol)?;
             Some(format!("{address}:{name}"))
         });
         named.unwrap_or_else(|| endpoint.to_owned())
+    }
+}
+
+/// A line's words, each with the blanks behind it.
+fn fields(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let word = rest.find(|letter| letter != ' ').unwrap_or(rest.len());
+        let blank = rest.get(word..)?.find(' ').map_or(rest.len(), |at| word + at);
+        let next = rest.get(blank..)?.find(|letter| letter != ' ');
+        let end = next.map_or(rest.len(), |at| blank + at);
+        let (field, after) = rest.split_at_checked(end)?;
+        rest = after;
+        (!field.is_empty()).then_some(field)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_has_names_in_the_columns_of_numbers() {
+        let hosts = HostNames::read("# remark\n172.16.0.11 rs1 one # first\n192.0.2.10\n");
+        let names = Names { hosts, ..Names::offline() };
+        let listing = "IP Virtual Server version 1.2.1 (size=4096)\n\
+             TCP  192.0.2.10:80 rr persistent 50\n\
+             \x20 -> 172.16.0.11:80               Route   1      0          0         \n\
+             \x20 -> 172.16.0.12:81               Route   1      0          0         \n\
+             UDP  [2001:db8::10]:53 wlc\n\
+             \x20 -> [2001:db8::11]:53            Masq    1      0          0         \n";
+        assert_eq!(
+            names.in_listing(listing),
+            "IP Virtual Server version 1.2.1 (size=4096)\n\
+             TCP  192.0.2.10:http rr persistent 50\n\
+             \x20 -> rs1:http                     Route   1      0          0         \n\
+             \x20 -> 172.16.0.12:81               Route   1      0          0         \n\
+             UDP  [2001:db8::10]:domain wlc\n\
+             \x20 -> [2001:db8::11]:domain        Masq    1      0          0         \n"
+        );
+        let plain = Names { ports: PortNames::default(), ..Names::offline() };
+        assert_eq!(plain.in_listing(listing), listing);
     }
 }

@@ -36,6 +36,16 @@ struct Done {
     full: u64,
 }
 
+impl Done {
+    fn add(&mut self, other: Self) {
+        self.found += other.found;
+        self.changed += other.changed;
+        self.made += other.made;
+        self.connections += other.connections;
+        self.full += other.full;
+    }
+}
+
 /// Why a command ends early, with its exit code.
 pub(super) enum Failed {
     /// The director refused, or answered something else than was asked for.
@@ -206,6 +216,53 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
     }
 }
 
+/// `director pin`: the pin, and then whoever is bound elsewhere.
+pub fn pin(args: &cli::Pin) -> u8 {
+    let request =
+        Request::Pin { client: args.client, to: Some(args.to), service: args.service.clone() };
+    let result = asked::<Vec<String>>(&args.at.socket, &request).and_then(|services| {
+        let mut moved = Done::default();
+        for service in &services {
+            let filter = Filter {
+                client: Some(args.client),
+                service: Some(service.clone()),
+                real_server: None,
+            };
+            moved.add(changed(&args.at.socket, &filter, Some(args.to))?);
+        }
+        Ok((services, moved))
+    });
+    match result {
+        Ok((services, Done { changed, connections, .. })) => {
+            print(&format!(
+                "{} is pinned to {} in {}; {changed} binding(s) moved there\n{}",
+                args.client,
+                args.to,
+                services.join(", "),
+                going_on(connections)
+            ));
+            0
+        }
+        Err(failed) => failed.code(),
+    }
+}
+
+/// `director unpin`.
+pub fn unpin(args: &cli::Unpin) -> u8 {
+    let request = Request::Pin { client: args.client, to: None, service: args.service.clone() };
+    match asked::<Vec<String>>(&args.at.socket, &request) {
+        Ok(services) => {
+            let services = services.join(", ");
+            print(&format!(
+                "{} is not pinned in {services} any more; it stays where it is bound\n",
+                args.client
+            ));
+            0
+        }
+        Err(failed) => failed.code(),
+    }
+}
+
 fn going_on(connections: u64) -> String {
     match connections {
         0 => String::new(),
@@ -219,11 +276,7 @@ fn changed(socket: &Path, filter: &Filter, to: Option<std::net::IpAddr>) -> Resu
     while let Some(at) = from {
         let page = Page { from: at, filter: filter.clone() };
         let Changed { done, next } = asked(socket, &Request::Rebind { page, to })?;
-        all.found += done.found;
-        all.changed += done.changed;
-        all.made += done.made;
-        all.connections += done.connections;
-        all.full += done.full;
+        all.add(done);
         from = next;
     }
     Ok(all)

@@ -11,7 +11,7 @@ use crate::api::{self, Reply, Request};
 use crate::cli;
 use crate::get::{Kind, Output};
 
-pub use clients::{clients, evict, rebind};
+pub use clients::{clients, evict, pin, rebind, unpin};
 pub use drain::{drain, undrain};
 
 /// The director could not be reached.

@@ -25,6 +25,7 @@ pub fn explanation(story: &Explanation) -> Value {
                 Because::Template { expires_s, connections } => {
                     json!({ "template": { "expires_s": expires_s, "connections": connections } })
                 }
+                Because::Pin => json!({ "pin": true }),
                 Because::Scheduler(name) => json!({ "scheduler": name }),
             },
         }),

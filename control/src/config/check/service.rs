@@ -12,7 +12,7 @@ use crate::config::model::{
 use crate::config::path::Path;
 use crate::config::raw;
 
-use super::{Lan, not_on_the_wire, real_server, selector};
+use super::{Lan, not_on_the_wire, pin, real_server, selector};
 
 const SERVICES: Path<'static> = Path::Key(&Path::Root, "services");
 
@@ -198,6 +198,7 @@ fn meant(
 ) -> Option<Service> {
     let persistence = persistence(service, path, findings);
     let real_servers = real_server::real_servers(service, lan, path, findings);
+    let pins = pin::pins(service, path, findings);
     if !service.selectors.list.whole {
         return None;
     }
@@ -217,6 +218,7 @@ fn meant(
         on_down: service.on_down.or(on_down(defaults)),
         drain_deadline_s: service.drain_deadline_s.good(),
         compat: service.compat,
+        pins: pins?,
         real_servers: real_servers?,
     })
 }

@@ -5,7 +5,7 @@ use super::form;
 use super::real_server::REAL_SERVER;
 use super::{Key, Rule, Section, Value};
 use crate::config::model::{
-    Engine, Family, HashFlags, OnDown, OnDrain, Persistence, Protocol, Scheduler, Selector,
+    Engine, Family, HashFlags, OnDown, OnDrain, Persistence, Pin, Protocol, Scheduler, Selector,
     Service, Tracking,
 };
 
@@ -52,6 +52,12 @@ pub(in crate::config) static SERVICE: Section = Section::of::<Service>(&[
     Key::new("drain_deadline", TIMEOUT, "10m").field("drain_deadline_s").or_from("for ever"),
     Key::new("compat", Value::Mapping(&SERVICE_COMPAT), "{ sloppy_tcp: true }").or("{}"),
     Key::new(
+        "pins",
+        Value::any_list(&Value::Mapping(&PIN), 0),
+        "[{ client: 198.18.0.7, real_server: 198.18.10.11 }]",
+    )
+    .or("[]"),
+    Key::new(
         "real_servers",
         Value::any_list(&Value::Mapping(&REAL_SERVER), 0),
         "[{ address: 198.18.10.11 }, { address: 198.18.10.12, weight: 2 }]",
@@ -62,6 +68,15 @@ pub(in crate::config) static SERVICE: Section = Section::of::<Service>(&[
     Rule::OneOf { groups: &[&["selectors"], &["vip", "protocol", "vip_port"]], unless: "mark" },
     Rule::NotBoth("family", "selectors"),
     Rule::NotBoth("family", "vip"),
+]);
+
+pub(in crate::config) static PIN: Section = Section::of::<Pin>(&[
+    Key::new(
+        "client",
+        Value::Either(&[Value::Text(&form::ADDRESS), Value::Text(&form::NETWORK)]),
+        "198.18.0.7",
+    ),
+    Key::new("real_server", Value::Text(&form::ADDRESS), "198.18.10.11"),
 ]);
 
 pub(in crate::config) static SELECTOR: Section =

@@ -9,6 +9,7 @@ use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::Serializer;
 
+use super::address::Cidr;
 use super::as_text;
 use super::compat::ServiceCompat;
 use super::real_server::RealServer;
@@ -61,9 +62,25 @@ pub struct Service {
     /// `compat`: the switches that this service has otherwise than the others.
     #[serde(skip_serializing_if = "ServiceCompat::is_empty")]
     pub compat: ServiceCompat,
+    /// `pins`: clients that have a real server of their own, whatever the scheduler says, as
+    /// long as it is not down. Clients that are bound already stay where they are. Default:
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Pin>,
     /// `real_servers`: in the file's order. Without one that can be used, clients get an ICMP
     /// error.
     pub real_servers: Vec<RealServer>,
+}
+
+/// `services[].pins[]`: a client's own real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
+pub struct Pin {
+    /// `client`: an address, or a network such as `198.18.0.0/24`; the longest prefix that
+    /// fits decides. Compulsory.
+    pub client: Cidr,
+    /// `real_server`: the address of one of the service's real servers; of several with one
+    /// address the one that was added last. Compulsory.
+    pub real_server: IpAddr,
 }
 
 /// `on_drain`: what becomes of the bound clients of a real server in drain.

@@ -11,6 +11,7 @@ use crate::config::tree::Node;
 
 use super::compat;
 use super::persistence::{Persistence, persistence};
+use super::pin::{Pin, pins};
 use super::real_server::RealServer;
 use super::scheduler::scheduler;
 use super::section::MAX_TIMEOUT_S;
@@ -32,6 +33,7 @@ pub(in crate::config) struct Service {
     pub(in crate::config) on_down: Given<OnDown>,
     pub(in crate::config) drain_deadline_s: Given<u32>,
     pub(in crate::config) compat: ServiceCompat,
+    pub(in crate::config) pins: Vec<Option<Pin>>,
     pub(in crate::config) real_servers: Vec<Option<RealServer>>,
 }
 
@@ -85,6 +87,7 @@ impl Service {
             drain_deadline_s: fields
                 .read("drain_deadline", findings, |text| scalar::seconds(text, 1..=MAX_TIMEOUT_S)),
             compat: compat::of_service(&fields, path, findings),
+            pins: pins(&fields, path, findings),
             real_servers: RealServer::read_all(&fields, path, findings),
         })
     }
