@@ -34,5 +34,5 @@ pub use log::{dpdk_log, dpdk_version};
 pub use open::{Nic, open};
 pub use port::PortInfo;
 pub use queue::Queue;
-pub use rss::Rss;
+pub use rss::{Rss, Steered};
 pub use run::{Totals, Turn, TurnFn};
