@@ -27,7 +27,7 @@ fn small() -> TableSizes {
         templates_v6: 1024,
         clients_v4: 1024,
         clients_v6: 1024,
-        age_unit_s: 6,
+        ..TableSizes::default()
     }
 }
 
