@@ -12,6 +12,7 @@ use dataplane::fragments::FragmentLimits;
 use dataplane::ids::{Mark, PortIndex};
 use dataplane::pins::Pin;
 use dataplane::route::Route;
+use dataplane::rss::Steering;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::TableSizes;
 use dataplane::snapshot::{
@@ -363,6 +364,23 @@ pub fn table_sizes(model: &Model) -> TableSizes {
     }
 }
 
+/// How NIC ports are to spread clients over their queues: so that those who are bound together
+/// share one. `None` where no service binds anybody; flows are spread better one by one then.
+pub fn steering(model: &Model, secret: [u64; 2]) -> Option<Steering> {
+    let mut steering = None;
+    for service in &model.services {
+        if let Some(persistence) = &service.persistence {
+            let (family, mask) = match service.family() {
+                model::Family::V4 => (Family::V4, mask(persistence.prefix, model::Family::V4)),
+                model::Family::V6 => (Family::V6, mask(persistence.prefix, model::Family::V6)),
+            };
+            let so_far = steering.unwrap_or(Steering::by_address(secret));
+            steering = Some(so_far.joining(family, mask));
+        }
+    }
+    steering
+}
+
 /// What DPDK is to open, in the order of [`site`]'s ports, with the core for everything that
 /// polls nothing.
 pub fn nic_config(model: &Model, main_core: u16) -> nic::NicConfig {
@@ -408,6 +426,25 @@ fn nic_port(port: &model::Port) -> nic::PortConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_steer_by_the_coarsest_netmask_of_each_family_once_somebody_is_bound() {
+        let service = |vip: &str, more: &str| {
+            format!("- {{ vip: \"{vip}\", protocol: tcp, vip_port: 80, scheduler: rr{more} }}\n")
+        };
+        let of = |services: &str| {
+            let model = crate::config::parse(format!("{PORT}services:\n{services}"), "test");
+            steering(&model.unwrap_or_else(|problems| panic!("{problems}")), [1, 2])
+        };
+        let free = service("198.18.255.1", "");
+        assert_eq!(of(&free), None);
+        let bound = service("198.18.255.2", ", persistence: { timeout: 60s, prefix: 28 }");
+        let coarse = service("198.18.255.3", ", persistence: { timeout: 60s, prefix: 24 }");
+        let wide = service("2001:db8::1", ", persistence: { timeout: 60s, prefix: 64 }");
+        let by = |v4, v6| Some(Steering { v4, v6, secret: [1, 2] });
+        assert_eq!(of(&(free.clone() + &bound)), by(0xFFFF_FFF0, u128::MAX));
+        assert_eq!(of(&(free + &bound + &coarse + &wide)), by(0xFFFF_FF00, u128::MAX << 64));
+    }
 
     #[test]
     fn masks_have_as_many_leading_ones_as_the_prefix_says() {

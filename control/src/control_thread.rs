@@ -10,6 +10,7 @@ mod changes;
 mod commands;
 mod drain;
 mod drains;
+mod growth;
 mod hops;
 mod observers;
 mod pin;
@@ -90,6 +91,7 @@ pub struct ControlThread {
     ready: bool,
     /// Synchronisation daemons that ipvsadm was told to start.
     daemons: Vec<SyncDaemon>,
+    growth: growth::Growth,
     /// What runs and no configuration has words for.
     unsaid: Vec<String>,
 }
@@ -139,6 +141,7 @@ impl ControlThread {
             neighbours: Neighbours::new(neighbour_settings(&parts.model)),
             calls: Calls::default(),
             drains: parts.drains,
+            growth: growth::Growth::new(&parts.shared),
             meters: Meters::default(),
             last_apply: LastApply::started(&parts.config),
             observers: Observers::new(&parts.shared, parts.metrics)?,
@@ -188,10 +191,12 @@ impl ControlThread {
             self.hear();
             self.observers.round();
             publish::collect(&self.shared);
+            self.grow_tables();
             self.begin()?;
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
+                self.look_at_tables();
                 self.end_drains();
                 self.history.flush();
                 self.traces.forget();

@@ -20,6 +20,9 @@ pub fn collect(shared: &Shared) {
         while let Some(old) = mailbox.retired.pop() {
             drop(old);
         }
+        while let Some(leftover) = mailbox.leftovers.pop() {
+            drop(leftover);
+        }
     }
 }
 

@@ -105,7 +105,11 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let peers = Peers::find(&model.control.allow).map_err(RunError::Peers)?;
     socket.allow(peers)?;
     let metrics = model.metrics.map(|wanted| metrics::listen(wanted.address)).transpose()?;
-    let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
+    let mut nic_config = compile::nic_config(&model, main_core.core);
+    // A secret of its own: NICs tell their keys to everybody.
+    let steering = compile::steering(&model, secret()?);
+    nic_config.ports.iter_mut().for_each(|port| port.steering = steering);
+    let mut nic = nic::open(&nic_config)?;
     main_core.warn();
     cores::pin(main_core.core);
     for port in nic.ports() {
@@ -210,12 +214,17 @@ fn signals() -> Result<Signals, RunError> {
 }
 
 fn shared(model: &Model, nic: &Nic) -> Result<(Arc<Shared>, Vec<CoreSeat>), RunError> {
+    let key = HashKey(secret()?);
+    Ok(Shared::new(nic.cores().len(), compile::table_sizes(model), TimerRule::Exact, key))
+}
+
+/// Random numbers that nobody outside can know.
+fn secret() -> Result<[u64; 2], RunError> {
     let mut secret = [0u8; 16];
     getrandom::fill(&mut secret)
         .map_err(|error| RunError::System { what: "random numbers", error: error.to_string() })?;
     let number = u128::from_ne_bytes(secret);
-    let key = HashKey([number as u64, (number >> 64) as u64]);
-    Ok(Shared::new(nic.cores().len(), compile::table_sizes(model), TimerRule::Exact, key))
+    Ok([number as u64, (number >> 64) as u64])
 }
 
 /// Where what has to outlive the program is kept: beside the socket unless another folder is

@@ -10,7 +10,7 @@ use dataplane::counters::CoreTotals;
 use dataplane::shared::Shared;
 use dataplane::snapshot::Snapshot;
 use dataplane::verdict::DropReason;
-use nic::{NicStats, PortInfo};
+use nic::{NicStats, PortInfo, Steered};
 use serde::Serialize;
 
 use crate::control_thread::Draining;
@@ -90,6 +90,8 @@ struct Port {
     mtu: u16,
     queues: u16,
     rss: bool,
+    /// By what packets find their queue.
+    spread: String,
     received: u64,
     sent: u64,
     missed: u64,
@@ -102,6 +104,8 @@ struct Table {
     entries: u64,
     capacity: u64,
     bytes: u64,
+    /// Empty places and indexes included.
+    bytes_per_entry: f64,
     full_events: u64,
 }
 
@@ -279,6 +283,7 @@ fn port_line(port: &PortInfo, nic: &NicStats) -> Port {
         mtu: port.mtu,
         queues: port.rx_queues,
         rss: port.rss.is_some(),
+        spread: spread(&port.steered, stats.map_or((0, 0), |stats| (stats.steered, stats.strayed))),
         received: stats.map_or(0, |stats| stats.ipackets),
         sent: stats.map_or(0, |stats| stats.opackets),
         missed: stats.map_or(0, |stats| stats.imissed + stats.rx_nombuf),
@@ -286,34 +291,61 @@ fn port_line(port: &PortInfo, nic: &NicStats) -> Port {
     }
 }
 
+/// By what a port's packets find their queue, and what was seen of it so far: how many of the
+/// first ones went where the key says, and how many elsewhere.
+fn spread(steered: &Steered, (right, wrong): (u64, u64)) -> String {
+    let seen = right + wrong;
+    match steered {
+        Steered::NotAsked => "by flow: no service binds its clients".to_owned(),
+        Steered::OneQueue => "one queue".to_owned(),
+        Steered::Not(why) => format!("by flow: {why}; only speed differs"),
+        Steered::ByClient { .. } if wrong > 0 => {
+            format!("otherwise than the key says ({wrong} of {seen} packets); only speed differs")
+        }
+        Steered::ByClient { bits_v4, bits_v6 } => format!(
+            "by client: {bits_v4} bits of IPv4 addresses and {bits_v6} of IPv6 addresses choose \
+             the queue; {seen} packets seen, all in theirs"
+        ),
+    }
+}
+
 fn tables(shared: &Shared, totals: &CoreTotals) -> Vec<Table> {
-    let templates = shared.templates.stats();
-    let clients = shared.clients.stats();
+    let (templates, clients) = (shared.templates.stats(), shared.clients.stats());
+    let sizes = shared.sizes_now();
+    let connections = totals.room_v4 + totals.room_v6;
     let full = totals.dropped_for(DropReason::TableFull);
-    let sizes = &shared.sizes;
-    vec![
-        Table {
-            name: "connections",
-            entries: totals.connections,
-            capacity: (sizes.connections_v4 + sizes.connections_v6) as u64,
-            bytes: totals.connection_bytes,
-            full_events: full,
-        },
-        Table {
-            name: "templates",
-            entries: templates.entries,
-            capacity: (sizes.templates_v4 + sizes.templates_v6) as u64,
-            bytes: templates.bytes as u64,
-            full_events: templates.full,
-        },
-        Table {
-            name: "clients",
-            entries: clients.entries,
-            capacity: (sizes.clients_v4 + sizes.clients_v6) as u64,
-            bytes: clients.bytes as u64,
-            full_events: clients.full,
-        },
-    ]
+    let row = |name, entries, capacity: u64, bytes: u64, full_events| Table {
+        name,
+        entries,
+        capacity,
+        bytes,
+        bytes_per_entry: bytes as f64 / capacity.max(1) as f64,
+        full_events,
+    };
+    let mut rows = vec![
+        row("connections", totals.connections, connections, totals.connection_bytes, full),
+        row(
+            "templates",
+            templates.entries,
+            (sizes.templates_v4 + sizes.templates_v6) as u64,
+            templates.bytes as u64,
+            templates.full,
+        ),
+        row(
+            "clients",
+            clients.entries,
+            (sizes.clients_v4 + sizes.clients_v6) as u64,
+            clients.bytes as u64,
+            clients.full,
+        ),
+    ];
+    let replies = &shared.replies;
+    if replies.is_open() {
+        let room = (sizes.connections_v4 + sizes.connections_v6) as u64;
+        let (entries, bytes) = (replies.entries() as u64, replies.bytes() as u64);
+        rows.push(row("replies", entries, room, bytes, replies.refused()));
+    }
+    rows
 }
 
 fn resident_bytes() -> u64 {

@@ -303,7 +303,7 @@ fn keys_that_need_a_restart(program: &Program) {
     let good = program.yaml(&body([1, 1]));
     for (key, old, new) in [
         ("memory", "mib: 128", "mib: 256"),
-        ("tables", "clients: 16k", "clients: 32k"),
+        ("tables.fragments", "clients: 16k", "clients: 16k, fragments: 16k"),
         ("main_core", "main_core: 0", "main_core: 2"),
         ("control.socket", "control.sock", "other.sock"),
         ("ports.lan0.name", "name: lan0", "name: wan0"),
@@ -322,6 +322,58 @@ fn keys_that_need_a_restart(program: &Program) {
         assert!(ended.stderr.contains(&sentence), "{key}: {}", ended.stderr);
     }
     assert_eq!(generation(program), 1);
+}
+
+/// How many connections there is room for.
+fn room(program: &Program) -> u64 {
+    let report = program.status();
+    let rows = report["tables"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "connections").unwrap();
+    assert!(row["bytes_per_entry"].as_f64().unwrap() < 80.0, "{row}");
+    row["capacity"].as_u64().unwrap()
+}
+
+#[test]
+fn tables_grow_with_a_reload_and_by_themselves_and_shrink_with_a_restart_only() {
+    let farm = Farm::new(2);
+    server::everywhere(&farm, &[80]);
+    let datagrams = format!(
+        "  - {{ name: datagrams, vip: {}, protocol: udp, vip_port: 80, scheduler: rr,\n      \
+         real_servers: [{{ address: {} }}] }}\n",
+        VIPS[0],
+        farm::rip(0)
+    );
+    let home = Home::new();
+    let small =
+        home.yaml(&(body([1, 1]) + &datagrams)).replace("connections: 16k", "connections: 1024");
+    let program = Program::start_as(&farm.director, home, &small, &[]);
+    program.resolves("198.18.10.11");
+    let mut talk = Talk::open(&farm.client, CLIENT, &vip(80));
+    let server = talk.say("before");
+    assert_eq!(room(&program), 1_024 + 4_000, "1,024 are the least");
+
+    farm.client.inside(|| {
+        for port in 20_000..20_950 {
+            let socket = std::net::UdpSocket::bind((CLIENT, port)).unwrap();
+            socket.send_to(b"one of many", vip(80)).unwrap();
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+    });
+    eventually("a table that doubles", || (room(&program) == 2_048 + 4_000).then_some(()));
+    program.logs("of 1024 entries and grows to twice that");
+    assert_eq!(talk.say("while it was full"), server);
+
+    let larger = small.replace("connections: 1024", "connections: 64k");
+    let ended = program.ask_with_input(&["apply", "-"], &larger);
+    assert!(ended.stdout.contains("tables.connections grows to 64000"), "{}", ended.stdout);
+    eventually("the larger table", || (room(&program) == 64_000 + 4_000).then_some(()));
+    assert_eq!(talk.say("after the growth"), server);
+    let ended = program.ask_with_input(&["apply", "-"], &small);
+    let said = "tables.connections stays at 64000 until a restart";
+    assert!(ended.stdout.contains(said), "{}", ended.stdout);
+    assert_eq!(room(&program), 64_000 + 4_000);
+    assert_eq!(talk.say("at the end"), server);
+    program.stop();
 }
 
 #[test]

@@ -13,7 +13,7 @@ const FUNCTIONS: &str = "_rte_.*|shim_.*|rte_strerror|rte_version|rte_eal_(init|
     |rte_thread_(set_affinity|register|unregister)|rte_mempool_(free|in_use_count|avail_count)\
     |rte_pktmbuf_(pool_create|copy|free_bulk)\
     |rte_eth_(stats_get|macaddr_get|link_get_nowait|promiscuous_(enable|disable)|allmulticast_(enable|disable)|rx_queue_setup|tx_queue_setup|tx_done_cleanup)\
-    |rte_eth_dev_(get_port_by_name|info_get|adjust_nb_rx_tx_desc|configure|start|stop|close|socket_id|get_mtu|set_mtu|rss_hash_(conf_get|update)|rss_reta_query|is_removed)";
+    |rte_eth_dev_(get_port_by_name|info_get|adjust_nb_rx_tx_desc|configure|start|stop|close|socket_id|get_mtu|set_mtu|rss_hash_(conf_get|update)|rss_reta_(query|update)|is_removed)";
 const CONSTANTS: &str = "SHIM_.*|RTE_(MAX_LCORE|PKTMBUF_HEADROOM|MBUF_DEFAULT_BUF_SIZE|MEMPOOL_CACHE_MAX_SIZE|ETH_RETA_GROUP_SIZE)";
 
 fn main() -> ExitCode {

@@ -39,6 +39,7 @@ pub mod port;
 pub mod prefetch;
 pub mod reply;
 pub mod route;
+pub mod rss;
 pub mod sched;
 pub mod shared;
 pub mod snapshot;

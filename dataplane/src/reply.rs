@@ -16,7 +16,7 @@ mod layout;
 mod store;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::conn::table::Slot;
 use crate::ids::RealId;
@@ -112,6 +112,8 @@ pub struct ReplyTable {
     secret: [u64; 2],
     /// The first one is taken when the first masqueraded real server is configured.
     pieces: [OnceLock<Piece>; PIECES],
+    /// Connections that found no room.
+    refused: AtomicU64,
 }
 
 impl ReplyTable {
@@ -125,6 +127,7 @@ impl ReplyTable {
             capacity: [v4, v6].map(AtomicUsize::new),
             secret,
             pieces: [const { OnceLock::new() }; PIECES],
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -152,6 +155,16 @@ impl ReplyTable {
         let free = self.pieces.iter().find(|piece| piece.get().is_none()).ok_or(Exhausted)?;
         free.get_or_init(new);
         Ok(())
+    }
+
+    /// How many connections are announced. Looks at every place: for reports.
+    pub fn entries(&self) -> usize {
+        self.pieces().map(|piece| piece.v4.entries() + piece.v6.entries()).sum()
+    }
+
+    /// How many connections found no room so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Bytes of memory that the table takes in all, empty places included.
@@ -222,7 +235,11 @@ impl ReplyTable {
             false => piece.v4.insert(&home, key, origin, now),
             true => piece.v6.insert(&home, key, origin, now),
         };
-        self.pieces.iter().rev().filter_map(OnceLock::get).any(into)
+        let found_room = self.pieces.iter().rev().filter_map(OnceLock::get).any(into);
+        if !found_room {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        found_room
     }
 
     /// The connection that a packet with these values answers.
@@ -378,6 +395,7 @@ mod tests {
             announced += 1;
         }
         assert!(announced >= 200);
+        assert_eq!((table.entries(), table.refused()), (announced as usize, 1));
         table.grow(1000, 16).unwrap();
         for n in announced..announced + 1000 {
             assert!(table.insert(&key(n), &origin(n, 0), Tick(0)));
@@ -387,6 +405,7 @@ mod tests {
             table.remove(&key(n), 0, Slot::from_number(n));
             assert_eq!(table.find(&key(n)), None);
         }
+        assert_eq!((table.entries(), table.refused()), (0, 1));
         for _ in 2..PIECES {
             table.grow(16, 16).unwrap();
         }

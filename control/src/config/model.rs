@@ -126,8 +126,9 @@ pub struct Memory {
     pub file_prefix: String,
 }
 
-/// `tables`: entries of all cores together. Tables round up to whole buckets and grow online;
-/// these are the sizes they start with. A change needs a restart.
+/// `tables`: entries of all cores together. A reload makes tables larger while packets pass, and
+/// no entry is lost; a smaller size takes effect with a restart. A table that is seven eighths
+/// full doubles by itself while a quarter of the machine's memory stays free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Tables {
     /// `connections`: IPv4 connections (`tracking: full`). IPVS: `conn_tab_bits`, which counts

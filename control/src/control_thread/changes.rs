@@ -82,13 +82,14 @@ impl ControlThread {
         let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
         self.admit(peers);
         self.observers.go_on(metrics);
-        self.model = model;
+        let before = std::mem::replace(&mut self.model, model);
+        let tables = self.resize_tables(&before, &Arc::clone(&self.model));
         self.unsaid.clear();
         self.snapshot = snapshot;
         publish::publish(&self.shared, &self.snapshot);
         self.neighbours.configure(neighbour_settings(&self.model));
         self.settle_neighbours();
-        Ok(changes.to_string())
+        Ok(format!("{changes}{tables}"))
     }
 
     /// Puts what runs now into the history.

@@ -17,7 +17,7 @@ pub(super) fn needed(running: &Model, wanted: &Model) -> Result<(), String> {
         }
     };
     differ("memory", running.memory != wanted.memory);
-    differ("tables", running.tables != wanted.tables);
+    differ("tables.fragments", running.tables.fragments != wanted.tables.fragments);
     differ("main_core", running.main_core != wanted.main_core);
     differ("control.socket", running.control.socket != wanted.control.socket);
     differ("run_as", running.run_as != wanted.run_as);

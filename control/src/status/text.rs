@@ -78,20 +78,27 @@ impl Report {
                 port.errors
             )?;
         }
+        for port in self.ports.iter().filter(|port| port.queues > 1) {
+            writeln!(f, "port {} spreads packets over its queues {}", port.name, port.spread)?;
+        }
         Ok(())
     }
 
     fn write_tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\ntable           entries      capacity   fill       MiB  full events")?;
+        writeln!(
+            f,
+            "\ntable           entries      capacity   fill       MiB  bytes each  full events"
+        )?;
         for table in &self.tables {
             writeln!(
                 f,
-                "{:<12} {:>10} {:>13} {:>5.1}% {:>9.1} {:>12}",
+                "{:<12} {:>10} {:>13} {:>5.1}% {:>9.1} {:>11.1} {:>12}",
                 table.name,
                 table.entries,
                 table.capacity,
                 100.0 * table.entries as f64 / table.capacity.max(1) as f64,
                 mib(table.bytes),
+                table.bytes_per_entry,
                 table.full_events
             )?;
         }

@@ -1,6 +1,7 @@
 //! What the program says about memory, cores and ports.
 
 use capsule_ffi::is_pci_address;
+use dataplane::rss::Steering;
 
 /// Everything that [`crate::open`] needs to know.
 #[derive(Clone, Debug)]
@@ -54,8 +55,10 @@ pub struct PortConfig {
     /// The port leads to this machine's kernel, not to a wire. Passed on in
     /// [`crate::PortInfo`], changes nothing here.
     pub kernel_facing: bool,
-    /// The key of receive-side scaling; `None` leaves the driver's own.
+    /// The key of receive-side scaling; `None` leaves the driver's own, or what `steering` makes.
     pub rss_key: Option<Vec<u8>>,
+    /// All frames of a client are to reach one queue, where the device can do that.
+    pub steering: Option<Steering>,
 }
 
 impl PortConfig {
@@ -72,6 +75,7 @@ impl PortConfig {
             multicast: true,
             kernel_facing: false,
             rss_key: None,
+            steering: None,
         }
     }
 

@@ -8,6 +8,7 @@ use capsule_ffi as ffi;
 
 use crate::error::NicError;
 use crate::port;
+use crate::rss::Sightings;
 
 /// What a port has counted since it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub struct PortStats {
     pub rx_nombuf: u64,
     /// Frames received that do not fit one mbuf, dropped here.
     pub rx_refused: u64,
+    /// Of the first frames of each queue: those that reached the queue that the key says, on a
+    /// port that steers by client.
+    pub steered: u64,
+    /// Of the same frames: those that reached another queue.
+    pub strayed: u64,
     /// Whether the link is up.
     pub link_up: bool,
     /// Its speed in Mbit/s; 0 where unknown.
@@ -99,6 +105,7 @@ pub(crate) struct SharedPort {
     pub name: String,
     pub interface: Option<String>,
     pub refused: Arc<AtomicU64>,
+    pub sightings: Arc<Sightings>,
 }
 
 struct State {
@@ -180,6 +187,8 @@ impl SharedPort {
             oerrors: raw.oerrors,
             rx_nombuf: raw.rx_nombuf,
             rx_refused: self.refused.load(Ordering::Relaxed),
+            steered: self.sightings.steered.load(Ordering::Relaxed),
+            strayed: self.sightings.strayed.load(Ordering::Relaxed),
             link_up,
             link_mbps,
         }

@@ -37,5 +37,5 @@ pub use machine::Machine;
 pub use open::{Nic, open};
 pub use port::PortInfo;
 pub use queue::Queue;
-pub use rss::Rss;
+pub use rss::{Rss, Steered};
 pub use run::{Totals, Turn, TurnFn};

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use capsule_ffi as ffi;
+use dataplane::rss::RssKey;
 use dataplane::wire::ethernet::Mac;
 
 use crate::config::{NicConfig, PortConfig};
@@ -17,7 +18,7 @@ use crate::handle::SharedPort;
 use crate::interface;
 use crate::log;
 use crate::queue::{Alive, Queue};
-use crate::rss::{self, Rss};
+use crate::rss::{self, Rss, Sightings, Steered, Watch};
 
 /// What became of a configured port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct PortInfo {
     pub tx_descriptors: u16,
     /// Receive-side scaling, where it is on.
     pub rss: Option<Rss>,
+    /// Whether all frames of a client reach one queue.
+    pub steered: Steered,
     /// The NUMA node whose pool the port uses.
     pub numa_node: u32,
     /// As configured.
@@ -73,6 +76,8 @@ struct PortPlan {
     problem: Option<NicError>,
     configured: Option<(u16, u16)>,
     rss_fields: u64,
+    /// The key that was made to steer by client, or why there is none.
+    steering: Option<Result<RssKey, &'static str>>,
 }
 
 static PLAN: Mutex<Plan> = Mutex::new(Plan { ports: Vec::new(), cores: 0 });
@@ -93,6 +98,7 @@ pub(crate) fn prepare(config: &NicConfig) {
             problem: None,
             configured: None,
             rss_fields: 0,
+            steering: None,
         })
         .collect();
     drop(plan);
@@ -125,6 +131,11 @@ fn on_configure(id: u16, rx_queues: u16, tx_queues: &mut u16, conf: &mut ffi::rt
     if conf.rxmode.mtu < least || conf.rxmode.mtu > most {
         let name = port.config.name.clone();
         port.problem = Some(NicError::Mtu { port: name, mtu: port.config.mtu, least, most });
+    }
+    if let (Some(steering), None, 2..) = (port.config.steering, &port.config.rss_key, rx_queues) {
+        let made = rss::steering_key(&steering, &device);
+        port.config.rss_key = made.as_ref().ok().map(|key| key.bytes.clone());
+        port.steering = Some(made);
     }
     if let Some(key) = port.config.rss_key.as_mut().filter(|_| rx_queues > 1) {
         match u8::try_from(key.len()) {
@@ -229,12 +240,14 @@ pub(crate) fn finish(
     alive: &Alive,
 ) -> Result<OpenPort, NicError> {
     log::begin_step();
-    let (rx_queues, tx_queues, problem, fields) = {
+    let (rx_queues, tx_queues, problem, fields, key, steering) = {
         let plan = plan();
         let planned = plan.ports.iter().find(|p| p.config.name == config.name);
         let (rx, tx) = planned.and_then(|p| p.configured).unwrap_or((0, 0));
         let problem = planned.and_then(|p| p.problem.clone());
-        (rx, tx, problem, planned.map_or(0, |p| p.rss_fields))
+        let key = planned.and_then(|p| p.config.rss_key.clone());
+        let steering = planned.and_then(|p| p.steering.clone());
+        (rx, tx, problem, planned.map_or(0, |p| p.rss_fields), key, steering)
     };
     let refusal = |step| {
         let (port, device) = (config.name.clone(), config.device.clone());
@@ -259,6 +272,17 @@ pub(crate) fn finish(
     if !link_up {
         tracing::debug!(port = config.name, "the link is down; frames flow once it is up");
     }
+    if let Some(Ok(_)) = &steering {
+        rss::spread_clients(id, rx_queues, &device);
+    }
+    let rss = (rx_queues > 1 && fields != 0)
+        .then(|| rss::read(id, fields, &config.name, key.as_deref(), &device));
+    let steered = match (config.steering, steering) {
+        (None, _) => Steered::NotAsked,
+        (Some(_), _) if rx_queues < 2 => Steered::OneQueue,
+        (Some(_), None) => Steered::Not("the configuration gives an RSS key"),
+        (Some(_), Some(made)) => rss::steered(made, rss.as_ref()),
+    };
     let info = PortInfo {
         name: config.name.clone(),
         device: config.device.clone(),
@@ -273,14 +297,21 @@ pub(crate) fn finish(
         tx_shared: usize::from(tx_queues) < all_cores.len(),
         rx_descriptors: rxd,
         tx_descriptors: txd,
-        rss: (rx_queues > 1 && fields != 0).then(|| rss::read(id, fields, config, &device)),
+        rss,
+        steered,
         numa_node: u32::try_from(node).unwrap_or(0),
         kernel_facing: config.kernel_facing,
     };
     let refused = Arc::new(AtomicU64::new(0));
-    let queues = deal_queues(id, &info, all_cores, pool, &refused, alive);
+    let mut queues = deal_queues(id, &info, all_cores, pool, &refused, alive);
+    let sightings = Arc::new(Sightings::default());
+    if let (Some(rss), Steered::ByClient { .. }) = (&info.rss, &info.steered) {
+        for queue in queues.values_mut().filter(|queue| queue.rx.is_some()) {
+            queue.watch = Some(Box::new(Watch::new(rss, &sightings)));
+        }
+    }
     Ok(OpenPort {
-        shared: SharedPort { id, name: info.name.clone(), interface, refused },
+        shared: SharedPort { id, name: info.name.clone(), interface, refused, sightings },
         info,
         queues,
     })
@@ -330,6 +361,7 @@ fn deal_queues(
                 mac: info.mac,
                 mtu: info.mtu,
                 refused: Arc::clone(refused),
+                watch: None,
                 _alive: Arc::clone(alive),
             };
             (core, queue)

@@ -10,6 +10,7 @@ use dataplane::port::{BURST, Burst, Frame, Port};
 use dataplane::wire::ethernet::Mac;
 
 use crate::frame::{MbufFrame, is_plain};
+use crate::rss::Watch;
 
 /// Kept by every queue; memory stays while one exists.
 pub(crate) type Alive = Arc<()>;
@@ -25,6 +26,8 @@ pub struct Queue {
     pub(crate) mac: Mac,
     pub(crate) mtu: u16,
     pub(crate) refused: Arc<AtomicU64>,
+    /// While the first frames are looked at.
+    pub(crate) watch: Option<Box<Watch>>,
     pub(crate) _alive: Alive,
 }
 
@@ -144,6 +147,11 @@ impl Port for Queue {
             } else {
                 self.sort_out(burst, count);
             }
+        }
+        if let Some(watch) = &mut self.watch
+            && !watch.look(rx, burst.iter().skip(have).map(Frame::bytes))
+        {
+            self.watch = None;
         }
     }
 

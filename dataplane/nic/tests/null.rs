@@ -14,7 +14,8 @@ mod lab;
 use std::time::Duration;
 
 use dataplane::port::{Burst, Frame, Port};
-use nic::{PortConfig, Turn};
+use dataplane::rss::{RssKey, Steering};
+use nic::{PortConfig, Steered, Turn};
 
 #[test]
 fn frames_go_round_and_every_mbuf_comes_back() {
@@ -201,6 +202,29 @@ fn several_queues_spread_flows_with_the_key_that_is_given() {
         assert_eq!((rss.key_len, &rss.key), (40, &key));
         assert!(!rss.table.is_empty() && rss.table.iter().all(|queue| *queue < 2), "{rss:?}");
         assert!(rss.fields != 0 && !rss.addresses_only, "{rss:?}");
+    });
+}
+
+#[test]
+fn several_queues_are_given_a_key_by_which_they_spread_clients() {
+    lab::isolated("several_queues_are_given_a_key_by_which_they_spread_clients", || {
+        let steering = Steering::by_address([7, 8]);
+        let port = |name: &str, device: &str, cores: &[usize]| PortConfig {
+            steering: Some(steering),
+            ..PortConfig::new(name, device, cores)
+        };
+        let ports =
+            vec![port("wan", "net_null0,size=64", &[1, 0]), port("lan", "net_null1,size=64", &[1])];
+        let nic = nic::open(&lab::config("null-steering", ports)).unwrap();
+        let [wan, lan] = nic.ports() else { panic!("two ports") };
+        let rss = wan.rss.as_ref().unwrap();
+        let bits = rss.table.len().trailing_zeros();
+        let key = steering.key(40, bits).unwrap();
+        assert_eq!(rss.key, key.bytes);
+        assert_eq!(rss.table, dataplane::rss::table_of(rss.table.len() as u16, 2));
+        let RssKey { bits_v4, bits_v6, .. } = key;
+        assert_eq!(wan.steered, Steered::ByClient { bits_v4, bits_v6 });
+        assert_eq!(lan.steered, Steered::OneQueue);
     });
 }
 

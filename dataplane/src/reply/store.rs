@@ -105,6 +105,12 @@ impl<L: Layout> Store<L> {
         }
     }
 
+    pub(super) fn entries(&self) -> usize {
+        let words = self.lines.iter().flat_map(|line| &line.tags);
+        let used = |word: u64| word.to_ne_bytes().iter().filter(|tag| **tag != 0).count();
+        words.map(|word| used(word.load(Ordering::Relaxed))).sum()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.lines) + size_of_val(&*self.words)
     }

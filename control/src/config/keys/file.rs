@@ -66,12 +66,12 @@ pub(in crate::config) static MEMORY: Section = Section::of::<Memory>(&[
 const ENTRIES: Value = Value::Count { from: 1_024, to: 1_000_000_000 };
 
 pub(in crate::config) static TABLES: Section = Section::of::<Tables>(&[
-    Key::new("connections", ENTRIES, "4M").or("1M").restart(),
-    Key::new("connections6", ENTRIES, "500k").or("128k").restart(),
-    Key::new("templates", ENTRIES, "4M").or("1M").restart(),
-    Key::new("templates6", ENTRIES, "500k").or("128k").restart(),
-    Key::new("clients", ENTRIES, "4M").or("1M").restart(),
-    Key::new("clients6", ENTRIES, "500k").or("128k").restart(),
+    Key::new("connections", ENTRIES, "4M").or("1M"),
+    Key::new("connections6", ENTRIES, "500k").or("128k"),
+    Key::new("templates", ENTRIES, "4M").or("1M"),
+    Key::new("templates6", ENTRIES, "500k").or("128k"),
+    Key::new("clients", ENTRIES, "4M").or("1M"),
+    Key::new("clients6", ENTRIES, "500k").or("128k"),
     Key::new("fragments", ENTRIES, "16k").or("8k").restart(),
 ]);
 
