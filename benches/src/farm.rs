@@ -6,7 +6,6 @@ use dataplane::catalog::spec::{Farm, PortSpec, RealSpec, ServiceSpec, Site};
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::compat::Compat;
 use dataplane::director::{Director, Surroundings};
-use dataplane::forward::Forwarding;
 use dataplane::ids::PortIndex;
 use dataplane::port::Port;
 use dataplane::route::Route;
@@ -41,7 +40,7 @@ impl Measured {
     /// More services or real servers than there are ids for.
     pub fn new(load: &Load, cores: usize) -> Result<Self, Refused> {
         let (shared, seats) = Shared::new(cores, sizes(load), TimerRule::Exact, KEY);
-        let mut catalog = Catalog::new(Arc::clone(&shared), site(load));
+        let mut catalog = Catalog::new(Arc::clone(&shared), site());
         let (_, snapshot) = catalog.applied(&farms(load), Vec::new())?;
         // Masqueraded replies leave through the clients' router.
         for gateway in [Addr::from(plan::GATEWAY_V4), Addr::from(plan::GATEWAY_V6)] {
@@ -84,12 +83,12 @@ fn sizes(load: &Load) -> TableSizes {
     }
 }
 
-fn site(load: &Load) -> Site {
+fn site() -> Site {
     let port = PortSpec {
         name: "wire".into(),
         vlan: Vlan::UNTAGGED,
-        // Tunnels lead through networks that take the outer headers besides.
-        mtu: if load.forwarding == Forwarding::Tunnel { 1600 } else { 1500 },
+        // Room for the headers of a tunnel around the longest synthetic packet.
+        mtu: 2000,
         addresses: vec![plan::OWN_V4.into(), plan::OWN_V6.into()],
         peer: None,
         kernel_facing: false,

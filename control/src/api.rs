@@ -2,7 +2,8 @@
 //!
 //! A thread accepts; every connection has a thread of its own, so that a slow or silent
 //! client keeps nobody waiting; the requests reach the control thread by a channel. All of
-//! it is bounded: connections, bytes and seconds.
+//! it is bounded: connections, bytes and seconds ([`crate::guests`]). The kernel says whose
+//! process connected ([`crate::peers`]); nothing is read from one that may not.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,24 +11,33 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing::warn;
 
 use crate::get::{Kind, Output};
+use crate::guests::{Guest, Guests, Stream as _};
 use crate::page::Page;
+use crate::peers::Peers;
 use crate::server_name::ServerName;
+use crate::trace::Question;
 
 /// A request is at most this long: a configuration of 8 MiB, escaped.
 const MAX_REQUEST: u64 = 20 << 20;
+/// Requests longer than this are read few at a time, so that many clients take no more
+/// memory than one.
+const LONG_REQUEST: u64 = 64 << 10;
+/// Long requests at a time.
+const MAX_LONG: usize = 2;
 /// Connections served at a time.
 const MAX_CLIENTS: usize = 64;
-/// A client that says nothing for so long is hung up on.
+/// A client may take so long to say what it wants, and as long to read the answer.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a client waits for the control thread.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -138,6 +148,21 @@ pub enum Request {
         /// As JSON.
         json: bool,
     },
+    /// Begin to tell what becomes of packets.
+    Trace {
+        /// Which ones.
+        question: Question,
+    },
+    /// What was told since the last time.
+    Traced {
+        /// The number that the beginning was answered with.
+        session: u64,
+    },
+    /// Tell no more.
+    EndTrace {
+        /// The same number.
+        session: u64,
+    },
 }
 
 /// The listings.
@@ -189,6 +214,8 @@ impl Reply {
 pub struct Peer {
     /// The user's number.
     pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
     /// The process's number; 0 where the kernel does not say.
     pub pid: i32,
 }
@@ -212,9 +239,10 @@ impl Peer {
 
     fn of(stream: &UnixStream) -> Self {
         let Ok(credentials) = rustix::net::sockopt::socket_peercred(stream) else {
-            return Self { uid: u32::MAX, pid: 0 };
+            return Self { uid: u32::MAX, gid: u32::MAX, pid: 0 };
         };
-        Self { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() }
+        let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
+        Self { uid, gid, pid: credentials.pid.as_raw_nonzero().get() }
     }
 }
 
@@ -272,6 +300,7 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
+    peers: Arc<Mutex<Peers>>,
     /// The requests.
     pub calls: Receiver<Call>,
 }
@@ -282,11 +311,46 @@ impl Socket {
     pub fn open(path: &Path) -> Result<Self, SocketError> {
         let listener = listen(path)?;
         let (sender, calls) = bounded(MAX_CLIENTS);
+        let peers = Arc::new(Mutex::new(Peers::default()));
+        let door = Door {
+            guests: Guests::new(MAX_CLIENTS),
+            calls: sender,
+            peers: Arc::clone(&peers),
+            long: Arc::default(),
+        };
         thread::Builder::new()
             .name("control-socket".into())
-            .spawn(move || accept(&listener, &sender))
+            .spawn(move || accept(&listener, &door))
             .map_err(|error| SocketError::Listen { path: path.to_owned(), error })?;
-        Ok(Self { path: path.to_owned(), calls })
+        Ok(Self { path: path.to_owned(), peers, calls })
+    }
+
+    /// Who may connect from now on, besides root and the director's own user.
+    ///
+    /// # Errors
+    /// The file's mode cannot be changed; nobody else is admitted then.
+    pub fn allow(&self, peers: Peers) -> Result<(), SocketError> {
+        // Others get as far as to be asked who they are.
+        let mode = if peers.is_empty() { 0o600 } else { 0o666 };
+        let permissions = fs::Permissions::from_mode(mode);
+        let failed = |error| SocketError::Listen { path: self.path.clone(), error };
+        fs::set_permissions(&self.path, permissions).map_err(failed)?;
+        if let Some(folder) = self.closed_folder().filter(|_| !peers.is_empty()) {
+            warn!(
+                "control.allow: nobody else gets into {0} (chmod 711 {0}; under systemd \
+                 RuntimeDirectoryMode=0711)",
+                folder.display()
+            );
+        }
+        *lock(&self.peers) = peers;
+        Ok(())
+    }
+
+    /// The folder, if others than its owner cannot reach the socket in it.
+    fn closed_folder(&self) -> Option<&Path> {
+        let folder = self.path.parent()?;
+        let mode = fs::metadata(folder).ok()?.permissions().mode();
+        (mode & 0o001 == 0).then_some(folder)
     }
 }
 
@@ -329,48 +393,79 @@ fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     Ok(listener)
 }
 
-fn accept(listener: &UnixListener, calls: &Sender<Call>) {
-    let clients = Arc::new(AtomicUsize::new(0));
+/// What everybody who connects passes.
+#[derive(Clone)]
+struct Door {
+    guests: Arc<Guests<UnixStream>>,
+    calls: Sender<Call>,
+    peers: Arc<Mutex<Peers>>,
+    /// Long requests that are being read.
+    long: Arc<AtomicUsize>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn accept(listener: &UnixListener, door: &Door) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
             // Out of file descriptors, most likely: wait for some to come back.
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        if clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
-            clients.fetch_sub(1, Ordering::Relaxed);
-            say(&stream, &Reply::refused("too many clients at once; try again"));
-            continue;
-        }
-        let (calls, own) = (calls.clone(), Arc::clone(&clients));
-        let served = thread::Builder::new().name("control-client".into()).spawn(move || {
-            serve(&stream, &calls);
-            own.fetch_sub(1, Ordering::Relaxed);
-        });
-        if served.is_err() {
-            clients.fetch_sub(1, Ordering::Relaxed);
+        match door.guests.admit(stream) {
+            Ok(guest) => {
+                let door = door.clone();
+                let _ = thread::Builder::new()
+                    .name("control-client".into())
+                    .spawn(move || serve(guest, &door));
+            }
+            Err(mut stream) => {
+                // Nobody waits for one that does not read this.
+                let _ = stream.wait_to_write(Duration::from_millis(1));
+                say(&mut stream, &Reply::refused("too many clients at once; try again"));
+            }
         }
     }
 }
 
-fn serve(stream: &UnixStream, calls: &Sender<Call>) {
-    let _ = stream.set_read_timeout(Some(IDLE));
-    let _ = stream.set_write_timeout(Some(IDLE));
-    let reply = match read_request(stream) {
-        Ok(request) => ask(request, Peer::of(stream), calls),
+fn serve(mut guest: Guest<UnixStream>, door: &Door) {
+    let peer = Peer::of(guest.stream());
+    let peers = lock(&door.peers).clone();
+    guest.may_take(IDLE);
+    let admitted = guest.serve(|| peers.admit(&peer));
+    let request = admitted.and_then(|()| read_request(&mut guest, &door.long));
+    let reply = match request {
+        Ok(request) => guest.serve(|| ask(request, peer, &door.calls)),
         Err(why) => Reply::refused(why),
     };
-    say(stream, &reply);
+    guest.may_take(IDLE);
+    say(&mut guest, &reply);
 }
 
-fn read_request(stream: &UnixStream) -> Result<Request, String> {
+fn read_request(stream: &mut impl Read, long: &AtomicUsize) -> Result<Request, String> {
     let mut line = Vec::new();
-    let mut reader = BufReader::new(stream.take(MAX_REQUEST));
-    reader.read_until(b'\n', &mut line).map_err(|error| format!("no request came: {error}"))?;
+    read_line(stream, &mut line, LONG_REQUEST)?;
+    if line.last() != Some(&b'\n') && line.len() as u64 == LONG_REQUEST {
+        let others = long.fetch_add(1, Ordering::Relaxed);
+        let read = match others < MAX_LONG {
+            true => read_line(stream, &mut line, MAX_REQUEST),
+            false => Err("too many long requests at once; try again".to_owned()),
+        };
+        long.fetch_sub(1, Ordering::Relaxed);
+        read?;
+    }
     if line.last() != Some(&b'\n') {
         return Err(format!("the request is longer than {MAX_REQUEST} bytes or was cut off"));
     }
     serde_json::from_slice(&line).map_err(|error| format!("no request that is known: {error}"))
+}
+
+fn read_line(stream: &mut impl Read, line: &mut Vec<u8>, most: u64) -> Result<(), String> {
+    let mut reader = BufReader::new(stream.take(most - line.len() as u64));
+    let read = reader.read_until(b'\n', line);
+    read.map(drop).map_err(|error| format!("no request came: {error}"))
 }
 
 fn ask(request: Request, peer: Peer, calls: &Sender<Call>) -> Reply {
@@ -383,7 +478,7 @@ fn ask(request: Request, peer: Peer, calls: &Sender<Call>) -> Reply {
         .unwrap_or_else(|_| Reply::refused("the director did not answer in time"))
 }
 
-fn say(mut stream: &UnixStream, reply: &Reply) {
+fn say(stream: &mut impl Write, reply: &Reply) {
     if let Ok(mut text) = serde_json::to_vec(reply) {
         text.push(b'\n');
         // A client that went away does not want it any more.
@@ -455,6 +550,38 @@ mod tests {
         assert!(call(&path, &Request::Status { json: false }).unwrap().ok);
         served.join().unwrap();
         drop(silent);
+    }
+
+    #[test]
+    fn more_silent_clients_than_there_are_places_keep_nobody_waiting() {
+        let path = path("crowd");
+        let socket = Socket::open(&path).unwrap();
+        let silent: Vec<UnixStream> =
+            (0..3 * MAX_CLIENTS).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        for mut stream in &silent {
+            let _ = stream.write_all(b"{\"request\":");
+        }
+        let served = serve_one(socket);
+        assert!(call(&path, &Request::Status { json: false }).unwrap().ok);
+        served.join().unwrap();
+        drop(silent);
+    }
+
+    #[test]
+    fn long_requests_are_read_few_at_a_time_and_never_beyond_their_limit() {
+        let long = AtomicUsize::new(MAX_LONG);
+        let text = vec![b' '; LONG_REQUEST as usize + 10];
+        let error = read_request(&mut text.as_slice(), &long).unwrap_err();
+        assert!(error.contains("too many long requests"), "{error}");
+        assert_eq!(long.load(Ordering::Relaxed), MAX_LONG);
+        long.store(0, Ordering::Relaxed);
+        let error = read_request(&mut io::repeat(b' '), &long).unwrap_err();
+        assert!(error.contains("longer than"), "{error}");
+        let mut whole = vec![b' '; 1 << 20];
+        whole.extend_from_slice(b"{\"request\":\"status\",\"json\":true}\n");
+        let request = read_request(&mut whole.as_slice(), &long).unwrap();
+        assert_eq!(request, Request::Status { json: true });
+        assert_eq!(long.load(Ordering::Relaxed), 0);
     }
 
     #[test]

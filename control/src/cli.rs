@@ -1,6 +1,8 @@
 //! The command line: what can be said, and its help. Nothing is done here.
 
 mod bench;
+mod doctor;
+mod trace;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTable, Be
 use crate::get::{Kind, Output};
 use crate::page::{Filter, Network};
 use crate::server_name::ServerName;
+pub use doctor::Doctor;
+pub use trace::{Capture, Select, Trace};
 
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
@@ -41,6 +45,11 @@ pub enum Command {
     ///
     /// Exit status: 0 no problem, 1 problems or no such file, 2 usage.
     Check(Check),
+    /// Compare what a configuration needs with what this machine has.
+    ///
+    /// Each finding says what it is, why it matters, and the command that mends it. Exit status:
+    /// 0 if a director would start, 1 if not.
+    Doctor(Doctor),
     /// Hand a configuration to the running director; it is taken whole or not at all.
     ///
     /// Exit status: 0 taken over, 1 refused, 2 usage, or no director answers.
@@ -96,6 +105,19 @@ pub enum Command {
     ///
     /// Example: director explain 'tcp 198.18.0.5:40000 -> 198.18.255.1:443'
     Explain(Explain),
+    /// Tell what becomes of live packets, and why: a line for each.
+    ///
+    /// Nothing is held up: what comes faster than --rate passes by untold and is counted. Ends by
+    /// --count, by --for or by Ctrl-C.
+    ///
+    /// Example: director trace --client 198.18.64.0/18 --verdict drop --count 20
+    Trace(Trace),
+    /// Capture live packets to a pcapng file, each with its verdict, service and server as comment.
+    ///
+    /// Packets are as they came in. Wireshark shows the comments; tcpdump -r reads the packets.
+    ///
+    /// Example: director capture -o drops.pcapng --verdict drop --for 10s
+    Capture(Capture),
     /// Push a capture through the real packet path and say of every packet what became of it.
     ///
     /// The capture's own time stamps are the clock. No DPDK, no network.

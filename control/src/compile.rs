@@ -447,7 +447,7 @@ mod tests {
              - { vip: 198.18.255.1, protocol: udp, vip_port: 5060, scheduler: none,\n    \
              persistence: { engine: sip } }\n",
         );
-        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7 };
+        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7, whole: false };
         assert_eq!(plan.fragments, limits);
         let service = &plan.farms[0].service;
         assert_eq!((service.engine, service.scheduler), (Some(Engine::Sip), None));

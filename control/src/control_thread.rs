@@ -10,10 +10,13 @@ mod changes;
 mod commands;
 mod drain;
 mod drains;
+mod observers;
 mod questions;
 mod restart;
+mod traces;
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,15 +37,18 @@ use crate::calls::Calls;
 use crate::config::{self, Model};
 use crate::history::{Cause, History};
 use crate::listing::{Meters, SyncDaemon};
+use crate::metrics::ListenError;
 use crate::neighbour::{Neighbours, PortFace, Settings, Watched};
 use crate::notify::Notify;
 use crate::privileges::{Account, PrivilegeError};
 use crate::publish;
 use crate::status::{self, LastApply};
+use crate::trace::session::Sessions;
 
 use changes::Source;
 use drain::Wish;
 pub use drains::{Draining, Drains};
+use observers::Observers;
 
 /// Pause between two rounds of the loop; what waits for control waits no longer.
 const ROUND: Duration = Duration::from_millis(2);
@@ -77,6 +83,8 @@ pub struct ControlThread {
     signals: Signals,
     started: Instant,
     last_apply: LastApply,
+    observers: Observers,
+    traces: Sessions,
     notify: Notify,
     account: Option<Account>,
     files: Vec<PathBuf>,
@@ -113,6 +121,8 @@ pub struct Parts {
     pub signals: Signals,
     /// When the ticks began.
     pub started: Instant,
+    /// The listener for metrics, if any are offered.
+    pub metrics: Option<TcpListener>,
     /// Who the process becomes once the cores run.
     pub account: Option<Account>,
     /// What that user must be able to write to and remove.
@@ -121,7 +131,10 @@ pub struct Parts {
 
 impl ControlThread {
     /// A control thread that is ready to run.
-    pub fn new(parts: Parts) -> Self {
+    ///
+    /// # Errors
+    /// There is no thread left for the metrics.
+    pub fn new(parts: Parts) -> Result<Self, ListenError> {
         let mut thread = Self {
             watch: crate::watch::Watch::new(&parts.config),
             neighbours: Neighbours::new(neighbour_settings(&parts.model)),
@@ -129,6 +142,8 @@ impl ControlThread {
             drains: parts.drains,
             meters: Meters::default(),
             last_apply: LastApply::started(&parts.config),
+            observers: Observers::new(&parts.shared, parts.metrics)?,
+            traces: Sessions::default(),
             shared: parts.shared,
             catalog: parts.catalog,
             snapshot: parts.snapshot,
@@ -150,7 +165,9 @@ impl ControlThread {
         thread.settle_neighbours();
         let what = thread.config.display().to_string();
         thread.note(Cause::Start, "director run".into(), what, "started".into());
-        thread
+        thread.observers.nic = thread.nic.stats();
+        thread.tell_observers();
+        Ok(thread)
     }
 
     fn now_ms(&self) -> u64 {
@@ -170,6 +187,7 @@ impl ControlThread {
                 Err(_) => std::thread::sleep(ROUND),
             }
             self.hear();
+            self.observers.round();
             publish::collect(&self.shared);
             self.begin()?;
             if looked.elapsed() >= LOOK {
@@ -177,6 +195,7 @@ impl ControlThread {
                 self.look_at_file();
                 self.end_drains();
                 self.history.flush();
+                self.traces.forget();
                 self.catalog.reclaim(publish::adopted(&self.shared));
                 self.tell();
             }
@@ -184,6 +203,7 @@ impl ControlThread {
                 metered = Instant::now();
                 self.meters.tick(&self.snapshot, &self.shared.loads);
                 self.look_at_links();
+                self.tell_observers();
             }
         }
         info!("stopping");
@@ -193,7 +213,8 @@ impl ControlThread {
 
     /// Says which ports lost or got their link.
     fn look_at_links(&mut self) {
-        for (port, now) in self.ports.iter_mut().zip(self.nic.stats().ports) {
+        self.observers.nic = self.nic.stats();
+        for (port, now) in self.ports.iter_mut().zip(&self.observers.nic.ports) {
             if port.link_up == now.link_up {
                 continue;
             }
@@ -368,6 +389,12 @@ impl ControlThread {
             Request::Explain { flow, flags, port, json } => {
                 self.explain(&flow, &flags, port.as_deref(), json)
             }
+            Request::Trace { question } => self.trace(&question),
+            Request::Traced { session } => self.traced(session),
+            Request::EndTrace { session } => {
+                self.traces.close(session);
+                Reply::done("")
+            }
         };
         // A client that went away does not want it any more.
         let _ = call.reply.send(reply);
@@ -379,16 +406,16 @@ impl ControlThread {
     }
 
     fn report(&self) -> status::Report {
-        status::Report::gather(
-            &self.shared,
-            &self.snapshot,
-            &self.ports,
-            &self.nic.stats(),
-            &self.neighbours,
-            &self.last_apply,
-            self.drains.list(&self.catalog, self.now_ms()),
-            self.started.elapsed(),
-        )
+        status::Report::gather(status::Sources {
+            shared: &self.shared,
+            snapshot: &self.snapshot,
+            ports: &self.ports,
+            nic: &self.nic.stats(),
+            neighbours: &self.neighbours,
+            last_apply: &self.last_apply,
+            drains: self.drains.list(&self.catalog, self.now_ms()),
+            uptime: self.started.elapsed(),
+        })
     }
 }
 

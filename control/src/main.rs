@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{Listing, Request};
 use control::cli::{Cli, Command, DEFAULT_SOCKET, Show};
-use control::{bench, ipvsadm, offline, remote, run};
+use control::{bench, doctor, ipvsadm, offline, remote, run, trace};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
                 ExitCode::from(1)
             }
         },
+        Command::Doctor(args) => finish(doctor::run(&args)),
         Command::Apply(args) => ExitCode::from(remote::apply(&args)),
         Command::Diff(args) => ExitCode::from(remote::diff(&args)),
         Command::Rollback(args) => ExitCode::from(remote::rollback(&args)),
@@ -64,6 +65,8 @@ fn main() -> ExitCode {
             };
             ask(&args.at.socket, &request)
         }
+        Command::Trace(args) => trace::client::trace(&args),
+        Command::Capture(args) => trace::client::capture(&args),
         Command::Replay(args) => finish(offline::replay(&args)),
         Command::Simulate(args) => offline::simulate(&args),
         Command::Import(args) => finish(offline::import(&args)),

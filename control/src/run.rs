@@ -30,8 +30,11 @@ use crate::compile;
 use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Drains, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
+use crate::doctor;
 use crate::history::History;
 use crate::link::{self, NoLink};
+use crate::metrics::{self, ListenError};
+use crate::peers::Peers;
 use crate::privileges::{Account, PrivilegeError};
 
 /// Answers given as a host, per second and core.
@@ -49,6 +52,12 @@ pub enum RunError {
     /// The control socket could not be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
+    /// Somebody who is to use the control socket is not known here.
+    #[error("{0}")]
+    Peers(String),
+    /// Metrics cannot be offered.
+    #[error("{0}")]
+    Metrics(#[from] ListenError),
     /// The services do not fit.
     #[error("the configuration cannot be taken over: {0}")]
     Refused(#[from] Refused),
@@ -93,6 +102,9 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     }
     let signals = signals()?;
     let socket = Socket::open(args.socket.as_deref().unwrap_or(&model.control.socket))?;
+    let peers = Peers::find(&model.control.allow).map_err(RunError::Peers)?;
+    socket.allow(peers)?;
+    let metrics = model.metrics.map(|wanted| metrics::listen(wanted.address)).transpose()?;
     let mut nic = nic::open(&compile::nic_config(&model, main_core.core))?;
     main_core.warn();
     cores::pin(main_core.core);
@@ -102,6 +114,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
             port.name, port.device, port.driver, port.mac, port.rx_queues
         );
     }
+    doctor::warn_at_start(&model);
     link::check(&model, nic.ports(), &nic.handle())?;
     share_macs(&nic, &compile::site(&model));
     let (shared, seats) = shared(&model, &nic)?;
@@ -125,9 +138,10 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
         ports: nic.ports().to_vec(),
         signals,
         started,
+        metrics,
         account,
         files,
-    });
+    })?;
     let finished = Arc::clone(&stop);
     let control = std::thread::Builder::new()
         .name("control".into())
@@ -251,7 +265,11 @@ fn workers(
             core,
             Box::new(move || {
                 // The time is read once a turn.
-                worker.turn(Tick::after(started.elapsed()));
+                let elapsed = started.elapsed();
+                if worker.is_traced() {
+                    worker.stamp(elapsed.as_nanos() as u64);
+                }
+                worker.turn(Tick::after(elapsed));
                 if stop.load(Ordering::Relaxed) {
                     worker.stop();
                     return Turn::Stop;

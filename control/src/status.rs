@@ -145,18 +145,31 @@ struct Memory {
     mbufs_free: u64,
 }
 
+/// What a report is made from.
+pub struct Sources<'a> {
+    /// The tables and counters.
+    pub shared: &'a Shared,
+    /// The running configuration.
+    pub snapshot: &'a Snapshot,
+    /// The ports as they were opened.
+    pub ports: &'a [PortInfo],
+    /// Their counters.
+    pub nic: &'a NicStats,
+    /// The neighbour table.
+    pub neighbours: &'a Neighbours,
+    /// What became of the latest configuration.
+    pub last_apply: &'a LastApply,
+    /// Real servers that are draining.
+    pub drains: Vec<Draining>,
+    /// Since the start.
+    pub uptime: Duration,
+}
+
 impl Report {
     /// Reads everything once.
-    pub fn gather(
-        shared: &Shared,
-        snapshot: &Snapshot,
-        ports: &[PortInfo],
-        nic: &NicStats,
-        neighbours: &Neighbours,
-        last_apply: &LastApply,
-        drains: Vec<Draining>,
-        uptime: Duration,
-    ) -> Self {
+    pub fn gather(sources: Sources<'_>) -> Self {
+        let Sources { shared, snapshot, ports, nic, neighbours, last_apply, drains, uptime } =
+            sources;
         let totals = shared.totals();
         let tables = tables(shared, &totals);
         Self {

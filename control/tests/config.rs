@@ -182,6 +182,9 @@ neighbours:
 control:
   socket: /run/director/control.sock
   watch: true
+  allow:
+    users: []
+    groups: []
 log:
   level: info
   format: text

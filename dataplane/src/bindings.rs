@@ -7,6 +7,7 @@ mod client;
 mod count;
 mod defence;
 mod expiry;
+mod growth;
 mod persistent;
 mod rebind;
 mod reply;

@@ -113,6 +113,12 @@ core_counters! {
     untracked,
     /// Connections in the table (a gauge).
     connections,
+    /// Of these, IPv6 ones (a gauge).
+    connections_v6,
+    /// IPv4 connections that there is room for (a gauge).
+    room_v4,
+    /// IPv6 connections that there is room for (a gauge).
+    room_v6,
     /// Bytes that the connection tables take (a gauge).
     connection_bytes,
     /// The age that clients of `tracking: client` get now, modulo 256 (a gauge).

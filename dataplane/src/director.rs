@@ -144,6 +144,11 @@ impl Director {
         self.path.bindings.take_notes(&self.snapshot, now);
     }
 
+    /// Goes on with making the connection tables larger, if control wants that. Once a turn.
+    pub fn grow(&mut self) {
+        self.path.bindings.grow();
+    }
+
     /// Tells the shared tables that nothing is held from before. Once a turn.
     pub fn quiescent(&mut self) {
         self.path.bindings.quiescent();

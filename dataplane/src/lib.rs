@@ -45,6 +45,8 @@ pub mod snapshot;
 pub mod table;
 pub mod tick;
 pub mod timer;
+pub mod trace;
 pub mod verdict;
+mod wide;
 pub mod wire;
 pub mod worker;

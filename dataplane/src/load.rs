@@ -8,12 +8,17 @@
 //! A core that asks for it keeps a journal of the real servers whose load it changed, so that
 //! its schedulers need not look at all of them.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+mod journal;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crossbeam::utils::CachePadded;
 
 use crate::ids::RealId;
 use crate::pieces::Pieces;
+use journal::Journal;
+
+pub use journal::News;
 
 const LIMIT: usize = RealId::LIMIT as usize;
 
@@ -154,59 +159,6 @@ impl Counts {
     }
 }
 
-/// Changes that a journal holds: more than a turn makes.
-const JOURNAL: u64 = 4096;
-
-/// Whose load one core has changed, written and read by that core alone.
-#[derive(Debug, Default)]
-struct Journal {
-    ids: std::sync::OnceLock<Box<[AtomicU32]>>,
-    written: AtomicU64,
-}
-
-impl Journal {
-    #[inline]
-    fn note(&self, id: RealId) {
-        let Some(ids) = self.ids.get() else { return };
-        let written = self.written.load(Relaxed);
-        if let Some(place) = ids.get((written % JOURNAL) as usize) {
-            place.store(id.0, Relaxed);
-        }
-        self.written.store(written.wrapping_add(1), Relaxed);
-    }
-}
-
-/// What a journal tells from some point on.
-pub struct News<'a> {
-    journal: &'a Journal,
-    from: u64,
-    end: u64,
-}
-
-impl News<'_> {
-    /// The point that it ends at.
-    pub fn end(&self) -> u64 {
-        self.end
-    }
-
-    /// Tells each real server in turn; `false` if the journal does not reach back that far.
-    #[inline]
-    pub fn read(self, mut each: impl FnMut(RealId)) -> bool {
-        let Some(ids) = self.journal.ids.get() else { return false };
-        if self.end.wrapping_sub(self.from) > JOURNAL {
-            return false;
-        }
-        let mut at = self.from;
-        while at != self.end {
-            if let Some(id) = ids.get((at % JOURNAL) as usize) {
-                each(RealId(id.load(Relaxed)));
-            }
-            at = at.wrapping_add(1);
-        }
-        true
-    }
-}
-
 /// What one core writes.
 #[derive(Debug)]
 struct CoreLine {
@@ -283,16 +235,14 @@ impl LoadBoard {
     /// Lets a core keep a journal from now on; by that core alone.
     pub fn keep_journal(&self, core: usize) {
         if let Some(line) = self.cores.get(core) {
-            line.journal.ids.get_or_init(|| (0..JOURNAL).map(|_| AtomicU32::new(0)).collect());
+            line.journal.open();
         }
     }
 
     /// What a core has changed from a point of its journal on; `None` if nothing.
     #[inline]
     pub fn journal(&self, core: usize, from: u64) -> Option<News<'_>> {
-        let journal = &self.cores.get(core)?.journal;
-        let end = journal.written.load(Relaxed);
-        (end != from).then_some(News { journal, from, end })
+        self.cores.get(core)?.journal.since(from)
     }
 
     /// What one core has counted.
@@ -443,12 +393,12 @@ mod tests {
         assert_eq!(board.edits(), 0);
         board.set_overloaded(RealId(4), false);
         assert_eq!(board.edits(), 1);
-        (0..JOURNAL - 2).for_each(|_| board.shift(0, RealId(2), 1, 0));
+        (0..Journal::HOLDS - 2).for_each(|_| board.shift(0, RealId(2), 1, 0));
         let mut told = 0;
         assert!(!board.journal(0, 0).unwrap().read(|_| told += 1));
         assert!(board.journal(0, 1).unwrap().read(|_| told += 1));
-        assert_eq!(told, JOURNAL);
-        let counts = Counts { active: JOURNAL as i64 - 2, inactive: 1, bound: 0 };
+        assert_eq!(told, Journal::HOLDS);
+        let counts = Counts { active: Journal::HOLDS as i64 - 2, inactive: 1, bound: 0 };
         assert_eq!(board.counts(RealId(2)), counts);
         assert_eq!(board.own(0, RealId(2)).plus(board.others(0, RealId(2))), counts);
     }

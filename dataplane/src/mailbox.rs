@@ -6,12 +6,13 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::bindings::{Rebind, Rebound};
 use crate::call::Call;
-use crate::conn::table::{Flow, Slot};
+use crate::conn::table::{Flow, Leftover, Slot, TableGrowth};
 use crate::conn::{Conn, Signal};
 use crate::explain::Explanation;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
+use crate::trace::Order;
 use crate::wire::Addr;
 use crate::wire::ethernet::Mac;
 
@@ -84,6 +85,8 @@ pub enum Query {
         /// Filled by the core up to its capacity, then sent back.
         page: Vec<(Flow, Conn)>,
     },
+    /// Tell what becomes of frames, until the order is over.
+    Trace(Arc<Order>),
     /// These bindings change. At most [`REBINDS`] at a time, so that a turn stays short.
     Rebind(Vec<Rebind>),
     /// What would happen to this frame.
@@ -111,6 +114,8 @@ pub enum Answer {
     Rebound(Rebound),
     /// What would happen to the frame.
     Explanation(Explanation),
+    /// Whether the order was taken.
+    Traced(bool),
 }
 
 /// One core's queues. Both sides hold it.
@@ -131,6 +136,10 @@ pub struct Mailbox {
     pub queries: ArrayQueue<Query>,
     /// The core's answers.
     pub answers: ArrayQueue<Answer>,
+    /// Memory for the core's tables.
+    pub growths: ArrayQueue<TableGrowth>,
+    /// Memory that the core has done with, for control to free.
+    pub leftovers: ArrayQueue<Leftover>,
     /// Replies of this core's connections that other cores have sent on.
     pub seen: ArrayQueue<Seen>,
 }
@@ -145,6 +154,8 @@ impl Default for Mailbox {
             outgoing: ArrayQueue::new(256),
             queries: ArrayQueue::new(4),
             answers: ArrayQueue::new(4),
+            growths: ArrayQueue::new(2),
+            leftovers: ArrayQueue::new(4),
             seen: ArrayQueue::new(4096),
         }
     }

@@ -15,6 +15,7 @@ mod layout;
 mod store;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::conn::table::Slot;
 use crate::ids::RealId;
@@ -104,7 +105,8 @@ pub struct Exhausted;
 
 /// All cores' masqueraded connections, by the packets that answer them.
 pub struct ReplyTable {
-    capacity: [usize; 2],
+    /// What it opens with: IPv4, IPv6.
+    capacity: [AtomicUsize; 2],
     secret: [u64; 2],
     /// The first one is taken when the first masqueraded real server is configured.
     pieces: [OnceLock<Piece>; PIECES],
@@ -117,24 +119,31 @@ impl ReplyTable {
         // Whatever the secret, no factor of the hash is small.
         let [first, second] = secret;
         let secret = [first ^ 0x9E37_79B9_7F4A_7C15, second ^ 0xD6E8_FEB8_6659_FD93];
-        Self { capacity: [v4, v6], secret, pieces: [const { OnceLock::new() }; PIECES] }
+        Self {
+            capacity: [v4, v6].map(AtomicUsize::new),
+            secret,
+            pieces: [const { OnceLock::new() }; PIECES],
+        }
     }
 
     /// Takes the memory: 48 bytes for an IPv4 connection and 91 for an IPv6 one. Called by
     /// control before a snapshot names a masqueraded real server.
     pub fn open(&self) {
-        let [v4, v6] = self.capacity;
+        let [v4, v6] = self.capacity.each_ref().map(|capacity| capacity.load(Ordering::Relaxed));
         let [first, ..] = &self.pieces;
         first.get_or_init(|| Piece { v4: Store::new(v4), v6: Store::new(v6) });
     }
 
-    /// Adds room for so many connections more, if the table is open; control pays for the
-    /// memory.
+    /// Adds room for so many connections more; control pays for the memory, at once if the
+    /// table is open.
     ///
     /// # Errors
     /// [`Exhausted`] where it has eight pieces.
     pub fn grow(&self, more_v4: usize, more_v6: usize) -> Result<(), Exhausted> {
-        if self.pieces().next().is_none() {
+        if !self.is_open() {
+            for (capacity, more) in self.capacity.iter().zip([more_v4, more_v6]) {
+                capacity.fetch_add(more, Ordering::Relaxed);
+            }
             return Ok(());
         }
         let new = || Piece { v4: Store::new(more_v4), v6: Store::new(more_v6) };
@@ -146,6 +155,11 @@ impl ReplyTable {
     /// Bytes of memory that the table takes in all, empty places included.
     pub fn bytes(&self) -> usize {
         self.pieces().map(|piece| piece.v4.bytes() + piece.v6.bytes()).sum()
+    }
+
+    /// Whether its memory was taken.
+    pub fn is_open(&self) -> bool {
+        self.pieces().next().is_some()
     }
 
     #[inline]
@@ -276,7 +290,7 @@ fn mix(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     fn key(n: u32) -> ReplyKey {
         ReplyKey {
@@ -353,14 +367,14 @@ mod tests {
     #[test]
     fn a_table_that_grew_finds_old_and_new_connections() {
         let table = ReplyTable::new(100, 16, [3, 4]);
-        assert_eq!(table.grow(100, 0), Ok(()), "nothing to grow before it is open");
-        assert_eq!(table.bytes(), 0);
+        assert_eq!(table.grow(100, 0), Ok(()));
+        assert_eq!(table.bytes(), 0, "no memory before it is open");
         table.open();
         let mut announced = 0;
         while table.insert(&key(announced), &origin(announced, 0), Tick(0)) {
             announced += 1;
         }
-        assert!(announced >= 100);
+        assert!(announced >= 200);
         table.grow(1000, 16).unwrap();
         for n in announced..announced + 1000 {
             assert!(table.insert(&key(n), &origin(n, 0), Tick(0)));

@@ -1,5 +1,7 @@
 //! What all cores share: the tables that single-assign, the loads, the next hops.
 
+mod growth;
+
 use crossbeam::utils::CachePadded;
 
 use crate::counters::{CoreCounters, CoreTotals};
@@ -7,10 +9,12 @@ use crate::load::LoadBoard;
 use crate::mailbox::Mailbox;
 use crate::neighbour::NeighbourTable;
 use crate::reply::ReplyTable;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::table::{ClientSeat, ClientTable, Seat, Sizes, TemplateTable};
 use crate::timer::TimerRule;
+
+pub use growth::Unable;
 
 /// How large the tables are, in entries of the whole director.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +90,10 @@ pub struct Shared {
     pub mailboxes: Box<[Mailbox]>,
     /// The hash key.
     pub key: HashKey,
-    /// How large the tables are.
+    /// How large the tables were at the start.
     pub sizes: TableSizes,
+    /// How large they are meant to be now; no core ever asks.
+    grown: Mutex<TableSizes>,
     /// When timers really end.
     pub rule: TimerRule,
     /// Seconds that one unit of the client table's ages stands for.
@@ -133,6 +139,7 @@ impl Shared {
             mailboxes: (0..cores).map(|_| Mailbox::default()).collect(),
             key,
             sizes,
+            grown: Mutex::new(sizes),
             rule,
             age_unit_s: sizes.age_unit_s.max(1),
         };

@@ -17,6 +17,7 @@ use crate::port::{BURST, Burst, Frame, Port};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::trace::Tracer;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::Addr;
 use crate::wire::ethernet::{self, Mac};
@@ -86,6 +87,7 @@ pub struct Worker<P: Port> {
     parting: Option<Arc<Snapshot>>,
     swept_at: Tick,
     sweep_credit: usize,
+    tracer: Tracer,
 }
 
 impl<P: Port> Worker<P> {
@@ -107,6 +109,7 @@ impl<P: Port> Worker<P> {
             parting: None,
             swept_at: Tick::default(),
             sweep_credit: 0,
+            tracer: Tracer::default(),
             shared,
         };
         if let Some(counters) = worker.counters() {
@@ -132,6 +135,17 @@ impl<P: Port> Worker<P> {
     /// The queues, for tests.
     pub fn ports_mut(&mut self) -> &mut [P] {
         &mut self.ports
+    }
+
+    /// Whether somebody wants to see what becomes of frames; then [`Self::stamp`] tells the
+    /// time of what comes next.
+    pub fn is_traced(&self) -> bool {
+        !self.tracer.is_idle()
+    }
+
+    /// The time in nanoseconds, for those who trace. Before a turn.
+    pub fn stamp(&mut self, now_ns: u64) {
+        self.tracer.stamp(now_ns);
     }
 
     /// One turn. Answers whether anything was received.
@@ -177,9 +191,13 @@ impl<P: Port> Worker<P> {
 
     fn news(&mut self, now: Tick) {
         self.take_snapshot();
+        self.director.grow();
         self.director.take_notes(now);
         self.send_outgoing();
         self.answer_query(now);
+        if !self.tracer.is_idle() {
+            self.tracer.settle();
+        }
     }
 
     fn take_snapshot(&mut self) {
@@ -233,6 +251,7 @@ impl<P: Port> Worker<P> {
                 let next = self.director.bindings().page(v6, from, &mut page);
                 Answer::Connections { page, next, now }
             }
+            Some(Query::Trace(order)) => Answer::Traced(self.tracer.take(order)),
             Some(Query::Rebind(rebinds)) => {
                 let mut all = Rebound::default();
                 for rebind in rebinds.iter().take(REBINDS) {
@@ -251,6 +270,9 @@ impl<P: Port> Worker<P> {
     /// while the next one is read, and decided about while that one's is fetched.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
+        if !self.tracer.is_idle() {
+            return self.receive_traced(index, ingress, now);
+        }
         let mut received = 0;
         let mut read = 0;
         let mut more = true;
@@ -273,6 +295,28 @@ impl<P: Port> Worker<P> {
         if let Some(port) = self.ports.get_mut(index)
             && !self.spent.is_empty()
         {
+            port.discard(&mut self.spent);
+        }
+        received
+    }
+
+    /// The same frame by frame, by the reference path, while somebody traces.
+    fn receive_traced(&mut self, index: usize, ingress: PortIndex, now: Tick) -> usize {
+        let mut frames = Burst::new();
+        if let Some(port) = self.ports.get_mut(index) {
+            port.rx(&mut frames);
+        }
+        let received = frames.len();
+        for frame in frames {
+            if let Some(frame) = self.handle(frame, ingress, now) {
+                self.wait_for_first(frame, ingress, now);
+            }
+            while self.director.fragments_remembered() != self.fragments_remembered {
+                self.fragments_remembered = self.director.fragments_remembered();
+                self.retry_early(now);
+            }
+        }
+        if let Some(port) = self.ports.get_mut(index) {
             port.discard(&mut self.spent);
         }
         received
@@ -340,7 +384,11 @@ impl<P: Port> Worker<P> {
     /// Decides about a frame and does what was decided; gives back a fragment that came
     /// before its first one.
     fn handle(&mut self, mut frame: P::Frame, ingress: PortIndex, now: Tick) -> Option<P::Frame> {
+        let seen = self.tracer.look(&self.director, frame.bytes(), ingress, now);
         let verdict = self.director.handle(&mut frame, ingress, now);
+        if let Some(seen) = seen {
+            self.tracer.tell(seen, &self.director, verdict);
+        }
         self.carry_out(frame, verdict, now)
     }
 
@@ -533,7 +581,12 @@ impl<P: Port> Worker<P> {
             let credit = per_tick.saturating_mul(passed.unsigned_abs() as usize);
             self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
             if let Some(counters) = self.counters() {
-                counters.connections.set(self.director.bindings().connections() as u64);
+                let bindings = self.director.bindings();
+                counters.connections.set(bindings.connections() as u64);
+                counters.connections_v6.set(bindings.connections_v6() as u64);
+                let [room_v4, room_v6] = bindings.capacity();
+                counters.room_v4.set(room_v4 as u64);
+                counters.room_v6.set(room_v6 as u64);
                 counters.client_age.set(u64::from(self.director.bindings().client_age()));
                 counters.connection_bytes.set(self.director.bindings().bytes() as u64);
             }

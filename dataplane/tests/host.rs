@@ -91,11 +91,11 @@ fn tcp_that_no_service_takes_is_reset_and_resets_are_swallowed() {
 }
 
 #[test]
-fn what_no_service_takes_is_unreachable_or_for_unknown_protocols_silent() {
+fn what_no_service_takes_is_unreachable_and_unknown_protocols_are_refused() {
     let mut lab = lab(Layout::OneArm);
     assert_eq!(lab.client(1).sends_udp("V:80").got, Unreachable);
     assert_eq!(lab.client(1).sends_udp("[V]:80").got, Unreachable);
-    assert_eq!(lab.send(&packet::raw("198.18.32.1", "198.18.255.1", 50)), SILENCE);
+    assert_eq!(lab.send(&packet::raw("198.18.32.1", "198.18.255.1", 50)), NoProtocol);
     assert_eq!(lab.send(&packet::sctp(CLIENT, "198.18.255.1:80", &[(1, 16)])), NoProtocol);
     let packet = packet::sctp(CLIENT6, "[2001:db8:0:ffff::1]:80", &[(1, 16)]);
     assert_eq!(lab.send(&packet), NoProtocol);

@@ -45,6 +45,7 @@ pub(super) fn settings(file: raw::File, findings: &mut Findings<'_>) -> Option<S
         ttl: file.ttl,
         neighbours: file.neighbours,
         control: file.control,
+        metrics: file.metrics,
         run_as: file.run_as,
         log: file.log,
         compat: file.compat,

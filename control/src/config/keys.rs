@@ -25,7 +25,8 @@ pub use value::{Value, Words};
 
 pub use file::FILE;
 pub(super) use file::{
-    COMPAT, CONTROL, FRAGMENTS, LOG, MEMORY, NEIGHBOURS, RUN_AS, SERVICE_COMPAT, TABLES, TIMEOUTS,
+    ALLOW, COMPAT, CONTROL, FRAGMENTS, LOG, MEMORY, METRICS, NEIGHBOURS, RUN_AS, SERVICE_COMPAT,
+    TABLES, TIMEOUTS,
 };
 pub(super) use port::{PORT, ROUTE};
 pub(super) use real_server::{REAL_SERVER, TUNNEL};

@@ -11,7 +11,9 @@
 //! model.
 
 mod address;
+mod allow;
 mod compat;
+mod metrics;
 mod port;
 mod real_server;
 mod run_as;
@@ -27,7 +29,9 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 pub use address::{Cidr, Mac};
+pub use allow::Allow;
 pub use compat::{Compat, Defaults, Kernel, ServiceCompat};
+pub use metrics::Metrics;
 pub use port::{CoreId, Device, PciAddress, Port, Route, VlanId};
 pub use real_server::{Forwarding, GueChecksum, RealServer, State, Thresholds, Tunnel};
 pub use run_as::RunAs;
@@ -93,6 +97,9 @@ pub struct Settings {
     pub neighbours: Neighbours,
     /// `control`: the control socket and the watch on this file.
     pub control: Control,
+    /// `metrics`: Prometheus metrics and health over HTTP. Default: none are offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// `run_as`: who the director is once its ports are up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as: Option<RunAs>,
@@ -209,12 +216,14 @@ pub struct Neighbours {
 /// `control`: how a running director is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Control {
-    /// `socket`: absolute path of the Unix socket (mode 0600), at most 107 bytes, which is all
-    /// that fits into the kernel's `sun_path`. Missing folders are made (mode 0700). A change
-    /// needs a restart.
+    /// `socket`: absolute path of the Unix socket (mode 0600 unless `allow` names somebody), at
+    /// most 107 bytes, which is all that fits into the kernel's `sun_path`. Missing folders are
+    /// made (mode 0700). A change needs a restart.
     pub socket: PathBuf,
     /// `watch`: whether a change of the file is taken over without being asked.
     pub watch: bool,
+    /// `allow`: who else may use the socket. Default: root and the director's own user.
+    pub allow: Allow,
 }
 
 /// `log`: what is written to standard error. Taken over by a reload.
@@ -314,7 +323,11 @@ impl Default for Neighbours {
 
 impl Default for Control {
     fn default() -> Self {
-        Self { socket: PathBuf::from("/run/director/control.sock"), watch: true }
+        Self {
+            socket: PathBuf::from("/run/director/control.sock"),
+            watch: true,
+            allow: Allow::default(),
+        }
     }
 }
 

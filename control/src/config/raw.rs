@@ -4,7 +4,9 @@
 //! wrong by itself is reported here and stays [`Given::Bad`], so that nothing reports it
 //! again.
 
+mod allow;
 mod compat;
+mod metrics;
 mod persistence;
 mod port;
 mod real_server;
@@ -18,7 +20,8 @@ use super::fields::{Fields, Given, Listed};
 use super::findings::Findings;
 use super::keys;
 use super::model::{
-    Compat, Control, CoreId, Defaults, Fragments, Log, Neighbours, RunAs, Tables, Timeouts, Ttl,
+    Compat, Control, CoreId, Defaults, Fragments, Log, Metrics, Neighbours, RunAs, Tables,
+    Timeouts, Ttl,
 };
 use super::path::Path;
 use super::scalar;
@@ -44,6 +47,7 @@ pub(super) struct File {
     pub(super) ttl: Ttl,
     pub(super) neighbours: Neighbours,
     pub(super) control: Control,
+    pub(super) metrics: Option<Metrics>,
     pub(super) run_as: Option<RunAs>,
     pub(super) log: Log,
     pub(super) compat: Compat,
@@ -72,6 +76,7 @@ impl File {
                 .or(Ttl::default()),
             neighbours: section::neighbours(&fields, findings),
             control: section::control(&fields, findings),
+            metrics: metrics::metrics(&fields, findings),
             run_as: run_as::run_as(&fields, findings),
             log: section::log(&fields, findings),
             compat,

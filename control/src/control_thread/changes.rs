@@ -13,6 +13,7 @@ use crate::api::{Peer, Reply};
 use crate::config::{self, Model};
 use crate::difference::{self, Change};
 use crate::history::Cause;
+use crate::peers::Peers;
 use crate::preview::{self, Move};
 use crate::status::LastApply;
 use crate::{compile, publish};
@@ -56,16 +57,20 @@ impl ControlThread {
             }
             Err(problems) => error!("{who}: {name} refused, nothing was changed:\n{problems}"),
         }
+        self.observers.applied(result.is_ok());
         self.last_apply = LastApply {
             name: name.clone(),
             at: SystemTime::now(),
             problems: result.as_ref().err().cloned(),
         };
+        self.tell_observers();
         result
     }
 
     fn change_to(&mut self, model: Arc<Model>) -> Result<String, String> {
         restart::needed(&self.model, &model)?;
+        let peers = Peers::find(&model.control.allow)?;
+        let metrics = self.observers.prepare(&self.model, &model)?;
         let mut plan = compile::plan(&model);
         self.drains.settle(&model, &mut plan.farms, self.now_ms());
         self.catalog.timeouts = plan.timeouts;
@@ -74,6 +79,8 @@ impl ControlThread {
         self.catalog.set_site(plan.site);
         let applied = self.catalog.applied(&plan.farms, plan.selectors);
         let (changes, snapshot) = applied.map_err(|refused| refused.to_string())?;
+        self.admit(peers);
+        self.observers.go_on(metrics);
         self.model = model;
         self.unsaid.clear();
         self.snapshot = snapshot;

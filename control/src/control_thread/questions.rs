@@ -158,7 +158,7 @@ impl ControlThread {
                         None => return Some(all),
                     }
                 }
-                Answer::Explanation(_) | Answer::Rebound(_) => return None,
+                Answer::Explanation(_) | Answer::Rebound(_) | Answer::Traced(_) => return None,
             }
         }
     }

@@ -513,6 +513,10 @@ mod tests {
         let [service, real, _] = &list(&meters, Style::Stats { exact: true })[..] else { panic!() };
         assert!(service.ends_with(" 1        0        0        0        0"));
         assert!(real.ends_with(" 1        0        0        0        0"));
+        meters.tick(&snapshot, &bench.shared.loads);
+        let id = snapshot.services.iter().flatten().next().unwrap().id;
+        assert_eq!(meters.ever()[&id].conns, 6, "set to zero, and counted all the same");
+        assert_eq!(meters.ever_in_all().in_packets, 7);
     }
 
     #[test]

@@ -25,6 +25,8 @@ type RealKey = (ServiceId, Addr, u16);
 pub struct Meters {
     services: HashMap<ServiceId, Meter>,
     reals: HashMap<RealKey, RealMeter>,
+    /// What all services have counted, past ones among them.
+    ever: [u64; 5],
     /// Everything, of services that are gone as well.
     all: Meter,
     /// Whether what was counted since the last tick is left out, as IPVS leaves it out.
@@ -35,6 +37,8 @@ pub struct Meters {
 struct Meter {
     total: [u64; 5],
     average: [i64; 5],
+    /// What was counted before the last time that it was set to zero.
+    zeroed: [u64; 5],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +72,7 @@ impl Meters {
             let of_service = changes.entry(real.service).or_default();
             *of_service = sum(*of_service, change);
         }
+        let ever = changes.values().fold(self.ever, |ever, change| sum(ever, *change));
         let mut all = self.all;
         all.advance(changes.values().copied().fold([0; 5], sum));
         let mut services = HashMap::with_capacity(self.services.len());
@@ -76,7 +81,7 @@ impl Meters {
             meter.advance(changes.get(&service.id).copied().unwrap_or_default());
             services.insert(service.id, meter);
         }
-        *self = Self { services, reals, all, lagging: self.lagging };
+        *self = Self { services, reals, ever, all, lagging: self.lagging };
     }
 
     /// Sets counters and averages to zero (`ipvsadm -Z`): of one service with its real
@@ -95,16 +100,36 @@ impl Meters {
         loads: &LoadBoard,
         chosen: impl Fn(ServiceId) -> bool,
     ) {
+        let mut pending: HashMap<ServiceId, [u64; 5]> = HashMap::new();
         for real in snapshot.reals.iter().flatten().filter(|real| chosen(real.service)) {
+            let before = self.reals.get(&key(real)).copied().unwrap_or_default().seen;
             let seen = match self.lagging {
-                true => self.reals.get(&key(real)).copied().unwrap_or_default().seen,
+                true => before,
                 false => columns(&loads.sum(real.id)),
             };
+            let of_service = pending.entry(real.service).or_default();
+            *of_service = sum(*of_service, grown(before, seen));
             self.reals.insert(key(real), RealMeter { seen, meter: Meter::default() });
         }
         for service in snapshot.services.iter().flatten().filter(|service| chosen(service.id)) {
-            self.services.insert(service.id, Meter::default());
+            let pending = pending.get(&service.id).copied().unwrap_or_default();
+            self.ever = sum(self.ever, pending);
+            let meter = self.services.get(&service.id).copied().unwrap_or_default();
+            let zeroed = sum(meter.zeroed, sum(meter.total, pending));
+            self.services.insert(service.id, Meter { zeroed, ..Meter::default() });
         }
+    }
+
+    /// What each service has counted up to the last tick, whether it was set to zero or not:
+    /// for those who count by differences.
+    pub fn ever(&self) -> HashMap<ServiceId, Traffic> {
+        let counted = |meter: &Meter| Traffic::from_columns(sum(meter.zeroed, meter.total));
+        self.services.iter().map(|(id, meter)| (*id, counted(meter))).collect()
+    }
+
+    /// The same of all services together, past ones among them.
+    pub fn ever_in_all(&self) -> Traffic {
+        Traffic::from_columns(self.ever)
     }
 
     /// The statistics of everything as of the last tick: the sum of what all services ever

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use dataplane::catalog::{Catalog, Refused};
 use dataplane::director::{Director, Surroundings};
-use dataplane::explain::{Explanation, Fate};
+use dataplane::explain::Explanation;
 use dataplane::ids::{PortIndex, ScopeId};
 use dataplane::port::Frame as _;
 use dataplane::port::memory::{MemoryFrame, MemoryPort};
@@ -31,7 +31,7 @@ use crate::calls::Calls;
 use crate::compile;
 use crate::config::Model;
 use crate::listing::{self, Meters, Style, gather};
-use crate::status;
+use crate::{status, story};
 use pcap::Captured;
 
 const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND as u64;
@@ -169,7 +169,7 @@ impl Stage {
     }
 
     fn play(&mut self, captured: &Captured, at_s: f64, now: Tick) -> Told {
-        let story = self.worker.director().explain(&captured.frame, self.ingress, now);
+        let told = self.worker.director().explain(&captured.frame, self.ingress, now);
         let before = self.shared.totals();
         if let Some(port) = self.worker.ports_mut().get_mut(usize::from(self.ingress.0)) {
             port.arriving.push_back(MemoryFrame::new(&captured.frame));
@@ -188,7 +188,7 @@ impl Stage {
             None if after.punted > before.punted => "punted".to_owned(),
             None => "held".to_owned(),
         };
-        Told { at_s, packet: describe(&captured.frame), story, verdict }
+        Told { at_s, packet: story::packet(&parse(&captured.frame)), story: told, verdict }
     }
 
     fn sent(&mut self, at_ns: u64) -> Vec<Captured> {
@@ -258,46 +258,11 @@ fn macs(snapshot: &Snapshot, frames: &[Captured], ingress: PortIndex) -> Vec<Mac
         .collect()
 }
 
-fn describe(frame: &[u8]) -> String {
-    match parse(frame) {
-        Parsed::Packet(packet) if packet.protocol.has_ports() => {
-            let end = |address: Addr, port: u16| match address.family() {
-                Family::V4 => format!("{address}:{port}"),
-                Family::V6 => format!("[{address}]:{port}"),
-            };
-            format!(
-                "{} {} -> {}",
-                packet.protocol,
-                end(packet.src, packet.src_port),
-                end(packet.dst, packet.dst_port)
-            )
-        }
-        Parsed::Packet(packet) => format!("{} {} -> {}", packet.protocol, packet.src, packet.dst),
-        Parsed::Arp(arp) => format!("arp {} -> {}", arp.sender, arp.target),
-        Parsed::Other => "no IP".to_owned(),
-        Parsed::Malformed(_) => "malformed".to_owned(),
-    }
-}
-
 impl Told {
     /// The packet's line.
     pub fn line(&self) -> String {
-        let mut line = format!("{:>12.6}  {}  {}", self.at_s, self.packet, self.verdict);
-        if let Some((name, _)) = &self.story.service {
-            let _ = write!(line, "  service {name}");
-        }
-        match &self.story.fate {
-            Fate::Real { address, because, .. } => {
-                let _ = write!(line, "  server {address}  ({because})");
-            }
-            Fate::Kernel { port } => {
-                let _ = write!(line, "  (no service takes it: handed to the kernel on {port})");
-            }
-            Fate::Not(sentence) => {
-                let _ = write!(line, "  ({sentence})");
-            }
-        }
-        line
+        let decision = story::decision(&self.story);
+        format!("{:>12.6}  {}  {}  {decision}", self.at_s, self.packet, self.verdict)
     }
 
     /// The packet as JSON.

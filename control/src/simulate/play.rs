@@ -1,6 +1,6 @@
 //! One scenario from its setup to its last step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use dataplane::wire::Addr;
@@ -53,6 +53,9 @@ impl fmt::Display for Difference {
     }
 }
 
+/// Standard deviations that are still taken for chance.
+const CHANCE: f64 = 4.0;
+
 struct Play<'a> {
     vector: &'a Vector,
     world: World,
@@ -61,6 +64,8 @@ struct Play<'a> {
     fragments: Fragments,
     /// Where a flow went first, in scenarios with random choices.
     flows: HashMap<String, String>,
+    /// How many new flows each real server got there: the kernel's and the director's choices.
+    shares: BTreeMap<String, (u32, u32)>,
     differences: Vec<Difference>,
 }
 
@@ -78,6 +83,7 @@ pub(super) fn play(vector: &Vector, text: bool) -> Vec<Difference> {
         packets: 0,
         fragments: Fragments::default(),
         flows: HashMap::new(),
+        shares: BTreeMap::new(),
         differences: Vec::new(),
     };
     for command in &vector.topology.extra {
@@ -95,6 +101,9 @@ pub(super) fn play(vector: &Vector, text: bool) -> Vec<Difference> {
     }
     for step in &vector.steps {
         play.step(step);
+    }
+    if let Some((expected, got)) = play.unequal_shares() {
+        play.differ("all steps with random choices", "shares", expected, got);
     }
     if let Some((expected, got)) = play.fragments.difference() {
         play.differ("all steps with fragments", "whole datagrams", expected, got);
@@ -202,6 +211,26 @@ impl Play<'_> {
         }
     }
 
+    /// The shares of the real servers, if chance does not explain how they differ: both counts
+    /// of a server vary by about the root of their sum.
+    fn unequal_shares(&self) -> Option<(String, String)> {
+        let unlikely = |(expected, got): &(u32, u32)| {
+            f64::from(expected.abs_diff(*got)) > CHANCE * f64::from(expected + got).sqrt()
+        };
+        if !self.shares.values().any(unlikely) {
+            return None;
+        }
+        let of = |which: fn(&(u32, u32)) -> u32| {
+            let said: Vec<String> = self
+                .shares
+                .iter()
+                .map(|(name, counts)| format!("{name} {}", which(counts)))
+                .collect();
+            said.join(", ")
+        };
+        Some((of(|counts| counts.0), of(|counts| counts.1)))
+    }
+
     fn packet(&mut self, step: &Step, from: &str, spec: &PacketSpec, verdict: &str, obs: &[Value]) {
         self.packets += 1;
         let name = format!("step {} at {} s: {}", step.i, step.at, said(from, spec, step));
@@ -224,6 +253,10 @@ impl Play<'_> {
             // Random by design: any real server will do where the kernel took one, but a flow
             // stays where it is.
             let flow = format!("{} {} {} {}", spec.src, spec.sport, spec.dst, spec.dport);
+            if !self.flows.contains_key(&flow) {
+                self.shares.entry(verdict.to_owned()).or_default().0 += 1;
+                self.shares.entry(got_verdict.clone()).or_default().1 += 1;
+            }
             let first = self.flows.entry(flow).or_insert_with(|| got_verdict.clone());
             verdict.starts_with("rs") != got_verdict.starts_with("rs") || *first != got_verdict
         } else {

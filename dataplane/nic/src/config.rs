@@ -75,6 +75,22 @@ impl PortConfig {
         }
     }
 
+    /// The kernel's interface that the device sits on, where it does.
+    pub fn interface(&self) -> Option<String> {
+        self.parsed_device().interface()
+    }
+
+    /// The device's address on the PCI bus, where it is there.
+    pub fn pci_address(&self) -> Option<String> {
+        let device = self.parsed_device();
+        device.pci.then_some(device.name)
+    }
+
+    /// Whether it is a virtual device of this driver, `net_af_packet` for example.
+    pub fn is_virtual(&self, driver: &str) -> bool {
+        self.parsed_device().is(driver)
+    }
+
     pub(crate) fn parsed_device(&self) -> Device {
         Device::parse(&self.device)
     }

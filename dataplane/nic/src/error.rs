@@ -74,6 +74,23 @@ pub enum NicError {
         /// 2-MiB pages that would be enough.
         pages: u64,
     },
+    /// The hugepages are on another NUMA node.
+    #[error(
+        "NUMA node {node} has {free_mib} MiB of hugepages free and the packet buffers of its cores \
+         need {need_mib} MiB; reserve them there \
+         (`echo {pages} > /sys/devices/system/node/node{node}/hugepages/hugepages-2048kB/nr_hugepages`), \
+         or poll with cores of another node"
+    )]
+    NoHugepagesOnNode {
+        /// The node.
+        node: u32,
+        /// MiB free there now.
+        free_mib: u64,
+        /// MiB needed there.
+        need_mib: u64,
+        /// 2-MiB pages there that would be enough.
+        pages: u64,
+    },
     /// No hugetlbfs is mounted.
     #[error(
         "hugepages are reserved but no hugetlbfs is mounted; mount one \
@@ -81,7 +98,10 @@ pub enum NicError {
     )]
     NoHugetlbfs,
     /// The pools do not fit the memory.
-    #[error("{mbufs} mbufs need about {need_mib} MiB and memory.mib is {have_mib}; raise it")]
+    #[error(
+        "{mbufs} mbufs need about {need_mib} MiB and memory.mib is {have_mib}; write at least \
+         {need_mib} there, or fewer mbufs"
+    )]
     TooLittleMemory {
         /// Mbufs in all pools.
         mbufs: u64,

@@ -31,6 +31,76 @@ pub(crate) fn is_running(interface: &str) -> Option<bool> {
     Some(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
 }
 
+/// Something that a kernel's interface does to frames and that a poll-mode port on it cannot
+/// undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offload {
+    /// Received segments are joined to packets longer than the MTU (software).
+    Gro,
+    /// The same in the device.
+    Lro,
+    /// Packets are sent longer than the MTU, for the device to cut.
+    Tso,
+    /// The same for the kernel to cut at the last moment.
+    Gso,
+    /// Checksums are left to the device.
+    TxChecksum,
+}
+
+impl Offload {
+    const ALL: [Self; 5] = [Self::Gro, Self::Lro, Self::Tso, Self::Gso, Self::TxChecksum];
+
+    /// Its word for `ethtool -K`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Gro => "gro",
+            Self::Lro => "lro",
+            Self::Tso => "tso",
+            Self::Gso => "gso",
+            Self::TxChecksum => "tx",
+        }
+    }
+}
+
+/// `ETHTOOL_G...` of linux/ethtool.h.
+const GET_TX_CHECKSUM: u32 = 0x16;
+const GET_TSO: u32 = 0x1e;
+const GET_GSO: u32 = 0x23;
+const GET_FLAGS: u32 = 0x25;
+const GET_GRO: u32 = 0x2b;
+/// `ETH_FLAG_LRO`.
+const FLAG_LRO: u32 = 1 << 15;
+
+/// Those that are switched on; none where the kernel does not tell.
+pub(crate) fn offloads(interface: &str) -> Vec<Offload> {
+    let is_on = |offload: &Offload| match offload {
+        Offload::Gro => ethtool(interface, GET_GRO) == Some(1),
+        Offload::Lro => ethtool(interface, GET_FLAGS).is_some_and(|flags| flags & FLAG_LRO != 0),
+        Offload::Tso => ethtool(interface, GET_TSO) == Some(1),
+        Offload::Gso => ethtool(interface, GET_GSO) == Some(1),
+        Offload::TxChecksum => ethtool(interface, GET_TX_CHECKSUM) == Some(1),
+    };
+    Offload::ALL.into_iter().filter(is_on).collect()
+}
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    value: u32,
+}
+
+fn ethtool(interface: &str, command: u32) -> Option<u32> {
+    let mut question = EthtoolValue { command, value: 0 };
+    let mut request = request(interface);
+    request.ifr_ifru.ifru_data = (&raw mut question).cast();
+    // The pointer in the request lives until the answer is there.
+    tell(&mut request, SIOCETHTOOL).then_some(question.value)
+}
+
+/// linux/sockios.h.
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+
 /// Gives it a MAC address. False where the kernel refuses.
 pub(crate) fn set_mac(interface: &str, mac: Mac) -> bool {
     let mut request = request(interface);
@@ -74,5 +144,7 @@ mod tests {
         assert!(mtu("lo").is_some_and(|mtu| mtu >= 1280));
         assert_eq!(mtu("nope0"), None);
         assert_eq!(is_running("nope0"), None);
+        assert_eq!(offloads("nope0"), []);
+        assert!(offloads("lo").contains(&Offload::TxChecksum), "it never leaves the machine");
     }
 }

@@ -10,7 +10,7 @@
 //! that opened it, which is pinned to the main core and sleeps during [`Nic::run`]; a control
 //! thread that is started from there runs on the same core.
 //!
-//! Reading order: [`config`], `preflight` (what is checked before DPDK is asked), [`port`],
+//! Reading order: [`config`], [`preflight`] (what is checked before DPDK is asked), [`port`],
 //! [`frame`], [`queue`], [`run`].
 
 pub mod config;
@@ -19,9 +19,10 @@ pub mod frame;
 pub mod handle;
 mod interface;
 mod log;
+pub mod machine;
 mod open;
 pub mod port;
-mod preflight;
+pub mod preflight;
 pub mod queue;
 pub mod rss;
 pub mod run;
@@ -30,7 +31,9 @@ pub use config::{Memory, NicConfig, PortConfig};
 pub use error::NicError;
 pub use frame::MbufFrame;
 pub use handle::{NicHandle, NicStats, PortStats};
+pub use interface::Offload;
 pub use log::{dpdk_log, dpdk_version};
+pub use machine::Machine;
 pub use open::{Nic, open};
 pub use port::PortInfo;
 pub use queue::Queue;

@@ -208,7 +208,7 @@ pub(crate) fn diagnose() -> Option<NicError> {
     })
 }
 
-fn queue_advice(config: &PortConfig) -> &'static str {
+pub(crate) fn queue_advice(config: &PortConfig) -> &'static str {
     let device = config.parsed_device();
     if device.is("net_af_packet") {
         "add qpairs=N to the device's arguments or take fewer cores"

@@ -1,30 +1,23 @@
 //! What can be known to fail before DPDK is started: DPDK starts once per process, reports
 //! with numbers and prints to the terminal; a check here ends in one sentence instead.
 
+mod memory;
+
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::{env, thread};
 
-use capsule_ffi as ffi;
-use dataplane::port::BURST;
-
 use crate::config::{Device, NicConfig, PortConfig};
 use crate::error::{Detail, NicError};
-use crate::interface;
-use crate::port::data_room;
+use crate::machine::Machine;
+use crate::port;
+use capsule_ffi as ffi;
 
-const MIB: u64 = 1 << 20;
-/// Bytes of an mbuf besides its buffer: its header, the pool's header before it, and what
-/// spreads mbufs over memory channels.
-const MBUF_OVERHEAD: u64 = 128 + 64 + 128;
-/// Without hugepages an mbuf lies inside one page if it fits, so a page is never shared by
-/// the end of one and the beginning of the next.
-const PAGE: u64 = 4096;
-/// What DPDK needs besides the pools: tables, queues, rings.
-const BASE_MIB: u64 = 16;
+pub use memory::{Needs, needs};
+
 /// CPUs that a fixed-size CPU set can name.
 const MOST_CPUS: usize = 1024;
 /// Kernel drivers that hand a PCI device to DPDK, or work beside it.
@@ -39,15 +32,29 @@ const MOST_MTU: u16 = 9_216;
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 
-/// Everything, in the order in which an operator would want to hear of it.
+/// The first reason for which the ports cannot be opened.
 pub(crate) fn check(config: &NicConfig) -> Result<(), NicError> {
-    names(config)?;
-    numbers(config)?;
-    cores(config)?;
-    mbufs(config)?;
-    memory(config)?;
-    runtime_is_writable()?;
-    config.ports.iter().try_for_each(device)
+    match faults(config, &Machine::this()).into_iter().next() {
+        None => Ok(()),
+        Some(fault) => Err(fault),
+    }
+}
+
+/// Everything for which the ports could not be opened on this machine, in the order in which
+/// an operator would want to hear of it. What only DPDK knows is not among it.
+pub fn faults(config: &NicConfig, machine: &Machine) -> Vec<NicError> {
+    // What is configured wrongly leads the other checks astray.
+    if let Err(fault) = names(config).and_then(|()| numbers(config)) {
+        return vec![fault];
+    }
+    let here = || if machine.is_this() { runtime_is_writable() } else { Ok(()) };
+    let mut faults: Vec<NicError> =
+        [cores(config, machine), memory::mbufs(config), memory::memory(config, machine), here()]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
+    faults.extend(config.ports.iter().filter_map(|port| device(port, machine).err()));
+    faults
 }
 
 fn names(config: &NicConfig) -> Result<(), NicError> {
@@ -123,7 +130,7 @@ fn out_of_range(what: &str, value: String, allowed: &str) -> NicError {
     NicError::OutOfRange { what: what.to_owned(), value, allowed: allowed.to_owned() }
 }
 
-fn cores(config: &NicConfig) -> Result<(), NicError> {
+fn cores(config: &NicConfig, machine: &Machine) -> Result<(), NicError> {
     for port in &config.ports {
         if port.cores.is_empty() {
             return Err(NicError::NoCores { port: port.name.clone() });
@@ -137,6 +144,15 @@ fn cores(config: &NicConfig) -> Result<(), NicError> {
     }
     let mut all = config.cores();
     all.push(config.main_core);
+    if !machine.is_this() {
+        let online = machine.cpus("/sys/devices/system/cpu/online").unwrap_or_default();
+        let reason = || "there is no such CPU".to_owned();
+        let missing = all.into_iter().find(|core| !online.contains(core));
+        return match missing {
+            None => Ok(()),
+            Some(core) => Err(NicError::CoreUnavailable { core, reason: reason() }),
+        };
+    }
     // A thread of its own: the caller's affinity is not to change while this is tried.
     let tried = thread::spawn(move || all.into_iter().try_for_each(pin)).join();
     tried.unwrap_or_else(|_| Err(NicError::Eal { detail: Detail("cores cannot be tried".into()) }))
@@ -163,86 +179,6 @@ pub(crate) fn pin(core: usize) -> Result<(), NicError> {
         Some(libc::EINVAL) => "there is no such CPU, or this process may not use it".to_owned(),
         _ => error.to_string(),
     }))
-}
-
-/// NUMA nodes that get a pool.
-fn nodes(config: &NicConfig) -> u64 {
-    let mut cores = config.cores();
-    cores.push(config.main_core);
-    // SAFETY: a look into sysfs; the number of a CPU that can be used fits.
-    let node = |core: usize| unsafe { ffi::numa_node_of_cpu(i32::try_from(core).unwrap_or(0)) };
-    let mut nodes: Vec<i32> = cores.into_iter().map(node).collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes.len() as u64
-}
-
-/// The queues and caches together must not be able to empty a pool.
-fn mbufs(config: &NicConfig) -> Result<(), NicError> {
-    let cores = config.cores().len() as u64;
-    let queues: u64 = config
-        .ports
-        .iter()
-        .map(|port| {
-            let receiving = port.cores.len() as u64;
-            receiving * u64::from(port.rx_descriptors) + cores * u64::from(port.tx_descriptors)
-        })
-        .sum();
-    // A cache may grow to one and a half of its size before it gives back.
-    let at_hand = u64::from(config.mbuf_cache) * 3 / 2 + 2 * BURST as u64;
-    let (have, need) = (u64::from(config.mbufs), queues + (cores + 1) * at_hand);
-    if have < need { Err(NicError::TooFewMbufs { have, need }) } else { Ok(()) }
-}
-
-fn memory(config: &NicConfig) -> Result<(), NicError> {
-    let mbufs = u64::from(config.mbufs) * nodes(config);
-    let each = u64::from(data_room(config)) + MBUF_OVERHEAD;
-    let bytes = match (config.memory.no_huge, PAGE / each) {
-        (false, _) => mbufs * each,
-        (true, 0) => mbufs * each.div_ceil(PAGE) * PAGE,
-        (true, in_a_page) => mbufs.div_ceil(in_a_page) * PAGE,
-    };
-    let need_mib = bytes.div_ceil(MIB) + BASE_MIB;
-    if config.memory.no_huge {
-        let have_mib = u64::from(config.reserved_mib());
-        if have_mib < need_mib {
-            return Err(NicError::TooLittleMemory { mbufs, need_mib, have_mib });
-        }
-        return match available_mib() {
-            Some(most) if most < have_mib => {
-                let allowed = format!("at most the {most} MiB that this machine has left");
-                Err(out_of_range("memory.mib", have_mib.to_string(), &allowed))
-            }
-            _ => Ok(()),
-        };
-    }
-    let need_mib = need_mib.max(u64::from(config.memory.mib));
-    let free_mib = free_hugepages() / MIB;
-    if free_mib < need_mib {
-        return Err(NicError::NoHugepages { free_mib, need_mib, pages: need_mib.div_ceil(2) });
-    }
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mounted = mounts.lines().any(|l| l.split_whitespace().nth(2) == Some("hugetlbfs"));
-    if mounted { Ok(()) } else { Err(NicError::NoHugetlbfs) }
-}
-
-/// MiB that the kernel could hand out now; `None` where it does not tell.
-fn available_mib() -> Option<u64> {
-    let memory = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
-}
-
-/// Bytes of free hugepages of all sizes.
-fn free_hugepages() -> u64 {
-    let Ok(sizes) = fs::read_dir("/sys/kernel/mm/hugepages") else { return 0 };
-    let free = |folder: fs::DirEntry| -> Option<u64> {
-        let name = folder.file_name();
-        let kib = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?;
-        let pages = fs::read_to_string(folder.path().join("free_hugepages")).ok()?;
-        Some(kib.parse::<u64>().ok()? * 1024 * pages.trim().parse::<u64>().ok()?)
-    };
-    sizes.flatten().filter_map(free).sum()
 }
 
 /// The directory of this user's runtime files, by DPDK's own rules.
@@ -275,26 +211,25 @@ fn accessible(path: &Path, how: i32) -> bool {
     unsafe { libc::access(path.as_ptr(), how) == 0 }
 }
 
-fn device(port: &PortConfig) -> Result<(), NicError> {
+fn device(port: &PortConfig, machine: &Machine) -> Result<(), NicError> {
     let device = port.parsed_device();
     if device.pci {
-        return pci(Path::new("/sys/bus/pci/devices"), port, &device);
+        return pci(machine, port, &device);
     }
-    privileges(port, &device)?;
-    interfaces(port, &device)?;
+    queues(port, &device)?;
+    privileges(port, &device, machine)?;
+    interfaces(port, &device, machine)?;
     files(port, &device)
 }
 
-fn pci(devices: &Path, port: &PortConfig, device: &Device) -> Result<(), NicError> {
-    let folder = devices.join(&device.name);
+fn pci(machine: &Machine, port: &PortConfig, device: &Device) -> Result<(), NicError> {
+    let folder = format!("/sys/bus/pci/devices/{}", device.name);
     let (port, device) = (port.name.clone(), device.name.clone());
-    if !folder.exists() {
+    if !machine.has(&folder) {
         return Err(NicError::NoSuchDevice { port, device, detail: Detail::default() });
     }
-    let driver = fs::read_link(folder.join("driver")).ok();
-    let driver = driver.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-    match driver {
-        Some(driver) if DPDK_DRIVERS.contains(&driver) => Ok(()),
+    match machine.link(&format!("{folder}/driver")) {
+        Some(driver) if DPDK_DRIVERS.contains(&driver.as_str()) => Ok(()),
         other => {
             let driver = other.map_or("no driver".to_owned(), |d| format!("the driver {d}"));
             Err(NicError::DriverNotBound { port, device, driver })
@@ -302,7 +237,24 @@ fn pci(devices: &Path, port: &PortConfig, device: &Device) -> Result<(), NicErro
     }
 }
 
-fn privileges(port: &PortConfig, device: &Device) -> Result<(), NicError> {
+/// Virtual devices on a kernel's interface have as many queues as their arguments say.
+fn queues(port: &PortConfig, device: &Device) -> Result<(), NicError> {
+    let key = match () {
+        () if device.is("net_af_packet") => "qpairs",
+        () if device.is("net_af_xdp") => "queue_count",
+        () => return Ok(()),
+    };
+    let queues = device.values(key).next().and_then(|value| value.parse().ok()).unwrap_or(1u16);
+    let cores = port.cores.len();
+    if cores <= usize::from(queues) {
+        return Ok(());
+    }
+    let (name, device, advice) = (&port.name, &port.device, port::queue_advice(port));
+    let (port, device) = (name.clone(), device.clone());
+    Err(NicError::MoreCoresThanQueues { port, device, cores, queues, advice })
+}
+
+fn privileges(port: &PortConfig, device: &Device, machine: &Machine) -> Result<(), NicError> {
     let needed: &[(u32, &'static str)] = if device.is("net_af_packet") {
         &[(CAP_NET_RAW, "CAP_NET_RAW")]
     } else if device.is("net_af_xdp") {
@@ -312,7 +264,7 @@ fn privileges(port: &PortConfig, device: &Device) -> Result<(), NicError> {
     } else {
         &[]
     };
-    let held = capabilities();
+    let held = capabilities(machine);
     match needed.iter().find(|(bit, _)| held & (1 << bit) == 0) {
         None => Ok(()),
         Some((_, privilege)) => {
@@ -323,14 +275,14 @@ fn privileges(port: &PortConfig, device: &Device) -> Result<(), NicError> {
 }
 
 /// The effective capabilities; all of them where the kernel does not tell.
-fn capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+fn capabilities(machine: &Machine) -> u64 {
+    let status = machine.read("/proc/thread-self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 /// Interfaces named by a device's arguments.
-fn interfaces(port: &PortConfig, device: &Device) -> Result<(), NicError> {
+fn interfaces(port: &PortConfig, device: &Device, machine: &Machine) -> Result<(), NicError> {
     let pcap = device.is("net_pcap");
     if !pcap && !device.is("net_af_packet") && !device.is("net_af_xdp") {
         return Ok(());
@@ -339,12 +291,12 @@ fn interfaces(port: &PortConfig, device: &Device) -> Result<(), NicError> {
     let mut named = false;
     for interface in keys.iter().flat_map(|key| device.values(key)) {
         named = true;
-        if !interface::exists(interface) {
+        if !machine.has_interface(interface) {
             let (port, interface) = (port.name.clone(), interface.to_owned());
             return Err(NicError::NoSuchInterface { port, interface });
         }
         // Longer packets would vanish in the kernel.
-        let most = interface::mtu(interface).filter(|_| !pcap).unwrap_or(u32::MAX);
+        let most = machine.mtu_of(interface).filter(|_| !pcap).unwrap_or(u32::MAX);
         if u32::from(port.mtu) > most {
             let (port, mtu) = (port.name.clone(), port.mtu);
             return Err(NicError::Mtu { port, mtu, least: u32::from(LEAST_MTU), most });
@@ -382,17 +334,18 @@ fn files(port: &PortConfig, device: &Device) -> Result<(), NicError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
 
     #[test]
     fn a_pci_device_is_taken_only_from_a_driver_that_hands_it_over() {
-        let devices = env::temp_dir().join(format!("nic-preflight-{}", std::process::id()));
-        let slot = devices.join("0000:3b:00.0");
+        let root = env::temp_dir().join(format!("nic-preflight-{}", std::process::id()));
+        let slot = root.join("sys/bus/pci/devices/0000:3b:00.0");
         fs::create_dir_all(&slot).unwrap();
         let port = PortConfig::new("wan", "3b:00.0", &[1]);
-        let check = || pci(&devices, &port, &port.parsed_device());
+        let check = || pci(&Machine::at(&root), &port, &port.parsed_device());
         let told = check().unwrap_err().to_string();
         assert!(told.contains("device 0000:3b:00.0 is bound to no driver"), "{told}");
         symlink("/sys/bus/pci/drivers/ixgbe", slot.join("driver")).unwrap();
@@ -402,7 +355,7 @@ mod tests {
         fs::remove_file(slot.join("driver")).unwrap();
         symlink("/sys/bus/pci/drivers/vfio-pci", slot.join("driver")).unwrap();
         assert_eq!(check(), Ok(()));
-        fs::remove_dir_all(&devices).unwrap();
+        fs::remove_dir_all(&root).unwrap();
         assert!(matches!(check(), Err(NicError::NoSuchDevice { .. })));
     }
 }

@@ -46,7 +46,10 @@ fn too_few_mbufs_are_told_with_the_number_that_is_enough() {
 #[test]
 fn too_little_memory_is_told_with_the_size_that_is_enough() {
     let told = sentence("mib", |c| c.memory.mib = 20);
-    assert_eq!(told, "16383 mbufs need about 80 MiB and memory.mib is 20; raise it");
+    assert_eq!(
+        told,
+        "16383 mbufs need about 80 MiB and memory.mib is 20; write at least 80 there, or fewer mbufs"
+    );
     let told = sentence("much", |c| c.memory.mib = u32::MAX);
     assert!(told.starts_with("memory.mib is 4294967295; it must be at most the "), "{told}");
 }

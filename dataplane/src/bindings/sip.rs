@@ -11,7 +11,7 @@ const SHORT: u8 = b'i';
 
 /// The Call-ID of a SIP message, from the bytes behind its UDP header. `None` where there
 /// is none, or one that IPVS does not take: empty, too long, or not ended by a line's end.
-pub fn call_id(message: &[u8]) -> Option<&[u8]> {
+pub(super) fn call_id(message: &[u8]) -> Option<&[u8]> {
     let mut lines = message.split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
     // The first line says what the message is, and is no header.
     lines.next();
@@ -43,7 +43,7 @@ fn is_word(byte: u8) -> bool {
 
 /// What a call's template is found by: a keyed 122-bit hash of client and Call-ID, which two
 /// calls share as good as never.
-pub fn key(client: Addr, call_id: &[u8], [first, second]: [u64; 2]) -> ClientKey {
+pub(super) fn key(client: Addr, call_id: &[u8], [first, second]: [u64; 2]) -> ClientKey {
     let half = |start: u64, step: u64| {
         let [high, low] = client.words();
         let seeded = mix(mix(start ^ high, step) ^ low ^ call_id.len() as u64, step);

@@ -40,6 +40,7 @@ impl<E: Entry> ConnBurst<E> {
     #[inline]
     pub fn clear(&mut self) {
         self.taken = 0;
+        self.guesses = [None; BURST];
     }
 
     /// Whether there is none.
@@ -53,7 +54,7 @@ impl<E: Entry> ConnBurst<E> {
     pub fn put(&mut self, at: usize, key: E::Key) {
         if let Some(place) = self.keys.get_mut(at) {
             *place = key;
-            self.taken |= 1 << at;
+            self.taken |= 1 << (at % BURST);
         }
     }
 
@@ -79,14 +80,22 @@ impl<E: Entry> ConnBurst<E> {
     }
 
     /// The entry of the flow that was put to a place, whatever happened to the table since.
-    #[inline]
+    #[inline(always)]
     pub fn entry<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
-        let key = self.keys.get(at).filter(|_| self.taken >> at & 1 == 1)?;
-        let guess = (*self.guesses.get(at)?).filter(|slot| table.is_of(*slot, key));
-        let slot = match guess {
-            Some(slot) => slot,
-            None => table.find_key(self.homes.get(at)?, key)?,
-        };
+        let (key, guess) = (self.keys.get(at)?, self.guesses.get(at)?);
+        match *guess {
+            Some(slot) if table.is_of(slot, key) => table.entry_mut(slot),
+            _ => self.search(at, table),
+        }
+    }
+
+    /// Asks the table anew.
+    #[cold]
+    fn search<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
+        if self.taken >> at & 1 == 0 {
+            return None;
+        }
+        let slot = table.find_key(self.homes.get(at)?, self.keys.get(at)?)?;
         table.entry_mut(slot)
     }
 }
@@ -136,7 +145,7 @@ mod tests {
         }
         burst.aim(&table);
         burst.fetch(&table);
-        let mut real = |at, table: &mut Table<EntryV4>| burst.entry(at, table).map(|e| e.real());
+        let real = |at, table: &mut Table<EntryV4>| burst.entry(at, table).map(|e| e.real());
         assert_eq!(real(0, &mut table), Some(RealId(1)));
         assert_eq!(real(1, &mut table), None);
         assert_eq!(real(3, &mut table), Some(RealId(17)));

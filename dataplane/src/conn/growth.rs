@@ -4,7 +4,7 @@
 //! the index a turn, and gives back the old index ([`Spent`]) for others to free. Entries stay
 //! where they are.
 
-use super::entry::Entry;
+use super::entry::{Entry, EntryV4, EntryV6};
 use super::index::Index;
 use super::slab::{self, Segment};
 
@@ -49,6 +49,24 @@ impl std::fmt::Debug for Spent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Spent").field("bytes", &self.bytes()).finish()
     }
+}
+
+/// Memory for one of a core's tables.
+#[derive(Debug)]
+pub enum TableGrowth {
+    /// For IPv4 connections.
+    V4(Growth<EntryV4>),
+    /// For IPv6 connections.
+    V6(Growth<EntryV6>),
+}
+
+/// What a core gives back, to be dropped.
+#[derive(Debug)]
+pub enum Leftover {
+    /// The index before.
+    Index(Spent),
+    /// Memory that a table could not take up: it has as many pieces as it can have.
+    Unused(TableGrowth),
 }
 
 /// An index that is being left, bucket by bucket.

@@ -10,7 +10,10 @@
 // access to each would cost a branch in the one lookup that every packet pays.
 #![allow(clippy::indexing_slicing)]
 
-const PLACES: usize = 12;
+use crate::wide::equal_bytes;
+
+/// Entries that a bucket holds.
+pub(super) const PLACES: usize = 12;
 
 /// In a place's word: the flow is away from home.
 const AWAY: u32 = 1 << 31;
@@ -18,12 +21,8 @@ const FINE_SHIFT: u32 = 28;
 const FINE: u32 = 7 << FINE_SHIFT;
 const NUMBER: u32 = (1 << FINE_SHIFT) - 1;
 
-/// The low bit of every byte.
-const ONES: u64 = 0x0101_0101_0101_0101;
-/// The high bit of every byte.
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-/// The tags in the second word; the rest of it counts who is away.
-const SECOND_TAGS: u64 = 0xFFFF_FFFF;
+/// A bit for every place. The tags' second word goes on with how many are away.
+const ALL_PLACES: u32 = (1 << PLACES) - 1;
 const AWAY_SHIFT: u32 = 32;
 
 /// Where a flow may stand, and what by it is known there.
@@ -72,20 +71,13 @@ pub(super) struct Bucket {
 const EMPTY: Bucket = Bucket { tags: [0; 2], words: [0; PLACES] };
 
 impl Bucket {
-    /// A bit for every place that may have this tag: those that have it, and rarely one behind.
-    #[inline]
+    /// A bit for every place that has this tag.
+    #[inline(always)]
     fn matches(&self, tag: u8) -> u32 {
-        let zeros = |word: u64| {
-            let differs = word ^ (ONES * u64::from(tag));
-            differs.wrapping_sub(ONES) & !differs & HIGHS
-        };
-        let gather = |bits: u64| (bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        let [first, second] = self.tags;
-        (gather(zeros(first)) | gather(zeros(second) & SECOND_TAGS) << 8) as u32
+        equal_bytes(self.tags, tag) & ALL_PLACES
     }
 
     fn free_place(&self) -> Option<usize> {
-        // The lowest bit is exact.
         let free = self.matches(0);
         (free != 0).then(|| free.trailing_zeros() as usize)
     }
@@ -115,7 +107,7 @@ impl Bucket {
     }
 
     /// The entries' numbers that may be the flow's.
-    #[inline]
+    #[inline(always)]
     fn numbers(&self, home: Home) -> impl Iterator<Item = u32> + '_ {
         let mut left = self.matches(home.tag());
         let fine = home.fine() << FINE_SHIFT;
@@ -181,14 +173,14 @@ impl Index {
     }
 
     /// Requests the line of the flow's home.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prefetch(&self, home: Home) {
         crate::prefetch::prefetch(self.home(home));
     }
 
     /// The entry that is most probably the flow's. Where none at home may be, requests the
     /// line of the other bucket.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first_guess(&self, home: Home) -> Option<u32> {
         let bucket = self.home(home);
         let guess = bucket.numbers(home).next();
@@ -307,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_all_places_with_the_tag_and_the_lowest_is_exact() {
+    fn matches_are_all_places_with_the_tag_and_no_others() {
         let mut bucket = EMPTY;
         for place in 0..PLACES {
             bucket.set(place, (place as u8 % 3) + 1, place as u32);
@@ -315,12 +307,7 @@ mod tests {
         for tag in 1..=255u8 {
             let exact: u32 =
                 (0..PLACES).filter(|place| bucket.tag(*place) == tag).map(|place| 1 << place).sum();
-            let found = bucket.matches(tag);
-            assert_eq!(found & exact, exact, "tag {tag}");
-            assert_eq!(
-                found.trailing_zeros(),
-                if exact == 0 { 32 } else { exact.trailing_zeros() }
-            );
+            assert_eq!(bucket.matches(tag), exact, "tag {tag}");
         }
         assert_eq!(bucket.free_place(), None);
         bucket.set(7, 0, 0);

@@ -78,13 +78,13 @@ impl<E: Entry> Slab<E> {
     }
 
     /// An entry, used or not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, slot: Slot) -> Option<&E> {
         let (segment, place) = split(slot.number());
         self.segments.get(segment)?.get(place)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut E> {
         let (segment, place) = split(slot.number());
         self.segments.get_mut(segment)?.get_mut(place)

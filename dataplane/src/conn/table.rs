@@ -9,13 +9,15 @@
 //! All memory is taken at the start or by [`Growth`]; a full table says so and the caller
 //! decides.
 
+use arrayvec::ArrayVec;
+
 use super::Conn;
 pub use super::entry::{Entry, EntryV4, EntryV6, Packed};
 pub use super::flow::Flow;
 use super::growth::Leaving;
-pub use super::growth::{Growth, Spent};
+pub use super::growth::{Growth, Leftover, Spent, TableGrowth};
 pub use super::index::Home;
-use super::index::Index;
+use super::index::{Index, PLACES};
 use super::slab::{self, Slab};
 
 /// Names an entry for as long as it lives.
@@ -106,7 +108,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// Requests the index line of a flow.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_bucket(&self, home: &Home) {
         self.index.prefetch(*home);
         if let Some(leaving) = &self.leaving {
@@ -116,21 +118,22 @@ impl<E: Entry> Table<E> {
 
     /// Requests the line of the entry that is most probably the flow's, and says which it is.
     /// Reads the index.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_entry(&self, home: &Home) -> Option<Slot> {
-        let mut guess = self.index.first_guess(*home);
-        if guess.is_none()
-            && let Some(leaving) = &self.leaving
-        {
-            guess = leaving.index.first_guess(*home);
-        }
+        let guess = match &self.leaving {
+            None => self.index.first_guess(*home),
+            Some(leaving) => {
+                let guess = self.index.first_guess(*home);
+                guess.or_else(|| leaving.index.first_guess(*home))
+            }
+        };
         let slot = guess.map(Slot)?;
         crate::prefetch::prefetch(self.slab.get(slot)?);
         Some(slot)
     }
 
     /// Whether an entry is this flow's.
-    #[inline]
+    #[inline(always)]
     pub fn is_of(&self, slot: Slot, key: &E::Key) -> bool {
         self.slab.get(slot).is_some_and(|entry| entry.is_of(key))
     }
@@ -167,7 +170,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// The same, to be changed.
-    #[inline]
+    #[inline(always)]
     pub fn entry_mut(&mut self, slot: Slot) -> Option<&mut Packed> {
         self.slab.get_mut(slot).map(E::packed_mut).filter(|packed| packed.is_used())
     }
@@ -311,19 +314,19 @@ impl<E: Entry> Table<E> {
             }
         }
         while leaving.next < end {
-            let bucket = leaving.next;
-            loop {
-                let number = leaving.index.numbers_in(bucket).next();
-                let Some(number) = number else { break };
-                let Some(entry) = self.slab.get(Slot(number)) else { break };
-                let home = Home::of(E::hash(&entry.own_key(), self.secret));
+            let numbers: ArrayVec<u32, PLACES> = leaving.index.numbers_in(leaving.next).collect();
+            let home = |number: &u32| {
+                let entry = self.slab.get(Slot(*number))?;
+                Some((Home::of(E::hash(&entry.own_key(), self.secret)), *number))
+            };
+            let moving: ArrayVec<(Home, u32), PLACES> = numbers.iter().filter_map(home).collect();
+            moving.iter().for_each(|(home, _)| self.index.prefetch(*home));
+            for (home, number) in moving {
                 if !self.index.insert(home, number) {
                     // Not seen at 80 % fill; the next turn may find room.
                     return None;
                 }
-                if !leaving.index.remove(home, number) {
-                    break;
-                }
+                leaving.index.remove(home, number);
             }
             leaving.next += 1;
         }

@@ -229,7 +229,7 @@ impl ClientTable {
         };
         match assigned {
             Ok(Assigned::Inserted(hit)) => {
-                self.counters.inserted(probe.shard);
+                self.counters.inserted(probe.shard, probe.is_v6());
                 Ok(Bound::Inserted(hit))
             }
             Ok(Assigned::Found(hit)) => Ok(Bound::Found(hit)),

@@ -360,7 +360,7 @@ impl ClientTable {
                 && let Some(event) = row.free(place, over)
             {
                 rounds.limbo.push(bits);
-                self.counters.freed(rounds.shard);
+                self.counters.freed(rounds.shard, false);
                 on_freed(event);
             }
         });

@@ -203,7 +203,7 @@ impl ClientTable {
                 let word = row.value(place);
                 let value = Word(word.load(Ordering::Acquire));
                 if let Some(event) = free(row, place, value, over) {
-                    self.counters.freed(rounds.shard);
+                    self.counters.freed(rounds.shard, true);
                     on_freed(event);
                 } else if value.0 & (DEAD | QUEUED) != DEAD {
                     continue;

@@ -10,6 +10,8 @@ use crossbeam::utils::CachePadded;
 pub struct Stats {
     /// Entries now, up to what cores do at this moment. Invalid ones count until they expire.
     pub entries: u64,
+    /// Of these, IPv6 ones.
+    pub entries_v6: u64,
     /// Entries ever made.
     pub inserted: u64,
     /// Slots in all.
@@ -26,6 +28,8 @@ pub struct Stats {
 struct Shard {
     inserted: AtomicU64,
     freed: AtomicU64,
+    inserted_v6: AtomicU64,
+    freed_v6: AtomicU64,
     full: AtomicU64,
     carried: AtomicU64,
 }
@@ -38,11 +42,17 @@ impl Counters {
         Self((0..shards).map(|_| CachePadded::new(Shard::default())).collect())
     }
 
-    pub(super) fn inserted(&self, shard: u32) {
+    pub(super) fn inserted(&self, shard: u32, v6: bool) {
         self.add(shard, |counters| &counters.inserted);
+        if v6 {
+            self.add(shard, |counters| &counters.inserted_v6);
+        }
     }
 
-    pub(super) fn freed(&self, shard: u32) {
+    pub(super) fn freed(&self, shard: u32, v6: bool) {
+        if v6 {
+            self.add(shard, |counters| &counters.freed_v6);
+        }
         self.add(shard, |counters| &counters.freed);
     }
 
@@ -59,10 +69,11 @@ impl Counters {
             self.0.iter().map(|shard| of(shard).load(Ordering::Relaxed)).sum()
         };
         // Read first, so that an entry that is made and freed meanwhile cannot count below 0.
-        let freed = sum(|shard| &shard.freed);
+        let [freed, freed_v6] = [sum(|shard| &shard.freed), sum(|shard| &shard.freed_v6)];
         let inserted = sum(|shard| &shard.inserted);
         Stats {
             entries: inserted.saturating_sub(freed),
+            entries_v6: sum(|shard| &shard.inserted_v6).saturating_sub(freed_v6),
             inserted,
             slots,
             bytes,

@@ -63,6 +63,11 @@ impl Probe {
         self.key
     }
 
+    /// Whether the client is an IPv6 one.
+    pub(super) fn is_v6(&self) -> bool {
+        matches!(self.key.client, ClientKey::V6(_))
+    }
+
     /// The shard where the key lives.
     pub fn shard(&self) -> u32 {
         self.shard

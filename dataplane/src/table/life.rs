@@ -210,7 +210,7 @@ impl TemplateTable {
             sweeper.limbo.push(handle.to_bits());
             // An abandoned claim was never anybody's template.
             if let (true, Some(key)) = (value.real().0 != 0, row.key(place)) {
-                self.counters.freed(sweeper.shard);
+                self.counters.freed(sweeper.shard, handle.is_v6());
                 on_event(Swept::Freed { key, real: value.real() });
             }
         }

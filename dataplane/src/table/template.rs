@@ -254,7 +254,7 @@ impl TemplateTable {
         };
         match assigned {
             Ok(Assigned::Inserted(view)) => {
-                self.counters.inserted(probe.shard);
+                self.counters.inserted(probe.shard, probe.is_v6());
                 Ok(Outcome::Inserted(view))
             }
             Ok(Assigned::Found(view)) => Ok(Outcome::Found(view)),

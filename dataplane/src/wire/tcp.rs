@@ -1,6 +1,5 @@
 //! TCP headers, and the reset that answers a segment nobody takes (RFC 9293).
 
-use super::addr::Family;
 use super::answer::{self, Unanswerable};
 use super::checksum;
 use super::ethernet::Mac;
@@ -59,11 +58,8 @@ pub fn reset(frame: &mut impl Frame, packet: &Packet, own: Mac) -> Result<(), Un
     let to = answer::Reply {
         from: packet.dst,
         protocol: Protocol::Tcp,
-        // As Linux resets: in the segment's class, in IPv6 without its congestion bits.
-        tos: match packet.family {
-            Family::V4 => packet.tos,
-            Family::V6 => packet.tos & !ECN,
-        },
+        // As Linux resets: in the segment's class, without its congestion bits.
+        tos: packet.tos & !ECN,
         hop_limit: answer::HOP_LIMIT,
     };
     let at = answer::begin(frame, packet, own, to, HEADER_LEN)?;

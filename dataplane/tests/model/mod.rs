@@ -283,11 +283,22 @@ impl Model {
         }
         let chosen = self.schedule(core, packet);
         if shadowed {
-            self.remove(flow);
+            self.give_way(flow, chosen.as_ref().ok().map(|(real, ..)| *real));
         }
         match chosen {
             Ok((real, template, one_packet)) => self.open(packet, real, template, one_packet),
             Err(verdict) => verdict,
+        }
+    }
+
+    /// The connection ends a tick after its successor was counted: for a moment both count.
+    fn give_way(&mut self, flow: Flow, chosen: Option<RealKey>) {
+        if let Some(real) = chosen {
+            self.bind(real);
+        }
+        self.remove(flow);
+        if let Some(real) = chosen {
+            self.reals.get_mut(&real).unwrap().inactive -= 1;
         }
     }
 

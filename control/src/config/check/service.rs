@@ -29,7 +29,8 @@ pub(super) fn services(
     selector::overlaps(&written, defaults, findings);
     marks(&written, findings);
     let free = free_mark(&written);
-    let mut names: HashMap<String, (usize, bool)> = HashMap::new();
+    // Small entries: a hostile file has more than a hundred thousand services.
+    let mut names: HashMap<Box<str>, (u32, bool)> = HashMap::new();
     let mut all = Vec::with_capacity(written.len());
     // Each is let go when it has been looked at: two of everything take too much memory.
     for (index, service) in written.into_iter().enumerate() {
@@ -46,12 +47,13 @@ pub(super) fn services(
             Given::Bad => None,
         };
         let given = !service.name.is_absent();
-        let earlier = name.clone().and_then(|name| names.insert(name, (index, given)));
+        let earlier =
+            name.as_deref().and_then(|name| names.insert(name.into(), (index as u32, given)));
         // Two defaults are equal only if their selectors or marks are; that is reported.
         if let (Some(name), Some((first, first_given))) = (&name, earlier)
             && (given || first_given)
         {
-            let line = findings.line_of(&SERVICES.item(first));
+            let line = findings.line_of(&SERVICES.item(first as usize));
             let what = format!("the name `{name}` belongs to another service");
             let hint = format!("see line {line}; give one of them another `name`");
             findings.value(Code::DuplicateName, &path.key("name"), what, &hint);

@@ -5,8 +5,8 @@ use super::port::PORT;
 use super::service::SERVICE;
 use super::{Key, Section, Value};
 use crate::config::model::{
-    Compat, Control, Defaults, Fragments, Kernel, Log, LogFormat, LogLevel, Memory, Neighbours,
-    RunAs, ServiceCompat, Settings, Tables, Timeouts, Ttl,
+    Allow, Compat, Control, Defaults, Fragments, Kernel, Log, LogFormat, LogLevel, Memory, Metrics,
+    Neighbours, RunAs, ServiceCompat, Settings, Tables, Timeouts, Ttl,
 };
 
 /// ipvsadm's longest time: 31 days.
@@ -29,6 +29,8 @@ pub static FILE: Section = Section::of::<Settings>(&[
     Key::new("ttl", Value::words::<Ttl>(), "keep").or("decrement"),
     Key::new("neighbours", Value::Mapping(&NEIGHBOURS), "{ retries: 5 }").or("{}"),
     Key::new("control", Value::Mapping(&CONTROL), "{ watch: false }").or("{}"),
+    Key::new("metrics", Value::Mapping(&METRICS), "{ address: \"127.0.0.1:9690\" }")
+        .or_from("none: nothing listens"),
     Key::new(
         "run_as",
         Value::Either(&[Value::Mapping(&RUN_AS), Value::Text(&form::ACCOUNT)]),
@@ -106,6 +108,21 @@ pub(in crate::config) static CONTROL: Section = Section::of::<Control>(&[
         .or("/run/director/control.sock")
         .restart(),
     Key::new("watch", Value::Switch, "false").or("true"),
+    Key::new("allow", Value::Mapping(&ALLOW), "{ users: [alice] }").or("{}"),
+]);
+
+static PEER: Value = Value::Text(&form::PEER);
+const PEERS: Value = Value::list(&PEER, 0, 64);
+
+pub(in crate::config) static ALLOW: Section = Section::of::<Allow>(&[
+    Key::new("users", PEERS, "[alice, 1000]").or("[]"),
+    Key::new("groups", PEERS, "[director-ops]").or("[]"),
+]);
+
+pub(in crate::config) static METRICS: Section = Section::of::<Metrics>(&[
+    Key::new("address", Value::Text(&form::LISTENER), "\"[::1]:9690\""),
+    Key::new("ipvs_names", Value::Switch, "true").or("false"),
+    Key::new("series", Value::Count { from: 0, to: 1_000_000 }, "100k").or("20k"),
 ]);
 
 pub(in crate::config) static RUN_AS: Section = Section::of::<RunAs>(&[

@@ -132,6 +132,25 @@ pub(super) static PORT_RANGE: Form = Form {
     ..PLAIN
 };
 
+/// An address and port to listen on.
+pub(super) static LISTENER: Form = Form {
+    name: "address with port",
+    plural: "addresses with ports",
+    about: "`127.0.0.1:9690` or `\"[::1]:9690\"`",
+    pattern: "^([0-9.]{7,15}|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$",
+    ..PLAIN
+};
+
+/// A user or group of the machine, or its number.
+pub(super) static PEER: Form = Form {
+    name: "user or group",
+    plural: "users or groups",
+    about: "a name or a number, at most 32 characters",
+    pattern: "^[A-Za-z0-9_.$][A-Za-z0-9_.$-]{0,31}$",
+    also: &["integer", "number", "boolean"],
+    ..PLAIN
+};
+
 /// The path of a socket.
 pub(super) static SOCKET: Form = Form {
     name: "absolute path",

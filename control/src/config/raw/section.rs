@@ -162,6 +162,7 @@ pub(super) fn control(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Con
     Control {
         socket: fields.read("socket", findings, socket).or(default.socket),
         watch: fields.read("watch", findings, scalar::boolean).or(default.watch),
+        allow: super::allow::allow(&fields, findings),
     }
 }
 

@@ -47,6 +47,10 @@ impl Service {
             if findings.full() {
                 break;
             }
+            if all.len() == all.capacity() {
+                // Doubling would take as much again for services that never come.
+                all.reserve_exact((all.len() / 8).max(64));
+            }
             all.push(Service::read(node, &path.item(index), findings));
         }
         all
