@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The kernel's file about the calling thread: time on the CPU, time waited for it, both in
 /// nanoseconds, and how often it got it.
 const OWN: &str = "/proc/thread-self/schedstat";
@@ -15,13 +17,17 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// Now, for the calling thread.
+    /// Now, for the calling thread, to the nanosecond. The kernel's file about it may be
+    /// as old as the scheduler's last tick.
     pub fn now() -> Self {
-        Self::of(OWN)
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
+        let on_cpu = seconds + Duration::from_nanos(time.tv_nsec.unsigned_abs());
+        Self { on_cpu, at: Instant::now() }
     }
 
-    /// Now, for the thread whose `schedstat` file this is. One that cannot be read has had
-    /// nothing.
+    /// Now, for the thread whose `schedstat` file this is, and which sleeps. One that cannot
+    /// be read has had nothing.
     pub fn of(schedstat: &str) -> Self {
         let text = fs::read_to_string(schedstat).unwrap_or_default();
         let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
