@@ -115,10 +115,11 @@ fn load(tracking: Tracking, family: Family) -> Load {
 fn assert_steady(load: &Load) {
     let mut steady = Steady::new(load);
     steady.fill();
+    let packets = packets();
     // The clock moves on meanwhile: the clean-up is at work as well.
     let before = (steady.received(), ALLOCATIONS.get());
     assert!(before.1 > 0, "what was set up was counted");
-    while steady.received() - before.0 < packets() {
+    while steady.received() - before.0 < packets {
         for _ in 0..1_000 {
             steady.turn();
         }
