@@ -17,7 +17,7 @@ use crate::prefetch::prefetch;
 pub(super) struct Dense(Box<[Bucket]>);
 
 /// Seven words and their ages.
-type Bucket = Line<AtomicU64, [AtomicU8; 7]>;
+pub(super) type Bucket = Line<AtomicU64, [AtomicU8; 7]>;
 
 /// A slot's word: client 32 | scope 16 | doomed 1 | real server 15. 0 is free; with real server
 /// 0 it is tentative; with the highest number dead, and queued for reclaiming if also doomed.
@@ -180,9 +180,15 @@ impl Dense {
     /// The lower half of the word of a client that is bound in this bucket and is not doomed,
     /// with its age set; 0 if there is none.
     #[inline(always)]
-    pub(super) fn bound_in(&self, bucket: usize, name: u64, age_now: u8) -> u32 {
+    pub(super) fn bound_in(
+        &self,
+        bucket: usize,
+        name: u64,
+        age_now: u8,
+        first: impl FnOnce(&Bucket, u64) -> usize,
+    ) -> u32 {
         let Some(line) = self.0.get(bucket) else { return 0 };
-        let at = line.candidates(name).first();
+        let at = first(line, name);
         let (Some(word), Some(age)) = (line.words.get(at), line.beside.get(at)) else { return 0 };
         let word = word.load(Ordering::Acquire);
         // Of this name, and its value that of a bound client: neither 0, dead, nor doomed.

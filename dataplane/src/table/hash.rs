@@ -82,22 +82,27 @@ pub(super) trait Input: Copy {
 }
 
 impl Hasher {
-    /// [`Self::hash`] of many keys: the instructions for AES are not inlined into code for every
-    /// CPU, and a call for each key would cost more than the hash.
-    #[inline]
-    pub(super) fn hash_each<I: Input>(&self, inputs: &[I], hashes: &mut [Hash]) {
+    /// [`Self::hash`] of many keys, each given to `take` with what stands beside it: the
+    /// instructions for AES are not inlined into code for every CPU, and a call for each key
+    /// would cost more than the hash.
+    #[inline(always)]
+    pub(super) fn hash_each<I: Input, T>(
+        &self,
+        inputs: impl Iterator<Item = (I, T)>,
+        mut take: impl FnMut(T, Hash),
+    ) {
         match self.kind {
             #[cfg(target_arch = "x86_64")]
             Kind::Aes => {
                 // SAFETY: as in `hash`.
                 #[allow(unsafe_code)]
                 unsafe {
-                    aes_each(self.key, inputs, hashes);
+                    aes_each(self.key, inputs, take);
                 }
             }
             Kind::Sip => {
-                for (input, hash) in inputs.iter().zip(hashes) {
-                    *hash = sip(self.key, input.address(), input.beside());
+                for (input, beside) in inputs {
+                    take(beside, sip(self.key, input.address(), input.beside()));
                 }
             }
         }
@@ -106,9 +111,13 @@ impl Hasher {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "aes,sse2")]
-fn aes_each<I: Input>(key: [u64; 2], inputs: &[I], hashes: &mut [Hash]) {
-    for (input, hash) in inputs.iter().zip(hashes) {
-        *hash = aes(key, input.address(), input.beside());
+fn aes_each<I: Input, T>(
+    key: [u64; 2],
+    inputs: impl Iterator<Item = (I, T)>,
+    mut take: impl FnMut(T, Hash),
+) {
+    for (input, beside) in inputs {
+        take(beside, aes(key, input.address(), input.beside()));
     }
 }
 
