@@ -2,7 +2,7 @@
 //! with seven ages.
 
 use super::assign::{Holes, Seen, Window};
-use super::cells::{Row, row};
+use super::cells::Row;
 use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal, Vacancy};
 use super::grace::Limbo;
 use super::key::{ClientKey, Handle, Probe};
@@ -11,10 +11,11 @@ use super::seat::Sweeper;
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 use super::template::Cursor;
+use crate::block::Block;
 use crate::prefetch::prefetch;
 
 /// A row of dense buckets.
-pub(super) struct Dense(Box<[Bucket]>);
+pub(super) struct Dense(Block<Bucket>);
 
 /// Seven words and their ages.
 pub(super) type Bucket = Line<AtomicU64, [AtomicU8; 7]>;
@@ -81,7 +82,7 @@ impl Row for Dense {
             words: std::array::from_fn(|_| AtomicU64::new(0)),
             beside: std::array::from_fn(|_| AtomicU8::new(0)),
         };
-        Self(row(buckets, bucket))
+        Self(Block::new(buckets, bucket))
     }
 
     fn buckets(&self) -> usize {
