@@ -18,6 +18,7 @@ mod services;
 
 use super::{Arrival, Path};
 use crate::conn::table::{EntryV4, Table};
+use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Seen};
@@ -64,6 +65,7 @@ pub(super) struct Learned {
     exit_hops: Hops,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
+    tier: Tier,
 }
 
 impl Learned {
@@ -74,6 +76,7 @@ impl Learned {
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
             neighbours: 0,
+            tier: Tier::best(),
         }
     }
 

@@ -28,6 +28,7 @@ use super::seat::Sweeper;
 use super::segments::{Segments, hash_of, shard_of};
 use super::template::{Cursor, Full, GrowError, Sizes};
 use super::value::Value;
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 
 /// Which service's clients: a scope in 16 bits.
@@ -155,6 +156,7 @@ impl ClientSeat {
 pub struct ClientTable {
     shards: usize,
     pub(super) hasher: Hasher,
+    pub(super) tier: Tier,
     pub(super) v4: Segments<Dense>,
     pub(super) v6: Segments<V6>,
     pub(super) grace: Grace,
@@ -169,6 +171,7 @@ impl ClientTable {
         let table = Self {
             shards,
             hasher: Hasher::new(key),
+            tier: Tier::best(),
             v4: Segments::new(shards, sizes.entries_v4),
             v6: Segments::new(shards, sizes.entries_v6),
             grace: Grace::new(shards),

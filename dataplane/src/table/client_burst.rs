@@ -5,12 +5,15 @@
 use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
 use super::client_dense::{self, Bucket, Dense};
-use super::hash::Hash;
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+use super::hash::AT_ONCE;
+use super::hash::{Hash, Hasher};
 use super::key::{ClientKey, Probe, TemplateKey};
 use super::line::Line;
 use super::segments::{Segments, pair_of, shard_of};
 use arrayvec::ArrayVec;
 
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 use crate::port::BURST;
 
@@ -109,29 +112,6 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// How lines are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
-    /// With instructions that not every CPU has.
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    Avx2,
-    /// As every CPU can.
-    Any,
-}
-
-impl Sight {
-    #[inline(always)]
-    fn best() -> Self {
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
-        if std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("bmi1")
-        {
-            return Self::Avx2;
-        }
-        Self::Any
-    }
-}
-
 /// Looks for all clients in their first bucket; a bit for everyone who is not there.
 #[inline(always)]
 fn find_first(
@@ -158,6 +138,29 @@ fn find_first_avx2(row: &Dense, burst: &mut ClientBurst, places: usize, age_now:
     find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx2(name))
 }
 
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1")]
+fn find_first_avx512(row: &Dense, burst: &mut ClientBurst, places: usize, age_now: u8) -> u32 {
+    find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx512(name))
+}
+
+/// Hashes the first so many clients, at least, for a table of one shard, and requests their
+/// lines.
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,aes,avx2,bmi1")]
+fn aim_avx512(hasher: &Hasher, row: &Dense, burst: &mut ClientBurst, places: usize) {
+    let (names, _) = burst.names.as_chunks::<AT_ONCE>();
+    let (hashes, _) = burst.hashes.as_chunks_mut::<AT_ONCE>();
+    let (buckets, _) = burst.buckets.as_chunks_mut::<AT_ONCE>();
+    let eights = names.iter().zip(hashes).zip(buckets).take(places.div_ceil(AT_ONCE));
+    for ((names, hashes), buckets) in eights {
+        *buckets = hasher.hash_eight(&names.map(|name| name.0), row.buckets() as u32, hashes);
+        for bucket in buckets {
+            row.prefetch(*bucket as usize);
+        }
+    }
+}
+
 /// The numbers of the bits that are set.
 fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -180,6 +183,14 @@ impl ClientTable {
     /// Hashes the clients of the first so many places and requests their lines.
     #[inline]
     pub fn aim(&self, burst: &mut ClientBurst, places: usize) {
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        if self.tier == Tier::Avx512 && self.hasher.is_aes() && self.v4.shards() == 1 {
+            burst.announced = self.v4.announced();
+            let Some(row) = self.v4.row(burst.announced.saturating_sub(1)) else { return };
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            return unsafe { aim_avx512(&self.hasher, row, burst, places) };
+        }
         let ClientBurst { names, hashes, buckets, announced, .. } = burst;
         *announced = self.v4.announced();
         let steps = Steps { segments: &self.v4, announced: *announced };
@@ -208,12 +219,16 @@ impl ClientTable {
         let Some(row) = self.v4.row(burst.announced.saturating_sub(1)) else {
             return burst.find_nobody();
         };
-        let strays = match Sight::best() {
+        let strays = match self.tier {
             #[cfg(all(target_arch = "x86_64", not(loom)))]
-            // SAFETY: it was found to be there.
+            // SAFETY: the CPU has the tier.
             #[allow(unsafe_code)]
-            Sight::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
-            Sight::Any => find_first(row, burst, places, age_now, Line::first_candidate),
+            Tier::Avx512 => unsafe { find_first_avx512(row, burst, places, age_now) },
+            #[cfg(all(target_arch = "x86_64", not(loom)))]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            Tier::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
+            _ => find_first(row, burst, places, age_now, Line::first_candidate),
         };
         if strays != 0 {
             self.find_strays(burst, strays, age_now);

@@ -4,12 +4,13 @@
 //! four words of each; all others are read field by field.
 
 use super::lane::{Kind, Lane};
-use super::read::{Form, Gate, client_port_v4, is_ack_v4, read_v4};
+use super::read::{Form, Gate, WideForm, client_port_v4, is_ack_v4, read_v4};
 use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
 use crate::conn::ConnBurst;
 use crate::conn::table::EntryV4;
+use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
 use crate::reply::{ReplyBurst, ReplyTable};
@@ -56,6 +57,12 @@ impl Default for Reading {
         }
     }
 }
+
+/// What [`Reading::read_alike`]'s loops are made for.
+const CLIENT: bool = false;
+const CONN: bool = true;
+const TCP: bool = false;
+const UDP: bool = true;
 
 impl Reading {
     /// Whether there is something to be fetched for it between reading and deciding.
@@ -125,36 +132,120 @@ impl Reading {
         &mut self,
         at: usize,
         frames: &[F],
-        form: &Form,
+        (gate, tier): (Gate, Tier),
         way: &Way,
     ) -> usize {
         let frames = frames.get(at..).unwrap_or_default();
-        match way.lane.kind() {
-            Kind::Client if form.is_udp() => {
-                self.read_clients::<F, L3, HEAD, true>(at, frames, form, way)
+        let form = way.form(gate);
+        match (way.lane.kind(), form.is_udp()) {
+            (Kind::Client, false) => {
+                self.read_by_tier::<F, L3, HEAD, CLIENT, TCP>(at, frames, form, tier, way)
             }
-            Kind::Client => self.read_clients::<F, L3, HEAD, false>(at, frames, form, way),
-            Kind::ConnTcp => self.read_conns::<F, L3, HEAD, false>(at, frames, form, way),
-            Kind::ConnUdp => self.read_conns::<F, L3, HEAD, true>(at, frames, form, way),
-            Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp => 0,
+            (Kind::Client, true) => {
+                self.read_by_tier::<F, L3, HEAD, CLIENT, UDP>(at, frames, form, tier, way)
+            }
+            (Kind::ConnTcp, _) => {
+                self.read_by_tier::<F, L3, HEAD, CONN, TCP>(at, frames, form, tier, way)
+            }
+            (Kind::ConnUdp, _) => {
+                self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, tier, way)
+            }
+            (Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp, _) => 0,
         }
     }
 
+    fn read_by_tier<
+        F: Frame,
+        const L3: usize,
+        const HEAD: usize,
+        const CONN: bool,
+        const UDP: bool,
+    >(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: Form,
+        tier: Tier,
+        way: &Way,
+    ) -> usize {
+        match tier {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            Tier::Avx512 => unsafe {
+                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, &form.wide::<L3>(), way)
+            },
+            _ => self.read_any::<F, L3, HEAD, CONN, UDP>(at, frames, form, way),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw")]
     #[inline(never)]
+    fn read_avx512<
+        F: Frame,
+        const L3: usize,
+        const HEAD: usize,
+        const CONN: bool,
+        const UDP: bool,
+    >(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: &WideForm,
+        way: &Way,
+    ) -> usize {
+        self.read_loop::<F, L3, HEAD, CONN, UDP>(at, frames, way, |head| form.is_alike(head))
+    }
+
+    #[inline(never)]
+    fn read_any<F: Frame, const L3: usize, const HEAD: usize, const CONN: bool, const UDP: bool>(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: Form,
+        way: &Way,
+    ) -> usize {
+        let alike = |head: &[u8; HEAD]| form.is_alike::<L3, HEAD>(head);
+        self.read_loop::<F, L3, HEAD, CONN, UDP>(at, frames, way, alike)
+    }
+
+    #[inline(always)]
+    fn read_loop<
+        F: Frame,
+        const L3: usize,
+        const HEAD: usize,
+        const CONN: bool,
+        const UDP: bool,
+    >(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        way: &Way,
+        alike: impl Fn(&[u8; HEAD]) -> bool,
+    ) -> usize {
+        match CONN {
+            false => self.read_clients::<F, L3, HEAD, UDP>(at, frames, way, alike),
+            true => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
+        }
+    }
+
+    #[inline(always)]
     fn read_clients<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
         &mut self,
         at: usize,
         frames: &[F],
-        form: &Form,
         way: &Way,
+        alike: impl Fn(&[u8; HEAD]) -> bool,
     ) -> usize {
         let (Some(scope), Some(lanes)) = (way.scope, self.lanes.get_mut(at..)) else { return 0 };
         let (lane, mask) = (way.lane, way.mask);
         let mut read = 0;
-        for (frame, (place, client)) in
-            frames.iter().zip(lanes.iter_mut().zip(self.clients.places(at)))
-        {
-            let Some((plain, _)) = form.read::<L3, HEAD, UDP>(frame.bytes()) else { break };
+        let places = lanes.iter_mut().zip(self.clients.places(at));
+        for (frame, (place, client)) in frames.iter().zip(places) {
+            let Some((plain, _)) = Form::read::<L3, HEAD, UDP>(frame.bytes(), &alike) else {
+                break;
+            };
             client.put(plain.client & mask, scope);
             *place = lane.with_len(plain.total_len);
             read += 1;
@@ -163,17 +254,19 @@ impl Reading {
         read
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn read_conns<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
         &mut self,
         from: usize,
         frames: &[F],
-        form: &Form,
         way: &Way,
+        alike: impl Fn(&[u8; HEAD]) -> bool,
     ) -> usize {
         let mut at = from;
         for frame in frames {
-            let Some((plain, head)) = form.read::<L3, HEAD, UDP>(frame.bytes()) else { break };
+            let Some((plain, head)) = Form::read::<L3, HEAD, UDP>(frame.bytes(), &alike) else {
+                break;
+            };
             self.put_nothing(at);
             self.put_conn::<L3, HEAD>(at, way, plain.client, plain.total_len, head);
             at += 1;
@@ -203,7 +296,7 @@ impl Learned {
         let mut way = self.services.last();
         let mut at = 0;
         loop {
-            at += reading.read_alike::<F, L3, HEAD>(at, frames, &way.form(sight.gate), &way);
+            at += reading.read_alike::<F, L3, HEAD>(at, frames, (sight.gate, self.tier), &way);
             let Some(frame) = frames.get(at) else { return };
             self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way);
             at += 1;
