@@ -136,10 +136,11 @@ impl Path {
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        reading.seeks_clients = false;
+        (reading.seeks_clients, reading.has_unaimed) = (false, false);
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
-                let sight = Sight { gate, snapshot, replies };
+                let clients = &self.shared.clients;
+                let sight = Sight { gate, snapshot, clients, replies };
                 match gate.vlan {
                     0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
                     _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
@@ -147,9 +148,10 @@ impl Path {
             }
             None => reading.lanes.fill(Lane::BY_THE_BOOK),
         }
-        if reading.seeks_clients {
+        if reading.has_unaimed {
             self.shared.clients.aim(&mut reading.clients, frames.len());
-        } else {
+        }
+        if !reading.seeks_clients {
             reading.clients.find_nobody();
         }
         reading.seeks_conns = !reading.conns.is_empty();

@@ -5,8 +5,6 @@
 use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
 use super::client_dense::{self, Bucket, Dense};
-#[cfg(all(target_arch = "x86_64", not(loom)))]
-use super::hash::AT_ONCE;
 use super::hash::{Hash, Hasher};
 use super::key::{ClientKey, Probe, TemplateKey};
 use super::line::Line;
@@ -44,13 +42,39 @@ impl Default for ClientBurst {
 }
 
 /// A place in a [`ClientBurst`].
-pub struct ClientPlace<'a>(&'a mut Name);
+pub struct ClientPlace<'a> {
+    name: &'a mut Name,
+    hash: &'a mut Hash,
+    bucket: &'a mut u32,
+}
 
 impl ClientPlace<'_> {
     /// Puts a client there.
     #[inline(always)]
     pub fn put(self, client: u32, scope: ClientScope) {
-        *self.0 = Name(client_dense::name(client, scope.number()));
+        *self.name = Name(client_dense::name(client, scope.number()));
+    }
+}
+
+/// Hashes clients as they are put to their places, and requests their lines at once.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "there is none"))]
+#[derive(Clone, Copy)]
+pub(crate) struct Aimer<'a> {
+    hasher: &'a Hasher,
+    row: &'a Dense,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Aimer<'_> {
+    /// Puts a client to a place, as [`ClientPlace::put`] and [`ClientTable::aim`] do.
+    #[target_feature(enable = "aes,sse2")]
+    #[inline]
+    pub(crate) fn put(self, place: ClientPlace<'_>, client: u32, scope: ClientScope) {
+        let name = client_dense::name(client, scope.number());
+        let hash = self.hasher.hash_word_by_aes(name);
+        let bucket = Hash::scale(hash.first, self.row.buckets());
+        self.row.prefetch(bucket);
+        (*place.name, *place.hash, *place.bucket) = (Name(name), hash, bucket as u32);
     }
 }
 
@@ -58,14 +82,17 @@ impl ClientBurst {
     /// The places from this one on, to be filled.
     #[inline(always)]
     pub fn places(&mut self, from: usize) -> impl Iterator<Item = ClientPlace<'_>> {
-        self.names.get_mut(from..).unwrap_or_default().iter_mut().map(ClientPlace)
+        let Self { names, hashes, buckets, .. } = self;
+        let names = names.iter_mut().skip(from);
+        let beside = hashes.iter_mut().zip(buckets).skip(from);
+        names.zip(beside).map(|(name, (hash, bucket))| ClientPlace { name, hash, bucket })
     }
 
     /// Puts a client to a place.
     #[inline(always)]
     pub fn put(&mut self, at: usize, client: u32, scope: ClientScope) {
         if let Some(name) = self.names.get_mut(at) {
-            ClientPlace(name).put(client, scope);
+            *name = Name(client_dense::name(client, scope.number()));
         }
     }
 
@@ -144,23 +171,6 @@ fn find_first_avx512(row: &Dense, burst: &mut ClientBurst, places: usize, age_no
     find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx512(name))
 }
 
-/// Hashes the first so many clients, at least, for a table of one shard, and requests their
-/// lines.
-#[cfg(all(target_arch = "x86_64", not(loom)))]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,aes,avx2,bmi1")]
-fn aim_avx512(hasher: &Hasher, row: &Dense, burst: &mut ClientBurst, places: usize) {
-    let (names, _) = burst.names.as_chunks::<AT_ONCE>();
-    let (hashes, _) = burst.hashes.as_chunks_mut::<AT_ONCE>();
-    let (buckets, _) = burst.buckets.as_chunks_mut::<AT_ONCE>();
-    let eights = names.iter().zip(hashes).zip(buckets).take(places.div_ceil(AT_ONCE));
-    for ((names, hashes), buckets) in eights {
-        *buckets = hasher.hash_eight(&names.map(|name| name.0), row.buckets() as u32, hashes);
-        for bucket in buckets {
-            row.prefetch(*bucket as usize);
-        }
-    }
-}
-
 /// The numbers of the bits that are set.
 fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -180,17 +190,21 @@ impl ClientTable {
         Some((scope, Probe { key, hash, shard: shard_of(hash, self.v4.shards()) }))
     }
 
+    /// What puts clients to their places instead of [`Self::aim`], if this table and this CPU
+    /// allow it; only to be used where the CPU has [`Tier::Avx512`].
+    #[inline]
+    pub(crate) fn aimer(&self, burst: &mut ClientBurst) -> Option<Aimer<'_>> {
+        if self.tier < Tier::Avx512 || !self.hasher.is_aes() || self.v4.shards() != 1 {
+            return None;
+        }
+        burst.announced = self.v4.announced();
+        let row = self.v4.row(burst.announced.saturating_sub(1))?;
+        Some(Aimer { hasher: &self.hasher, row })
+    }
+
     /// Hashes the clients of the first so many places and requests their lines.
     #[inline]
     pub fn aim(&self, burst: &mut ClientBurst, places: usize) {
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
-        if self.tier == Tier::Avx512 && self.hasher.is_aes() && self.v4.shards() == 1 {
-            burst.announced = self.v4.announced();
-            let Some(row) = self.v4.row(burst.announced.saturating_sub(1)) else { return };
-            // SAFETY: the CPU has the tier.
-            #[allow(unsafe_code)]
-            return unsafe { aim_avx512(&self.hasher, row, burst, places) };
-        }
         let ClientBurst { names, hashes, buckets, announced, .. } = burst;
         *announced = self.v4.announced();
         let steps = Steps { segments: &self.v4, announced: *announced };

@@ -138,61 +138,20 @@ fn fastest() -> Kind {
     Kind::Sip
 }
 
-/// Words hashed and scaled at once.
-pub(super) const AT_ONCE: usize = 8;
-
 impl Hasher {
-    /// Whether [`Self::hash_eight`] gives what [`Self::hash_word`] gives.
-    #[cfg(target_arch = "x86_64")]
+    /// Whether [`Self::hash_word`] is AES's.
+    #[inline]
     pub(super) fn is_aes(&self) -> bool {
-        self.kind == Kind::Aes
+        self.kind != Kind::Sip
     }
 
-    /// [`Self::hash_word`] of eight words, where [`Self::is_aes`]; and each hash's
-    /// [`Hash::first`], scaled to `0..below`.
+    /// [`Self::hash_word`], where [`Self::is_aes`], to be inlined into loops that are made for
+    /// CPUs with AES.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vl,vaes,aes")]
+    #[target_feature(enable = "aes,sse2")]
     #[inline]
-    pub(super) fn hash_eight(
-        &self,
-        words: &[u64; AT_ONCE],
-        below: u32,
-        hashes: &mut [Hash; AT_ONCE],
-    ) -> [u32; AT_ONCE] {
-        use std::arch::x86_64::{
-            __m256i, __m512i, _mm_set_epi64x, _mm512_aesenc_epi128, _mm512_broadcast_i32x4,
-            _mm512_castsi256_si512, _mm512_cvtepi64_epi32, _mm512_maskz_expand_epi64,
-            _mm512_mul_epu32, _mm512_permutex2var_epi64, _mm512_set_epi64, _mm512_set1_epi64,
-            _mm512_srli_epi64, _mm512_xor_si512,
-        };
-        let key = _mm_set_epi64x(self.key[1] as i64, self.key[0] as i64);
-        let key = _mm512_broadcast_i32x4(key);
-        // SAFETY: arrays of numbers of just these sizes, whatever their bits.
-        #[allow(unsafe_code)]
-        let [low, high] = unsafe { std::mem::transmute::<[u64; AT_ONCE], [__m256i; 2]>(*words) };
-        let states = [low, high].map(|four| {
-            // One word to each 128 bits, the upper halves 0.
-            let spread = _mm512_maskz_expand_epi64(0x55, _mm512_castsi256_si512(four));
-            let mut state = _mm512_xor_si512(spread, key);
-            for _ in 0..4 {
-                state = _mm512_aesenc_epi128(state, key);
-            }
-            state
-        });
-        // SAFETY: as before; a hash is four words of 32 bits in the state's order.
-        #[allow(unsafe_code)]
-        let all = unsafe { std::mem::transmute::<[__m512i; 2], [Hash; AT_ONCE]>(states) };
-        *hashes = all;
-        let [low, high] = states;
-        let even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0);
-        let firsts = _mm512_permutex2var_epi64(low, even, high);
-        let scaled = _mm512_mul_epu32(firsts, _mm512_set1_epi64(i64::from(below)));
-        let scaled = _mm512_cvtepi64_epi32(_mm512_srli_epi64::<32>(scaled));
-        // SAFETY: as before.
-        #[allow(unsafe_code)]
-        unsafe {
-            std::mem::transmute::<__m256i, [u32; AT_ONCE]>(scaled)
-        }
+    pub(super) fn hash_word_by_aes(&self, word: u64) -> Hash {
+        aes_word(self.key, word)
     }
 }
 
@@ -333,23 +292,6 @@ mod tests {
             let alone: Vec<_> = words.map(|(word, at)| (at, hasher.hash_word(word))).collect();
             assert_eq!(hashes, alone);
         }
-    }
-
-    #[test]
-    fn eight_at_once_are_hashed_as_each_alone() {
-        let hasher = Hasher::new(KEY);
-        #[cfg(target_arch = "x86_64")]
-        if crate::cpu::Tier::best() == crate::cpu::Tier::Avx512 {
-            let words = std::array::from_fn(|n| (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let mut hashes = [Hash::default(); AT_ONCE];
-            // SAFETY: the CPU has the tier.
-            #[allow(unsafe_code)]
-            let scaled = unsafe { hasher.hash_eight(&words, 1_000_003, &mut hashes) };
-            let alone = words.map(|word| hasher.hash_word(word));
-            assert_eq!(hashes, alone);
-            assert_eq!(scaled, alone.map(|hash| Hash::scale(hash.first, 1_000_003) as u32));
-        }
-        assert_ne!(hasher.hash_word(0), hasher.hash_word(1));
     }
 
     #[test]

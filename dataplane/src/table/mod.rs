@@ -34,6 +34,7 @@ pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
     Rebound, ServiceReal, Vacancy,
 };
+pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};

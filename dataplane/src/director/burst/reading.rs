@@ -15,7 +15,7 @@ use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
 use crate::reply::{ReplyBurst, ReplyTable};
 use crate::snapshot::Snapshot;
-use crate::table::ClientBurst;
+use crate::table::{Aimer, ClientBurst, ClientPlace, ClientTable};
 use crate::tick::Tick;
 use crate::wire::{Addr, Protocol};
 
@@ -28,6 +28,8 @@ pub struct Reading {
     /// Frames that were read.
     pub(super) frames: usize,
     pub(super) clients: ClientBurst,
+    /// Whether some clients were put to their places and their lines not requested.
+    pub(super) has_unaimed: bool,
     /// Whether clients are still to be looked up.
     pub(super) seeks_clients: bool,
     pub(super) conns: ConnBurst<EntryV4>,
@@ -48,6 +50,7 @@ impl Default for Reading {
             done: 0,
             frames: 0,
             clients: ClientBurst::default(),
+            has_unaimed: false,
             seeks_clients: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
@@ -94,7 +97,7 @@ impl Reading {
     ) {
         if let Some(scope) = way.scope {
             self.clients.put(at, client & way.mask, scope);
-            self.seeks_clients = true;
+            (self.seeks_clients, self.has_unaimed) = (true, true);
             return self.put_lane(at, way.lane.with_len(total_len));
         }
         if let Kind::ConnTcp | Kind::ConnUdp = way.lane.kind() {
@@ -132,23 +135,23 @@ impl Reading {
         &mut self,
         at: usize,
         frames: &[F],
-        (gate, tier): (Gate, Tier),
+        eyes: Eyes<'_>,
         way: &Way,
     ) -> usize {
         let frames = frames.get(at..).unwrap_or_default();
-        let form = way.form(gate);
+        let form = way.form(eyes.gate);
         match (way.lane.kind(), form.is_udp()) {
             (Kind::Client, false) => {
-                self.read_by_tier::<F, L3, HEAD, CLIENT, TCP>(at, frames, form, tier, way)
+                self.read_by_tier::<F, L3, HEAD, CLIENT, TCP>(at, frames, form, eyes, way)
             }
             (Kind::Client, true) => {
-                self.read_by_tier::<F, L3, HEAD, CLIENT, UDP>(at, frames, form, tier, way)
+                self.read_by_tier::<F, L3, HEAD, CLIENT, UDP>(at, frames, form, eyes, way)
             }
             (Kind::ConnTcp, _) => {
-                self.read_by_tier::<F, L3, HEAD, CONN, TCP>(at, frames, form, tier, way)
+                self.read_by_tier::<F, L3, HEAD, CONN, TCP>(at, frames, form, eyes, way)
             }
             (Kind::ConnUdp, _) => {
-                self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, tier, way)
+                self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes, way)
             }
             (Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp, _) => 0,
         }
@@ -165,22 +168,23 @@ impl Reading {
         at: usize,
         frames: &[F],
         form: Form,
-        tier: Tier,
+        eyes: Eyes<'_>,
         way: &Way,
     ) -> usize {
-        match tier {
+        match (eyes.tier, eyes.aimer) {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has the tier.
             #[allow(unsafe_code)]
-            Tier::Avx512 => unsafe {
-                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, &form.wide::<L3>(), way)
+            (Tier::Avx512, Some(aimer)) => unsafe {
+                let form = form.wide::<L3>();
+                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, &form, aimer, way)
             },
             _ => self.read_any::<F, L3, HEAD, CONN, UDP>(at, frames, form, way),
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx512f,avx512bw,aes")]
     #[inline(never)]
     fn read_avx512<
         F: Frame,
@@ -193,9 +197,18 @@ impl Reading {
         at: usize,
         frames: &[F],
         form: &WideForm,
+        aimer: Aimer<'_>,
         way: &Way,
     ) -> usize {
-        self.read_loop::<F, L3, HEAD, CONN, UDP>(at, frames, way, |head| form.is_alike(head))
+        let alike = |head: &[u8; HEAD]| form.is_alike(head);
+        match (CONN, way.scope) {
+            (false, Some(scope)) => {
+                let put = |place: ClientPlace<'_>, client| aimer.put(place, client, scope);
+                self.read_clients::<F, L3, HEAD, UDP>(at, frames, way, alike, put)
+            }
+            (false, None) => 0,
+            (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
+        }
     }
 
     #[inline(never)]
@@ -207,26 +220,14 @@ impl Reading {
         way: &Way,
     ) -> usize {
         let alike = |head: &[u8; HEAD]| form.is_alike::<L3, HEAD>(head);
-        self.read_loop::<F, L3, HEAD, CONN, UDP>(at, frames, way, alike)
-    }
-
-    #[inline(always)]
-    fn read_loop<
-        F: Frame,
-        const L3: usize,
-        const HEAD: usize,
-        const CONN: bool,
-        const UDP: bool,
-    >(
-        &mut self,
-        at: usize,
-        frames: &[F],
-        way: &Way,
-        alike: impl Fn(&[u8; HEAD]) -> bool,
-    ) -> usize {
-        match CONN {
-            false => self.read_clients::<F, L3, HEAD, UDP>(at, frames, way, alike),
-            true => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
+        match (CONN, way.scope) {
+            (false, Some(scope)) => {
+                self.has_unaimed = true;
+                let put = |place: ClientPlace<'_>, client| place.put(client, scope);
+                self.read_clients::<F, L3, HEAD, UDP>(at, frames, way, alike, put)
+            }
+            (false, None) => 0,
+            (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
         }
     }
 
@@ -237,8 +238,9 @@ impl Reading {
         frames: &[F],
         way: &Way,
         alike: impl Fn(&[u8; HEAD]) -> bool,
+        put: impl Fn(ClientPlace<'_>, u32),
     ) -> usize {
-        let (Some(scope), Some(lanes)) = (way.scope, self.lanes.get_mut(at..)) else { return 0 };
+        let Some(lanes) = self.lanes.get_mut(at..) else { return 0 };
         let (lane, mask) = (way.lane, way.mask);
         let mut read = 0;
         let places = lanes.iter_mut().zip(self.clients.places(at));
@@ -246,7 +248,7 @@ impl Reading {
             let Some((plain, _)) = Form::read::<L3, HEAD, UDP>(frame.bytes(), &alike) else {
                 break;
             };
-            client.put(plain.client & mask, scope);
+            put(client, plain.client & mask);
             *place = lane.with_len(plain.total_len);
             read += 1;
         }
@@ -280,8 +282,17 @@ impl Reading {
 pub(super) struct Sight<'a> {
     pub gate: Gate,
     pub snapshot: &'a Snapshot,
+    pub clients: &'a ClientTable,
     /// Where masqueraded real servers' packets are known, if there are such servers.
     pub replies: Option<&'a ReplyTable>,
+}
+
+/// With what frames that are alike are looked at.
+#[derive(Clone, Copy)]
+struct Eyes<'a> {
+    gate: Gate,
+    tier: Tier,
+    aimer: Option<Aimer<'a>>,
 }
 
 impl Learned {
@@ -293,10 +304,12 @@ impl Learned {
         frames: &[F],
         sight: Sight<'_>,
     ) {
+        let aimer = sight.clients.aimer(&mut reading.clients);
+        let eyes = Eyes { gate: sight.gate, tier: self.tier, aimer };
         let mut way = self.services.last();
         let mut at = 0;
         loop {
-            at += reading.read_alike::<F, L3, HEAD>(at, frames, (sight.gate, self.tier), &way);
+            at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
             let Some(frame) = frames.get(at) else { return };
             self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way);
             at += 1;
