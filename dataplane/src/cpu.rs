@@ -10,7 +10,7 @@ pub(crate) enum Tier {
     Any,
     /// AVX2 and BMI1: 32 bytes at once.
     Avx2,
-    /// AVX-512 (F, BW, DQ, VL) and its AES: 64 bytes at once, each under its own mask.
+    /// AVX-512 (F, BW, DQ, VL, VBMI) and its AES: 64 bytes at once, each under its own mask.
     Avx512,
 }
 
@@ -22,7 +22,8 @@ impl Tier {
             use std::arch::is_x86_feature_detected as has;
             if has!("avx2") && has!("bmi1") {
                 let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq");
-                return match wide && has!("avx512vl") && has!("vaes") && has!("aes") {
+                let wide = wide && has!("avx512vl") && has!("avx512vbmi");
+                return match wide && has!("vaes") && has!("aes") {
                     true => Self::Avx512,
                     false => Self::Avx2,
                 };

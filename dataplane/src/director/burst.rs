@@ -8,6 +8,8 @@ mod bind;
 mod clients;
 mod conns;
 mod decided;
+#[cfg(target_arch = "x86_64")]
+mod fours;
 mod hops;
 mod lane;
 mod read;

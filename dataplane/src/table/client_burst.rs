@@ -78,7 +78,48 @@ impl Aimer<'_> {
     }
 }
 
+/// Four places in a [`ClientBurst`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct ClientFour<'a> {
+    names: &'a mut [Name; 4],
+    hashes: &'a mut [Hash; 4],
+    buckets: &'a mut [u32; 4],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Aimer<'_> {
+    /// [`Self::put`] of four clients: the lower half of each quarter is a client, and in front
+    /// of it its scope's number and 16 bits of 0; the upper halves are 0.
+    #[target_feature(enable = "avx512f,avx512vl,vaes,aes")]
+    #[inline]
+    pub(crate) fn put_four(self, places: ClientFour<'_>, clients: std::arch::x86_64::__m512i) {
+        use std::arch::x86_64::{__m256i, _mm512_castsi512_si256, _mm512_maskz_compress_epi64};
+        let (hashes, buckets) = self.hasher.hash_four(clients, self.row.buckets() as u32);
+        for bucket in buckets {
+            self.row.prefetch(bucket as usize);
+        }
+        let names = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, clients));
+        // SAFETY: four words, whatever their bits.
+        #[allow(unsafe_code)]
+        let names = unsafe { std::mem::transmute::<__m256i, [u64; 4]>(names) };
+        (*places.hashes, *places.buckets) = (hashes, buckets);
+        *places.names = names.map(Name);
+    }
+}
+
 impl ClientBurst {
+    /// The places from this one on, by fours.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn fours(&mut self, from: usize) -> impl Iterator<Item = ClientFour<'_>> {
+        let Self { names, hashes, buckets, .. } = self;
+        let (names, _) = names.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let (hashes, _) = hashes.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let (buckets, _) = buckets.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let fours = names.iter_mut().zip(hashes.iter_mut().zip(buckets));
+        fours.map(|(names, (hashes, buckets))| ClientFour { names, hashes, buckets })
+    }
+
     /// The places from this one on, to be filled.
     #[inline(always)]
     pub fn places(&mut self, from: usize) -> impl Iterator<Item = ClientPlace<'_>> {

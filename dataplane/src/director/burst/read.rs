@@ -106,7 +106,7 @@ const V4_HOPS_LEFT: u64 = 0x00FE_0000;
 /// The bytes of a [`TargetV4`] that are address and port.
 const V4_ADDRESS_AND_PORT: u64 = 0xFFFF_0000_FFFF_FFFF;
 /// Sources from here on are groups, reserved, or broadcast: the reference path knows which.
-const V4_ODD_SOURCES: u32 = 0xE000_0000;
+pub(super) const V4_ODD_SOURCES: u32 = 0xE000_0000;
 
 /// Reads a frame whose IP header begins at `L3` and which has at least `HEAD` bytes:
 /// [`UNTAGGED`] and [`UNTAGGED_HEAD`], or [`TAGGED`] and [`TAGGED_HEAD`].
@@ -168,7 +168,7 @@ pub(super) struct Form {
 
 /// A [`Form`] as the first 64 bytes of a frame.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct WideForm {
     bytes: [u8; 64],
     mask: [u8; 64],
@@ -252,6 +252,18 @@ impl Form {
 
 #[cfg(target_arch = "x86_64")]
 impl WideForm {
+    /// What the bytes are that are not left open.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8; 64] {
+        &self.bytes
+    }
+
+    /// Which bits are not left open.
+    #[inline]
+    pub(super) fn mask(&self) -> &[u8; 64] {
+        &self.mask
+    }
+
     /// [`Form::is_alike`], for CPUs that compare a whole head at once.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]

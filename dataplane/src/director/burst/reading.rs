@@ -3,6 +3,8 @@
 //! Frames that are like the last one, to the same destination, take a short loop that compares
 //! four words of each; all others are read field by field.
 
+#[cfg(target_arch = "x86_64")]
+use super::fours::{self, FOUR};
 use super::lane::{Kind, Lane};
 use super::read::{Form, Gate, WideForm, client_port_v4, is_ack_v4, read_v4};
 use super::replies::read_reply_v4;
@@ -184,7 +186,7 @@ impl Reading {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,aes")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
     #[inline(never)]
     fn read_avx512<
         F: Frame,
@@ -203,12 +205,40 @@ impl Reading {
         let alike = |head: &[u8; HEAD]| form.is_alike(head);
         match (CONN, way.scope) {
             (false, Some(scope)) => {
+                let fours = self.read_fours::<F, L3, HEAD, UDP>(at, frames, form, aimer, way);
+                let rest = frames.get(fours..).unwrap_or_default();
                 let put = |place: ClientPlace<'_>, client| aimer.put(place, client, scope);
-                self.read_clients::<F, L3, HEAD, UDP>(at, frames, way, alike, put)
+                fours + self.read_clients::<F, L3, HEAD, UDP>(at + fours, rest, way, alike, put)
             }
             (false, None) => 0,
             (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
         }
+    }
+
+    /// Reads clients' frames four at a time, as long as all four are alike.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
+    #[inline]
+    fn read_fours<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: &WideForm,
+        aimer: Aimer<'_>,
+        way: &Way,
+    ) -> usize {
+        let (Some(scope), Some(lanes)) = (way.scope, self.lanes.get_mut(at..)) else { return 0 };
+        let (frames, _) = frames.as_chunks::<FOUR>();
+        let places = lanes.as_chunks_mut::<FOUR>().0.iter_mut().zip(self.clients.fours(at));
+        let mut read = 0;
+        for (frames, (lanes, clients)) in frames.iter().zip(places) {
+            let Some(rows) = fours::read::<F, L3, HEAD, UDP>(frames, form) else { break };
+            aimer.put_four(clients, fours::names(rows, way.mask, scope.number()));
+            *lanes = way.lane.with_lens(fours::total_lens(rows));
+            read += FOUR;
+        }
+        self.seeks_clients |= read > 0;
+        read
     }
 
     #[inline(never)]
