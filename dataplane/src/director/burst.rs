@@ -165,6 +165,10 @@ impl Path {
 
     /// Requests what can be requested now that the first requests were answered.
     pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_clients) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_first(&mut reading.clients, reading.frames, age);
+        }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
         }
@@ -200,10 +204,8 @@ impl Path {
     ) {
         self.fetch(reading);
         self.find_replies(reading);
-        if std::mem::take(&mut reading.seeks_clients) {
-            let age = self.bindings.age_at(reading.at.now);
-            self.shared.clients.find(&mut reading.clients, reading.frames, age);
-        }
+        let age = self.bindings.age_at(reading.at.now);
+        self.shared.clients.find_strays(&mut reading.clients, age);
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {

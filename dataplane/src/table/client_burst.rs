@@ -9,8 +9,6 @@ use super::hash::{Hash, Hasher};
 use super::key::{ClientKey, Probe, TemplateKey};
 use super::line::Line;
 use super::segments::{Segments, pair_of, shard_of};
-use arrayvec::ArrayVec;
-
 use crate::cpu::Tier;
 use crate::ids::ScopeId;
 use crate::port::BURST;
@@ -25,6 +23,8 @@ pub struct ClientBurst {
     hashes: [Hash; BURST],
     buckets: [u32; BURST],
     found: [u32; BURST],
+    /// A bit for every client that is not in the first bucket of the newest segment.
+    strays: u32,
     /// Segments there were when they were aimed at.
     announced: usize,
 }
@@ -36,6 +36,7 @@ impl Default for ClientBurst {
             hashes: [Hash::default(); BURST],
             buckets: [0; BURST],
             found: [0; BURST],
+            strays: 0,
             announced: 0,
         }
     }
@@ -155,6 +156,7 @@ impl ClientBurst {
     /// Nobody was put anywhere, and nobody is looked for.
     pub fn find_nobody(&mut self) {
         self.found.fill(0);
+        self.strays = 0;
     }
 }
 
@@ -268,9 +270,12 @@ impl ClientTable {
         }
     }
 
-    /// Finds the clients that [`Self::aim`] has aimed at, and sets their ages to `age_now`.
+    /// Finds the clients that [`Self::aim`] has aimed at, sets their ages to `age_now`, and
+    /// requests what [`Self::find_strays`] will need for those that are not where they are
+    /// looked for first.
     #[inline]
-    pub fn find(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
+    pub fn find_first(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
+        burst.strays = 0;
         let Some(row) = self.v4.row(burst.announced.saturating_sub(1)) else {
             return burst.find_nobody();
         };
@@ -286,32 +291,37 @@ impl ClientTable {
             _ => find_first(row, burst, places, age_now, Line::first_candidate),
         };
         if strays != 0 {
-            self.find_strays(burst, strays, age_now);
+            self.aim_strays(burst, strays);
         }
     }
 
-    fn find_strays(&self, burst: &mut ClientBurst, strays: u32, age_now: u8) {
+    fn aim_strays(&self, burst: &mut ClientBurst, strays: u32) {
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         let Some(row) = steps.row(1) else { return };
         let per_shard = self.v4.per_shard(row);
-        let mut list = ArrayVec::<u8, BURST>::new();
         for at in places_of(strays) {
             if burst.names[at].0 != 0 {
                 burst.buckets[at] = steps.aim(row, per_shard, 1, &burst.hashes[at]);
-                list.push(at as u8);
+                burst.strays |= 1 << at;
             }
         }
-        if !list.is_empty() {
-            self.find_on(burst, &list, age_now);
+    }
+
+    /// Finds the clients that [`Self::find_first`] did not find.
+    #[inline]
+    pub fn find_strays(&self, burst: &mut ClientBurst, age_now: u8) {
+        if burst.strays != 0 {
+            self.find_on(burst, age_now);
         }
     }
 
     /// Looks for those that are not in the first bucket of the newest segment.
-    fn find_on(&self, burst: &mut ClientBurst, strays: &[u8], age_now: u8) {
+    fn find_on(&self, burst: &mut ClientBurst, age_now: u8) {
+        let strays = std::mem::take(&mut burst.strays);
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         for step in 1..2 * steps.announced {
             let Some(row) = steps.row(step) else { return };
-            for at in strays.iter().map(|at| usize::from(*at)) {
+            for at in places_of(strays) {
                 if burst.found[at] == 0 {
                     let bucket = burst.buckets[at] as usize;
                     burst.found[at] =
@@ -320,7 +330,7 @@ impl ClientTable {
             }
             let Some(row) = steps.row(step + 1) else { return };
             let per_shard = self.v4.per_shard(row);
-            for at in strays.iter().map(|at| usize::from(*at)) {
+            for at in places_of(strays) {
                 if burst.found[at] == 0 {
                     burst.buckets[at] = steps.aim(row, per_shard, step + 1, &burst.hashes[at]);
                 }

@@ -37,6 +37,7 @@ const FRAME_LEN: i32 = 7;
 const L4_WORDS: u32 = 0x2020_2020;
 
 /// From the bytes of a head to the bytes of a row: where each is taken from; `GAP` for none.
+#[expect(clippy::indexing_slicing, reason = "at compile time")]
 const fn order(l3: usize, udp: bool) -> [u8; 64] {
     let mut order = [GAP; 64];
     let l4 = l3 + ipv4::HEADER_LEN;
@@ -60,6 +61,7 @@ const fn order(l3: usize, udp: bool) -> [u8; 64] {
 const GAP: u8 = 0xFF;
 
 /// The bytes of a row that are taken from somewhere.
+#[expect(clippy::indexing_slicing, reason = "at compile time")]
 const fn taken(order: &[u8; 64]) -> u64 {
     let (mut bits, mut at) = (0, 0);
     while at < order.len() {
@@ -72,6 +74,7 @@ const fn taken(order: &[u8; 64]) -> u64 {
 }
 
 /// Sixteen bytes for `_mm512_shuffle_epi8`: word `n` is the row's word of `words[n]`, or 0.
+#[expect(clippy::indexing_slicing, reason = "at compile time")]
 const fn words(words: [Option<u8>; 8]) -> [u8; 16] {
     let mut bytes = [0x80; 16];
     let mut at = 0;
@@ -95,6 +98,7 @@ fn quarters(bytes: [u8; 16]) -> __m512i {
     _mm512_broadcast_i32x4(one)
 }
 
+#[expect(clippy::indexing_slicing, reason = "at compile time")]
 const fn as_bytes(words: [u16; 8]) -> [u8; 16] {
     let mut bytes = [0; 16];
     let mut at = 0;

@@ -70,7 +70,7 @@ const TCP: bool = false;
 const UDP: bool = true;
 
 impl Reading {
-    /// Whether there is something to be fetched for it between reading and deciding.
+    /// Whether something besides clients is to be fetched between reading and deciding.
     #[inline]
     pub fn is_fetched(&self) -> bool {
         !self.conns.is_empty() || !self.replies.is_empty()
