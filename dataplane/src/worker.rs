@@ -268,8 +268,8 @@ impl<P: Port> Worker<P> {
 
     /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
     /// while the next one is read, and decided about while that one's is fetched. One that has
-    /// nothing to be fetched is decided about a step earlier: fewer frames are under way then,
-    /// and stay in the cache.
+    /// nothing to be fetched is decided about a step earlier, and where the table is near another
+    /// step: fewer frames are under way then, and stay in the cache.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
         if !self.tracer.is_idle() {
@@ -278,6 +278,7 @@ impl<P: Port> Worker<P> {
         let mut received = 0;
         let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
+        let near = self.director.is_near();
         while more || passed < read {
             let (were_read, were_fetched) = (read, fetched);
             if more {
@@ -293,7 +294,12 @@ impl<P: Port> Worker<P> {
                 fetched += 1;
             }
             let waits = self.intakes.get(passed % INTAKES).is_some_and(|i| i.reading.is_fetched());
-            if passed < if waits { were_fetched } else { were_read } {
+            let ready = match (waits, near) {
+                (true, _) => were_fetched,
+                (false, false) => were_read,
+                (false, true) => read,
+            };
+            if passed < ready {
                 self.pass(passed % INTAKES, ingress, now);
                 passed += 1;
             }

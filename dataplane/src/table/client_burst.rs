@@ -5,7 +5,7 @@
 use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
 use super::client_dense::{self, Bucket, Dense};
-use super::hash::{Hash, Input};
+use super::hash::Hash;
 use super::key::{ClientKey, Probe, TemplateKey};
 use super::line::Line;
 use super::segments::{Segments, pair_of, shard_of};
@@ -17,18 +17,6 @@ use crate::port::BURST;
 /// An IPv4 client and its scope, as the table's words have them.
 #[derive(Clone, Copy, Default)]
 struct Name(u64);
-
-impl Input for Name {
-    #[inline(always)]
-    fn address(self) -> u128 {
-        u128::from(self.0 >> 32)
-    }
-
-    #[inline(always)]
-    fn beside(self) -> u64 {
-        self.0 >> 16 & 0xFFFF
-    }
-}
 
 /// A burst's IPv4 clients, each at its frame's place.
 pub struct ClientBurst {
@@ -198,7 +186,7 @@ impl ClientTable {
         let Some(row) = steps.row(0) else { return };
         let per_shard = self.v4.per_shard(row);
         let names = names.get(..places).unwrap_or(&*names);
-        let outcomes = names.iter().copied().zip(hashes.iter_mut().zip(buckets));
+        let outcomes = names.iter().map(|name| name.0).zip(hashes.iter_mut().zip(buckets));
         if self.v4.shards() == 1 {
             self.hasher.hash_each(outcomes, |(place, bucket), hash| {
                 *place = hash;

@@ -164,13 +164,13 @@ mod tests {
             u64::from(name as u32),
             name & !0 << 32,
         ];
-        // SAFETY: called only where the CPU has it.
         #[cfg(target_arch = "x86_64")]
-        #[allow(unsafe_code)]
         let by_avx2 = |line: &Line<AtomicU64, u64>| {
-            (std::arch::is_x86_feature_detected!("avx2")
-                && std::arch::is_x86_feature_detected!("bmi1"))
-            .then(|| unsafe { line.first_candidate_avx2(name) })
+            let has = std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("bmi1");
+            // SAFETY: called only where the CPU has it.
+            #[allow(unsafe_code)]
+            has.then(|| unsafe { line.first_candidate_avx2(name) })
         };
         #[cfg(not(target_arch = "x86_64"))]
         let by_avx2 = |_: &Line<AtomicU64, u64>| None::<usize>;
