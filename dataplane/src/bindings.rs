@@ -8,6 +8,7 @@ mod count;
 mod defence;
 mod expiry;
 mod growth;
+mod pace;
 mod persistent;
 mod rebind;
 mod reply;
@@ -32,6 +33,7 @@ use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
 use crate::wire::{Family, Packet, Protocol, TcpFlags, udp};
+use pace::Pace;
 
 /// Connections from this port are FTP's active data connections and are never scheduled.
 const FTP_DATA_PORT: u16 = 20;
@@ -73,6 +75,9 @@ pub struct Bindings {
     schedulers: Schedulers,
     flush_at: Cursor,
     swept_at: Tick,
+    pace: Pace,
+    /// A budget that sweeps all tables.
+    round: usize,
     defences: defence::Defences,
     /// How often a masqueraded connection was announced or withdrawn.
     reply_changes: u64,
@@ -127,6 +132,8 @@ impl Bindings {
             schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
             swept_at: Tick::default(),
+            pace: Pace::default(),
+            round: 0,
             defences: defence::Defences::default(),
             reply_changes: 0,
             call: None,
@@ -418,7 +425,7 @@ impl Bindings {
         let compat = snapshot.compat_of_real(conn.real);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
-        moved.in_packets = moved.in_packets.saturating_add(1);
+        moved.count_packet();
         self.set_conn(packet.family, slot, &moved);
         self.count_incoming(conn.real, packet);
         let Conn { real, forwarding, real_port, .. } = conn;

@@ -585,10 +585,10 @@ impl<P: Port> Worker<P> {
         let passed = self.swept_at.until(now);
         if passed > 0 {
             self.swept_at = now;
-            let round = self.director.bindings().round();
-            let per_tick = round / TICKS_PER_SECOND as usize + 1;
+            let pace = self.director.bindings().pace();
+            let per_tick = pace / TICKS_PER_SECOND as usize + 1;
             let credit = per_tick.saturating_mul(passed.unsigned_abs() as usize);
-            self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
+            self.sweep_credit = self.sweep_credit.saturating_add(credit).min(pace + 1);
             if let Some(counters) = self.counters() {
                 let bindings = self.director.bindings();
                 counters.connections.set(bindings.connections() as u64);

@@ -372,6 +372,11 @@ impl ClientTable {
         Ok(())
     }
 
+    /// Buckets of both families in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> usize {
+        self.v4.buckets() + self.v6.buckets()
+    }
+
     /// Bytes of the IPv4 clients' memory.
     pub fn bytes_v4(&self) -> usize {
         self.v4.size().1
