@@ -34,7 +34,7 @@ use support::packet::{self, Builder};
 
 /// Ports: untagged, VLAN 20, VLAN 30, the kernel's end of the first one.
 const VLANS: [Option<u16>; 4] = [None, Some(20), Some(30), None];
-const REALS: u16 = 5;
+const REALS: u16 = 9;
 
 fn addr(text: &str) -> Addr {
     text.parse::<std::net::IpAddr>().unwrap().into()
@@ -146,7 +146,7 @@ impl World {
         let director = Director::new(Arc::clone(&shared), snapshot, seat, surroundings);
         let mut world = Self { shared, catalog, director, services, now: Tick(1000) };
         for service in 0..world.services.len() {
-            for number in 1..4 {
+            for number in 1..7 {
                 world.change(&Change::Add(service, number, 0, 1));
             }
         }
@@ -351,7 +351,8 @@ prop_compose! {
 
 /// Packets as nearly all traffic has them.
 fn plain() -> impl Strategy<Value = Builder> {
-    let flags = prop::sample::select(vec!["S", "S", "A", "A", "A", "A", "A", "PA", "FA", "SA"]);
+    let flags =
+        prop::sample::select(vec!["S", "S", "A", "A", "A", "A", "A", "PA", "FA", "SA", "R"]);
     (flows(), prop::bool::weighted(0.3), prop::bool::weighted(0.25), flags).prop_map(
         |(flow, udp, answers, flags)| {
             let (from, to) = if answers { flow.answer() } else { flow.ends() };

@@ -16,8 +16,9 @@ mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
+use crate::bindings::Bindings;
 use crate::conn::ConnBurst;
-use crate::conn::table::{EntryV4, Table};
+use crate::conn::table::EntryV4;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Seen};
@@ -82,7 +83,7 @@ struct Desk<'a> {
     now: Tick,
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
-    table: &'a mut Table<EntryV4>,
+    bindings: &'a mut Bindings,
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -337,7 +338,7 @@ impl Path {
             now: reading.at.now,
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
-            table: self.bindings.table_v4_mut(),
+            bindings: &mut self.bindings,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

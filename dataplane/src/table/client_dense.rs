@@ -6,7 +6,7 @@ use super::cells::{Row, row};
 use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal, Vacancy};
 use super::grace::Limbo;
 use super::key::{ClientKey, Handle, Probe};
-use super::line::Line;
+use super::line::{Candidates, Line};
 use super::seat::Sweeper;
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
@@ -196,6 +196,53 @@ impl Dense {
     }
 }
 
+/// What two buckets have for a client.
+pub(super) enum Room {
+    /// The client stands in one of them, in whatever state.
+    Taken,
+    /// It does not, and this place is where it should go.
+    Vacant(usize),
+    /// It does not, and no slot is free.
+    Full,
+}
+
+impl Dense {
+    /// Looks for a client, and for room for it, in the two buckets where it may stand. For the
+    /// only core of a table.
+    #[inline(always)]
+    pub(super) fn room_in(&self, buckets: [usize; 2], name: u64) -> Room {
+        let [Some(first), Some(second)] = buckets.map(|bucket| self.0.get(bucket)) else {
+            return Room::Full;
+        };
+        if first.candidates(name).is_any() || second.candidates(name).is_any() {
+            return Room::Taken;
+        }
+        // No word but a free one is without a scope.
+        let free = [first.candidates(0), second.candidates(0)];
+        let counts = free.map(Candidates::number);
+        let [bucket, _] = buckets;
+        if counts[0] > 0 && (counts[0] >= FIRST_IF_FREE || counts[0] >= counts[1]) {
+            return Room::Vacant(bucket * Self::WAYS + free[0].first());
+        }
+        let [_, bucket] = buckets;
+        match counts[1] {
+            0 => Room::Full,
+            _ => Room::Vacant(bucket * Self::WAYS + free[1].first()),
+        }
+    }
+
+    /// Free -> bound at once. For the only core of a table.
+    #[inline(always)]
+    pub(super) fn take(&self, place: usize, name: u64, real: ServiceReal, age_now: u8) {
+        self.age(place).store(age_now, Ordering::Release);
+        self.word(place).store(Word::of(name, real).0, Ordering::Release);
+    }
+}
+
+/// Where new clients go: see [`Window::FIRST_IF_FREE`]. At the nominal fill nine clients of ten
+/// are then in their first line.
+const FIRST_IF_FREE: usize = 3;
+
 /// The slots where one client may stand.
 pub(super) struct DenseWindow<'a> {
     segments: &'a Segments<Dense>,
@@ -271,8 +318,7 @@ fn nowhere<'a, W: Window>(
 impl Window for DenseWindow<'_> {
     type Bound = Hit;
     const WAYS: usize = Dense::WAYS;
-    // At the nominal fill nine clients of ten are then in their first line.
-    const FIRST_IF_FREE: usize = 3;
+    const FIRST_IF_FREE: usize = FIRST_IF_FREE;
 
     fn slots(&self) -> usize {
         self.places.buckets() * Dense::WAYS

@@ -20,6 +20,18 @@ impl Candidates {
     pub(super) fn first(self) -> usize {
         self.0.trailing_zeros() as usize / 2
     }
+
+    /// Whether there is any.
+    #[inline(always)]
+    pub(super) fn is_any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// How many there are.
+    #[inline(always)]
+    pub(super) fn number(self) -> usize {
+        self.0.count_ones() as usize
+    }
 }
 
 impl Iterator for Candidates {

@@ -13,6 +13,7 @@
 mod assign;
 mod cells;
 mod client;
+mod client_bind;
 mod client_burst;
 mod client_dense;
 mod client_wide;
@@ -34,6 +35,7 @@ pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
     Rebound, ServiceReal, Vacancy,
 };
+pub use client_bind::BoundAt;
 pub use client_burst::{ClientBurst, ClientPlace};
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};

@@ -2,17 +2,41 @@
 //! and sent on in the short way, where that is all there is to do.
 
 use super::hops::Sources;
-use super::lane::Kind;
-use super::read::{TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
+use super::read::{TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, is_reset_v4};
 use super::rewrite;
-use super::{Learned, Path, Reading};
-use crate::bindings::{Outcome, service_of};
+use super::{Desk, Learned, Path, Reading};
+use crate::bindings::Outcome;
 use crate::forward::Forwarding;
 use crate::forward::masq::End;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::Verdict;
 use crate::wire::{Packet, Parsed, Protocol, parse};
+
+impl Desk<'_> {
+    /// The number of the real server of a plain packet's client that was not found, after binding
+    /// it; 0 where the reference path is to do that.
+    #[inline]
+    pub(super) fn bind_client<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        at: usize,
+        frame: &F,
+    ) -> u16 {
+        let Some(head) = frame.bytes().first_chunk::<HEAD>() else { return 0 };
+        // Without connections nobody can tell a stray segment from a client that was bound before
+        // a restart: all but resets are taken.
+        if is_reset_v4::<L3, HEAD>(head) {
+            return 0;
+        }
+        let read = || match parse(frame.bytes()) {
+            Parsed::Packet(packet) => Some(packet),
+            _ => None,
+        };
+        let (clients, snapshot) = (&reading.clients, self.sources.snapshot);
+        self.bindings.bind_at(clients, at, read, snapshot, self.now).unwrap_or(0)
+    }
+}
 
 impl Path {
     /// Decides about a frame that was read: [`Path::handle`] without what that has shown.
@@ -27,10 +51,8 @@ impl Path {
         let Parsed::Packet(packet) = parse(frame.bytes()) else {
             return self.handle(snapshot, frame, at);
         };
-        let outcome = match self.bind_unknown_client(reading, snapshot, &packet) {
-            Some(outcome) => outcome,
-            None => self.bindings.bind(&packet, packet.transport(frame.bytes()), snapshot, at.now),
-        };
+        let transport = packet.transport(frame.bytes());
+        let outcome = self.bindings.bind(&packet, transport, snapshot, at.now);
         let passed = match usize::from(packet.l3_offset) {
             UNTAGGED => self.pass_bound::<F, UNTAGGED, UNTAGGED_HEAD>(
                 learned, snapshot, frame, &packet, outcome,
@@ -43,24 +65,6 @@ impl Path {
             Some(verdict) => verdict,
             None => self.carry_out(outcome, snapshot, frame, &packet, at),
         }
-    }
-
-    /// Binds a client that was not found, without asking for its service and itself again.
-    fn bind_unknown_client(
-        &mut self,
-        reading: &Reading,
-        snapshot: &Snapshot,
-        packet: &Packet,
-    ) -> Option<Outcome> {
-        let place = reading.done;
-        if reading.lanes.get(place)?.kind() != Kind::Client
-            || reading.clients.found(place).next() != Some(0)
-        {
-            return None;
-        }
-        let (scope, probe) = self.shared.clients.probe_at(&reading.clients, place)?;
-        let service = snapshot.service(service_of(scope))?;
-        self.bindings.bind_unknown(&probe, packet, service, snapshot, reading.at.now)
     }
 
     /// Sends a plain packet on that goes to a real server; `None`, and the frame is as it was,

@@ -20,6 +20,10 @@ impl Learned {
         for (frame, (lane, number)) in
             frames.iter_mut().zip(lanes.iter().zip(reading.clients.found(reading.done)))
         {
+            let number = match number {
+                0 => desk.bind_client::<F, L3, HEAD>(reading, reading.done + count, frame),
+                bound => bound,
+            };
             if number == 0 {
                 break;
             }

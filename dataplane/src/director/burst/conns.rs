@@ -31,7 +31,8 @@ impl Learned {
                 Kind::ConnUdp => udp,
                 _ => break,
             };
-            let Some(entry) = reading.conns.entry(reading.done + count, desk.table) else { break };
+            let table = desk.bindings.table_v4_mut();
+            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
             // An expired entry may live on by its timer's slack: the reference path knows.
             if entry.state() != state || entry.expires().has_come(now) {
                 break;
