@@ -4,6 +4,7 @@
 use super::client::{Bound, ClientTable, ServiceReal};
 use super::client_burst::ClientBurst;
 use super::client_dense::Room;
+use super::line::Line;
 use super::segments::pair_of;
 
 /// Where a client of a burst is bound.
@@ -43,7 +44,7 @@ impl ClientTable {
                 Some(BoundAt { real, by_this_call: true })
             }
             Room::Taken => {
-                let [first, second] = buckets.map(|bucket| row.bound_in(bucket, name, age_now));
+                let [first, second] = buckets.map(|bucket| row.bound_in(bucket, name, age_now, Line::first_candidate));
                 let real = ServiceReal::new((first | second) as u16)?;
                 Some(BoundAt { real, by_this_call: false })
             }
