@@ -115,7 +115,7 @@ impl Bindings {
         };
         let bound = shared.clients.bind_at(clients, at, age, pick)?;
         if let Some(real) = picked.filter(|_| bound.by_this_call) {
-            self.count_scheduled(real.id, false);
+            self.count_scheduled(real.id);
             self.shift_bound(real, 1);
         }
         Some(bound.real.number())
@@ -187,7 +187,7 @@ impl Bindings {
         let bound = number.and_then(|number| clients.get_or_insert(probe, number, age).ok());
         match bound {
             Some(Bound::Inserted(_)) => {
-                self.count_scheduled(picked, false);
+                self.count_scheduled(picked);
                 if let Some(real) = snapshot.real(picked) {
                     self.shift_bound(real, 1);
                 }
@@ -229,7 +229,7 @@ impl Bindings {
             if let Some(old) = snapshot.client_real(service.id, found.real) {
                 self.shared.loads.bind(self.core, old, -1);
             }
-            self.count_scheduled(picked, false);
+            self.count_scheduled(picked);
             if let Some(real) = snapshot.real(picked) {
                 self.shift_bound(real, 1);
             }

@@ -26,7 +26,13 @@ pub struct ClientBurst {
     found: [u32; BURST],
     /// Segments there were when they were aimed at.
     announced: usize,
+    /// Whether many of the last clients were looked for in their second buckets, as in a flood of
+    /// new ones: then these are requested as early as the first ones.
+    strayed: bool,
 }
+
+/// So many clients of a burst that are not in their first bucket are many.
+const MANY_STRAYS: usize = BURST / 4;
 
 impl Default for ClientBurst {
     fn default() -> Self {
@@ -36,6 +42,7 @@ impl Default for ClientBurst {
             buckets: [0; BURST],
             found: [0; BURST],
             announced: 0,
+            strayed: false,
         }
     }
 }
@@ -194,7 +201,7 @@ impl ClientTable {
     /// Hashes the clients of the first so many places and requests their lines.
     #[inline]
     pub fn aim(&self, burst: &mut ClientBurst, places: usize) {
-        let ClientBurst { names, hashes, buckets, announced, .. } = burst;
+        let ClientBurst { names, hashes, buckets, announced, strayed, .. } = burst;
         *announced = self.v4.announced();
         let steps = Steps { segments: &self.v4, announced: *announced };
         let Some(row) = steps.row(0) else { return };
@@ -208,6 +215,11 @@ impl ClientTable {
                 row.prefetch(first);
                 *bucket = first as u32;
             });
+            if *strayed && *announced == 1 {
+                for hash in hashes.iter().take(places) {
+                    row.prefetch(pair_of(per_shard, hash, 0)[1]);
+                }
+            }
         } else {
             self.hasher.hash_each(outcomes, |(place, bucket), hash| {
                 *place = hash;
@@ -229,6 +241,7 @@ impl ClientTable {
             Sight::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
             Sight::Any => find_first(row, burst, places, age_now, Line::first_candidate),
         };
+        burst.strayed = false;
         if strays != 0 {
             self.find_strays(burst, strays, age_now);
         }
@@ -239,12 +252,15 @@ impl ClientTable {
         let Some(row) = steps.row(1) else { return };
         let per_shard = self.v4.per_shard(row);
         let mut list = ArrayVec::<u8, BURST>::new();
+        let alone = self.v4.shards() == 1 && burst.announced == 1;
         for at in places_of(strays) {
-            if burst.names[at].0 != 0 {
+            let nowhere = alone && !row.goes_on(burst.buckets[at] as usize);
+            if burst.names[at].0 != 0 && !nowhere {
                 burst.buckets[at] = steps.aim(row, per_shard, 1, &burst.hashes[at]);
                 list.push(at as u8);
             }
         }
+        burst.strayed = list.len() > MANY_STRAYS;
         if !list.is_empty() {
             self.find_on(burst, &list, age_now);
         }

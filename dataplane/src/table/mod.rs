@@ -29,6 +29,7 @@ mod seat;
 mod segments;
 mod sync;
 mod template;
+mod template_burst;
 mod value;
 
 pub use client::{
@@ -43,3 +44,4 @@ pub use seat::Seat;
 pub use template::{
     Candidate, Cursor, Full, Gone, GrowError, Outcome, Renewal, Sizes, Swept, TemplateTable, View,
 };
+pub use template_burst::TemplateBurst;

@@ -234,6 +234,14 @@ pub(super) fn is_ack_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -
     flags.intersection(telling) == TcpFlags::ACK
 }
 
+/// Whether a TCP segment, of a frame that was read, opens a connection and does nothing else.
+#[inline(always)]
+pub(super) fn is_syn_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
+    let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
+    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+    flags.intersection(telling) == TcpFlags::SYN
+}
+
 /// Whether a packet, of a frame that was read, is a TCP segment with RST.
 #[inline(always)]
 pub(super) fn is_reset_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {

@@ -4,17 +4,18 @@
 //! four words of each; all others are read field by field.
 
 use super::lane::{Kind, Lane};
-use super::read::{Form, Gate, client_port_v4, is_ack_v4, read_v4};
+use super::read::{Form, Gate, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
 use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
+use crate::bindings::FTP_DATA_PORT;
 use crate::conn::ConnBurst;
 use crate::conn::table::EntryV4;
 use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
 use crate::reply::{ReplyBurst, ReplyTable};
 use crate::snapshot::Snapshot;
-use crate::table::ClientBurst;
+use crate::table::{ClientBurst, TemplateBurst};
 use crate::tick::Tick;
 use crate::wire::{Addr, Protocol};
 
@@ -32,6 +33,8 @@ pub struct Reading {
     pub(super) conns: ConnBurst<EntryV4>,
     /// Whether the connections' entries are still to be requested.
     pub(super) seeks_conns: bool,
+    /// The clients that open connections.
+    pub(super) templates: TemplateBurst,
     pub(super) replies: ReplyBurst,
     /// Whether the replies' entries are still to be requested, and to be read.
     pub(super) seeks_replies: [bool; 2],
@@ -50,6 +53,7 @@ impl Default for Reading {
             seeks_clients: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
+            templates: TemplateBurst::default(),
             replies: ReplyBurst::default(),
             seeks_replies: [false; 2],
             reply_changes: 0,
@@ -62,6 +66,12 @@ impl Reading {
     #[inline]
     pub fn is_fetched(&self) -> bool {
         !self.conns.is_empty() || !self.replies.is_empty()
+    }
+
+    /// What is known of the first frame that was not decided about.
+    #[inline(always)]
+    pub(super) fn kind(&self) -> Kind {
+        self.lanes.get(self.done).map_or(Kind::ByTheBook, |lane| lane.kind())
     }
 
     /// The frame at a place takes the reference path.
@@ -112,9 +122,18 @@ impl Reading {
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let (addresses, ports) = ([client, way.vip()], [client_port, way.vip_port()]);
         self.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
-        let lane = match udp || is_ack_v4::<L3, HEAD>(head) {
-            true => way.lane.with_len(total_len),
-            false => Lane::BIND,
+        let lane = if udp || is_ack_v4::<L3, HEAD>(head) {
+            way.lane.with_len(total_len)
+        } else if way.lane.first_place() != 0
+            && client_port != FTP_DATA_PORT
+            && is_syn_v4::<L3, HEAD>(head)
+        {
+            if let Some(scope) = way.templates() {
+                self.templates.put(at, client & way.mask, scope);
+            }
+            Lane::new(Kind::Open, way.lane.first_place()).with_len(total_len)
+        } else {
+            Lane::BIND
         };
         self.put_lane(at, lane);
     }
@@ -136,7 +155,7 @@ impl Reading {
             Kind::Client => self.read_clients::<F, L3, HEAD, false>(at, frames, form, way),
             Kind::ConnTcp => self.read_conns::<F, L3, HEAD, false>(at, frames, form, way),
             Kind::ConnUdp => self.read_conns::<F, L3, HEAD, true>(at, frames, form, way),
-            Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp => 0,
+            Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp | Kind::Open => 0,
         }
     }
 
