@@ -19,7 +19,7 @@ mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
-use crate::conn::table::{EntryV4, Table};
+use crate::bindings::Bindings;
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
@@ -43,7 +43,7 @@ struct Desk<'a> {
     now: Tick,
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
-    table: &'a mut Table<EntryV4>,
+    bindings: &'a mut Bindings,
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -112,7 +112,7 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
-            Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
+            Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp => self.pass_conns::<F, L3, HEAD>(reading, desk, frames),
             Kind::ReplyTcp | Kind::ReplyUdp => {
@@ -134,6 +134,7 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.templates.clear();
         reading.replies.clear();
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
@@ -159,6 +160,7 @@ impl Path {
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
             reading.conns.aim(self.bindings.table_v4());
+            self.shared.templates.aim(&mut reading.templates);
         }
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
@@ -209,16 +211,19 @@ impl Path {
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {
-            let plain = self.pass(reading, learned, snapshot, frames, decided);
+            let plain = match reading.kind() {
+                Kind::ByTheBook | Kind::Bind | Kind::Open => 0,
+                _ => self.pass(reading, learned, snapshot, frames, decided),
+            };
             let Some((frame, rest)) =
                 frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
             else {
                 return;
             };
             frames = rest;
-            let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
-            decided.push(match lane.kind() {
+            decided.push(match reading.kind() {
                 Kind::ByTheBook => self.handle(snapshot, frame, reading.at),
+                Kind::Open => self.open_and_pass(reading, learned, snapshot, frame),
                 _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
@@ -246,7 +251,7 @@ impl Path {
             now: reading.at.now,
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
-            table: self.bindings.table_v4_mut(),
+            bindings: &mut self.bindings,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

@@ -110,8 +110,6 @@ impl Bound {
 pub struct Vacancy {
     /// Its place in the window.
     pub(super) hole: usize,
-    /// The slot itself.
-    pub(super) slot: Handle,
 }
 
 /// A client whose timeout has passed without a packet.
@@ -265,12 +263,6 @@ impl ClientTable {
         real: ServiceReal,
         age_now: u8,
     ) -> Result<Bound, Full> {
-        // Where there is one core, nobody can be faster.
-        if self.shards == 1
-            && let Some(hit) = self.seize(probe, vacancy.slot, real, age_now)
-        {
-            return self.bound(probe, Ok(Assigned::Inserted(hit)));
-        }
         let window = DenseWindow::new(&self.v4, probe, real, age_now);
         self.bound(probe, assign_at(&window, vacancy.hole))
     }

@@ -153,6 +153,20 @@ impl ClientBurst {
         self.found.get(from..).unwrap_or_default().iter().map(|word| *word as u16)
     }
 
+    /// Who is looked for at a place, and the hash; `None` where nobody was put.
+    #[inline(always)]
+    pub(super) fn wanted(&self, at: usize) -> Option<(u64, Hash)> {
+        let (Name(name), hash) = (*self.names.get(at)?, *self.hashes.get(at)?);
+        (name != 0).then_some((name, hash))
+    }
+
+    /// Under which scope the client at a place is looked for.
+    #[inline(always)]
+    pub fn scope_at(&self, at: usize) -> Option<ClientScope> {
+        let Name(name) = *self.names.get(at)?;
+        ClientScope::new((name >> 16) as u16)
+    }
+
     /// Nobody was put anywhere, and nobody is looked for.
     pub fn find_nobody(&mut self) {
         self.found.fill(0);
@@ -299,8 +313,10 @@ impl ClientTable {
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         let Some(row) = steps.row(1) else { return };
         let per_shard = self.v4.per_shard(row);
+        let alone = self.v4.shards() == 1 && burst.announced == 1;
         for at in places_of(strays) {
-            if burst.names[at].0 != 0 {
+            let nowhere = alone && !row.goes_on(burst.buckets[at] as usize);
+            if burst.names[at].0 != 0 && !nowhere {
                 burst.buckets[at] = steps.aim(row, per_shard, 1, &burst.hashes[at]);
                 burst.strays |= 1 << at;
             }

@@ -20,6 +20,20 @@ impl Candidates {
     pub(super) fn first(self) -> usize {
         self.0.trailing_zeros() as usize / 2
     }
+
+    /// Whether there is any.
+    #[inline(always)]
+    pub(super) fn is_any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// How many there are, up to three. Counting bits takes longer where CPUs may be old.
+    #[inline(always)]
+    pub(super) fn up_to_three(self) -> usize {
+        let fewer = |bits: u32| bits & bits.wrapping_sub(1);
+        let (two, three) = (fewer(self.0), fewer(fewer(self.0)));
+        usize::from(self.0 != 0) + usize::from(two != 0) + usize::from(three != 0)
+    }
 }
 
 impl Iterator for Candidates {

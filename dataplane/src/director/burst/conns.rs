@@ -24,14 +24,15 @@ impl Learned {
         let timeout = desk.sources.snapshot.timeouts.ticks(state);
         let (now, expires) = (desk.now, desk.now.plus(timeout));
         let side = self.conn_hops.side(desk.sources.vlan.unwrap_or(0));
-        let mut loads = desk.loads.shelf();
+        let Some(mut loads) = desk.loads.shelf() else { return Default::default() };
         let mut leaving = PortIndex::default();
         let mut count = 0;
         for (frame, lane) in frames.iter_mut().zip(lanes) {
             if lane.kind() != kind {
                 break;
             }
-            let Some(entry) = reading.conns.entry(reading.done + count, desk.table) else { break };
+            let table = desk.bindings.table_v4_mut();
+            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
             // An expired entry may live on by its timer's slack: the reference path knows.
             if !entry.is_in(state) || entry.expires().has_come(now) {
                 break;

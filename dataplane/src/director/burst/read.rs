@@ -6,7 +6,7 @@
 
 use crate::wire::ethernet::{HEADER_LEN, Mac, TAG_LEN, TYPE_VLAN};
 use crate::wire::field::{bytes_at, u16_at, u32_at};
-use crate::wire::{TcpFlags, Vlan, ipv4, tcp, udp};
+use crate::wire::{Protocol, TcpFlags, Vlan, ipv4, tcp, udp};
 
 /// Where the IP header of an untagged frame begins.
 pub(super) const UNTAGGED: usize = HEADER_LEN;
@@ -301,4 +301,19 @@ pub(super) fn is_ack_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -
     let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
     let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
     flags.intersection(telling) == TcpFlags::ACK
+}
+
+/// Whether a TCP segment, of a frame that was read, opens a connection and does nothing else.
+#[inline(always)]
+pub(super) fn is_syn_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
+    let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
+    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+    flags.intersection(telling) == TcpFlags::SYN
+}
+
+/// Whether a packet, of a frame that was read, is a TCP segment with RST.
+#[inline(always)]
+pub(super) fn is_reset_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
+    let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
+    byte(head, L3 + ipv4::PROTOCOL) == Protocol::Tcp.number() && flags.contains(TcpFlags::RST)
 }

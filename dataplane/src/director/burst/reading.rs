@@ -6,10 +6,11 @@
 #[cfg(target_arch = "x86_64")]
 use super::fours::{self, FOUR};
 use super::lane::{Kind, Lane};
-use super::read::{Form, Gate, WideForm, client_port_v4, is_ack_v4, read_v4};
+use super::read::{Form, Gate, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
 use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
+use crate::bindings::FTP_DATA_PORT;
 use crate::conn::ConnBurst;
 use crate::conn::table::EntryV4;
 use crate::cpu::Tier;
@@ -17,7 +18,7 @@ use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
 use crate::reply::{ReplyBurst, ReplyTable};
 use crate::snapshot::Snapshot;
-use crate::table::{Aimer, ClientBurst, ClientPlace, ClientTable};
+use crate::table::{Aimer, ClientBurst, ClientPlace, ClientTable, TemplateBurst};
 use crate::tick::Tick;
 use crate::wire::{Addr, Protocol};
 
@@ -37,6 +38,8 @@ pub struct Reading {
     pub(super) conns: ConnBurst<EntryV4>,
     /// Whether the connections' entries are still to be requested.
     pub(super) seeks_conns: bool,
+    /// The clients that open connections.
+    pub(super) templates: TemplateBurst,
     pub(super) replies: ReplyBurst,
     /// Whether the replies' entries are still to be requested, and to be read.
     pub(super) seeks_replies: [bool; 2],
@@ -56,6 +59,7 @@ impl Default for Reading {
             seeks_clients: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
+            templates: TemplateBurst::default(),
             replies: ReplyBurst::default(),
             seeks_replies: [false; 2],
             reply_changes: 0,
@@ -74,6 +78,12 @@ impl Reading {
     #[inline]
     pub fn is_fetched(&self) -> bool {
         !self.conns.is_empty() || !self.replies.is_empty()
+    }
+
+    /// What is known of the first frame that was not decided about.
+    #[inline(always)]
+    pub(super) fn kind(&self) -> Kind {
+        self.lanes.get(self.done).map_or(Kind::ByTheBook, |lane| lane.kind())
     }
 
     /// The frame at a place takes the reference path.
@@ -124,9 +134,18 @@ impl Reading {
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let (addresses, ports) = ([client, way.vip()], [client_port, way.vip_port()]);
         self.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
-        let lane = match udp || is_ack_v4::<L3, HEAD>(head) {
-            true => way.lane.with_len(total_len),
-            false => Lane::BIND,
+        let lane = if udp || is_ack_v4::<L3, HEAD>(head) {
+            way.lane.with_len(total_len)
+        } else if way.lane.first_place() != 0
+            && client_port != FTP_DATA_PORT
+            && is_syn_v4::<L3, HEAD>(head)
+        {
+            if let Some(scope) = way.templates() {
+                self.templates.put(at, client & way.mask, scope);
+            }
+            Lane::new(Kind::Open, way.lane.first_place()).with_len(total_len)
+        } else {
+            Lane::BIND
         };
         self.put_lane(at, lane);
     }
@@ -155,7 +174,7 @@ impl Reading {
             (Kind::ConnUdp, _) => {
                 self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes, way)
             }
-            (Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp, _) => 0,
+            (Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::ReplyTcp | Kind::ReplyUdp, _) => 0,
         }
     }
 
