@@ -11,7 +11,7 @@ use crate::forward::Forwarding;
 use crate::forward::masq::End;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 use crate::wire::{Packet, Parsed, Protocol, parse};
 
 impl Path {
@@ -27,6 +27,9 @@ impl Path {
         let Parsed::Packet(packet) = parse(frame.bytes()) else {
             return self.handle(snapshot, frame, at);
         };
+        if Self::refuses(snapshot, &packet) {
+            return Verdict::Drop(DropReason::BadAddress);
+        }
         let outcome = match self.bind_unknown_client(reading, snapshot, &packet) {
             Some(outcome) => outcome,
             None => self.bindings.bind(&packet, packet.transport(frame.bytes()), snapshot, at.now),
