@@ -77,6 +77,7 @@ mod tests {
     use crate::table::{ClientKey, ClientScope, Sizes};
 
     /// The clients of one burst after the other, found or bound one by one.
+    #[allow(clippy::unwrap_used)] // A test's own.
     fn ask(table: &ClientTable, clients: impl Iterator<Item = u32>, fresh: u16) -> Vec<BoundAt> {
         let scope = ClientScope::new(3).unwrap();
         let (mut burst, mut asked) = (ClientBurst::default(), Vec::new());
