@@ -23,6 +23,8 @@ pub(super) const BUCKETS: usize = 1 << 16;
 pub(super) const STEP: usize = 256;
 /// Bindings on a page; a little more, as a step is not broken off.
 pub(super) const ROWS: usize = 2_048;
+/// Connections that a core looks at between two bursts: some microseconds of its time.
+const CONNS: usize = 256;
 /// Seconds that a template lives on while it has connections, as in IPVS.
 const EXTENSION_S: u32 = 60;
 
@@ -93,7 +95,7 @@ impl ControlThread {
                 self.walk(page.from, &wanted, &mut |found| rows.push(found.row()))
             }
         };
-        to_json(&json!({ "rows": rows, "next": next }))
+        Reply::done(json!({ "rows": rows, "next": next }).to_string())
     }
 
     /// Ends or moves the bindings of one page.
@@ -276,20 +278,26 @@ impl ControlThread {
         Ok(next)
     }
 
-    /// Asks a core for connections from a place on.
+    /// Asks a core for connections from a place on: a few between two bursts, some times.
     pub(super) fn connections_from(&self, from: Place) -> Result<ConnsPage, String> {
-        let (v6, slot, _) = from.cursor;
-        let page = Vec::with_capacity(ROWS);
-        let answer = self.ask(from.core as usize, Query::Connections { v6, from: slot, page });
-        let Some(Answer::Connections { page, next, now }) = answer else {
-            return Err(format!("core {} did not answer in time; try again\n", from.core));
-        };
-        let next = match next {
-            Some(slot) => Some(Place { cursor: (v6, slot, 0), ..from }),
-            None if !v6 => Some(Place { cursor: (true, 0, 0), ..from }),
-            None => self.next_shard(from),
-        };
-        Ok(ConnsPage { conns: page, next, now })
+        let mut all = ConnsPage { conns: Vec::new(), next: Some(from), now: Tick::default() };
+        for _ in 0..ROWS / CONNS {
+            let Some(at) = all.next.filter(|at| at.core == from.core) else { break };
+            let (v6, slot, _) = at.cursor;
+            let query = Query::Connections { v6, from: slot, page: Vec::with_capacity(CONNS) };
+            let Some(Answer::Connections { page, next, now }) = self.ask(at.core as usize, query)
+            else {
+                return Err(format!("core {} did not answer in time; try again\n", at.core));
+            };
+            all.conns.extend(page);
+            all.now = now;
+            all.next = match next {
+                Some(slot) => Some(Place { cursor: (v6, slot, 0), ..at }),
+                None if !v6 => Some(Place { cursor: (true, 0, 0), ..at }),
+                None => self.next_shard(at),
+            };
+        }
+        Ok(all)
     }
 }
 
