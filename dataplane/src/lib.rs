@@ -19,6 +19,7 @@
 
 pub mod answer;
 pub mod bindings;
+pub mod block;
 pub mod call;
 pub mod catalog;
 pub mod classify;

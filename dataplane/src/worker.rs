@@ -267,29 +267,41 @@ impl<P: Port> Worker<P> {
     }
 
     /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
-    /// while the next one is read, and decided about while that one's is fetched.
+    /// while the next one is read, and decided about while that one's is fetched. One that has
+    /// nothing to be fetched is decided about a step earlier, and where the table is near another
+    /// step: fewer frames are under way then, and stay in the cache.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
         if !self.tracer.is_idle() {
             return self.receive_traced(index, ingress, now);
         }
         let mut received = 0;
-        let mut read = 0;
+        let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
-        for step in 0..BURSTS_PER_TURN + 2 {
-            if more && step < BURSTS_PER_TURN {
-                let frames = self.read(step % INTAKES, ingress, now);
+        let near = self.director.is_near();
+        while more || passed < read {
+            let (were_read, were_fetched) = (read, fetched);
+            if more {
+                let frames = self.read(read % INTAKES, ingress, now);
                 received += frames;
                 read += usize::from(frames > 0);
-                more = frames == BURST;
+                more = frames == BURST && read < BURSTS_PER_TURN;
             }
-            if (1..=read).contains(&step)
-                && let Some(intake) = self.intakes.get_mut((step - 1) % INTAKES)
+            if fetched < were_read
+                && let Some(intake) = self.intakes.get_mut(fetched % INTAKES)
             {
                 self.director.fetch(&mut intake.reading);
+                fetched += 1;
             }
-            if (2..read + 2).contains(&step) {
-                self.pass((step - 2) % INTAKES, ingress, now);
+            let waits = self.intakes.get(passed % INTAKES).is_some_and(|i| i.reading.is_fetched());
+            let ready = match (waits, near) {
+                (true, _) => were_fetched,
+                (false, false) => were_read,
+                (false, true) => read,
+            };
+            if passed < ready {
+                self.pass(passed % INTAKES, ingress, now);
+                passed += 1;
             }
         }
         if let Some(port) = self.ports.get_mut(index)

@@ -3,6 +3,7 @@
 
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
 use super::sync::{AtomicU64, Ordering};
+use crate::block::Block;
 use crate::ids::ScopeId;
 use crate::prefetch::prefetch;
 
@@ -93,12 +94,8 @@ fn scope_of(word: u64) -> ScopeId {
     ScopeId(((word >> SCOPE_SHIFT) & SCOPE_MASK) as u32)
 }
 
-pub(super) fn row<T>(length: usize, make: impl Fn() -> T) -> Box<[T]> {
-    (0..length).map(|_| make()).collect()
-}
-
 /// IPv4: the key in one word, so that one compare-and-swap claims.
-pub(super) struct V4(Box<[BucketV4]>);
+pub(super) struct V4(Block<BucketV4>);
 
 #[repr(align(64))]
 struct BucketV4([SlotV4; 4]);
@@ -122,7 +119,7 @@ impl Row for V4 {
 
     fn new(buckets: usize) -> Self {
         let slot = || SlotV4 { key: AtomicU64::new(0), value: AtomicU64::new(0) };
-        Self(row(buckets, || BucketV4([slot(), slot(), slot(), slot()])))
+        Self(Block::new(buckets, || BucketV4([slot(), slot(), slot(), slot()])))
     }
 
     fn buckets(&self) -> usize {
@@ -198,7 +195,7 @@ impl Cells for V4 {
 /// that one of them claimed. The words then decide whose it is: the three are always one of
 /// their keys, complete, because nobody writes behind a word that is not its own. The claimer
 /// may lose its slot that way; it looks on, and the slot is not lost.
-pub(super) struct V6(Box<[BucketV6]>);
+pub(super) struct V6(Block<BucketV6>);
 
 /// Two lines that the CPU fetches as a pair: with only two slots to a bucket, windows would be
 /// full at a third of the fill.
@@ -246,7 +243,7 @@ impl Row for V6 {
     fn new(buckets: usize) -> Self {
         let word = || AtomicU64::new(0);
         let slot = || SlotV6 { first: word(), high: word(), low: word(), value: word() };
-        Self(row(buckets, || BucketV6([slot(), slot(), slot(), slot()])))
+        Self(Block::new(buckets, || BucketV6([slot(), slot(), slot(), slot()])))
     }
 
     fn buckets(&self) -> usize {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::assign::{Assigned, NoHole, assign, assign_at};
 use super::cells::V6;
-use super::client_dense::{Dense, DenseSweeper, DenseWindow};
+use super::client_dense::{self, Dense, DenseSweeper, DenseWindow};
 use super::client_wide::WideWindow;
 use super::counters::{Counters, Stats};
 use super::grace::Grace;
@@ -187,7 +187,12 @@ impl ClientTable {
     #[inline]
     pub fn probe(&self, scope: ClientScope, client: ClientKey) -> Probe {
         let key = TemplateKey { scope: ScopeId(u32::from(scope.number())), client };
-        let hash = hash_of(&self.hasher, &key);
+        let hash = match client {
+            ClientKey::V4(client) => {
+                self.hasher.hash_word(client_dense::name(client, scope.number()))
+            }
+            ClientKey::V6(_) => hash_of(&self.hasher, &key),
+        };
         Probe { key, hash, shard: shard_of(hash, self.shards) }
     }
 
@@ -362,6 +367,11 @@ impl ClientTable {
             self.v6.announce(more_v6, begin).ok_or(GrowError::Exhausted)?;
         }
         Ok(())
+    }
+
+    /// Bytes of the IPv4 clients' memory.
+    pub fn bytes_v4(&self) -> usize {
+        self.v4.size().1
     }
 
     /// Sizes and events so far.

@@ -4,28 +4,19 @@
 
 use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
-use super::client_dense::{self, Dense};
-use super::hash::{Hash, Input};
+use super::client_dense::{self, Bucket, Dense};
+use super::hash::Hash;
 use super::key::{ClientKey, Probe, TemplateKey};
+use super::line::Line;
 use super::segments::{Segments, pair_of, shard_of};
+use arrayvec::ArrayVec;
+
 use crate::ids::ScopeId;
 use crate::port::BURST;
 
 /// An IPv4 client and its scope, as the table's words have them.
 #[derive(Clone, Copy, Default)]
 struct Name(u64);
-
-impl Input for Name {
-    #[inline(always)]
-    fn address(self) -> u128 {
-        u128::from(self.0 >> 32)
-    }
-
-    #[inline(always)]
-    fn beside(self) -> u64 {
-        self.0 >> 16 & 0xFFFF
-    }
-}
 
 /// A burst's IPv4 clients, each at its frame's place.
 pub struct ClientBurst {
@@ -58,19 +49,29 @@ impl ClientPlace<'_> {
     pub fn put(self, client: u32, scope: ClientScope) {
         *self.0 = Name(client_dense::name(client, scope.number()));
     }
-
-    /// Puts nobody there.
-    #[inline(always)]
-    pub fn clear(self) {
-        *self.0 = Name(0);
-    }
 }
 
 impl ClientBurst {
-    /// All places, to be filled or cleared.
+    /// The places from this one on, to be filled.
     #[inline(always)]
-    pub fn places(&mut self) -> impl Iterator<Item = ClientPlace<'_>> {
-        self.names.iter_mut().map(ClientPlace)
+    pub fn places(&mut self, from: usize) -> impl Iterator<Item = ClientPlace<'_>> {
+        self.names.get_mut(from..).unwrap_or_default().iter_mut().map(ClientPlace)
+    }
+
+    /// Puts a client to a place.
+    #[inline(always)]
+    pub fn put(&mut self, at: usize, client: u32, scope: ClientScope) {
+        if let Some(name) = self.names.get_mut(at) {
+            ClientPlace(name).put(client, scope);
+        }
+    }
+
+    /// Puts nobody to a place.
+    #[inline(always)]
+    pub fn clear(&mut self, at: usize) {
+        if let Some(name) = self.names.get_mut(at) {
+            *name = Name(0);
+        }
     }
 
     /// The clients' real servers, from this place on, by their numbers. 0 for one that is not
@@ -108,6 +109,64 @@ impl<'a> Steps<'a> {
     }
 }
 
+/// How lines are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// With instructions that not every CPU has.
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    Avx2,
+    /// As every CPU can.
+    Any,
+}
+
+impl Sight {
+    #[inline(always)]
+    fn best() -> Self {
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        if std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("bmi1")
+        {
+            return Self::Avx2;
+        }
+        Self::Any
+    }
+}
+
+/// Looks for all clients in their first bucket; a bit for everyone who is not there.
+#[inline(always)]
+fn find_first(
+    row: &Dense,
+    burst: &mut ClientBurst,
+    places: usize,
+    age_now: u8,
+    first: impl Fn(&Bucket, u64) -> usize,
+) -> u32 {
+    let ClientBurst { names, buckets, found, .. } = burst;
+    let names = names.get(..places).unwrap_or(&*names);
+    let (mut strays, mut bit) = (0, 1);
+    for (name, (bucket, found)) in names.iter().zip(buckets.iter().zip(found)) {
+        *found = row.bound_in(*bucket as usize, name.0, age_now, &first);
+        strays |= if *found == 0 { bit } else { 0 };
+        bit <<= 1;
+    }
+    strays
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "avx2,bmi1")]
+fn find_first_avx2(row: &Dense, burst: &mut ClientBurst, places: usize, age_now: u8) -> u32 {
+    find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx2(name))
+}
+
+/// The numbers of the bits that are set.
+fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (place < BURST).then_some(place)
+    })
+}
+
 impl ClientTable {
     /// The client at a place, with its hash; `None` where nobody was put, or none aimed at.
     pub fn probe_at(&self, burst: &ClientBurst, at: usize) -> Option<(ClientScope, Probe)> {
@@ -123,49 +182,70 @@ impl ClientTable {
     pub fn aim(&self, burst: &mut ClientBurst, places: usize) {
         let ClientBurst { names, hashes, buckets, announced, .. } = burst;
         *announced = self.v4.announced();
-        let names = names.get(..places).unwrap_or(&*names);
-        self.hasher.hash_each(names, hashes);
         let steps = Steps { segments: &self.v4, announced: *announced };
         let Some(row) = steps.row(0) else { return };
         let per_shard = self.v4.per_shard(row);
-        for (bucket, (hash, _)) in buckets.iter_mut().zip(hashes.iter().zip(names)) {
-            *bucket = steps.aim(row, per_shard, 0, hash);
+        let names = names.get(..places).unwrap_or(&*names);
+        let outcomes = names.iter().map(|name| name.0).zip(hashes.iter_mut().zip(buckets));
+        if self.v4.shards() == 1 {
+            self.hasher.hash_each(outcomes, |(place, bucket), hash| {
+                *place = hash;
+                let first = Hash::scale(hash.first, per_shard);
+                row.prefetch(first);
+                *bucket = first as u32;
+            });
+        } else {
+            self.hasher.hash_each(outcomes, |(place, bucket), hash| {
+                *place = hash;
+                *bucket = steps.aim(row, per_shard, 0, &hash);
+            });
         }
     }
 
     /// Finds the clients that [`Self::aim`] has aimed at, and sets their ages to `age_now`.
     #[inline]
     pub fn find(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
-        let ClientBurst { names, hashes, buckets, found, announced } = burst;
-        let steps = Steps { segments: &self.v4, announced: *announced };
-        let names = names.get(..places).unwrap_or(&*names);
-        let Some(row) = steps.row(0) else { return found.fill(0) };
+        let Some(row) = self.v4.row(burst.announced.saturating_sub(1)) else {
+            return burst.find_nobody();
+        };
+        let strays = match Sight::best() {
+            #[cfg(all(target_arch = "x86_64", not(loom)))]
+            // SAFETY: it was found to be there.
+            #[allow(unsafe_code)]
+            Sight::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
+            Sight::Any => find_first(row, burst, places, age_now, Line::first_candidate),
+        };
+        if strays != 0 {
+            self.find_strays(burst, strays, age_now);
+        }
+    }
+
+    fn find_strays(&self, burst: &mut ClientBurst, strays: u32, age_now: u8) {
+        let steps = Steps { segments: &self.v4, announced: burst.announced };
+        let Some(row) = steps.row(1) else { return };
         let per_shard = self.v4.per_shard(row);
-        let mut strays = [0u8; BURST];
-        let mut left = 0;
-        let looked_at = names.iter().zip(&mut *buckets).zip(&*hashes).zip(&mut *found);
-        for (at, (((name, bucket), hash), found)) in looked_at.enumerate() {
-            *found = row.bound_in(*bucket as usize, name.0, age_now);
-            if *found == 0 && name.0 != 0 {
-                *bucket = steps.aim(row, per_shard, 1, hash);
-                strays[left % BURST] = at as u8;
-                left += 1;
+        let mut list = ArrayVec::<u8, BURST>::new();
+        for at in places_of(strays) {
+            if burst.names[at].0 != 0 {
+                burst.buckets[at] = steps.aim(row, per_shard, 1, &burst.hashes[at]);
+                list.push(at as u8);
             }
         }
-        if left > 0 {
-            self.find_strays(burst, &strays[..left], age_now);
+        if !list.is_empty() {
+            self.find_on(burst, &list, age_now);
         }
     }
 
     /// Looks for those that are not in the first bucket of the newest segment.
-    fn find_strays(&self, burst: &mut ClientBurst, strays: &[u8], age_now: u8) {
+    fn find_on(&self, burst: &mut ClientBurst, strays: &[u8], age_now: u8) {
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         for step in 1..2 * steps.announced {
             let Some(row) = steps.row(step) else { return };
             for at in strays.iter().map(|at| usize::from(*at)) {
                 if burst.found[at] == 0 {
                     let bucket = burst.buckets[at] as usize;
-                    burst.found[at] = row.bound_in(bucket, burst.names[at].0, age_now);
+                    burst.found[at] =
+                        row.bound_in(bucket, burst.names[at].0, age_now, Line::first_candidate);
                 }
             }
             let Some(row) = steps.row(step + 1) else { return };

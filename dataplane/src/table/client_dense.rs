@@ -2,7 +2,7 @@
 //! with seven ages.
 
 use super::assign::{Holes, Seen, Window};
-use super::cells::{Row, row};
+use super::cells::Row;
 use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal, Vacancy};
 use super::grace::Limbo;
 use super::key::{ClientKey, Handle, Probe};
@@ -11,13 +11,14 @@ use super::seat::Sweeper;
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 use super::template::Cursor;
+use crate::block::Block;
 use crate::prefetch::prefetch;
 
 /// A row of dense buckets.
-pub(super) struct Dense(Box<[Bucket]>);
+pub(super) struct Dense(Block<Bucket>);
 
 /// Seven words and their ages.
-type Bucket = Line<AtomicU64, [AtomicU8; 7]>;
+pub(super) type Bucket = Line<AtomicU64, [AtomicU8; 7]>;
 
 /// A slot's word: client 32 | scope 16 | doomed 1 | real server 15. 0 is free; with real server
 /// 0 it is tentative; with the highest number dead, and queued for reclaiming if also doomed.
@@ -81,7 +82,7 @@ impl Row for Dense {
             words: std::array::from_fn(|_| AtomicU64::new(0)),
             beside: std::array::from_fn(|_| AtomicU8::new(0)),
         };
-        Self(row(buckets, bucket))
+        Self(Block::new(buckets, bucket))
     }
 
     fn buckets(&self) -> usize {
@@ -180,9 +181,15 @@ impl Dense {
     /// The lower half of the word of a client that is bound in this bucket and is not doomed,
     /// with its age set; 0 if there is none.
     #[inline(always)]
-    pub(super) fn bound_in(&self, bucket: usize, name: u64, age_now: u8) -> u32 {
+    pub(super) fn bound_in(
+        &self,
+        bucket: usize,
+        name: u64,
+        age_now: u8,
+        first: impl FnOnce(&Bucket, u64) -> usize,
+    ) -> u32 {
         let Some(line) = self.0.get(bucket) else { return 0 };
-        let at = line.candidates(name).first();
+        let at = first(line, name);
         let (Some(word), Some(age)) = (line.words.get(at), line.beside.get(at)) else { return 0 };
         let word = word.load(Ordering::Acquire);
         // Of this name, and its value that of a bound client: neither 0, dead, nor doomed.

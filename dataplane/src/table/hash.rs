@@ -73,31 +73,44 @@ impl Hasher {
     }
 }
 
-/// What one of many keys is hashed from: an address and a small number beside it.
-pub(super) trait Input: Copy {
-    /// The address.
-    fn address(self) -> u128;
-    /// The number.
-    fn beside(self) -> u64;
-}
-
 impl Hasher {
-    /// [`Self::hash`] of many keys: the instructions for AES are not inlined into code for every
-    /// CPU, and a call for each key would cost more than the hash.
+    /// Hashes one word.
     #[inline]
-    pub(super) fn hash_each<I: Input>(&self, inputs: &[I], hashes: &mut [Hash]) {
+    pub(super) fn hash_word(&self, word: u64) -> Hash {
         match self.kind {
             #[cfg(target_arch = "x86_64")]
             Kind::Aes => {
                 // SAFETY: as in `hash`.
                 #[allow(unsafe_code)]
                 unsafe {
-                    aes_each(self.key, inputs, hashes);
+                    aes_word(self.key, word)
+                }
+            }
+            Kind::Sip => sip(self.key, u128::from(word), 0),
+        }
+    }
+
+    /// [`Self::hash_word`] of many words, each given to `take` with what stands beside it: the
+    /// instructions for AES are not inlined into code for every CPU, and a call for each word
+    /// would cost more than the hash.
+    #[inline(always)]
+    pub(super) fn hash_each<T>(
+        &self,
+        words: impl Iterator<Item = (u64, T)>,
+        mut take: impl FnMut(T, Hash),
+    ) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Aes => {
+                // SAFETY: as in `hash`.
+                #[allow(unsafe_code)]
+                unsafe {
+                    aes_each(self.key, words, take);
                 }
             }
             Kind::Sip => {
-                for (input, hash) in inputs.iter().zip(hashes) {
-                    *hash = sip(self.key, input.address(), input.beside());
+                for (word, beside) in words {
+                    take(beside, sip(self.key, u128::from(word), 0));
                 }
             }
         }
@@ -106,9 +119,13 @@ impl Hasher {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "aes,sse2")]
-fn aes_each<I: Input>(key: [u64; 2], inputs: &[I], hashes: &mut [Hash]) {
-    for (input, hash) in inputs.iter().zip(hashes) {
-        *hash = aes(key, input.address(), input.beside());
+fn aes_each<T>(
+    key: [u64; 2],
+    words: impl Iterator<Item = (u64, T)>,
+    mut take: impl FnMut(T, Hash),
+) {
+    for (word, beside) in words {
+        take(beside, aes_word(key, word));
     }
 }
 
@@ -126,16 +143,36 @@ fn fastest() -> Kind {
 #[target_feature(enable = "aes,sse2")]
 #[inline]
 fn aes(key: [u64; 2], address: u128, beside: u64) -> Hash {
-    use std::arch::x86_64::{
-        _mm_aesenc_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_unpackhi_epi64, _mm_xor_si128,
-    };
+    use std::arch::x86_64::{_mm_set_epi64x, _mm_xor_si128};
     let key = _mm_set_epi64x(key[1] as i64, key[0] as i64);
     let address = _mm_set_epi64x((address >> 64) as i64, address as i64);
     let beside = _mm_set_epi64x(beside.rotate_left(32) as i64, beside as i64);
-    let mut state = _mm_aesenc_si128(_mm_xor_si128(address, key), _mm_xor_si128(beside, key));
-    state = _mm_aesenc_si128(state, key);
-    state = _mm_aesenc_si128(state, key);
-    state = _mm_aesenc_si128(state, key);
+    four_rounds(_mm_xor_si128(address, key), _mm_xor_si128(beside, key), key)
+}
+
+/// Four AES rounds of a word under the key.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "aes,sse2")]
+#[inline]
+fn aes_word(key: [u64; 2], word: u64) -> Hash {
+    use std::arch::x86_64::{_mm_cvtsi64_si128, _mm_set_epi64x, _mm_xor_si128};
+    let key = _mm_set_epi64x(key[1] as i64, key[0] as i64);
+    four_rounds(_mm_xor_si128(_mm_cvtsi64_si128(word as i64), key), key, key)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "aes,sse2")]
+#[inline]
+fn four_rounds(
+    state: std::arch::x86_64::__m128i,
+    first: std::arch::x86_64::__m128i,
+    others: std::arch::x86_64::__m128i,
+) -> Hash {
+    use std::arch::x86_64::{_mm_aesenc_si128, _mm_cvtsi128_si64, _mm_unpackhi_epi64};
+    let mut state = _mm_aesenc_si128(state, first);
+    state = _mm_aesenc_si128(state, others);
+    state = _mm_aesenc_si128(state, others);
+    state = _mm_aesenc_si128(state, others);
     let low = _mm_cvtsi128_si64(state) as u64;
     let high = _mm_cvtsi128_si64(_mm_unpackhi_epi64(state, state)) as u64;
     Hash::from_words(low, high)
@@ -212,6 +249,30 @@ mod tests {
                 let mean = f64::from(flipped) / 64.0;
                 assert!((56.0..72.0).contains(&mean), "{:?} bit {bit}: {mean}", hasher.kind);
             }
+        }
+    }
+
+    #[test]
+    fn a_word_is_hashed_as_well_alone_and_among_others() {
+        for hasher in kinds() {
+            for bit in 0..64 {
+                let mut flipped = 0;
+                for n in 0..64u64 {
+                    let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    let [one, other] = [word, word ^ 1 << bit].map(|word| hasher.hash_word(word));
+                    flipped += (one.first ^ other.first).count_ones()
+                        + (one.second ^ other.second).count_ones()
+                        + (one.shard ^ other.shard).count_ones()
+                        + (one.fingerprint ^ other.fingerprint).count_ones();
+                }
+                let mean = f64::from(flipped) / 64.0;
+                assert!((56.0..72.0).contains(&mean), "{:?} bit {bit}: {mean}", hasher.kind);
+            }
+            let mut hashes = Vec::new();
+            let words = [7u64, 1 << 63, 0].into_iter().zip(0..);
+            hasher.hash_each(words.clone(), |at: i32, hash| hashes.push((at, hash)));
+            let alone: Vec<_> = words.map(|(word, at)| (at, hasher.hash_word(word))).collect();
+            assert_eq!(hashes, alone);
         }
     }
 

@@ -16,7 +16,9 @@ impl Learned {
     ) -> (usize, PortIndex) {
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let side = self.client_hops.side(desk.sources.vlan.unwrap_or(0));
-        let (mut count, mut leaving) = (0, None);
+        let mut loads = desk.loads.shelf();
+        let mut leaving = PortIndex::default();
+        let mut count = 0;
         for (frame, (lane, number)) in
             frames.iter_mut().zip(lanes.iter().zip(reading.clients.found(reading.done)))
         {
@@ -27,17 +29,22 @@ impl Learned {
             let Some(hop) = self.client_hops.get_or_learn(side, place, &desk.sources) else {
                 break;
             };
-            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
+            if hop.port() != leaving {
+                if count > 0 {
+                    break;
+                }
+                leaving = hop.port();
+            }
+            if !hop.takes(lane.total_len())
+                || !rewrite::route_v4::<L3, HEAD>(frame.bytes_mut(), hop)
+            {
                 break;
             }
-            if !rewrite::route_v4::<L3, HEAD>(frame.bytes_mut(), hop) {
-                break;
-            }
-            if let Some(load) = desk.loads.of(hop.real()) {
+            if let Some(load) = loads.of(hop.real()) {
                 load.incoming(1, u64::from(lane.total_len()));
             }
             count += 1;
         }
-        (count, leaving.unwrap_or_default())
+        (count, leaving)
     }
 }

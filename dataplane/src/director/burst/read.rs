@@ -85,6 +85,12 @@ fn eight<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     bytes_at(bytes, at).map_or(0, |word| u64::from_le_bytes(*word))
 }
 
+/// Four bytes as they stand, the first one lowest.
+#[inline(always)]
+fn four<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    bytes_at(bytes, at).map_or(0, |word| u32::from_le_bytes(*word))
+}
+
 /// EtherType IPv4 and a header without options, as they stand.
 const V4_PLAIN: u64 = 0x0045_0008;
 /// The three bytes of it.
@@ -148,6 +154,70 @@ pub(super) fn read_v4<const L3: usize, const HEAD: usize>(
     }
     let target = eight(head, L3 + ipv4::DST) & V4_ADDRESS_AND_PORT | number << 32;
     Some((HeaderV4 { target: TargetV4(target), client, total_len }, head))
+}
+
+/// What is the same in all plain packets to one destination, each word under a mask.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    gate: Gate,
+    /// VIP and port alone.
+    target: u64,
+    /// A whole packet of the protocol.
+    whole: u32,
+}
+
+/// What a packet of a [`Form`] says besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlainV4 {
+    /// CIP.
+    pub client: u32,
+    /// Bytes of the IP packet.
+    pub total_len: u16,
+}
+
+impl Form {
+    /// The form of packets to this destination, over TCP or UDP.
+    pub(super) fn new(gate: Gate, target: TargetV4) -> Self {
+        let whole = u32::from(target.protocol()) << 24;
+        Self { gate, target: target.0 & V4_ADDRESS_AND_PORT, whole }
+    }
+
+    /// Whether the packets are UDP's.
+    pub(super) fn is_udp(&self) -> bool {
+        self.whole == V4_WHOLE_UDP as u32
+    }
+
+    /// [`read_v4`], for a frame that has this form; `UDP` as [`Self::is_udp`] answers.
+    #[inline(always)]
+    pub(super) fn read<'a, const L3: usize, const HEAD: usize, const UDP: bool>(
+        &self,
+        frame: &'a [u8],
+    ) -> Option<(PlainV4, &'a [u8; HEAD])> {
+        let head = frame.first_chunk::<HEAD>()?;
+        let middle = four(head, L3 + ipv4::FLAGS);
+        let other = (eight(head, 0) << 16 ^ self.gate.mac)
+            | u64::from(four(head, L3 - 2) & V4_PLAIN_BYTES as u32 ^ V4_PLAIN as u32)
+            | u64::from(middle & V4_WHOLE_BYTES as u32 ^ self.whole)
+            | (eight(head, L3 + ipv4::DST) & V4_ADDRESS_AND_PORT ^ self.target);
+        if other != 0 || middle & V4_HOPS_LEFT as u32 == 0 {
+            return None;
+        }
+        if L3 == TAGGED && !self.gate.is_tagged(head) {
+            return None;
+        }
+        let total_len = u16_at(head, L3 + ipv4::TOTAL_LEN)?;
+        let client = u32_at(head, L3 + ipv4::SRC)?;
+        let l4 = L3 + ipv4::HEADER_LEN;
+        let (least, needed) = match UDP {
+            true => (udp::HEADER_LEN as u32, u32::from(u16_at(head, l4 + udp::LEN)?)),
+            false => (tcp::HEADER_LEN as u32, u32::from(byte(head, l4 + tcp::FLAGS - 1) >> 4) * 4),
+        };
+        let fits = needed >= least
+            && needed + ipv4::HEADER_LEN as u32 <= u32::from(total_len)
+            && client < V4_ODD_SOURCES
+            && L3 + usize::from(total_len) <= frame.len();
+        fits.then_some((PlainV4 { client, total_len }, head))
+    }
 }
 
 /// The client's port, of a frame that was read.

@@ -5,7 +5,7 @@
 
 use super::hops::PLACES;
 use super::lane::{Kind, Lane};
-use super::read::TargetV4;
+use super::read::{Form, Gate, TargetV4};
 use crate::bindings::client_scope;
 use crate::snapshot::{Service, Snapshot, Tracking};
 use crate::table::ClientScope;
@@ -31,6 +31,24 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// The form of packets to this destination.
+    #[inline(always)]
+    pub(super) fn form(&self, gate: Gate) -> Form {
+        Form::new(gate, self.target)
+    }
+
+    /// VIP.
+    #[inline(always)]
+    pub(super) fn vip(&self) -> u32 {
+        self.target.vip()
+    }
+
+    /// The VIP's port.
+    #[inline(always)]
+    pub(super) fn vip_port(&self) -> u16 {
+        self.target.vip_port()
+    }
+
     /// Whether this is the way of packets to that destination.
     #[inline(always)]
     pub(super) fn is_to(&self, target: TargetV4) -> bool {
