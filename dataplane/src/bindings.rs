@@ -9,6 +9,7 @@ mod defence;
 mod expiry;
 mod growth;
 mod opening;
+mod pace;
 mod persistent;
 mod rebind;
 mod reply;
@@ -33,6 +34,7 @@ use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
 use crate::wire::{Family, Packet, Protocol, TcpFlags, udp};
+use pace::Pace;
 
 /// Connections from this port are FTP's active data connections and are never scheduled.
 pub(crate) const FTP_DATA_PORT: u16 = 20;
@@ -74,6 +76,9 @@ pub struct Bindings {
     schedulers: Schedulers,
     flush_at: Cursor,
     swept_at: Tick,
+    pace: Pace,
+    /// A budget that sweeps all tables.
+    round: usize,
     defences: defence::Defences,
     /// How often a masqueraded connection was announced or withdrawn.
     reply_changes: u64,
@@ -128,6 +133,8 @@ impl Bindings {
             schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
             swept_at: Tick::default(),
+            pace: Pace::default(),
+            round: 0,
             defences: defence::Defences::default(),
             reply_changes: 0,
             call: None,
@@ -419,7 +426,7 @@ impl Bindings {
         let compat = snapshot.compat_of_real(conn.real);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
-        moved.in_packets = moved.in_packets.saturating_add(1);
+        moved.count_packet();
         self.set_conn(packet.family, slot, &moved);
         self.count_incoming(conn.real, packet);
         let Conn { real, forwarding, real_port, .. } = conn;

@@ -212,6 +212,7 @@ impl World {
                 spec.policy.on_down = [OnDown::Rebind, OnDown::Keep, OnDown::Drop][on_down];
                 self.catalog.edit_service(spec.clone()).unwrap();
             }
+            Change::Router(all) => self.catalog.routes_all = all,
             Change::Macs(known) => {
                 for (port, address, id) in self.shared.neighbours.list() {
                     let last = address.words()[1] as u8;
@@ -291,6 +292,8 @@ enum Change {
     Edit(usize, bool, bool, usize),
     /// Which third of the neighbours is known.
     Macs(u8),
+    /// Whether it is a router for everybody.
+    Router(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -310,6 +313,7 @@ fn changes() -> impl Strategy<Value = Change> {
             .prop_map(|(s, quiescent, keep, down)| Change::Edit(s, quiescent, keep, down)),
         1 => any::<u8>().prop_map(Change::Macs),
         2 => Just(Change::Macs(7)),
+        1 => any::<bool>().prop_map(Change::Router),
     ]
 }
 
@@ -338,6 +342,12 @@ impl Flow {
         }
     }
 
+    /// As a real server answers that has the VIP itself.
+    fn answer_past(&self) -> (String, String) {
+        let (client, vip) = self.ends();
+        (vip, client)
+    }
+
     /// As a masqueraded real server answers it.
     fn answer(&self) -> (String, String) {
         let (client, _) = self.ends();
@@ -362,15 +372,17 @@ prop_compose! {
 fn plain() -> impl Strategy<Value = Builder> {
     let flags =
         prop::sample::select(vec!["S", "S", "A", "A", "A", "A", "A", "PA", "FA", "SA", "R"]);
-    (flows(), prop::bool::weighted(0.3), prop::bool::weighted(0.25), flags).prop_map(
-        |(flow, udp, answers, flags)| {
-            let (from, to) = if answers { flow.answer() } else { flow.ends() };
-            match udp {
-                true => packet::udp(&from, &to),
-                false => packet::tcp(&from, &to).flags(flags),
-            }
-        },
-    )
+    (flows(), prop::bool::weighted(0.3), 0u8..8, flags).prop_map(|(flow, udp, way, flags)| {
+        let (from, to) = match way {
+            0 | 1 => flow.answer(),
+            2 => flow.answer_past(),
+            _ => flow.ends(),
+        };
+        match udp {
+            true => packet::udp(&from, &to),
+            false => packet::tcp(&from, &to).flags(flags),
+        }
+    })
 }
 
 prop_compose! {

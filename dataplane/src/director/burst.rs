@@ -8,6 +8,8 @@ mod bind;
 mod clients;
 mod conns;
 mod decided;
+#[cfg(target_arch = "x86_64")]
+mod fours;
 mod hops;
 mod lane;
 mod read;
@@ -18,6 +20,7 @@ mod services;
 
 use super::{Arrival, Path};
 use crate::bindings::Bindings;
+use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Seen};
@@ -64,6 +67,7 @@ pub(super) struct Learned {
     exit_hops: Hops,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
+    tier: Tier,
 }
 
 impl Learned {
@@ -74,6 +78,7 @@ impl Learned {
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
             neighbours: 0,
+            tier: Tier::best(),
         }
     }
 
@@ -134,10 +139,11 @@ impl Path {
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        reading.seeks_clients = false;
+        (reading.seeks_clients, reading.has_unaimed) = (false, false);
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
-                let sight = Sight { gate, snapshot, replies };
+                let clients = &self.shared.clients;
+                let sight = Sight { gate, snapshot, clients, replies };
                 match gate.vlan {
                     0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
                     _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
@@ -145,9 +151,10 @@ impl Path {
             }
             None => reading.lanes.fill(Lane::BY_THE_BOOK),
         }
-        if reading.seeks_clients {
+        if reading.has_unaimed {
             self.shared.clients.aim(&mut reading.clients, frames.len());
-        } else {
+        }
+        if !reading.seeks_clients {
             reading.clients.find_nobody();
         }
         reading.seeks_conns = !reading.conns.is_empty();
@@ -160,6 +167,10 @@ impl Path {
 
     /// Requests what can be requested now that the first requests were answered.
     pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_clients) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_first(&mut reading.clients, reading.frames, age);
+        }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
         }
@@ -195,10 +206,8 @@ impl Path {
     ) {
         self.fetch(reading);
         self.find_replies(reading);
-        if std::mem::take(&mut reading.seeks_clients) {
-            let age = self.bindings.age_at(reading.at.now);
-            self.shared.clients.find(&mut reading.clients, reading.frames, age);
-        }
+        let age = self.bindings.age_at(reading.at.now);
+        self.shared.clients.find_strays(&mut reading.clients, age);
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {

@@ -28,6 +28,7 @@ use super::seat::Sweeper;
 use super::segments::{Segments, hash_of, shard_of};
 use super::template::{Cursor, Full, GrowError, Sizes};
 use super::value::Value;
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 
 /// Which service's clients: a scope in 16 bits.
@@ -153,6 +154,7 @@ impl ClientSeat {
 pub struct ClientTable {
     shards: usize,
     pub(super) hasher: Hasher,
+    pub(super) tier: Tier,
     pub(super) v4: Segments<Dense>,
     pub(super) v6: Segments<V6>,
     pub(super) grace: Grace,
@@ -167,6 +169,7 @@ impl ClientTable {
         let table = Self {
             shards,
             hasher: Hasher::new(key),
+            tier: Tier::best(),
             v4: Segments::new(shards, sizes.entries_v4),
             v6: Segments::new(shards, sizes.entries_v6),
             grace: Grace::new(shards),
@@ -359,6 +362,11 @@ impl ClientTable {
             self.v6.announce(more_v6, begin).ok_or(GrowError::Exhausted)?;
         }
         Ok(())
+    }
+
+    /// Buckets of both families in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> usize {
+        self.v4.buckets() + self.v6.buckets()
     }
 
     /// Bytes of the IPv4 clients' memory.

@@ -87,7 +87,8 @@ mod tests {
             burst.put(0, client, scope);
             burst.put(1, client, scope);
             table.aim(&mut burst, 2);
-            table.find(&mut burst, 2, 7);
+            table.find_first(&mut burst, 2, 7);
+            table.find_strays(&mut burst, 7);
             let found = burst.found(1).next().and_then(ServiceReal::new);
             let pick = || ServiceReal::new(fresh);
             let bound = match found {

@@ -37,6 +37,7 @@ pub use client::{
     Rebound, ServiceReal, Vacancy,
 };
 pub use client_bind::BoundAt;
+pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};

@@ -13,7 +13,7 @@ use crate::forward::Forwarding;
 use crate::forward::masq::End;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 use crate::wire::field::{u16_at, u32_at};
 use crate::wire::{Addr, NO_CHUNK, Parsed, Protocol, TcpFlags, ipv4, parse, tcp};
 
@@ -57,7 +57,8 @@ impl Desk<'_> {
         let Some(head) = frame.bytes().first_chunk::<HEAD>() else { return 0 };
         // Without connections nobody can tell a stray segment from a client that was bound before
         // a restart: all but resets are taken.
-        if is_reset_v4::<L3, HEAD>(head) {
+        // Where everybody is masqueraded, some sources are refused.
+        if is_reset_v4::<L3, HEAD>(head) || self.sources.snapshot.masqueraded.everybody {
             return 0;
         }
         let read = || match parse(frame.bytes()) {
@@ -82,6 +83,9 @@ impl Path {
         let Parsed::Packet(packet) = parse(frame.bytes()) else {
             return self.handle(snapshot, frame, at);
         };
+        if Self::refuses(snapshot, &packet) {
+            return Verdict::Drop(DropReason::BadAddress);
+        }
         let transport = packet.transport(frame.bytes());
         let outcome = self.bindings.bind(&packet, transport, snapshot, at.now);
         let plain = Plain {
@@ -134,6 +138,10 @@ impl Path {
         frame: &mut F,
         vlan: Option<u16>,
     ) -> Option<Verdict> {
+        // Where everybody is masqueraded, some sources are refused.
+        if snapshot.masqueraded.everybody {
+            return None;
+        }
         let at = reading.done;
         let lane = reading.lanes.get(at)?;
         if reading.conns.entry(at, self.bindings.table_v4_mut()).is_some() {

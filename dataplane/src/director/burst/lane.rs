@@ -48,6 +48,12 @@ impl Lane {
         Self(self.0 | u64::from(total_len) << 16)
     }
 
+    /// [`Self::with_len`] for several packets.
+    #[inline(always)]
+    pub(super) fn with_lens<const N: usize>(self, lens: [u64; N]) -> [Self; N] {
+        lens.map(|len| Self(self.0 | len << 16))
+    }
+
     #[inline(always)]
     pub(super) fn kind(self) -> Kind {
         match self.0 as u16 {
