@@ -278,24 +278,30 @@ impl<P: Port> Worker<P> {
         let mut received = 0;
         let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
-        let near = self.director.is_near();
+        let (near, few) = (self.director.is_near(), self.director.has_few_connections());
         while more || passed < read {
             let (were_read, were_fetched) = (read, fetched);
+            if passed < fetched
+                && let Some(intake) = self.intakes.get_mut(passed % INTAKES)
+            {
+                self.director.find(&mut intake.reading);
+            }
             if more {
                 let frames = self.read(read % INTAKES, ingress, now);
                 received += frames;
                 read += usize::from(frames > 0);
                 more = frames == BURST && read < BURSTS_PER_TURN;
             }
-            if fetched < were_read
+            if fetched < if few { read } else { were_read }
                 && let Some(intake) = self.intakes.get_mut(fetched % INTAKES)
             {
                 self.director.fetch(&mut intake.reading);
                 fetched += 1;
             }
             let waits = self.intakes.get(passed % INTAKES).is_some_and(|i| i.reading.is_fetched());
-            let ready = match (waits, near) {
-                (true, _) => were_fetched,
+            let ready = match (waits, if waits { few } else { near }) {
+                (true, false) => were_fetched,
+                (true, true) => fetched,
                 (false, false) => were_read,
                 (false, true) => read,
             };

@@ -49,6 +49,12 @@ impl ClientPlace<'_> {
     pub fn put(self, client: u32, scope: ClientScope) {
         *self.0 = Name(client_dense::name(client, scope.number()));
     }
+
+    /// Puts nobody there.
+    #[inline(always)]
+    pub fn clear(self) {
+        *self.0 = Name(0);
+    }
 }
 
 impl ClientBurst {

@@ -166,19 +166,30 @@ impl Reading {
     #[inline(never)]
     fn read_conns<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
         &mut self,
-        from: usize,
+        at: usize,
         frames: &[F],
         form: &Form,
         way: &Way,
     ) -> usize {
-        let mut at = from;
-        for frame in frames {
+        let Some(lanes) = self.lanes.get_mut(at..) else { return 0 };
+        let (lane, vip, vip_port) = (way.lane, way.vip(), way.vip_port());
+        let protocol = if UDP { Protocol::Udp } else { Protocol::Tcp };
+        let places = self.clients.places(at).zip(self.conns.keys(at));
+        let mut read = 0;
+        for (frame, (place, (client, key))) in frames.iter().zip(lanes.iter_mut().zip(places)) {
             let Some((plain, head)) = form.read::<L3, HEAD, UDP>(frame.bytes()) else { break };
-            self.put_nothing(at);
-            self.put_conn::<L3, HEAD>(at, way, plain.client, plain.total_len, head);
-            at += 1;
+            let client_port = client_port_v4::<L3, HEAD>(head);
+            client.clear();
+            *key = EntryV4::key_of([plain.client, vip], [client_port, vip_port], protocol);
+            *place = match client_port {
+                0 => Lane::BY_THE_BOOK,
+                _ if UDP || is_ack_v4::<L3, HEAD>(head) => lane.with_len(plain.total_len),
+                _ => Lane::BIND,
+            };
+            read += 1;
         }
-        at - from
+        self.conns.took(at, read);
+        read
     }
 }
 
