@@ -265,6 +265,11 @@ impl Path {
         self.surroundings.macs.get(usize::from(port.0)).copied().unwrap_or_default()
     }
 
+    /// Whether a packet is dropped for its source, as a host that is a router drops it.
+    fn refuses(snapshot: &Snapshot, packet: &Packet) -> bool {
+        snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet)
+    }
+
     fn packet(
         &mut self,
         snapshot: &Snapshot,
@@ -272,7 +277,7 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet) {
+        if Self::refuses(snapshot, packet) {
             return Verdict::Drop(DropReason::BadAddress);
         }
         if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)

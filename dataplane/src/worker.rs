@@ -267,9 +267,9 @@ impl<P: Port> Worker<P> {
     }
 
     /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
-    /// while the next one is read, and decided about while that one's is fetched. One that has
-    /// nothing to be fetched is decided about a step earlier, and where the table is near another
-    /// step: fewer frames are under way then, and stay in the cache.
+    /// while the next one is read, and decided about while that one's is fetched. One that needs
+    /// nothing but clients of a table that is near is decided about at once: fewer frames are
+    /// under way then, and stay in the cache.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
         if !self.tracer.is_idle() {
@@ -298,12 +298,12 @@ impl<P: Port> Worker<P> {
                 self.director.fetch(&mut intake.reading);
                 fetched += 1;
             }
-            let waits = self.intakes.get(passed % INTAKES).is_some_and(|i| i.reading.is_fetched());
-            let ready = match (waits, if waits { few } else { near }) {
-                (true, false) => were_fetched,
-                (true, true) => fetched,
-                (false, false) => were_read,
-                (false, true) => read,
+            let intake = self.intakes.get_mut(passed % INTAKES);
+            let waits = intake.is_some_and(|intake| intake.reading.is_fetched());
+            let ready = match waits {
+                true if few => fetched,
+                false if near => read,
+                _ => were_fetched,
             };
             if passed < ready {
                 self.pass(passed % INTAKES, ingress, now);

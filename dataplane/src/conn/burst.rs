@@ -55,19 +55,6 @@ impl<E: Entry> ConnBurst<E> {
         }
     }
 
-    /// The keys from a place on, to be written; [`Self::took`] tells how many were.
-    #[inline(always)]
-    pub fn keys(&mut self, from: usize) -> impl Iterator<Item = &mut E::Key> {
-        self.keys.iter_mut().skip(from)
-    }
-
-    /// So many flows were written from a place on.
-    #[inline(always)]
-    pub fn took(&mut self, from: usize, flows: usize) {
-        let bits = ((1_u64 << flows.min(BURST)) - 1) << from.min(BURST);
-        self.taken |= bits as u32;
-    }
-
     /// Hashes the flows and requests their index lines.
     #[inline(never)]
     pub fn aim(&mut self, table: &Table<E>) {

@@ -125,6 +125,16 @@ impl Conn {
         }
     }
 
+    /// The connection after a packet that leads to this state: its timer starts anew.
+    #[inline]
+    pub fn in_state(mut self, next: State, timeouts: &Timeouts, now: Tick) -> Self {
+        self.state = next;
+        self.timeout = timeouts.ticks(next);
+        self.expires = now.plus(self.timeout);
+        self.flags.set(ConnFlags::INACTIVE, !next.is_active());
+        self
+    }
+
     /// Whether a reply passing by would be news to the state machine.
     pub fn direction_in(&self) -> Direction {
         if self.flags.contains(ConnFlags::NO_OUTPUT) { Direction::InOnly } else { Direction::In }

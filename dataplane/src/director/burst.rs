@@ -9,6 +9,8 @@ mod clients;
 mod conns;
 mod decided;
 mod exits;
+#[cfg(target_arch = "x86_64")]
+mod fours;
 mod hops;
 mod lane;
 mod read;
@@ -18,7 +20,8 @@ mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
-use crate::conn::table::{EntryV4, Table};
+use crate::bindings::Bindings;
+use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Seen};
@@ -42,7 +45,7 @@ struct Desk<'a> {
     now: Tick,
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
-    table: &'a mut Table<EntryV4>,
+    bindings: &'a mut Bindings,
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -67,6 +70,7 @@ pub(super) struct Learned {
     exits: Ways,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
+    tier: Tier,
 }
 
 impl Learned {
@@ -78,6 +82,7 @@ impl Learned {
             exit_hops: Hops::new(By::Exit),
             exits: Ways::default(),
             neighbours: 0,
+            tier: Tier::best(),
         }
     }
 
@@ -112,7 +117,7 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
-            Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
+            Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp | Kind::ReplyTcp | Kind::ReplyUdp => {
                 self.pass_conns::<F, L3, HEAD>(reading, desk, frames)
@@ -133,14 +138,16 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.templates.clear();
         reading.replies.clear();
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        reading.seeks_clients = false;
+        (reading.seeks_clients, reading.has_unaimed) = (false, false);
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
-                let sight = Sight { gate, snapshot, replies };
+                let clients = &self.shared.clients;
+                let sight = Sight { gate, snapshot, clients, replies };
                 match gate.vlan {
                     0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
                     _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
@@ -148,20 +155,26 @@ impl Path {
             }
             None => reading.lanes.fill(Lane::BY_THE_BOOK),
         }
-        if reading.seeks_clients {
+        if reading.has_unaimed {
             self.shared.clients.aim(&mut reading.clients, frames.len());
-        } else {
+        }
+        if !reading.seeks_clients {
             reading.clients.find_nobody();
         }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
             reading.conns.aim(self.bindings.table_v4());
+            self.shared.templates.aim(&mut reading.templates);
         }
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
     /// Requests what can be requested now that the first requests were answered.
     pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_clients) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_first(&mut reading.clients, reading.frames, age);
+        }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
         }
@@ -197,23 +210,24 @@ impl Path {
     ) {
         self.fetch(reading);
         self.find(reading);
-        if std::mem::take(&mut reading.seeks_clients) {
-            let age = self.bindings.age_at(reading.at.now);
-            self.shared.clients.find(&mut reading.clients, reading.frames, age);
-        }
+        let age = self.bindings.age_at(reading.at.now);
+        self.shared.clients.find_strays(&mut reading.clients, age);
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {
-            let plain = self.pass(reading, learned, snapshot, frames, decided);
+            let plain = match reading.kind() {
+                Kind::ByTheBook | Kind::Bind | Kind::Open => 0,
+                _ => self.pass(reading, learned, snapshot, frames, decided),
+            };
             let Some((frame, rest)) =
                 frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
             else {
                 return;
             };
             frames = rest;
-            let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
-            decided.push(match lane.kind() {
+            decided.push(match reading.kind() {
                 Kind::ByTheBook => self.handle(snapshot, frame, reading.at),
+                Kind::Open => self.open_and_pass(reading, learned, snapshot, frame),
                 _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
@@ -241,7 +255,7 @@ impl Path {
             now: reading.at.now,
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
-            table: self.bindings.table_v4_mut(),
+            bindings: &mut self.bindings,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

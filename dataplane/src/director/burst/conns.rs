@@ -53,7 +53,7 @@ impl Learned {
             leaving: PortIndex::default(),
             count: 0,
         };
-        let mut loads = desk.loads.shelf();
+        let Some(mut loads) = desk.loads.shelf() else { return Default::default() };
         for (frame, lane) in frames.iter_mut().zip(lanes) {
             let bytes = frame.bytes_mut();
             let lane = *lane;
@@ -75,7 +75,7 @@ impl Learned {
                     self.pass_reply::<L3, HEAD, true>(reading, desk, &mut round, lane, at, bytes),
                     true,
                 ),
-                Kind::ByTheBook | Kind::Bind | Kind::Client => break,
+                Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::Client => break,
             };
             let Some(real) = real else { break };
             if let Some(load) = loads.of(real) {
@@ -100,7 +100,7 @@ impl Learned {
     ) -> Option<RealId> {
         let ([side, _], [tcp, udp]) = (round.sides, round.timeouts);
         let (state, timeout) = if UDP { (State::Udp, udp) } else { (State::TcpEstablished, tcp) };
-        let entry = reading.conns.entry(at, desk.table)?;
+        let entry = reading.conns.entry(at, desk.bindings.table_v4_mut())?;
         // An expired entry may live on by its timer's slack: the reference path knows.
         if !entry.is_in(state) || entry.expires().has_come(desk.now) {
             return None;

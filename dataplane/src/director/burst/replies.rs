@@ -49,7 +49,8 @@ impl Desk<'_> {
         let addresses = [key.client(), origin.vip.v4_number()];
         let ports = [key.client_port(), origin.vip_port];
         let own_key = EntryV4::key_of(addresses, ports, protocol);
-        let Some(entry) = self.table.entry_of(origin.slot, &own_key) else { return false };
+        let table = self.bindings.table_v4_mut();
+        let Some(entry) = table.entry_of(origin.slot, &own_key) else { return false };
         // A reply over UDP assures the template.
         let news = UDP && entry.template().is_some()
             || !entry.is_in(state)
