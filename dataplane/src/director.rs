@@ -29,6 +29,8 @@ use passing::Inward;
 
 /// Bytes that a core has near itself, with a little help of the cores' shared cache.
 const NEAR: usize = 4 << 20;
+/// Bytes that a core has in a cache of its own.
+const NEAREST: usize = 1 << 19;
 
 /// What a director needs to know of its surroundings besides the configuration.
 #[derive(Clone, Debug)]
@@ -184,6 +186,20 @@ impl Director {
     #[inline]
     pub fn fetch(&mut self, reading: &mut Reading) {
         self.path.fetch(reading);
+    }
+
+    /// Requests from memory what the answers to [`Self::fetch`]'s requests have told of. Left
+    /// out, [`Self::decide`] does it.
+    #[inline]
+    pub fn find(&mut self, reading: &mut Reading) {
+        self.path.find(reading);
+    }
+
+    /// Whether connections are so few that waiting for their lines costs less than having more
+    /// frames under way.
+    #[inline]
+    pub fn has_few_connections(&self) -> bool {
+        self.path.bindings.table_v4().bytes() <= NEAREST && !self.path.shared.replies.is_open()
     }
 
     /// Decides about frames of a burst that was read, from the first undecided one on, and

@@ -23,7 +23,8 @@ use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Packet, Protocol};
 pub use burst::ReplyBurst;
-use layout::{V4, V6};
+pub use layout::ReplyKeyV4;
+use layout::{Layout, V4, V6};
 use store::Store;
 
 /// The five values of a real server's packet to a client.
@@ -70,7 +71,7 @@ pub struct Origin {
 }
 
 /// Where a key may stand, and in which family.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ReplyHome {
     hash: u64,
     v6: bool,
@@ -86,8 +87,8 @@ impl ReplyHome {
 /// Names an entry while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    piece: usize,
-    at: usize,
+    at: u32,
+    piece: u8,
     v6: bool,
 }
 
@@ -186,22 +187,27 @@ impl ReplyTable {
     /// Where a key would stand.
     #[inline]
     pub fn locate(&self, key: &ReplyKey) -> ReplyHome {
+        if key.client.is_v4() {
+            return self.locate_v4(&V4::key(key));
+        }
         let ([a, b], [c, d]) = (key.real.words(), key.client.words());
         let [first, second] = self.secret;
         let ports = u64::from(key.real_port) << 16 | u64::from(key.client_port);
         let ports = ports << 8 | u64::from(key.protocol.number());
-        let v6 = !key.client.is_v4();
-        let hash = if v6 {
-            mix(mix(mix(first ^ a, second ^ b), second ^ c), d ^ first)
-        } else {
-            first ^ b.rotate_left(32)
-        };
+        let hash = mix(mix(mix(first ^ a, second ^ b), second ^ c), d ^ first);
         let hash = mix(hash ^ d, second ^ ports);
-        ReplyHome { hash: mix(hash, first), v6 }
+        ReplyHome { hash: mix(hash, first), v6: true }
+    }
+
+    /// The same of an IPv4 key.
+    #[inline(always)]
+    pub fn locate_v4(&self, key: &ReplyKeyV4) -> ReplyHome {
+        let ([ends, ports], [first, second]) = (key.words(), self.secret);
+        ReplyHome { hash: mix(mix(ends ^ first, ports ^ second) ^ second, first), v6: false }
     }
 
     /// Requests the line of a key's home.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_bucket(&self, home: &ReplyHome) {
         for piece in self.pieces() {
             match home.v6 {
@@ -212,7 +218,7 @@ impl ReplyTable {
     }
 
     /// Requests the line of the entry that is most probably the key's. Reads the home.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_entry(&self, home: &ReplyHome) {
         for piece in self.pieces() {
             let found = match home.v6 {
@@ -253,6 +259,25 @@ impl ReplyTable {
         self.search(home, key, |_| true)
     }
 
+    /// As [`Self::find_at`], of an IPv4 key.
+    #[inline(always)]
+    pub fn find_v4(&self, home: &ReplyHome, key: &ReplyKeyV4) -> Option<(Place, Origin)> {
+        self.search_v4(home, key, |_| true)
+    }
+
+    #[inline(always)]
+    fn search_v4(
+        &self,
+        home: &ReplyHome,
+        key: &ReplyKeyV4,
+        wanted: impl Fn(&Origin) -> bool,
+    ) -> Option<(Place, Origin)> {
+        self.pieces().zip(0..).find_map(|(memory, piece)| {
+            let (at, origin) = memory.v4.search(home, key, &wanted)?;
+            Some((Place { at: at as u32, piece, v6: false }, origin))
+        })
+    }
+
     #[inline]
     fn search(
         &self,
@@ -260,12 +285,12 @@ impl ReplyTable {
         key: &ReplyKey,
         wanted: impl Fn(&Origin) -> bool,
     ) -> Option<(Place, Origin)> {
-        self.pieces().enumerate().find_map(|(piece, memory)| {
-            let (at, origin) = match home.v6 {
-                false => memory.v4.search(home, key, &wanted)?,
-                true => memory.v6.search(home, key, &wanted)?,
-            };
-            Some((Place { piece, at, v6: home.v6 }, origin))
+        if !home.v6 {
+            return self.search_v4(home, &V4::key(key), wanted);
+        }
+        self.pieces().zip(0..).find_map(|(memory, piece)| {
+            let (at, origin) = memory.v6.search(home, key, &wanted)?;
+            Some((Place { at: at as u32, piece, v6: true }, origin))
         })
     }
 
@@ -274,11 +299,11 @@ impl ReplyTable {
         let home = self.locate(key);
         let mine = |origin: &Origin| origin.core == core && origin.slot == slot;
         if let Some((place, _)) = self.search(&home, key, mine)
-            && let Some(piece) = self.pieces.get(place.piece).and_then(OnceLock::get)
+            && let Some(piece) = self.piece_of(place)
         {
             match home.v6 {
-                false => piece.v4.free(&home, place.at),
-                true => piece.v6.free(&home, place.at),
+                false => piece.v4.free(&home, place.at as usize),
+                true => piece.v6.free(&home, place.at as usize),
             }
         }
     }
@@ -286,11 +311,14 @@ impl ReplyTable {
     /// Whether the owner should be told of a reply that is no news by itself: once a
     /// second is enough to keep its timer going.
     pub fn note_is_due(&self, place: Place, now: Tick) -> bool {
-        let piece = self.pieces.get(place.piece).and_then(OnceLock::get);
-        piece.is_some_and(|piece| match place.v6 {
-            false => piece.v4.is_due(place.at, NOTE_EVERY, now),
-            true => piece.v6.is_due(place.at, NOTE_EVERY, now),
+        self.piece_of(place).is_some_and(|piece| match place.v6 {
+            false => piece.v4.is_due(place.at as usize, NOTE_EVERY, now),
+            true => piece.v6.is_due(place.at as usize, NOTE_EVERY, now),
         })
+    }
+
+    fn piece_of(&self, place: Place) -> Option<&Piece> {
+        self.pieces.get(usize::from(place.piece))?.get()
     }
 }
 

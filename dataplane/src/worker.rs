@@ -278,24 +278,33 @@ impl<P: Port> Worker<P> {
         let mut received = 0;
         let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
-        let near = self.director.is_near();
+        let (near, few) = (self.director.is_near(), self.director.has_few_connections());
         while more || passed < read {
             let (were_read, were_fetched) = (read, fetched);
+            if passed < fetched
+                && let Some(intake) = self.intakes.get_mut(passed % INTAKES)
+            {
+                self.director.find(&mut intake.reading);
+            }
             if more {
                 let frames = self.read(read % INTAKES, ingress, now);
                 received += frames;
                 read += usize::from(frames > 0);
                 more = frames == BURST && read < BURSTS_PER_TURN;
             }
-            if fetched < were_read
+            if fetched < if few { read } else { were_read }
                 && let Some(intake) = self.intakes.get_mut(fetched % INTAKES)
             {
                 self.director.fetch(&mut intake.reading);
                 fetched += 1;
             }
             let intake = self.intakes.get_mut(passed % INTAKES);
-            let at_once = near && intake.is_some_and(|intake| !intake.reading.is_fetched());
-            let ready = if at_once { read } else { were_fetched };
+            let waits = intake.is_some_and(|intake| intake.reading.is_fetched());
+            let ready = match waits {
+                true if few => fetched,
+                false if near => read,
+                _ => were_fetched,
+            };
             if passed < ready {
                 self.pass(passed % INTAKES, ingress, now);
                 passed += 1;

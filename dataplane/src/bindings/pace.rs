@@ -5,6 +5,9 @@
 
 /// Tables that are swept.
 const TABLES: usize = 4;
+/// A table with fewer entries, but any, counts as if it had so many: it costs nothing, and what
+/// is over in a small table is gone soon even on a core that seldom makes a turn.
+const LEAST: usize = 4096;
 
 /// What a core looks at in one second, by table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,10 @@ impl Pace {
 
     /// The tables have other sizes now.
     pub(super) fn resize(&mut self, sizes: Sizes) {
+        let least = |size: usize| if size == 0 { 0 } else { size.max(LEAST) };
+        let Sizes { v4, v6, templates, clients } = sizes;
+        let (v4, v6, templates, clients) = (least(v4), least(v6), least(templates), least(clients));
+        let sizes = Sizes { v4, v6, templates, clients };
         if self.sizes != sizes {
             *self = Self { sizes, owed: [0; TABLES] };
         }
@@ -77,14 +84,14 @@ mod tests {
             sum.templates += share.templates;
             sum.clients += share.clients;
         }
-        assert_eq!(sum, sizes);
+        assert_eq!(sum, Sizes { templates: LEAST, ..sizes });
     }
 
     #[test]
     fn empty_tables_have_a_pace_too() {
         let mut pace = Pace::default();
         assert_eq!((pace.largest(), pace.shares(64)), (1, Sizes::default()));
-        pace.resize(Sizes { v4: 0, v6: 0, templates: 5, clients: 0 });
-        assert_eq!(pace.shares(5).templates, 5);
+        pace.resize(Sizes { v4: 1, v6: 0, templates: 5, clients: 0 });
+        assert_eq!(pace.shares(5), Sizes { v4: 5, v6: 0, templates: 5, clients: 0 });
     }
 }

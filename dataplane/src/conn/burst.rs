@@ -2,7 +2,7 @@
 //! from memory at once, then all entries.
 
 use super::table::{Entry, Home, Packed, Slot, Table};
-use crate::port::BURST;
+use crate::port::{BURST, places};
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -58,25 +58,21 @@ impl<E: Entry> ConnBurst<E> {
     /// Hashes the flows and requests their index lines.
     #[inline(never)]
     pub fn aim(&mut self, table: &Table<E>) {
-        let mut left = self.taken;
-        for (key, home) in self.keys.iter().zip(&mut self.homes) {
-            if left & 1 != 0 {
+        for at in places(self.taken) {
+            if let (Some(key), Some(home)) = (self.keys.get(at), self.homes.get_mut(at)) {
                 *home = table.locate_key(key);
                 table.prefetch_bucket(home);
             }
-            left >>= 1;
         }
     }
 
     /// Reads the index lines and requests the entries.
     #[inline(never)]
     pub fn fetch(&mut self, table: &Table<E>) {
-        let mut left = self.taken;
-        for (home, guess) in self.homes.iter().zip(&mut self.guesses) {
-            if left & 1 != 0 {
+        for at in places(self.taken) {
+            if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get_mut(at)) {
                 *guess = table.prefetch_entry(home).map_or(NONE, Slot::number);
             }
-            left >>= 1;
         }
     }
 

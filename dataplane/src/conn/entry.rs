@@ -28,7 +28,6 @@ const KEY: u64 = !0 << PROTOCOL_SHIFT;
 const EXPIRES_SHIFT: u32 = 32;
 const REAL_PORT_SHIFT: u32 = 16;
 const STATE_SHIFT: u32 = 8;
-const STATE: u64 = 0xFF << STATE_SHIFT;
 /// Among the flags: the template's bits mean one.
 const HAS_TEMPLATE: u64 = 1 << 7;
 const TEMPLATE_SHIFT: u32 = 32;
@@ -180,37 +179,27 @@ impl Packed {
         if self.place & PACKETS < u64::from(Conn::MANY_PACKETS) {
             self.place += 1;
         }
-        self.keep_by_reply(timeout, expires);
+        self.restart(timeout, expires);
     }
 
-    /// A packet to the client: as [`Self::keep`], but not counted.
+    /// A packet to the client that leaves the state as it is: not counted, but remembered.
     #[inline(always)]
     pub fn keep_by_reply(&mut self, timeout: u32, expires: Tick) {
+        let no_output = u64::from(ConnFlags::NO_OUTPUT.bits());
+        if self.clock & no_output != 0 {
+            self.clock &= !no_output;
+        }
+        self.restart(timeout, expires);
+    }
+
+    #[inline(always)]
+    fn restart(&mut self, timeout: u32, expires: Tick) {
         if self.expires() != expires {
             self.clock = self.clock & u64::from(u32::MAX) | u64::from(expires.0) << EXPIRES_SHIFT;
         }
         if self.timeout() != timeout {
             self.rest = self.rest & !TIMEOUT | u64::from(timeout).min(TIMEOUT);
         }
-    }
-
-    /// A packet from the client that leads to this state: counted, and the timer starts anew.
-    #[inline]
-    pub fn renew(&mut self, state: State, timeout: u32, now: Tick) {
-        if self.place & PACKETS < u64::from(Conn::MANY_PACKETS) {
-            self.place += 1;
-        }
-        self.renew_by_reply(state, timeout, now);
-    }
-
-    /// A packet to the client: as [`Self::renew`], but not counted.
-    #[inline]
-    pub fn renew_by_reply(&mut self, state: State, timeout: u32, now: Tick) {
-        let kept = self.clock & (u64::from(u32::MAX) & !STATE);
-        self.clock = kept
-            | u64::from(now.plus(timeout).0) << EXPIRES_SHIFT
-            | u64::from(state as u8) << STATE_SHIFT;
-        self.rest = self.rest & !TIMEOUT | u64::from(timeout).min(TIMEOUT);
     }
 }
 
@@ -469,16 +458,21 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_changes_state_timer_and_count_and_leaves_the_rest() {
+    fn a_packet_changes_timer_and_count_a_reply_timer_and_flag_and_both_leave_the_rest() {
         let mut conn = Conn { in_packets: Conn::MANY_PACKETS - 1, ..full() };
         let mut entry = EntryV4::new(&flow(Protocol::Tcp), &conn);
+        assert!(entry.packed().is_in(conn.state) && !entry.packed().is_in(State::TcpNone));
         for _ in 0..3 {
-            entry.packed_mut().renew(State::TcpEstablished, 1000, Tick(u32::MAX));
+            entry.packed_mut().keep(1000, Tick(999));
         }
         conn.in_packets = Conn::MANY_PACKETS;
-        conn.state = State::TcpEstablished;
-        conn.timeout = 1000;
-        conn.expires = Tick(999);
+        (conn.timeout, conn.expires) = (1000, Tick(999));
+        assert_eq!(entry.packed().conn(), conn);
+        for _ in 0..2 {
+            entry.packed_mut().keep_by_reply(1001, Tick(u32::MAX));
+        }
+        conn.flags.remove(ConnFlags::NO_OUTPUT);
+        (conn.timeout, conn.expires) = (1001, Tick(u32::MAX));
         assert_eq!(entry.packed().conn(), conn);
         assert_eq!(entry.flow(), flow(Protocol::Tcp));
     }

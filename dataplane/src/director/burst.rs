@@ -8,6 +8,7 @@ mod bind;
 mod clients;
 mod conns;
 mod decided;
+mod exits;
 #[cfg(target_arch = "x86_64")]
 mod fours;
 mod hops;
@@ -30,6 +31,7 @@ use crate::reply::{Origin, ReplyTable};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
 pub use decided::Decided;
+use exits::Ways;
 use hops::{By, Hops, Sources};
 use lane::{Kind, Lane};
 use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
@@ -65,6 +67,7 @@ pub(super) struct Learned {
     client_hops: Hops,
     conn_hops: Hops,
     exit_hops: Hops,
+    exits: Ways,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
     tier: Tier,
@@ -77,6 +80,7 @@ impl Learned {
             client_hops: Hops::new(By::Number),
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
+            exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
         }
@@ -85,6 +89,7 @@ impl Learned {
     /// Forgets what was learned from the snapshot.
     pub(super) fn forget(&mut self) {
         self.services.forget();
+        self.exits.forget();
         self.forget_hops();
     }
 
@@ -103,7 +108,7 @@ impl Learned {
         }
     }
 
-    /// Sends plain frames of one kind on, from the first one, as long as they leave on one port.
+    /// Sends plain frames of one kind of tracking on, from the first one, as long as they leave on one port.
     #[inline]
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
@@ -114,9 +119,8 @@ impl Learned {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
             Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
-            Kind::ConnTcp | Kind::ConnUdp => self.pass_conns::<F, L3, HEAD>(reading, desk, frames),
-            Kind::ReplyTcp | Kind::ReplyUdp => {
-                self.pass_replies::<F, L3, HEAD>(reading, desk, frames)
+            Kind::ConnTcp | Kind::ConnUdp | Kind::ReplyTcp | Kind::ReplyUdp => {
+                self.pass_conns::<F, L3, HEAD>(reading, desk, frames)
             }
         }
     }
@@ -181,7 +185,7 @@ impl Path {
     }
 
     /// Reads the replies' entries and requests their connections'.
-    fn find_replies(&self, reading: &mut Reading) {
+    pub(super) fn find(&self, reading: &mut Reading) {
         let [_, to_read] = &mut reading.seeks_replies;
         if std::mem::take(to_read) {
             let (table, core) = (self.bindings.table_v4(), self.bindings.core());
@@ -205,7 +209,7 @@ impl Path {
         decided: &mut Decided,
     ) {
         self.fetch(reading);
-        self.find_replies(reading);
+        self.find(reading);
         let age = self.bindings.age_at(reading.at.now);
         self.shared.clients.find_strays(&mut reading.clients, age);
         let remembered = self.fragments.remembered();

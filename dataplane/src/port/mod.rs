@@ -15,6 +15,16 @@ pub const BURST: usize = 32;
 /// Up to [`BURST`] frames.
 pub type Burst<F> = ArrayVec<F, BURST>;
 
+/// The numbers of the bits that are set: of a burst's places.
+#[inline(always)]
+pub(crate) fn places(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (place < BURST).then_some(place)
+    })
+}
+
 /// One Ethernet frame that can be changed in place.
 pub trait Frame {
     /// The frame's bytes, from the destination MAC to the last byte before the FCS.

@@ -9,11 +9,11 @@
 //! ticks; it wraps after half an hour, and at worst an owner hears a second late.
 
 use super::{Origin, ReplyKey};
-use crate::conn::flow::bits_of;
+use crate::conn::flow::{bits_of, protocol_of};
 use crate::conn::table::Slot;
 use crate::ids::RealId;
 use crate::tick::Tick;
-use crate::wire::Addr;
+use crate::wire::{Addr, Protocol};
 
 /// Words of the longest layout.
 pub(super) const WORDS: usize = 8;
@@ -28,15 +28,19 @@ const TOLD_UNIT_SHIFT: u32 = 3;
 
 /// How one address family's entries are laid out.
 pub(super) trait Layout {
+    /// What entries are found by.
+    type Key: Copy;
     /// Words of an entry.
     const LEN: usize;
     /// Which word has the ports.
     const PORTS: usize;
 
+    /// A key as the layout compares it.
+    fn key(key: &ReplyKey) -> Self::Key;
     /// An entry.
     fn pack(key: &ReplyKey, origin: &Origin, now: Tick) -> [u64; WORDS];
     /// Whether the entry is this key's.
-    fn is_of(words: &[u64; WORDS], key: &ReplyKey) -> bool;
+    fn is_of(words: &[u64; WORDS], key: &Self::Key) -> bool;
     /// The connection of an entry.
     fn origin(words: &[u64; WORDS]) -> Origin;
 }
@@ -81,29 +85,87 @@ pub(super) fn tell(ports: u64, now: Tick) -> u64 {
     ports & !TOLD | told(now)
 }
 
+/// The five values of a real server's IPv4 packet, in two words.
+///
+/// ```text
+/// ends     RIP 32 | CIP 32
+/// ports    real port 16 | client's port 16 | unused 30 | protocol 2
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplyKeyV4 {
+    ends: u64,
+    ports: u64,
+}
+
+impl ReplyKeyV4 {
+    /// The key of a packet from `real` to `client`, an address and a port each.
+    #[inline(always)]
+    pub fn new(real: (u32, u16), client: (u32, u16), protocol: Protocol) -> Self {
+        Self {
+            ends: u64::from(real.0) << 32 | u64::from(client.0),
+            ports: u64::from(real.1) << 48 | u64::from(client.1) << 32 | bits_of(protocol),
+        }
+    }
+
+    /// The words to hash.
+    #[inline(always)]
+    pub(super) fn words(&self) -> [u64; 2] {
+        [self.ends, self.ports]
+    }
+
+    /// CIP.
+    #[inline(always)]
+    pub fn client(&self) -> u32 {
+        self.ends as u32
+    }
+
+    /// The port on the real server.
+    #[inline(always)]
+    pub fn real_port(&self) -> u16 {
+        (self.ports >> 48) as u16
+    }
+
+    /// The client's port.
+    #[inline(always)]
+    pub fn client_port(&self) -> u16 {
+        (self.ports >> 32) as u16
+    }
+
+    /// The transport protocol, which has ports.
+    #[inline(always)]
+    pub fn protocol(&self) -> Protocol {
+        protocol_of(self.ports)
+    }
+}
+
 /// IPv4: RIP and CIP, ports, owner, VIP.
 pub(super) struct V4;
 
 /// IPv6: RIP, CIP, VIP, ports, owner.
 pub(super) struct V6;
 
-fn ends_v4(key: &ReplyKey) -> u64 {
-    u64::from(key.real.v4_number()) << 32 | u64::from(key.client.v4_number())
-}
-
 impl Layout for V4 {
+    type Key = ReplyKeyV4;
     const LEN: usize = 4;
     const PORTS: usize = 1;
+
+    #[inline]
+    fn key(key: &ReplyKey) -> ReplyKeyV4 {
+        let real = (key.real.v4_number(), key.real_port);
+        ReplyKeyV4::new(real, (key.client.v4_number(), key.client_port), key.protocol)
+    }
 
     fn pack(key: &ReplyKey, origin: &Origin, now: Tick) -> [u64; WORDS] {
         let ports = tell(ports(key, origin.vip_port), now);
         let vip = u64::from(origin.vip.v4_number());
-        [ends_v4(key), ports, owner(key, origin), vip, 0, 0, 0, 0]
+        [Self::key(key).ends, ports, owner(key, origin), vip, 0, 0, 0, 0]
     }
 
-    #[inline]
-    fn is_of([ends, ports, owner, ..]: &[u64; WORDS], key: &ReplyKey) -> bool {
-        *ends == ends_v4(key) && is_between(key, *ports, *owner)
+    #[inline(always)]
+    fn is_of([ends, ports, owner, ..]: &[u64; WORDS], key: &ReplyKeyV4) -> bool {
+        *ends == key.ends
+            && (ports ^ key.ports) & KEY_PORTS == 0
+            && owner >> PROTOCOL_SHIFT == key.ports & 3
     }
 
     #[inline]
@@ -113,8 +175,13 @@ impl Layout for V4 {
 }
 
 impl Layout for V6 {
+    type Key = ReplyKey;
     const LEN: usize = 8;
     const PORTS: usize = 6;
+
+    fn key(key: &ReplyKey) -> ReplyKey {
+        *key
+    }
 
     fn pack(key: &ReplyKey, origin: &Origin, now: Tick) -> [u64; WORDS] {
         let ([a, b], [c, d], [e, f]) = (key.real.words(), key.client.words(), origin.vip.words());
@@ -138,7 +205,6 @@ impl Layout for V6 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Protocol;
 
     #[test]
     fn both_layouts_give_back_what_was_packed_at_its_largest() {
@@ -159,7 +225,14 @@ mod tests {
         let (one, all) = (Addr::v4(1), Addr::v4(u32::MAX));
         let words = V4::pack(&key(one, all), &origin(all), Tick(u32::MAX));
         assert_eq!(V4::origin(&words), origin(all));
-        assert!(V4::is_of(&words, &key(one, all)) && !V4::is_of(&words, &key(all, one)));
+        let is_of = |key: ReplyKey| V4::is_of(&words, &V4::key(&key));
+        assert!(is_of(key(one, all)) && !is_of(key(all, one)));
+        assert!(!is_of(ReplyKey { protocol: Protocol::Udp, ..key(one, all) }));
+        assert!(!is_of(ReplyKey { real_port: 0, ..key(one, all) }));
+        assert!(!is_of(ReplyKey { client_port: 0, ..key(one, all) }));
+        let parts = V4::key(&key(one, all));
+        assert_eq!((parts.client(), parts.client_port()), (u32::MAX, u16::MAX - 1));
+        assert_eq!((parts.real_port(), parts.protocol()), (u16::MAX, Protocol::Sctp));
         let (one, all) = (Addr::v6(1), Addr::v6(u128::MAX));
         let words = V6::pack(&key(one, all), &origin(all), Tick(u32::MAX));
         assert_eq!(V6::origin(&words), origin(all));

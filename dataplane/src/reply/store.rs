@@ -133,7 +133,7 @@ impl<L: Layout> Store<L> {
         &self.words[place * L::LEN..(place + 1) * L::LEN]
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn prefetch_bucket(&self, home: &ReplyHome) {
         crate::prefetch::prefetch(&self.lines[self.line(home, 0)]);
     }
@@ -183,11 +183,11 @@ impl<L: Layout> Store<L> {
     }
 
     /// The place and connection of a key, the first of those that are wanted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn search(
         &self,
         home: &ReplyHome,
-        key: &ReplyKey,
+        key: &L::Key,
         wanted: impl Fn(&Origin) -> bool,
     ) -> Option<(usize, Origin)> {
         for step in 0..PATH {
@@ -212,7 +212,7 @@ impl<L: Layout> Store<L> {
     }
 
     /// An entry, unless it is being written.
-    #[inline]
+    #[inline(always)]
     fn read(&self, line: &Line, place: usize, at: usize) -> Option<[u64; WORDS]> {
         let version = &line.versions[place];
         let before = version.load(Ordering::Acquire);

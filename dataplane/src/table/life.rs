@@ -68,8 +68,13 @@ impl TemplateTable {
     /// The word as it should be at `now`: extended, if the timer fired while connections were
     /// controlled. None if it fired without any: the template is over.
     pub(super) fn as_of(&self, value: Value, timeout: u8, now: Tick) -> Option<Value> {
+        let expires = value.expires(now);
+        if !expires.has_come(now) {
+            // No timer ends before its nominal expiry.
+            return Some(value);
+        }
         let armed = self.period_s(value, timeout).wrapping_mul(TICKS_PER_SECOND);
-        let fired = fires(self.rule, value.expires(now), armed);
+        let fired = fires(self.rule, expires, armed);
         if !fired.has_come(now) {
             return Some(value);
         }
@@ -170,6 +175,7 @@ impl TemplateTable {
                 self.sweep_slot(row, C::handle(segment, place), sweeper, now, on_event);
             }
         }
+        segments.prefetch_next(shard, (sweeper.segment, sweeper.bucket), budget);
     }
 
     fn sweep_slot<C: Cells>(

@@ -13,6 +13,9 @@ use super::sync::{AtomicU64, AtomicUsize, Ordering};
 /// Segments one family may have: handles name them in 3 bits.
 pub(super) const MAX_SEGMENTS: usize = 8;
 
+/// Buckets that a sweep requests for the next one, at the most.
+const FETCHED: usize = 64;
+
 /// No grace period has this number.
 const NOT_BEGUN: u64 = 0;
 
@@ -169,6 +172,21 @@ impl<R: Row> Segments<R> {
                 return Some((row, *segment, shard * per_shard + *bucket - 1));
             }
             (*segment, *bucket) = (*segment + 1, 0);
+        }
+    }
+
+    /// Requests the lines of the buckets that a round comes to next. They are one after the
+    /// other, but not asked for so often that the CPU would see that itself.
+    pub(super) fn prefetch_next(
+        &self,
+        shard: usize,
+        (segment, bucket): (usize, usize),
+        buckets: usize,
+    ) {
+        if let Some(row) = self.row(segment) {
+            let per_shard = self.per_shard(row);
+            let end = (bucket + buckets.min(FETCHED)).min(per_shard);
+            (bucket..end).for_each(|bucket| row.prefetch(shard * per_shard + bucket));
         }
     }
 

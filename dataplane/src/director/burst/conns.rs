@@ -1,16 +1,42 @@
-//! Plain packets of established connections, directly routed or masqueraded.
+//! Plain packets of established connections, directly routed or masqueraded, and of masqueraded
+//! real servers to their clients.
 
-use super::lane::Kind;
+use super::hops::Side;
+use super::lane::{Kind, Lane};
 use super::{Desk, Learned, Reading, rewrite};
 use crate::conn::State;
 use crate::forward::Forwarding;
 use crate::forward::masq::End;
-use crate::ids::PortIndex;
+use crate::ids::{PortIndex, RealId};
 use crate::port::Frame;
 
+/// What is the same for all frames of a burst.
+struct Round {
+    /// The rows for real servers, and for clients' gateways.
+    sides: [Side; 2],
+    /// The timeouts of an established TCP connection and of a UDP one, in ticks.
+    timeouts: [u32; 2],
+    leaving: PortIndex,
+    count: usize,
+}
+
+impl Round {
+    /// Whether a frame may leave on this port: on that of the frames before it.
+    #[inline(always)]
+    fn leaves(&mut self, port: PortIndex) -> bool {
+        if port != self.leaving {
+            if self.count > 0 {
+                return false;
+            }
+            self.leaving = port;
+        }
+        true
+    }
+}
+
 impl Learned {
-    /// Sends plain frames of established connections on, from the first one, as long as they
-    /// leave on one port; the connections are counted and live on.
+    /// Sends plain frames of established connections on, from the first one, whichever way they
+    /// go, as long as they leave on one port; the connections are counted and live on.
     #[inline(never)]
     pub(super) fn pass_conns<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
@@ -19,53 +45,118 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
-        let Some(kind) = lanes.first().map(|lane| lane.kind()) else { return Default::default() };
-        let state = if kind == Kind::ConnUdp { State::Udp } else { State::TcpEstablished };
-        let timeout = desk.sources.snapshot.timeouts.ticks(state);
-        let (now, expires) = (desk.now, desk.now.plus(timeout));
-        let side = self.conn_hops.side(desk.sources.vlan.unwrap_or(0));
+        let vlan = desk.sources.vlan.unwrap_or(0);
+        let timeouts = &desk.sources.snapshot.timeouts;
+        let mut round = Round {
+            sides: [self.conn_hops.side(vlan), self.exit_hops.side(vlan)],
+            timeouts: [State::TcpEstablished, State::Udp].map(|state| timeouts.ticks(state)),
+            leaving: PortIndex::default(),
+            count: 0,
+        };
         let Some(mut loads) = desk.loads.shelf() else { return Default::default() };
-        let mut leaving = PortIndex::default();
-        let mut count = 0;
         for (frame, lane) in frames.iter_mut().zip(lanes) {
-            if lane.kind() != kind {
-                break;
-            }
-            let table = desk.bindings.table_v4_mut();
-            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
-            // An expired entry may live on by its timer's slack: the reference path knows.
-            if !entry.is_in(state) || entry.expires().has_come(now) {
-                break;
-            }
-            let real = entry.real();
-            let Some(hop) = self.conn_hops.get_or_learn(side, real.0, &desk.sources) else { break };
-            if hop.port() != leaving {
-                if count > 0 {
-                    break;
-                }
-                leaving = hop.port();
-            }
-            if !hop.takes(lane.total_len()) {
-                break;
-            }
             let bytes = frame.bytes_mut();
-            let rewritten = match (entry.forwarding(), hop.rip()) {
-                (Forwarding::Route, _) => true,
-                (Forwarding::Masq, Some(rip)) => {
-                    let (end, to) = (End::Destination, (rip, entry.real_port()));
-                    rewrite::masquerade_v4::<L3, HEAD>(bytes, end, to, state == State::Udp)
-                }
-                (Forwarding::Masq | Forwarding::Tunnel | Forwarding::Local, _) => false,
+            let lane = *lane;
+            let at = reading.done + round.count;
+            let (real, is_reply) = match lane.kind() {
+                Kind::ConnTcp => (
+                    self.pass_conn::<L3, HEAD, false>(reading, desk, &mut round, lane, at, bytes),
+                    false,
+                ),
+                Kind::ReplyTcp => (
+                    self.pass_reply::<L3, HEAD, false>(reading, desk, &mut round, lane, at, bytes),
+                    true,
+                ),
+                Kind::ConnUdp => (
+                    self.pass_conn::<L3, HEAD, true>(reading, desk, &mut round, lane, at, bytes),
+                    false,
+                ),
+                Kind::ReplyUdp => (
+                    self.pass_reply::<L3, HEAD, true>(reading, desk, &mut round, lane, at, bytes),
+                    true,
+                ),
+                Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::Client => break,
             };
-            if !rewritten || !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
-                break;
-            }
-            entry.keep(timeout, expires);
+            let Some(real) = real else { break };
             if let Some(load) = loads.of(real) {
-                load.incoming(1, u64::from(lane.total_len()));
+                let bytes = u64::from(lane.total_len());
+                if is_reply { load.outgoing(bytes) } else { load.incoming(1, bytes) }
             }
-            count += 1;
+            round.count += 1;
         }
-        (count, leaving)
+        (round.count, round.leaving)
+    }
+
+    /// Sends one frame to its real server, which it answers.
+    #[inline(always)]
+    fn pass_conn<const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        round: &mut Round,
+        lane: Lane,
+        at: usize,
+        bytes: &mut [u8],
+    ) -> Option<RealId> {
+        let ([side, _], [tcp, udp]) = (round.sides, round.timeouts);
+        let (state, timeout) = if UDP { (State::Udp, udp) } else { (State::TcpEstablished, tcp) };
+        let entry = reading.conns.entry(at, desk.bindings.table_v4_mut())?;
+        // An expired entry may live on by its timer's slack: the reference path knows.
+        if !entry.is_in(state) || entry.expires().has_come(desk.now) {
+            return None;
+        }
+        let real = entry.real();
+        let hop = self.conn_hops.get_or_learn(side, real.0, &desk.sources)?;
+        if !hop.takes(lane.total_len()) || !round.leaves(hop.port()) {
+            return None;
+        }
+        let to = match entry.forwarding() {
+            Forwarding::Route => None,
+            Forwarding::Masq => Some((hop.rip()?, entry.real_port())),
+            Forwarding::Tunnel | Forwarding::Local => return None,
+        };
+        // First what is written in wide words: a wide read of what was just written in narrow
+        // ones would have to wait for it.
+        if !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
+            return None;
+        }
+        if let Some(to) = to {
+            rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Destination, to, UDP);
+        }
+        entry.keep(timeout, desk.now.plus(timeout));
+        Some(real)
+    }
+
+    /// Sends one frame of a real server, which it answers, to its client.
+    #[inline(always)]
+    fn pass_reply<const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        round: &mut Round,
+        lane: Lane,
+        at: usize,
+        bytes: &mut [u8],
+    ) -> Option<RealId> {
+        let ([_, side], [tcp, udp]) = (round.sides, round.timeouts);
+        // Where a frame before this one has made or ended a connection, another one may be
+        // answered by now.
+        let (key, place, origin) = match desk.reply_changes == reading.reply_changes {
+            true => reading.replies.found(at)?,
+            false => reading.replies.find_again(at, desk.replies)?,
+        };
+        let exit = self.exits.place(key.client(), desk.sources.snapshot)?;
+        let hop = self.exit_hops.get_or_learn(side, exit, &desk.sources)?;
+        if !hop.takes(lane.total_len()) || !round.leaves(hop.port()) {
+            return None;
+        }
+        let kept = match usize::from(origin.core) == desk.core {
+            true => desk.keeps::<UDP>(&key, &origin, if UDP { udp } else { tcp }),
+            false => desk.notes::<L3>(&key, place, &origin, bytes),
+        };
+        let to = (origin.vip.v4_number(), origin.vip_port);
+        let sent = kept && rewrite::route_v4::<L3, HEAD>(bytes, hop);
+        let sent = sent && rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Source, to, UDP);
+        sent.then_some(origin.real)
     }
 }

@@ -1,16 +1,13 @@
 //! Plain packets of masqueraded real servers to their clients.
 
+use super::Desk;
 use super::lane::{Kind, Lane};
 use super::read::{HeaderV4, client_port_v4, is_ack_v4};
-use super::{Desk, Learned, Reading, rewrite};
 use crate::conn::table::{EntryV4, Flow};
-use crate::conn::{ConnFlags, Signal, State};
+use crate::conn::{Signal, State};
 use crate::forward::Forwarding;
-use crate::forward::masq::End;
-use crate::ids::PortIndex;
 use crate::mailbox::Seen;
-use crate::port::Frame;
-use crate::reply::{Origin, Place, ReplyBurst, ReplyKey, ReplyTable};
+use crate::reply::{Origin, Place, ReplyBurst, ReplyKeyV4, ReplyTable};
 use crate::wire::{Addr, Family, NO_CHUNK, Protocol, TcpFlags, ipv4, tcp};
 
 /// Puts a packet that no service takes to a place among the replies, and answers its lane.
@@ -23,13 +20,9 @@ pub(super) fn read_reply_v4<const L3: usize, const HEAD: usize>(
     table: &ReplyTable,
 ) -> Lane {
     let protocol = Protocol::of(header.target.protocol(), Family::V4);
-    let key = ReplyKey {
-        real: Addr::v4(header.client),
-        real_port: client_port_v4::<L3, HEAD>(head),
-        client: Addr::v4(header.target.vip()),
-        client_port: header.target.vip_port(),
-        protocol,
-    };
+    let real = (header.client, client_port_v4::<L3, HEAD>(head));
+    let client = (header.target.vip(), header.target.vip_port());
+    let key = ReplyKeyV4::new(real, client, protocol);
     replies.put(at, key, table);
     let kind = match protocol {
         Protocol::Udp => Kind::ReplyUdp,
@@ -40,106 +33,59 @@ pub(super) fn read_reply_v4<const L3: usize, const HEAD: usize>(
 }
 
 impl Desk<'_> {
-    /// Whether a reply changes nothing but timers: it was taken down if so.
-    fn takes_reply(
+    /// Whether a reply to a connection of this core changes nothing but timers: it was taken
+    /// down if so.
+    #[inline(always)]
+    pub(super) fn keeps<const UDP: bool>(
         &mut self,
-        key: &ReplyKey,
-        place: Place,
-        origin: Origin,
-        signal: Signal,
+        key: &ReplyKeyV4,
+        origin: &Origin,
+        timeout: u32,
     ) -> bool {
-        let flow = Flow {
-            client: key.client,
-            vip: origin.vip,
-            client_port: key.client_port,
-            vip_port: origin.vip_port,
-            protocol: key.protocol,
+        let (state, protocol) = match UDP {
+            true => (State::Udp, Protocol::Udp),
+            false => (State::TcpEstablished, Protocol::Tcp),
         };
-        if usize::from(origin.core) != self.core {
-            if self.replies.note_is_due(place, self.now) {
-                self.note(&origin, Seen { slot: origin.slot, flow, signal });
-            }
-            return true;
-        }
-        let state = match key.protocol {
-            Protocol::Tcp => State::TcpEstablished,
-            _ => State::Udp,
-        };
-        let timeout = self.sources.snapshot.timeouts.ticks(state);
-        let own_key = EntryV4::key_of(
-            [flow.client.v4_number(), flow.vip.v4_number()],
-            [flow.client_port, flow.vip_port],
-            flow.protocol,
-        );
+        let addresses = [key.client(), origin.vip.v4_number()];
+        let ports = [key.client_port(), origin.vip_port];
+        let own_key = EntryV4::key_of(addresses, ports, protocol);
         let table = self.bindings.table_v4_mut();
-        if !table.is_of(origin.slot, &own_key) {
-            return false;
-        }
-        let Some(entry) = table.entry_mut(origin.slot) else { return false };
-        let same = entry.real() == origin.real
-            && entry.real_port() == key.real_port
-            && entry.forwarding() == Forwarding::Masq;
-        // A reply over UDP assures the template, and the first one of all is remembered.
-        let news = state == State::Udp && entry.template().is_some()
-            || entry.flags().contains(ConnFlags::NO_OUTPUT)
-            || entry.state() != state
+        let Some(entry) = table.entry_of(origin.slot, &own_key) else { return false };
+        // A reply over UDP assures the template.
+        let news = UDP && entry.template().is_some()
+            || !entry.is_in(state)
             || entry.expires().has_come(self.now);
+        let same = entry.real() == origin.real
+            && entry.real_port() == key.real_port()
+            && entry.forwarding() == Forwarding::Masq;
         if !same || news {
             return false;
         }
-        entry.renew_by_reply(state, timeout, self.now);
+        entry.keep_by_reply(timeout, self.now.plus(timeout));
         true
     }
-}
 
-impl Learned {
-    /// Sends plain frames of real servers on, from the first one, as long as they leave on one
-    /// port.
+    /// Tells another core of a reply to one of its connections, if it is time to.
     #[inline(never)]
-    pub(super) fn pass_replies<F: Frame, const L3: usize, const HEAD: usize>(
-        &mut self,
-        reading: &Reading,
-        desk: &mut Desk<'_>,
-        frames: &mut [F],
-    ) -> (usize, PortIndex) {
-        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
-        let side = self.exit_hops.side(desk.sources.vlan.unwrap_or(0));
-        let (mut count, mut leaving) = (0, None);
-        for (frame, lane) in frames.iter_mut().zip(lanes) {
-            let udp = match lane.kind() {
-                Kind::ReplyTcp => false,
-                Kind::ReplyUdp => true,
-                _ => break,
+    pub(super) fn notes<const L3: usize>(
+        &self,
+        key: &ReplyKeyV4,
+        place: Place,
+        origin: &Origin,
+        frame: &[u8],
+    ) -> bool {
+        let Some(signal) = signal_of::<L3>(frame, key.protocol()) else { return false };
+        if self.replies.note_is_due(place, self.now) {
+            let flow = Flow {
+                client: Addr::v4(key.client()),
+                vip: origin.vip,
+                client_port: key.client_port(),
+                vip_port: origin.vip_port,
+                protocol: key.protocol(),
             };
-            let at = reading.done + count;
-            // Where a frame before this one has made or ended a connection, another one may be
-            // answered by now.
-            let found = match desk.reply_changes == reading.reply_changes {
-                true => reading.replies.found(at),
-                false => reading.replies.find_again(at, desk.replies),
-            };
-            let Some((key, place, origin)) = found else { break };
-            let Some(exit) = desk.sources.snapshot.exits.place(key.client) else { break };
-            let Some(hop) = self.exit_hops.get_or_learn(side, exit as u32, &desk.sources) else {
-                break;
-            };
-            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
-                break;
-            }
-            let bytes = frame.bytes_mut();
-            let Some(signal) = signal_of::<L3>(bytes, key.protocol) else { break };
-            if !desk.takes_reply(key, place, origin, signal) {
-                break;
-            }
-            let to = (origin.vip.v4_number(), origin.vip_port);
-            rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Source, to, udp);
-            rewrite::route_v4::<L3, HEAD>(bytes, hop);
-            if let Some(load) = desk.loads.of(origin.real) {
-                load.outgoing(u64::from(lane.total_len()));
-            }
-            count += 1;
+            self.note(origin, Seen { slot: origin.slot, flow, signal });
         }
-        (count, leaving.unwrap_or_default())
+        true
     }
 }
 
