@@ -7,6 +7,7 @@ mod client;
 mod count;
 mod defence;
 mod expiry;
+mod ftp;
 mod growth;
 mod persistent;
 mod rebind;
@@ -50,6 +51,8 @@ pub enum Outcome {
     },
     /// It comes from a real server and goes to its client.
     Reply {
+        /// The real server.
+        real: RealId,
         /// What it is to come from: the VIP and its port, in place of the real server's.
         /// `None` where it comes from there already.
         from: Option<Endpoint>,
@@ -98,6 +101,8 @@ struct Choice {
     template: Option<Handle>,
     /// An ICMP error was what told of the flow.
     by_error: bool,
+    /// The port on the real server, where it was agreed upon.
+    real_port: Option<u16>,
 }
 
 /// The service binds calls, and the packet is of none.
@@ -260,7 +265,7 @@ impl Bindings {
         // What is for no service can still be from a real server, and that comes first: IPVS
         // looks for replies among what it forwards before anything else.
         if hit.is_none()
-            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+            && let Some(reply) = self.masqueraded_reply(packet, transport, snapshot, now)
         {
             return reply;
         }
@@ -280,6 +285,12 @@ impl Bindings {
             } else if let Some(real) = snapshot.available(conn.real) {
                 match on_down(real, snapshot, now) {
                     None | Some(OnDown::Keep) => {
+                        if conn.forwarding == Forwarding::Masq
+                            && ftp::is_control(flow.protocol, flow.vip_port)
+                            && compat.ip_vs_ftp
+                        {
+                            self.hear_client(packet, &flow, &conn, transport, snapshot, now);
+                        }
                         return self.established(packet, slot, snapshot, now);
                     }
                     Some(OnDown::Drop) => return Outcome::Drop(DropReason::RealServerDown),
@@ -296,7 +307,7 @@ impl Bindings {
         }
         if shadowed.is_none()
             && hit.is_some()
-            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+            && let Some(reply) = self.masqueraded_reply(packet, transport, snapshot, now)
         {
             return reply;
         }
@@ -305,14 +316,22 @@ impl Bindings {
         {
             return reply;
         }
-        let taker = hit.zip(service).filter(|(_, service)| {
-            may_open(packet, &service.compat) && packet.src_port != FTP_DATA_PORT
-        });
-        if let Some((_, service)) = taker
+        let opener = hit.zip(service).filter(|(_, service)| may_open(packet, &service.compat));
+        if let Some((hit, service)) = opener
+            && hit.ftp_data
+            && packet.protocol == Protocol::Tcp
+            && service.compat.ip_vs_ftp
+            && let Some(choice) = self.agreed(packet, snapshot, now)
+        {
+            return self.open(packet, &flow, &hit, service, choice, snapshot, now);
+        }
+        // In IPVS this comes before a look at the ports.
+        if let Some((_, service)) = opener
             && self.drops_packet(&service.compat, family)
         {
             return Outcome::Drop(DropReason::DropRate);
         }
+        let taker = opener.filter(|_| packet.src_port != FTP_DATA_PORT);
         if let Some((_, service)) = taker {
             match self.call_of(packet, transport, service) {
                 Ok(call) => self.call = call,
@@ -416,7 +435,8 @@ impl Bindings {
             return Outcome::NotOurs;
         };
         let compat = snapshot.compat_of_real(conn.real);
-        let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
+        let secure = self.is_up(compat.secure_tcp, compat.amemthresh, packet.family);
+        let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.in_packets = moved.in_packets.saturating_add(1);
         self.set_conn(packet.family, slot, &moved);
@@ -465,7 +485,7 @@ impl Bindings {
             }
             None => {
                 let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
-                Ok(Choice { real, template: None, by_error: false })
+                Ok(Choice { real, template: None, by_error: false, real_port: None })
             }
         }
     }
@@ -517,7 +537,11 @@ impl Bindings {
     ) -> Outcome {
         let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
         let fixed_port = hit.own_port || service.persistence.is_none();
-        let real_port = if fixed_port && real.port != 0 { real.port } else { packet.dst_port };
+        let real_port = match choice.real_port {
+            Some(port) => port,
+            None if fixed_port && real.port != 0 => real.port,
+            None => packet.dst_port,
+        };
         let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
         self.count_scheduled(real.id, choice.template.is_some());
         self.count_incoming(real.id, packet);
@@ -541,7 +565,8 @@ impl Bindings {
             in_packets: 1,
         };
         self.shift_load(real, 0, 1);
-        let secure = service.compat.secure_tcp;
+        let (compat, family) = (&service.compat, packet.family);
+        let secure = self.is_up(compat.secure_tcp, compat.amemthresh, family);
         let conn = if choice.by_error {
             conn
         } else {

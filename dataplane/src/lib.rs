@@ -26,6 +26,7 @@ pub mod compat;
 pub mod conn;
 pub mod counters;
 pub mod director;
+pub mod expected;
 pub mod explain;
 pub mod forward;
 pub mod fragments;

@@ -6,6 +6,7 @@ use super::{Desk, Learned, Reading, rewrite};
 use crate::conn::table::{EntryV4, Flow};
 use crate::conn::{ConnFlags, Signal, State};
 use crate::forward::Forwarding;
+use crate::forward::ftp;
 use crate::forward::masq::End;
 use crate::ids::PortIndex;
 use crate::mailbox::Seen;
@@ -55,6 +56,9 @@ impl Desk<'_> {
             vip_port: origin.vip_port,
             protocol: key.protocol,
         };
+        if origin.vip_port == ftp::CONTROL_PORT {
+            return false;
+        }
         if usize::from(origin.core) != self.core {
             if self.replies.note_is_due(place, self.now) {
                 self.note(&origin, Seen { slot: origin.slot, flow, signal });
@@ -134,7 +138,7 @@ impl Learned {
             rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Source, to, udp);
             rewrite::route_v4::<L3, HEAD>(bytes, hop);
             if let Some(load) = desk.loads.of(origin.real) {
-                load.outgoing(u64::from(lane.total_len()));
+                load.outgoing(1, u64::from(lane.total_len()));
             }
             count += 1;
         }
