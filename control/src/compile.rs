@@ -41,6 +41,8 @@ pub struct Plan {
     pub fragments: FragmentLimits,
     /// Switches.
     pub compat: Compat,
+    /// Whether packets of no service go on by the routing table.
+    pub routes_all: bool,
 }
 
 /// The plan of a configuration.
@@ -61,12 +63,22 @@ pub fn plan(model: &Model) -> Plan {
         },
         fragments: FragmentLimits {
             remembered: model.fragments.remembered_s.saturating_mul(TICKS_PER_SECOND),
-            early_wait: model.fragments.early_wait_ms.div_ceil(1000 / TICKS_PER_SECOND),
+            early_wait: early_wait_ms(model).div_ceil(1000 / TICKS_PER_SECOND),
             early: usize::from(model.fragments.early),
-            whole: model.compat.defaults == Defaults::Ipvs,
+            whole: model.fragments.whole.unwrap_or(model.compat.defaults == Defaults::Ipvs),
         },
         compat: compat(&model.compat, model.ttl),
+        routes_all: model.compat.ip_forward,
     }
+}
+
+/// How long a fragment waits for those before it, in ms: as long as the kernel's `ipfrag_time`
+/// where the kernel's defaults hold.
+fn early_wait_ms(model: &Model) -> u32 {
+    model.fragments.early_wait_ms.unwrap_or(match model.compat.defaults {
+        Defaults::Safe => 50,
+        Defaults::Ipvs => 30_000,
+    })
 }
 
 fn compat(compat: &model::Compat, ttl: model::Ttl) -> Compat {
@@ -87,11 +99,12 @@ fn compat(compat: &model::Compat, ttl: model::Ttl) -> Compat {
         schedule_icmp: compat.schedule_icmp,
         nat_icmp_send: compat.nat_icmp_send,
         pmtu_disc: compat.pmtu_disc,
-        secure_tcp: compat.secure_tcp,
+        secure_tcp: defence(compat.secure_tcp),
         drop_entry: defence(compat.drop_entry),
         drop_packet: defence(compat.drop_packet),
         am_droprate: compat.am_droprate,
         amemthresh: compat.amemthresh,
+        ip_vs_ftp: compat.ip_vs_ftp,
         renew_extended_templates: compat.renew_extended_templates,
     }
 }

@@ -246,6 +246,7 @@ fn catalog(
     catalog.timeouts = plan.timeouts;
     catalog.compat = plan.compat;
     catalog.fragments = plan.fragments;
+    catalog.routes_all = plan.routes_all;
     catalog.resume(Generation(newest));
     catalog.set_pins(plan.pins);
     let (_, snapshot) = catalog.applied(&plan.farms, plan.selectors)?;

@@ -166,7 +166,6 @@ tables:
   fragments: 8000
 fragments:
   remembered: 30
-  early_wait: 50ms
   early: 64
 timeouts:
   tcp: 900
@@ -199,11 +198,13 @@ compat:
   schedule_icmp: false
   nat_icmp_send: false
   pmtu_disc: true
-  secure_tcp: false
+  secure_tcp: 0
   drop_entry: 0
   drop_packet: 0
   am_droprate: 10
   amemthresh: 1024
+  ip_forward: false
+  ip_vs_ftp: true
   renew_extended_templates: false
 services:
 - name: tcp/198.18.255.1:80

@@ -49,11 +49,11 @@ impl Answer {
     }
 }
 
-/// Whether every host has an ear for this protocol: IGMP; with IPv6 the headers between.
+/// Whether every host has an ear for this protocol: IGMP, PIM; with IPv6 the headers between.
 const fn is_spoken(number: u8, family: Family) -> bool {
     match family {
-        Family::V4 => number == 2,
-        Family::V6 => matches!(number, 0 | 43 | 44 | 59 | 60),
+        Family::V4 => matches!(number, 2 | 103),
+        Family::V6 => matches!(number, 0 | 43 | 44 | 59 | 60 | 103),
     }
 }
 

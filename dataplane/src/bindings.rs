@@ -7,6 +7,7 @@ mod client;
 mod count;
 mod defence;
 mod expiry;
+mod ftp;
 mod growth;
 mod opening;
 mod pace;
@@ -53,6 +54,8 @@ pub enum Outcome {
     },
     /// It comes from a real server and goes to its client.
     Reply {
+        /// The real server.
+        real: RealId,
         /// What it is to come from: the VIP and its port, in place of the real server's.
         /// `None` where it comes from there already.
         from: Option<Endpoint>,
@@ -104,6 +107,8 @@ struct Choice {
     template: Option<Handle>,
     /// An ICMP error was what told of the flow.
     by_error: bool,
+    /// The port on the real server, where it was agreed upon.
+    real_port: Option<u16>,
 }
 
 /// The service binds calls, and the packet is of none.
@@ -268,7 +273,7 @@ impl Bindings {
         // What is for no service can still be from a real server, and that comes first: IPVS
         // looks for replies among what it forwards before anything else.
         if hit.is_none()
-            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+            && let Some(reply) = self.masqueraded_reply(packet, transport, snapshot, now)
         {
             return reply;
         }
@@ -288,6 +293,12 @@ impl Bindings {
             } else if let Some(real) = snapshot.available(conn.real) {
                 match on_down(real, snapshot, now) {
                     None | Some(OnDown::Keep) => {
+                        if conn.forwarding == Forwarding::Masq
+                            && ftp::is_control(flow.protocol, flow.vip_port)
+                            && compat.ip_vs_ftp
+                        {
+                            self.hear_client(packet, &flow, &conn, transport, snapshot, now);
+                        }
                         return self.established(packet, slot, snapshot, now);
                     }
                     Some(OnDown::Drop) => return Outcome::Drop(DropReason::RealServerDown),
@@ -304,7 +315,7 @@ impl Bindings {
         }
         if shadowed.is_none()
             && hit.is_some()
-            && let Some(reply) = self.masqueraded_reply(packet, snapshot, now)
+            && let Some(reply) = self.masqueraded_reply(packet, transport, snapshot, now)
         {
             return reply;
         }
@@ -313,14 +324,22 @@ impl Bindings {
         {
             return reply;
         }
-        let taker = hit.zip(service).filter(|(_, service)| {
-            may_open(packet, &service.compat) && packet.src_port != FTP_DATA_PORT
-        });
-        if let Some((_, service)) = taker
+        let opener = hit.zip(service).filter(|(_, service)| may_open(packet, &service.compat));
+        if let Some((hit, service)) = opener
+            && hit.ftp_data
+            && packet.protocol == Protocol::Tcp
+            && service.compat.ip_vs_ftp
+            && let Some(choice) = self.agreed(packet, snapshot, now)
+        {
+            return self.open(&Opening::of(packet), hit.own_port, service, choice, snapshot, now);
+        }
+        // In IPVS this comes before a look at the ports.
+        if let Some((_, service)) = opener
             && self.drops_packet(&service.compat, family)
         {
             return Outcome::Drop(DropReason::DropRate);
         }
+        let taker = opener.filter(|_| packet.src_port != FTP_DATA_PORT);
         if let Some((_, service)) = taker {
             match self.call_of(packet, transport, service) {
                 Ok(call) => self.call = call,
@@ -424,7 +443,8 @@ impl Bindings {
             return Outcome::NotOurs;
         };
         let compat = snapshot.compat_of_real(conn.real);
-        let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
+        let secure = self.is_up(compat.secure_tcp, compat.amemthresh, packet.family);
+        let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.count_packet();
         self.set_conn(packet.family, slot, &moved);
@@ -473,7 +493,7 @@ impl Bindings {
             }
             None => {
                 let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
-                Ok(Choice { real, template: None, by_error: false })
+                Ok(Choice { real, template: None, by_error: false, real_port: None })
             }
         }
     }

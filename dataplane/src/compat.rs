@@ -68,7 +68,10 @@ pub struct Compat {
     /// Free entries of a core's connection table below which [`Defence::Pressed`] is up.
     pub amemthresh: u32,
     /// The second TCP state table, for times of attack.
-    pub secure_tcp: bool,
+    pub secure_tcp: Defence,
+    /// Data connections of masqueraded FTP servers are understood, as with the kernel's module
+    /// of this name.
+    pub ip_vs_ftp: bool,
     /// A template that a new connection uses gets the service's timeout back even after it
     /// outlived its own (the kernel leaves it at 60 s). Not a kernel switch.
     pub renew_extended_templates: bool,
@@ -91,7 +94,8 @@ impl Default for Compat {
             drop_packet: Defence::Off,
             am_droprate: 10,
             amemthresh: 1024,
-            secure_tcp: false,
+            secure_tcp: Defence::Off,
+            ip_vs_ftp: true,
             renew_extended_templates: false,
         }
     }

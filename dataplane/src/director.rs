@@ -319,7 +319,7 @@ impl Path {
                 };
                 self.forward(snapshot, frame, Inward { packet, real, forwarding, real_port }, at)
             }
-            Outcome::Reply { from } => self.reply(snapshot, frame, packet, from, at),
+            Outcome::Reply { from, .. } => self.reply(snapshot, frame, packet, from, at),
             Outcome::NotOurs => self.host(snapshot, frame, packet, at),
             Outcome::Refuse => {
                 let refusal = Answer::Icmp(icmp::Error::PortUnreachable);

@@ -28,6 +28,7 @@ pub mod conn;
 pub mod counters;
 mod cpu;
 pub mod director;
+pub mod expected;
 pub mod explain;
 pub mod forward;
 pub mod fragments;

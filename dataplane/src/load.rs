@@ -82,10 +82,10 @@ impl RealLoad {
         count(&self.in_bytes, bytes);
     }
 
-    /// Counts a packet to a client.
+    /// Counts packets to a client.
     #[inline]
-    pub fn outgoing(&self, bytes: u64) {
-        count(&self.out_packets, 1);
+    pub fn outgoing(&self, packets: u64, bytes: u64) {
+        count(&self.out_packets, packets);
         count(&self.out_bytes, bytes);
     }
 }

@@ -5,6 +5,7 @@ mod growth;
 use crossbeam::utils::CachePadded;
 
 use crate::counters::{CoreCounters, CoreTotals};
+use crate::expected::ExpectedTable;
 use crate::load::LoadBoard;
 use crate::mailbox::Mailbox;
 use crate::neighbour::NeighbourTable;
@@ -80,6 +81,8 @@ pub struct Shared {
     pub clients: Arc<ClientTable>,
     /// Masqueraded connections, by the packets that answer them.
     pub replies: ReplyTable,
+    /// Connections that were agreed upon in others.
+    pub expected: ExpectedTable,
     /// What real servers carry.
     pub loads: LoadBoard,
     /// Next hops' MAC addresses.
@@ -133,6 +136,7 @@ impl Shared {
             templates,
             clients,
             replies: ReplyTable::new(sizes.connections_v4, sizes.connections_v6, key.0),
+            expected: ExpectedTable::new(key.0),
             loads: LoadBoard::new(cores),
             neighbours: NeighbourTable::default(),
             counters: (0..cores).map(|_| CachePadded::default()).collect(),

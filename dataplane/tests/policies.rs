@@ -192,7 +192,7 @@ fn drop_entry_ends_templates_that_no_connection_has_made_sure_of() {
 #[test]
 fn secure_tcp_keeps_half_open_connections_apart() {
     let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
-    spec.compat.secure_tcp = true;
+    spec.compat.secure_tcp = Defence::Always;
     let mut scene = Scene::new();
     scene.add(&spec, &[real(1, 80)]);
     let mut state = |flags: &str| {

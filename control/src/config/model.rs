@@ -160,10 +160,18 @@ pub struct Fragments {
     pub remembered_s: u32,
     /// `early_wait`: how long a later fragment waits that comes before its first one; then it
     /// is dropped and counted.
-    #[serde(rename = "early_wait", serialize_with = "millis")]
-    pub early_wait_ms: u32,
+    #[serde(
+        rename = "early_wait",
+        serialize_with = "maybe_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub early_wait_ms: Option<u32>,
     /// `early`: how many may wait so on each core.
     pub early: u16,
+    /// `whole`: nothing is decided before all fragments of a datagram are there, as the kernel
+    /// has it, which puts datagrams together first; they wait as long as `early_wait` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<bool>,
 }
 
 /// `timeouts`: seconds without a packet after which a connection is forgotten, as `ipvsadm
@@ -300,7 +308,7 @@ impl Default for Tables {
 
 impl Default for Fragments {
     fn default() -> Self {
-        Self { remembered_s: 30, early_wait_ms: 50, early: 64 }
+        Self { remembered_s: 30, early_wait_ms: None, early: 64, whole: None }
     }
 }
 
@@ -335,6 +343,13 @@ impl Default for Control {
 /// Writes milliseconds as a duration that the reader takes back, such as `1500ms`.
 fn millis<S: Serializer>(value: &u32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{value}ms"))
+}
+
+fn maybe_millis<S: Serializer>(value: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => millis(value, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Writes a value in its text form; `Display` and the reader are each other's inverse.

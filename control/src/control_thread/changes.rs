@@ -75,6 +75,7 @@ impl ControlThread {
         self.drains.settle(&model, &mut plan.farms, self.now_ms());
         self.catalog.timeouts = plan.timeouts;
         self.catalog.compat = plan.compat;
+        self.catalog.routes_all = plan.routes_all;
         self.catalog.fragments = plan.fragments;
         self.catalog.set_site(plan.site);
         self.catalog.set_pins(plan.pins);

@@ -71,7 +71,7 @@ impl Target<'_> {
         *self.snapshot = self.catalog.snapshot();
         if !pending.added.is_empty() {
             let added = |service| pending.added.contains(&service);
-            self.meters.zero_those(self.snapshot, self.loads, added);
+            self.meters.begin_anew(self.snapshot, self.loads, added);
         }
         Some(self.snapshot)
     }

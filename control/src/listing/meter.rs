@@ -39,6 +39,8 @@ struct Meter {
     average: [i64; 5],
     /// What was counted before the last time that it was set to zero.
     zeroed: [u64; 5],
+    /// What was counted since the last tick, and is not this service's but its predecessor's.
+    inherited: [u64; 5],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +80,9 @@ impl Meters {
         let mut services = HashMap::with_capacity(self.services.len());
         for service in snapshot.services.iter().flatten() {
             let mut meter = self.services.get(&service.id).copied().unwrap_or_default();
-            meter.advance(changes.get(&service.id).copied().unwrap_or_default());
+            let change = changes.get(&service.id).copied().unwrap_or_default();
+            let inherited = std::mem::take(&mut meter.inherited);
+            meter.advance(zip(change, inherited, u64::saturating_sub));
             services.insert(service.id, meter);
         }
         *self = Self { services, reals, ever, all, lagging: self.lagging };
@@ -93,8 +97,23 @@ impl Meters {
         }
     }
 
-    /// The same for the services that are chosen, in one pass.
-    pub fn zero_those(
+    /// Services that were removed and are back: their meters begin anew, in one pass. IPVS
+    /// keeps what real servers have counted since the last tick, but it is another service.
+    pub fn begin_anew(
+        &mut self,
+        snapshot: &Snapshot,
+        loads: &LoadBoard,
+        chosen: impl Fn(ServiceId) -> bool,
+    ) {
+        let before = self.pending(snapshot, loads);
+        self.zero_those(snapshot, loads, &chosen);
+        let back = self.services.iter_mut().filter(|(id, _)| self.lagging && chosen(**id));
+        for (id, meter) in back {
+            meter.inherited = before.get(id).copied().unwrap_or_default();
+        }
+    }
+
+    fn zero_those(
         &mut self,
         snapshot: &Snapshot,
         loads: &LoadBoard,
@@ -151,17 +170,25 @@ impl Meters {
         snapshot: &Snapshot,
         loads: &LoadBoard,
     ) -> HashMap<ServiceId, Stats> {
+        let pending = self.pending(snapshot, loads);
+        let stats = |id: ServiceId| {
+            let pending = pending.get(&id).copied().filter(|_| !self.lagging).unwrap_or_default();
+            (id, self.services.get(&id).copied().unwrap_or_default().stats(pending))
+        };
+        snapshot.services.iter().flatten().map(|service| stats(service.id)).collect()
+    }
+}
+
+impl Meters {
+    /// What the services' real servers have counted since their meters were moved.
+    fn pending(&self, snapshot: &Snapshot, loads: &LoadBoard) -> HashMap<ServiceId, [u64; 5]> {
         let mut pending: HashMap<ServiceId, [u64; 5]> = HashMap::new();
         for real in snapshot.reals.iter().flatten() {
             let seen = self.reals.get(&key(real)).copied().unwrap_or_default().seen;
             let of_service = pending.entry(real.service).or_default();
             *of_service = sum(*of_service, grown(seen, columns(&loads.sum(real.id))));
         }
-        let stats = |id: ServiceId| {
-            let pending = pending.get(&id).copied().filter(|_| !self.lagging).unwrap_or_default();
-            (id, self.services.get(&id).copied().unwrap_or_default().stats(pending))
-        };
-        snapshot.services.iter().flatten().map(|service| stats(service.id)).collect()
+        pending
     }
 }
 

@@ -134,6 +134,7 @@ impl Stage {
         catalog.timeouts = plan.timeouts;
         catalog.compat = plan.compat;
         catalog.fragments = plan.fragments;
+        catalog.routes_all = plan.routes_all;
         catalog.set_pins(plan.pins);
         let applied = catalog.applied(&plan.farms, plan.selectors);
         let (_, snapshot) = applied.map_err(|refused: Refused| refused.to_string())?;

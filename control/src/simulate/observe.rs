@@ -247,7 +247,7 @@ pub(super) fn without_random(mut seen: Value, own: &[Addr]) -> Value {
         fields.remove("sport");
     }
     let tunnel = matches!(seen.get("proto").and_then(Value::as_str), Some("ipip" | "ipv6" | "gre"));
-    if (v6 || tunnel)
+    if (v6 || tunnel || made)
         && let Some(fragment) = seen.get_mut("frag").and_then(Value::as_object_mut)
     {
         fragment.remove("id");

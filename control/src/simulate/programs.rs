@@ -78,6 +78,7 @@ fn ipvsadm(world: &mut World, args: &[String], stdin: &str) -> Reply {
         table_size: TABLE_SIZE,
     };
     let reply = ipvsadm::run(args, stdin, &mut target);
+    target.settle();
     world.publish();
     reply
 }

@@ -101,8 +101,7 @@ fn set(world: &mut World, name: &str, value: &str) -> Result<(), String> {
         "nat_icmp_send" => compat.nat_icmp_send = number()? != 0,
         "pmtu_disc" => compat.pmtu_disc = number()? != 0,
         "schedule_icmp" => compat.schedule_icmp = number()? != 0,
-        // 1 waits for memory to run short, which never happens here, and 2 becomes 1.
-        "secure_tcp" => compat.secure_tcp = number()? == 3,
+        "secure_tcp" => compat.secure_tcp = defence(number()?),
         // These act where memory runs short, on conntrack, on synchronisation or on packets to
         // hosts elsewhere alone; those of a scenario go to the director's own addresses.
         "backup_only" | "cache_bypass" | "conntrack" | "ignore_tunneled" | "snat_reroute" => {}

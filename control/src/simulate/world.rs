@@ -147,6 +147,8 @@ impl World {
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
         // The recordings' director is a router, too.
         catalog.routes_all = true;
+        // And its kernel was without the module that understands FTP.
+        catalog.compat.ip_vs_ftp = false;
         catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
         catalog.fragments.early = EARLY;
         catalog.fragments.whole = true;

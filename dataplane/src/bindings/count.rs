@@ -5,22 +5,40 @@ use crate::compat::Kernel;
 use crate::ids::RealId;
 use crate::shared::Shared;
 use crate::snapshot::Real;
-use crate::wire::Packet;
+use crate::wire::{Family, Fragment, Packet};
 
 impl Bindings {
     /// One packet from a client, with its IP length.
     pub(super) fn count_incoming(&self, real: RealId, packet: &Packet) {
         if let Some(load) = self.shared.loads.of_core(self.core, real) {
-            load.incoming(1, u64::from(packet.total_len));
+            load.incoming(1, counted_len(packet));
+        }
+    }
+
+    /// One packet to a client, with its IP length.
+    pub(super) fn count_outgoing(&self, real: RealId, packet: &Packet) {
+        if let Some(load) = self.shared.loads.of_core(self.core, real) {
+            load.outgoing(1, counted_len(packet));
         }
     }
 
     /// A later fragment: bytes of a packet that was counted with its first one.
     pub(crate) fn count_piece(&self, outcome: Outcome, packet: &Packet) {
-        let Outcome::Forward { real, .. } = outcome else { return };
         let payload = u64::from(packet.total_len) + u64::from(packet.l3_offset);
-        if let Some(load) = self.shared.loads.of_core(self.core, real) {
-            load.incoming(0, payload.saturating_sub(u64::from(packet.l4_offset)));
+        let bytes = payload.saturating_sub(u64::from(packet.l4_offset));
+        let load = |real| self.shared.loads.of_core(self.core, real);
+        match outcome {
+            Outcome::Forward { real, .. } => {
+                if let Some(load) = load(real) {
+                    load.incoming(0, bytes);
+                }
+            }
+            Outcome::Reply { real, .. } => {
+                if let Some(load) = load(real) {
+                    load.outgoing(0, bytes);
+                }
+            }
+            Outcome::NotOurs | Outcome::Refuse | Outcome::Drop(_) => {}
         }
     }
 
@@ -56,6 +74,18 @@ impl Bindings {
     pub(super) fn shift_bound(&self, real: &Real, by: i64) {
         self.shared.loads.bind(self.core, real.id, by);
         check_thresholds(&self.shared, self.core, real, by > 0);
+    }
+}
+
+/// The bytes that a packet or a first fragment counts for: as if its datagram came whole, and
+/// without the header that IPv6 has for fragments alone.
+fn counted_len(packet: &Packet) -> u64 {
+    const FRAGMENT_HEADER: u16 = 8;
+    match (packet.family, packet.fragment) {
+        (Family::V6, Fragment::First { .. }) => {
+            u64::from(packet.total_len.saturating_sub(FRAGMENT_HEADER))
+        }
+        _ => u64::from(packet.total_len),
     }
 }
 

@@ -50,7 +50,7 @@ impl Bindings {
         let pool = pool(shared, *core, service, snapshot, now);
         let pick = || schedulers.pick_unread(service, &pool, read);
         let choice = match service.persistence {
-            None => Choice { real: pick()?, template: None, by_error: false },
+            None => Choice { real: pick()?, template: None, by_error: false, real_port: None },
             Some(_) => {
                 let templates = &shared.templates;
                 let made = templates.make_at(clients, at, service.timeout_index, now, pick);
@@ -58,7 +58,7 @@ impl Bindings {
                 if let Some(real) = snapshot.real(real) {
                     self.shift_bound(real, 1);
                 }
-                Choice { real, template: Some(template), by_error: false }
+                Choice { real, template: Some(template), by_error: false, real_port: None }
             }
         };
         Some(self.open(opening, own_port, service, choice, snapshot, now))
@@ -77,7 +77,11 @@ impl Bindings {
         let Opening { flow, signal, total_len } = opening;
         let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
         let fixed_port = own_port || service.persistence.is_none();
-        let real_port = if fixed_port && real.port != 0 { real.port } else { flow.vip_port };
+        let real_port = match choice.real_port {
+            Some(port) => port,
+            None if fixed_port && real.port != 0 => real.port,
+            None => flow.vip_port,
+        };
         let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
         self.count_opening(real.id, choice.template.is_some(), *total_len);
         if service.one_packet && flow.protocol == Protocol::Udp {
@@ -100,7 +104,8 @@ impl Bindings {
             in_packets: 1,
         };
         if !choice.by_error {
-            let secure = service.compat.secure_tcp;
+            let (compat, family) = (&service.compat, flow.client.family());
+            let secure = self.is_up(compat.secure_tcp, compat.amemthresh, family);
             let next = signal.next(conn.state, conn.direction_in(), secure);
             self.assure_by(&conn, next);
             conn = conn.in_state(next, &snapshot.timeouts, now);

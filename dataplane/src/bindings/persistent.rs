@@ -81,6 +81,7 @@ impl Bindings {
                     real: bound.real,
                     template: Some(bound.handle),
                     by_error: false,
+                    real_port: None,
                 });
             }
         }
@@ -134,7 +135,7 @@ impl Bindings {
         }
         let client = persistence.masked(client);
         let real = by_hash(&self.shared.key.0, hit, client, service, snapshot);
-        real.map(|real| Choice { real: real.id, template: None, by_error: false })
+        real.map(|real| Choice { real: real.id, template: None, by_error: false, real_port: None })
             .ok_or(NoChoice::Nobody)
     }
 }

@@ -1,11 +1,10 @@
 //! The way back: packets from real servers to clients.
 
-use super::{Bindings, Outcome, follows_flow};
+use super::{Bindings, Outcome, follows_flow, ftp};
 use crate::conn::table::{Flow, Slot};
 use crate::conn::{Conn, ConnFlags, Direction, Signal};
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
-use crate::ids::RealId;
 use crate::mailbox::Seen;
 use crate::reply::{Origin, ReplyKey};
 use crate::snapshot::Snapshot;
@@ -35,13 +34,14 @@ impl Bindings {
         }
         self.replied(&flow, slot, Signal::of(packet), snapshot, now);
         self.count_outgoing(conn.real, packet);
-        Some(Outcome::Reply { from: None })
+        Some(Outcome::Reply { real: conn.real, from: None })
     }
 
     /// The masqueraded connection that a packet answers, if any: counted, and moved by it.
     pub(super) fn masqueraded_reply(
         &mut self,
         packet: &Packet,
+        transport: &[u8],
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<Outcome> {
@@ -58,7 +58,28 @@ impl Bindings {
             self.note(&origin, Seen { slot: origin.slot, flow, signal });
         }
         self.count_outgoing(origin.real, packet);
-        Some(Outcome::Reply { from: Some(endpoint(&origin)) })
+        if ftp::is_control(packet.protocol, origin.vip_port)
+            && snapshot.compat_of_real(origin.real).ip_vs_ftp
+        {
+            self.hear_server(packet, &origin, transport, now);
+        }
+        Some(Outcome::Reply { real: origin.real, from: Some(endpoint(&origin)) })
+    }
+
+    /// The host itself has answered a packet with `len` bytes: an error about one that cannot go
+    /// on, or what a host says for which no one listens. IPVS sees its host's packets, and takes
+    /// those to a client that is not masqueraded for replies of the real server.
+    pub fn answered_by_host(&self, packet: &Packet, len: u16, now: Tick) {
+        if !packet.protocol.has_ports() {
+            return;
+        }
+        let Some(slot) = self.find(&Flow::of(packet), now) else { return };
+        let Some(conn) = self.conn(packet.family, slot) else { return };
+        if conn.forwarding != Forwarding::Masq
+            && let Some(load) = self.shared.loads.of_core(self.core, conn.real)
+        {
+            load.outgoing(1, u64::from(len));
+        }
     }
 
     /// The host itself has answered a packet of a local real server with a reset.
@@ -114,7 +135,8 @@ impl Bindings {
     /// A packet from the real server: state and timer.
     fn replied(&mut self, flow: &Flow, slot: Slot, signal: Signal, snapshot: &Snapshot, now: Tick) {
         let Some(conn) = self.owned(flow, slot) else { return };
-        let secure = snapshot.compat_of_real(conn.real).secure_tcp;
+        let compat = snapshot.compat_of_real(conn.real);
+        let secure = self.is_up(compat.secure_tcp, compat.amemthresh, flow.client.family());
         let next = signal.next(conn.state, Direction::Out, secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.flags.remove(ConnFlags::NO_OUTPUT);
@@ -157,13 +179,6 @@ impl Bindings {
         {
             self.reply_changes = self.reply_changes.wrapping_add(1);
             self.shared.replies.remove(&key, self.core as u16, slot);
-        }
-    }
-
-    /// One packet to a client, with its IP length.
-    fn count_outgoing(&self, real: RealId, packet: &Packet) {
-        if let Some(load) = self.shared.loads.of_core(self.core, real) {
-            load.outgoing(u64::from(packet.total_len));
         }
     }
 }

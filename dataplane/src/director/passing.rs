@@ -4,6 +4,7 @@ use super::{Arrival, Path};
 use crate::answer::Answer;
 use crate::bindings::Outcome;
 use crate::compat::TtlPolicy;
+use crate::forward::ftp;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
 use crate::forward::{Egress, Forwarding, Outer, Rewrite, admit, route, send};
 use crate::ids::NeighbourId;
@@ -12,7 +13,7 @@ use crate::port::Frame;
 use crate::route::Exit;
 use crate::snapshot::{NextHop, Real, Snapshot};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags, icmp};
+use crate::wire::{Addr, Family, Packet, Parsed, Protocol, TcpFlags, icmp, parse};
 
 /// A packet on its way to a real server.
 #[derive(Clone, Copy)]
@@ -61,9 +62,12 @@ impl Path {
                 return verdict;
             }
             let verdict = self.host(snapshot, frame, packet, at);
-            if packet.protocol == Protocol::Tcp && verdict == Verdict::Forward(at.port) {
-                // The host has reset the connection, and IPVS sees what the host sends.
-                self.bindings.reset_by_host(packet, snapshot, at.now);
+            if verdict == Verdict::Forward(at.port) {
+                self.count_answer(frame, packet, at);
+                if packet.protocol == Protocol::Tcp {
+                    // The host has reset the connection, and IPVS sees what the host sends.
+                    self.bindings.reset_by_host(packet, snapshot, at.now);
+                }
             }
             return verdict;
         }
@@ -186,8 +190,22 @@ impl Path {
         from: Option<Endpoint>,
         at: Arrival,
     ) -> Verdict {
+        let speaks_ftp = from.is_some_and(|from| {
+            from.port == ftp::CONTROL_PORT
+                && packet.protocol == Protocol::Tcp
+                && snapshot
+                    .classifier
+                    .lookup(from.address, packet.protocol, from.port)
+                    .and_then(|hit| snapshot.service(hit.service))
+                    .is_some_and(|service| service.compat.ip_vs_ftp)
+        });
         self.outward(snapshot, frame, packet, at, |frame| match from {
-            Some(from) => masq::rewrite(frame, packet, End::Source, from),
+            Some(from) => {
+                if speaks_ftp {
+                    ftp::translate(frame, packet, from.address);
+                }
+                masq::rewrite(frame, packet, End::Source, from)
+            }
             None => Ok(()),
         })
     }
@@ -282,6 +300,13 @@ impl Path {
         }
     }
 
+    /// Counts an answer that stands where the packet was.
+    fn count_answer(&self, frame: &impl Frame, packet: &Packet, at: Arrival) {
+        if let Parsed::Packet(answer) = parse(frame.bytes()) {
+            self.bindings.answered_by_host(packet, answer.total_len, at.now);
+        }
+    }
+
     /// Answers where that is allowed, else drops for the given reason.
     fn answer_or(
         &mut self,
@@ -293,7 +318,10 @@ impl Path {
     ) -> Verdict {
         match self.answer(answer, frame, packet, at) {
             Verdict::Drop(_) => Verdict::Drop(reason),
-            answered => answered,
+            answered => {
+                self.count_answer(frame, packet, at);
+                answered
+            }
         }
     }
 

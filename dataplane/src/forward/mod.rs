@@ -1,6 +1,7 @@
 //! How a packet reaches its real server. A closed set, by the words of `ipvsadm -ln`.
 
 pub mod fragment;
+pub mod ftp;
 mod hop;
 pub mod masq;
 mod tunnel;

@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dataplane::catalog::Catalog;
-use dataplane::compat::Compat;
+use dataplane::compat::{Compat, Defence};
 use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
 use dataplane::ids::PortIndex;
@@ -219,7 +219,8 @@ impl Lab {
             "conn_reuse_mode" => compat.conn_reuse_mode = value,
             "expire_nodest_conn" => compat.expire_nodest_conn = on,
             "expire_quiescent_template" => compat.expire_quiescent_template = on,
-            "secure_tcp" => compat.secure_tcp = on,
+            "secure_tcp" if on => compat.secure_tcp = Defence::Always,
+            "secure_tcp" => compat.secure_tcp = Defence::Off,
             "schedule_icmp" => compat.schedule_icmp = on,
             other => panic!("no switch {other}"),
         }

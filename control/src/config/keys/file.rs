@@ -79,8 +79,9 @@ pub(in crate::config) static FRAGMENTS: Section = Section::of::<Fragments>(&[
     Key::new("remembered", Value::seconds(1, 120), "1min").field("remembered_s").or("30s"),
     Key::new("early_wait", Value::Time { from_ms: 0, to_ms: 30_000 }, "200ms")
         .field("early_wait_ms")
-        .or("50ms"),
+        .or_from("`50ms`; under `compat: ipvs` `30s`"),
     Key::new("early", Value::number(0, 1_024), "256").or("64"),
+    Key::new("whole", Value::Switch, "true").or_from("`false`; under `compat: ipvs` `true`"),
 ]);
 
 const IDLE: Value = Value::seconds(1, LONGEST_S);
@@ -148,11 +149,13 @@ pub(in crate::config) static COMPAT: Section = Section::of::<Compat>(&[
     Key::new("schedule_icmp", Value::Switch, "true").or("false"),
     Key::new("nat_icmp_send", Value::Switch, "true").or("false"),
     Key::new("pmtu_disc", Value::Switch, "false").or("true"),
-    Key::new("secure_tcp", Value::Switch, "true").or("false"),
+    Key::new("secure_tcp", MODE, "1").or("0"),
     Key::new("drop_entry", MODE, "1").or("0"),
     Key::new("drop_packet", MODE, "1").or("0"),
     Key::new("am_droprate", Value::number(1, 1_000_000), "100").or("10"),
     Key::new("amemthresh", Value::number(0, 1_000_000_000), "4096").or("1024"),
+    Key::new("ip_forward", Value::Switch, "true").or("false"),
+    Key::new("ip_vs_ftp", Value::Switch, "false").or("true"),
     Key::new("renew_extended_templates", Value::Switch, "true").or("false"),
 ]);
 
@@ -166,8 +169,9 @@ pub(in crate::config) static SERVICE_COMPAT: Section = Section::of::<ServiceComp
     Key::new("expire_quiescent_template", Value::Switch, "true").or_from(OTHERS),
     Key::new("schedule_icmp", Value::Switch, "true").or_from(OTHERS),
     Key::new("pmtu_disc", Value::Switch, "false").or_from(OTHERS),
-    Key::new("secure_tcp", Value::Switch, "true").or_from(OTHERS),
+    Key::new("secure_tcp", MODE, "1").or_from(OTHERS),
     Key::new("drop_packet", MODE, "1").or_from(OTHERS),
+    Key::new("ip_vs_ftp", Value::Switch, "false").or_from(OTHERS),
     Key::new("renew_extended_templates", Value::Switch, "true").or_from(OTHERS),
 ])
 .explained_by::<Compat>();

@@ -34,8 +34,9 @@ pub struct Compat {
     /// `pmtu_disc`: tunnels tell senders of packets that are too long for them; without it the
     /// outer packet may be fragmented.
     pub pmtu_disc: bool,
-    /// `secure_tcp`: the second TCP state table, for times of attack.
-    pub secure_tcp: bool,
+    /// `secure_tcp`: the second TCP state table, for times of attack: 0 never, 1 and 2 while the
+    /// tables have less room than `amemthresh`, 3 always.
+    pub secure_tcp: u8,
     /// `drop_entry`: half-open and idle connections are dropped at random: 0 never, 1 and 2
     /// while the tables have less room than `amemthresh`, 3 always.
     pub drop_entry: u8,
@@ -47,6 +48,14 @@ pub struct Compat {
     /// `amemthresh`: free entries of a core's connection table below which modes 1 and 2 act.
     /// The kernel counts pages of memory.
     pub amemthresh: u32,
+    /// `ip_forward`: the director is a router, too, as a Linux host with
+    /// `net.ipv4.ip_forward = 1` is: packets for nobody here go on by the ports' routes, and
+    /// IPv4 packets from its own addresses are refused. Without it only packets of masqueraded
+    /// real servers go on.
+    pub ip_forward: bool,
+    /// `ip_vs_ftp`: data connections of masqueraded FTP servers on port 21 are understood, as
+    /// with the kernel's module of this name.
+    pub ip_vs_ftp: bool,
     /// `renew_extended_templates`: a template that outlived its timeout because connections
     /// held it gets the whole timeout back with its client's next connection; the kernel leaves
     /// it at 60 s.
@@ -63,8 +72,8 @@ pub enum Defaults {
     #[default]
     Safe,
     /// The kernel's exactly: clients stay with a server that is down (`on_down: keep`), a
-    /// mark's service goes before all others, and fragments wait (as long as `fragments` says)
-    /// until their datagram is whole.
+    /// mark's service goes before all others, and fragments wait until their datagram is whole
+    /// (`fragments.whole`).
     Ipvs,
 }
 
@@ -95,10 +104,13 @@ pub struct ServiceCompat {
     pub pmtu_disc: Option<bool>,
     /// `secure_tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub secure_tcp: Option<bool>,
+    pub secure_tcp: Option<u8>,
     /// `drop_packet`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_packet: Option<u8>,
+    /// `ip_vs_ftp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_vs_ftp: Option<bool>,
     /// `renew_extended_templates`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_extended_templates: Option<bool>,
@@ -128,8 +140,9 @@ impl Compat {
             ),
             schedule_icmp: or(service.schedule_icmp, self.schedule_icmp),
             pmtu_disc: or(service.pmtu_disc, self.pmtu_disc),
-            secure_tcp: or(service.secure_tcp, self.secure_tcp),
+            secure_tcp: service.secure_tcp.unwrap_or(self.secure_tcp),
             drop_packet: service.drop_packet.unwrap_or(self.drop_packet),
+            ip_vs_ftp: or(service.ip_vs_ftp, self.ip_vs_ftp),
             renew_extended_templates: or(
                 service.renew_extended_templates,
                 self.renew_extended_templates,
@@ -166,11 +179,13 @@ impl Default for Compat {
             schedule_icmp: false,
             nat_icmp_send: false,
             pmtu_disc: true,
-            secure_tcp: false,
+            secure_tcp: 0,
             drop_entry: 0,
             drop_packet: 0,
             am_droprate: 10,
             amemthresh: 1_024,
+            ip_forward: false,
+            ip_vs_ftp: true,
             renew_extended_templates: false,
         }
     }

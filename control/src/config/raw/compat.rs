@@ -45,9 +45,18 @@ pub(super) fn of_director(
         .read("amemthresh", findings, |text| scalar::fitting(text, 0..=1_000_000_000))
         .or(default.amemthresh);
     let nat_icmp_send = switch(&fields, "nat_icmp_send", findings).unwrap_or(default.nat_icmp_send);
+    let ip_forward = switch(&fields, "ip_forward", findings).unwrap_or(default.ip_forward);
     let shared = shared(&fields, findings);
-    let written =
-        Compat { defaults, kernel, drop_entry, am_droprate, amemthresh, nat_icmp_send, ..default };
+    let written = Compat {
+        defaults,
+        kernel,
+        drop_entry,
+        am_droprate,
+        amemthresh,
+        nat_icmp_send,
+        ip_forward,
+        ..default
+    };
     (written.with(&shared), known)
 }
 
@@ -74,8 +83,9 @@ fn shared(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> ServiceCompat
         expire_quiescent_template: switch(fields, "expire_quiescent_template", findings),
         schedule_icmp: switch(fields, "schedule_icmp", findings),
         pmtu_disc: switch(fields, "pmtu_disc", findings),
-        secure_tcp: switch(fields, "secure_tcp", findings),
+        secure_tcp: mode(fields, "secure_tcp", findings),
         drop_packet: mode(fields, "drop_packet", findings),
+        ip_vs_ftp: switch(fields, "ip_vs_ftp", findings),
         renew_extended_templates: switch(fields, "renew_extended_templates", findings),
     }
 }

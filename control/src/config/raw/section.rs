@@ -86,12 +86,11 @@ pub(super) fn fragments(file: &Fields<'_, '_>, findings: &mut Findings<'_>) -> F
         remembered_s: fields
             .read("remembered", findings, |text| scalar::seconds(text, 1..=120))
             .or(default.remembered_s),
-        early_wait_ms: fields
-            .read("early_wait", findings, |text| millis(text, 0..=30_000))
-            .or(default.early_wait_ms),
+        early_wait_ms: fields.read("early_wait", findings, |text| millis(text, 0..=30_000)).good(),
         early: fields
             .read("early", findings, |text| scalar::fitting(text, 0..=1_024))
             .or(default.early),
+        whole: fields.read("whole", findings, scalar::boolean).good(),
     }
 }
 

@@ -80,7 +80,7 @@ impl Learned {
             let Some(real) = real else { break };
             if let Some(load) = loads.of(real) {
                 let bytes = u64::from(lane.total_len());
-                if is_reply { load.outgoing(bytes) } else { load.incoming(1, bytes) }
+                if is_reply { load.outgoing(1, bytes) } else { load.incoming(1, bytes) }
             }
             round.count += 1;
         }

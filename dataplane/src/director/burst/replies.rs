@@ -6,6 +6,7 @@ use super::read::{HeaderV4, client_port_v4, is_ack_v4};
 use crate::conn::table::{EntryV4, Flow};
 use crate::conn::{Signal, State};
 use crate::forward::Forwarding;
+use crate::forward::ftp;
 use crate::mailbox::Seen;
 use crate::reply::{Origin, Place, ReplyBurst, ReplyKeyV4, ReplyTable};
 use crate::wire::{Addr, Family, NO_CHUNK, Protocol, TcpFlags, ipv4, tcp};
@@ -46,6 +47,9 @@ impl Desk<'_> {
             true => (State::Udp, Protocol::Udp),
             false => (State::TcpEstablished, Protocol::Tcp),
         };
+        if origin.vip_port == ftp::CONTROL_PORT {
+            return false;
+        }
         let addresses = [key.client(), origin.vip.v4_number()];
         let ports = [key.client_port(), origin.vip_port];
         let own_key = EntryV4::key_of(addresses, ports, protocol);
@@ -74,6 +78,9 @@ impl Desk<'_> {
         origin: &Origin,
         frame: &[u8],
     ) -> bool {
+        if origin.vip_port == ftp::CONTROL_PORT {
+            return false;
+        }
         let Some(signal) = signal_of::<L3>(frame, key.protocol()) else { return false };
         if self.replies.note_is_due(place, self.now) {
             let flow = Flow {

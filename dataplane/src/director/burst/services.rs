@@ -9,6 +9,7 @@ use super::read::{Form, Gate, TargetV4};
 use crate::bindings::client_scope;
 use crate::classify::Hit;
 use crate::compat::Defence;
+use crate::forward::ftp;
 use crate::ids::ScopeId;
 use crate::snapshot::{Service, Snapshot, Tracking};
 use crate::table::ClientScope;
@@ -145,6 +146,12 @@ fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
         Tracking::Client => client_way(service, snapshot),
         Tracking::Full => {
             let kind = match protocol {
+                // What is said on FTP's control connections is read.
+                Protocol::Tcp
+                    if target.vip_port() == ftp::CONTROL_PORT && service.compat.ip_vs_ftp =>
+                {
+                    return None;
+                }
                 Protocol::Tcp => Kind::ConnTcp,
                 Protocol::Udp => Kind::ConnUdp,
                 _ => return None,
