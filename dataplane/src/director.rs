@@ -27,6 +27,9 @@ use burst::Learned;
 pub use burst::{Decided, Reading};
 use passing::Inward;
 
+/// Bytes that a core has near itself, with a little help of the cores' shared cache.
+const NEAR: usize = 4 << 20;
+
 /// What a director needs to know of its surroundings besides the configuration.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -154,6 +157,13 @@ impl Director {
         self.path.bindings.quiescent();
     }
 
+    /// Whether the table of clients is so small that its lines are mostly near the core: then
+    /// waiting for them costs less than having more frames under way.
+    #[inline]
+    pub fn is_near(&self) -> bool {
+        self.path.shared.clients.bytes_v4() <= NEAR
+    }
+
     /// Reads a burst of frames that came in on one port, and requests from memory what
     /// [`Self::decide`] will need. Other bursts may be read before this one is decided about,
     /// but no snapshot adopted.
@@ -239,6 +249,11 @@ impl Path {
         self.surroundings.macs.get(usize::from(port.0)).copied().unwrap_or_default()
     }
 
+    /// Whether a packet is dropped for its source, as a host that is a router drops it.
+    fn refuses(snapshot: &Snapshot, packet: &Packet) -> bool {
+        snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet)
+    }
+
     fn packet(
         &mut self,
         snapshot: &Snapshot,
@@ -246,7 +261,7 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet) {
+        if Self::refuses(snapshot, packet) {
             return Verdict::Drop(DropReason::BadAddress);
         }
         if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)
