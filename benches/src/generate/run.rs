@@ -33,6 +33,9 @@ pub enum Rate {
     Share(f64),
 }
 
+/// What each core does.
+type Turns = Vec<(usize, TurnFn)>;
+
 /// Bytes of preamble, start of frame and gap around every frame (IEEE 802.3).
 const AROUND: f64 = 20.0;
 
@@ -163,16 +166,12 @@ impl Generate {
     }
 
     /// The stations, what each core does, and the mean length of a frame with its FCS.
-    fn stations(
-        &self,
-        nic: &mut Nic,
-        offer: &Offer,
-    ) -> Result<(Stations, Vec<(usize, TurnFn)>, f64), BenchError> {
+    fn stations(&self, nic: &mut Nic, offer: &Offer) -> Result<(Stations, Turns, f64), BenchError> {
         let (neighbours, gauge) = (Arc::new(self.neighbours.clone()), Arc::new(Gauge::default()));
         let clock = Instant::now();
         let counts: Vec<bool> =
             (0..nic.ports().len()).map(|port| port > 0 || self.rx_ports.is_empty()).collect();
-        let (mut lines, mut turns, mut mean_len) = (Vec::new(), Vec::<(usize, TurnFn)>::new(), 0.0);
+        let (mut lines, mut turns, mut mean_len) = (Vec::new(), Turns::new(), 0.0);
         let sending_core = self.cores.first().copied().unwrap_or(0);
         for core in nic.cores() {
             let queues = nic.take_queues(core)?;
