@@ -1,20 +1,24 @@
 //! `director bench`: the real packet path in this process, under a synthetic load.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
+use dataplane::counters::CoreTotals;
 use dataplane::port::Port;
 use dataplane::wire::ethernet::Mac;
 use dataplane::worker::Worker;
 use nic::{Memory, Nic, NicConfig, NicError, PortConfig, Queue, Turn, TurnFn};
 
+use crate::bare::Bare;
 use crate::capture;
 use crate::conduct::{self, Extent, Line, Rounds};
 use crate::core_at_work::{Clock, CoreAtWork};
+use crate::disturb::Disturbance;
 use crate::draw::Draw;
 use crate::error::BenchError;
 use crate::farm::Measured;
+use crate::l3fwd::L3fwd;
 use crate::load::{FCS, Load, Source};
 use crate::outcome::Outcome;
 use crate::recycle::RecyclePort;
@@ -41,6 +45,12 @@ pub struct Bench {
     pub extent: Extent,
     /// The testpmd mode to compare with, round by round.
     pub reference: Option<String>,
+    /// Another program in the director's place: a mode of testpmd, or `l3fwd:PATH`.
+    pub peer: Option<String>,
+    /// What control does in the middle of every round.
+    pub during: Option<Disturbance>,
+    /// Without a director: frames are only received, filled and sent, so many bursts held.
+    pub bare: Option<usize>,
     /// Without hugepages even where there are some.
     pub no_huge: bool,
 }
@@ -51,6 +61,9 @@ impl Bench {
     /// # Errors
     /// See [`BenchError`].
     pub fn run(&self, say: impl Fn(&str) + Send + 'static) -> Result<Outcome, BenchError> {
+        if let Some(peer) = &self.peer {
+            return self.of_peer(peer, &say);
+        }
         match self.load.source {
             Source::Memory => self.in_memory(&say),
             Source::Null | Source::Pcap => self.on_dpdk(say),
@@ -85,7 +98,9 @@ impl Bench {
                 });
             }
             core_affinity::set_for_current(core_affinity::CoreId { id: main_core });
-            let rounds = conduct::conduct(&self.load, self.extent, &lines, None, say)?;
+            let mut control = measured.control(self.during, &self.load);
+            let rounds =
+                conduct::conduct(&self.load, self.extent, &lines, None, control.as_mut(), say)?;
             Ok(self.outcome(&mut measured, rounds, None))
         })
     }
@@ -113,14 +128,40 @@ impl Bench {
         }
         let (load, extent) = (self.load.clone(), self.extent);
         let settings = self.reference_settings(capture.as_ref(), huge);
+        let mut control = measured.control(self.during, &self.load);
         let conductor = std::thread::spawn(move || -> Result<Rounds, BenchError> {
             let mut reference = settings.as_ref().map(Testpmd::start).transpose()?;
-            conduct::conduct(&load, extent, &lines, reference.as_mut(), &say)
+            conduct::conduct(&load, extent, &lines, reference.as_mut(), control.as_mut(), &say)
         });
         let ran = nic.run(turns);
         let rounds = conductor.join().unwrap_or(Err(BenchError::CoreEnded(0)));
         ran?;
         Ok(self.outcome(&mut measured, rounds?, Some(huge)))
+    }
+
+    /// Measures another program as the director is measured.
+    fn of_peer(&self, peer: &str, say: &dyn Fn(&str)) -> Result<Outcome, BenchError> {
+        let capture = self.capture()?;
+        let Some(reference) = self.reference_settings(capture.as_ref(), !self.no_huge) else {
+            let what = "--peer is compared with --reference: give one, such as macswap";
+            return Err(BenchError::Asked(what.to_owned()));
+        };
+        let mut theirs = Testpmd::start(&reference)?;
+        let rounds = match peer.strip_prefix("l3fwd:") {
+            Some(path) => {
+                let mut l3fwd = L3fwd::start(Path::new(path), &reference, &self.load)?;
+                let round = |time| l3fwd.round(time);
+                conduct::alternate(self.extent, round, &mut theirs, say)?
+            }
+            None => {
+                let settings = reference::Settings { mode: peer.to_owned(), ..reference };
+                let mut testpmd = Testpmd::start(&settings)?;
+                let round = |time| testpmd.round(time);
+                conduct::alternate(self.extent, round, &mut theirs, say)?
+            }
+        };
+        let (load, cores, huge) = (self.load.clone(), self.cores.clone(), Some(!self.no_huge));
+        Ok(Outcome { load, cores, rounds, huge, totals: CoreTotals::default() })
     }
 
     fn workers<P: Port>(
@@ -141,7 +182,9 @@ impl Bench {
             _ => Clock::Turns(0),
         };
         let at_work = workers.into_iter().enumerate();
-        let at_work = at_work.map(|(core, worker)| CoreAtWork::new(core, worker, entries, clock));
+        let at_work = at_work.map(|(core, worker)| {
+            CoreAtWork::new(core, worker, entries, clock).bare(self.bare.map(Bare::new))
+        });
         Ok((measured, at_work.collect()))
     }
 

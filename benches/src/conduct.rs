@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dataplane::snapshot::Tracking;
 
 use crate::core_at_work::Job;
+use crate::disturb::Control;
 use crate::error::BenchError;
 use crate::load::{Load, Source};
 use crate::reference::Testpmd;
@@ -54,6 +55,8 @@ pub struct Rounds {
     /// Whether as many rounds counted as were wanted. Otherwise some of those above had too
     /// little CPU as well, and the figures are rough.
     pub complete: bool,
+    /// By round: how long it took until every core worked with what control did meanwhile.
+    pub live_in: Vec<Duration>,
 }
 
 /// Makes a whole measurement.
@@ -65,6 +68,7 @@ pub fn conduct(
     extent: Extent,
     cores: &[Line],
     mut reference: Option<&mut Testpmd>,
+    mut control: Option<&mut Control>,
     say: &dyn Fn(&str),
 ) -> Result<Rounds, BenchError> {
     let round = Job::Round {
@@ -88,7 +92,7 @@ pub fn conduct(
     };
     check(&all(cores, warm)?)?;
     let mut made: Vec<(Vec<Round>, Option<Round>)> = Vec::new();
-    let mut counted = 0;
+    let (mut counted, mut live_in) = (0, Vec::new());
     let began = Instant::now();
     let tries = if by_time { extent.rounds * MOST_TRIES } else { extent.rounds };
     let goes_on = |made: usize, counted: u32| {
@@ -104,8 +108,37 @@ pub fn conduct(
             all(cores, Job::Pass { seconds: ALL_TIMEOUTS_S })?;
             fill(load, cores)?;
         }
-        let ours = all(cores, round)?;
+        begin(cores, round)?;
+        if let Some(control) = control.as_deref_mut() {
+            std::thread::sleep(extent.time / 4);
+            live_in.push(control.disturb()?);
+        }
+        let ours = end(cores)?;
         check(&ours)?;
+        say(&sentence(made.len() + 1, &ours, theirs.as_ref()));
+        counted += u32::from(least_share(&ours, theirs.as_ref()) >= LEAST_SHARE);
+        made.push((ours, theirs));
+    }
+    Ok(Rounds { live_in, ..best(made, counted, extent.rounds) })
+}
+
+/// Rounds of another program, in turn with the reference's.
+///
+/// # Errors
+/// Either of them failed.
+pub fn alternate(
+    extent: Extent,
+    mut peer: impl FnMut(Duration) -> Result<Round, BenchError>,
+    reference: &mut Testpmd,
+    say: &dyn Fn(&str),
+) -> Result<Rounds, BenchError> {
+    let (mut made, mut counted, began) = (Vec::new(), 0, Instant::now());
+    let tries = (extent.rounds * MOST_TRIES) as usize;
+    while made.is_empty()
+        || counted < extent.rounds && made.len() < tries && began.elapsed() < extent.at_most
+    {
+        let theirs = Some(reference.round(extent.time)?);
+        let ours = vec![peer(extent.time)?];
         say(&sentence(made.len() + 1, &ours, theirs.as_ref()));
         counted += u32::from(least_share(&ours, theirs.as_ref()) >= LEAST_SHARE);
         made.push((ours, theirs));
@@ -124,7 +157,8 @@ fn best(mut made: Vec<(Vec<Round>, Option<Round>)>, counted: u32, wanted: u32) -
     made.truncate(wanted as usize);
     let (director, reference): (Vec<_>, Vec<_>) = made.into_iter().unzip();
     let reference = reference.into_iter().flatten().collect();
-    Rounds { director, reference, discarded, complete: counted >= wanted }
+    let complete = counted >= wanted;
+    Rounds { director, reference, discarded, complete, live_in: Vec::new() }
 }
 
 /// The smallest share of a CPU that any thread had.
@@ -145,9 +179,18 @@ fn fill(load: &Load, cores: &[Line]) -> Result<(), BenchError> {
 
 /// Gives all cores a job at once and waits for all of them.
 fn all(cores: &[Line], job: Job) -> Result<Vec<Round>, BenchError> {
+    begin(cores, job)?;
+    end(cores)
+}
+
+fn begin(cores: &[Line], job: Job) -> Result<(), BenchError> {
     for (core, line) in cores.iter().enumerate() {
         line.jobs.send(job).map_err(|_| BenchError::CoreEnded(core))?;
     }
+    Ok(())
+}
+
+fn end(cores: &[Line]) -> Result<Vec<Round>, BenchError> {
     let answers = cores.iter().enumerate();
     answers
         .map(|(core, line)| line.answers.recv().map_err(|_| BenchError::CoreEnded(core)))

@@ -9,6 +9,7 @@ use dataplane::port::Port;
 use dataplane::tick::Tick;
 use dataplane::worker::Worker;
 
+use crate::bare::Bare;
 use crate::cpu::CpuTime;
 use crate::draw::{ACK, Order, SYN};
 use crate::gap::Gaps;
@@ -76,13 +77,20 @@ pub struct CoreAtWork<P: Port> {
     entries: usize,
     /// What was let pass without waiting for it.
     skipped: Tick,
+    /// Instead of the worker's turns.
+    bare: Option<Bare<P::Frame>>,
 }
 
 impl<P: Port> CoreAtWork<P> {
     /// The core of this number, by the shared counters' order.
     /// `entries` is what its largest table has room for.
     pub fn new(core: usize, worker: Worker<Synthesis<P>>, entries: usize, clock: Clock) -> Self {
-        Self { worker, core, entries, clock, skipped: Tick::default() }
+        Self { worker, core, entries, clock, skipped: Tick::default(), bare: None }
+    }
+
+    /// The same without a director.
+    pub fn bare(self, bare: Option<Bare<P::Frame>>) -> Self {
+        Self { bare, ..self }
     }
 
     /// Does jobs until there are no more. Answers each with a round; only those of
@@ -164,8 +172,25 @@ impl<P: Port> CoreAtWork<P> {
         }
     }
 
+    /// One turn of a round.
+    #[inline(always)]
+    fn turn(&mut self) {
+        let now = self.now();
+        match &mut self.bare {
+            None => {
+                self.worker.turn(now);
+            }
+            Some(bare) => {
+                if let Some(port) = self.worker.ports_mut().first_mut() {
+                    bare.turn(port);
+                }
+            }
+        }
+    }
+
     fn round(&mut self, look: bool, time: Duration, packets: u64, new_clients: u32) -> Round {
         let before = self.totals();
+        let had = self.received();
         let bursts = self.bursts();
         let began = CpuTime::now();
         let deadline = Instant::now() + time;
@@ -175,10 +200,9 @@ impl<P: Port> CoreAtWork<P> {
                 if look {
                     gaps.poll(Instant::now());
                 }
-                let now = self.now();
-                self.worker.turn(now);
+                self.turn();
             }
-            let received = self.received() - before.received;
+            let received = self.received() - had;
             let new = self.port().and_then(Synthesis::draw_mut).map_or(0, |d| d.new_clients());
             if Instant::now() >= deadline || received >= packets || new >= new_clients {
                 break;
@@ -187,7 +211,7 @@ impl<P: Port> CoreAtWork<P> {
         let ended = CpuTime::now();
         let after = self.totals();
         Round {
-            packets: after.received - before.received,
+            packets: self.received() - had,
             on_cpu: began.on_cpu(&ended),
             wall: began.wall(&ended),
             bursts: self.bursts() - bursts,
@@ -201,6 +225,9 @@ impl<P: Port> CoreAtWork<P> {
     }
 
     fn received(&self) -> u64 {
+        if let Some(bare) = &self.bare {
+            return bare.packets();
+        }
         let counters = self.worker.director().shared().counters.get(self.core);
         counters.map_or(0, |core| core.received.get())
     }

@@ -5,6 +5,8 @@ use dataplane::snapshot::Tracking;
 use crate::load::Load;
 use crate::plan::FIRST_CLIENT_PORT;
 
+/// Ports from which a client has its connections.
+const PORTS: u32 = 1 << 14;
 /// TCP flags.
 pub const SYN: u8 = 0x02;
 /// TCP flags.
@@ -47,6 +49,14 @@ pub struct Draw {
     one_connection: bool,
     core: u32,
     cores: u32,
+    /// Clients that this core sees,
+    own_clients: u32,
+    /// the first of them,
+    first_client: u32,
+    /// and how far apart they are: with one connection each, a client is seen by one core only.
+    step: u32,
+    /// The bits in which ports of a core differ.
+    port_mask: u32,
     /// Of 2^32 packets, those that are of new clients.
     new_of_all: u64,
     newest: u32,
@@ -59,14 +69,20 @@ pub struct Draw {
 impl Draw {
     /// The draw of one of `cores` cores.
     pub fn new(load: &Load, core: u32, cores: u32) -> Self {
+        let (clients, cores) = (load.clients.max(1), cores.max(1));
+        let one_connection = load.tracking == Tracking::Full;
         Self {
             state: 0x9E37_79B9_7F4A_7C15 ^ u64::from(core) << 17,
             order: Order::Random,
-            clients: load.clients.max(1),
+            clients,
             services: load.services_in_use.max(1),
-            one_connection: load.tracking == Tracking::Full,
+            one_connection,
             core,
-            cores: cores.max(1),
+            cores,
+            own_clients: if one_connection { (clients / cores).max(1) } else { clients },
+            first_client: if one_connection { core } else { 0 },
+            step: if one_connection { cores } else { 1 },
+            port_mask: (PORTS - 1) & !(cores.next_power_of_two() - 1),
             new_of_all: (load.new_share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64,
             newest: load.clients + core,
             next: core,
@@ -109,7 +125,7 @@ impl Draw {
             Order::Random => self.random(),
             Order::Each(flags) => {
                 let client = self.next;
-                self.next = client.saturating_add(self.step());
+                self.next = client.saturating_add(self.step);
                 // Whoever comes after the last one has been there.
                 self.flow(client % self.clients, u64::from(client), flags)
             }
@@ -118,41 +134,74 @@ impl Draw {
 
     #[inline(always)]
     fn random(&mut self) -> Flow {
-        self.state = self.state.wrapping_add(0xA076_1D64_78BD_642F);
-        let product = u128::from(self.state) * u128::from(self.state ^ 0xE703_7ED1_A0B4_28DB);
-        let bits = (product >> 64) as u64 ^ product as u64;
+        let bits = self.bits();
         if self.new_of_all != 0 && bits & 0xFFFF_FFFF < self.new_of_all {
             let client = self.newest;
             self.newest = client.wrapping_add(self.cores);
             return self.flow(client, bits, SYN);
         }
-        let mut client = (((bits >> 32) * u64::from(self.clients)) >> 32) as u32;
-        if self.one_connection && self.cores > 1 {
-            client -= client % self.cores;
-            client = (client + self.core).min(self.clients - 1);
-        }
-        let mut flow = self.flow(client, bits, ACK);
+        let mut flow = self.flow(self.some_client(bits), bits, ACK);
         if !self.servers.is_empty() && bits & 1 == 1 {
-            flow.server = self.servers.get(client as usize % self.servers.len()).copied();
+            flow.server = self.servers.get(flow.client as usize % self.servers.len()).copied();
         }
         flow
     }
 
-    /// How far apart two clients of this core are: with one connection each, a client is
-    /// seen by one core only.
+    /// Whether all packets are such as [`Self::two_known`] draws: from known clients, of one
+    /// service, none an answer.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.order == Order::Random
+            && self.new_of_all == 0
+            && self.servers.is_empty()
+            && self.services == 1
+    }
+
+    /// The flows of two packets where all come from known clients. One random number is
+    /// enough for both.
     #[inline(always)]
-    fn step(&self) -> u32 {
-        if self.one_connection { self.cores } else { 1 }
+    pub fn two_known(&mut self) -> [Flow; 2] {
+        let bits = self.bits();
+        [bits >> 32, bits & 0xFFFF_FFFF].map(|bits| {
+            let nth = (bits * u64::from(self.own_clients)) >> 32;
+            let client = nth as u32 * self.step + self.first_client;
+            let port = if self.one_connection {
+                Self::port_of(client)
+            } else {
+                bits as u32 & self.port_mask | self.core
+            };
+            let port = FIRST_CLIENT_PORT + port as u16;
+            Flow { client, port, service: 0, flags: ACK, server: None }
+        })
+    }
+
+    /// The port of a client's one connection.
+    #[inline(always)]
+    const fn port_of(client: u32) -> u32 {
+        client.wrapping_mul(0x9E37_79B1) >> 18
+    }
+
+    #[inline(always)]
+    fn bits(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0xA076_1D64_78BD_642F);
+        let product = u128::from(self.state) * u128::from(self.state ^ 0xE703_7ED1_A0B4_28DB);
+        (product >> 64) as u64 ^ product as u64
+    }
+
+    /// One of this core's clients, all of them as likely.
+    #[inline(always)]
+    fn some_client(&self, bits: u64) -> u32 {
+        let nth = ((bits >> 32) * u64::from(self.own_clients)) >> 32;
+        nth as u32 * self.step + self.first_client
     }
 
     #[inline(always)]
     fn flow(&self, client: u32, bits: u64, flags: u8) -> Flow {
         let port = if self.one_connection {
-            (client.wrapping_mul(0x9E37_79B1) >> 18) as u16
+            Self::port_of(client) as u16
         } else {
             // A core's ports, as RSS gives them to it.
-            let port = bits as u32 & 0x3FFF;
-            ((port - port % self.cores) + self.core) as u16
+            (bits as u32 & self.port_mask | self.core) as u16
         };
         let service = if self.services == 1 {
             0

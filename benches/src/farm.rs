@@ -17,6 +17,7 @@ use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Family, Protocol, Vlan};
 use dataplane::worker::Worker;
 
+use crate::disturb::{Control, Disturbance};
 use crate::load::{Load, Source};
 use crate::plan;
 
@@ -27,8 +28,7 @@ const KEY: HashKey = HashKey([0x0123_4567_89AB_CDEF, 0x0F1E_2D3C_4B5A_6978]);
 pub struct Measured {
     /// What the cores share.
     pub shared: Arc<Shared>,
-    /// The configuration, for reloads.
-    pub catalog: Catalog,
+    catalog: Option<Catalog>,
     snapshot: Arc<Snapshot>,
     seats: Vec<CoreSeat>,
 }
@@ -48,7 +48,18 @@ impl Measured {
                 shared.neighbours.set(id, Some(plan::GATEWAY_MAC));
             }
         }
-        Ok(Self { shared, catalog, snapshot, seats })
+        Ok(Self { shared, catalog: Some(catalog), snapshot, seats })
+    }
+
+    /// The first configuration.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Control of this director, if something is to happen to it. Once.
+    pub fn control(&mut self, what: Option<Disturbance>, load: &Load) -> Option<Control> {
+        let (what, catalog) = (what?, self.catalog.take()?);
+        Some(Control::new(what, load, Arc::clone(&self.shared), catalog))
     }
 
     /// The workers of the cores that these ports are of, one port each.

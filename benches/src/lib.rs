@@ -14,21 +14,28 @@
 //!
 //! Reading order: [`bench`], [`conduct`], [`core_at_work`], [`synthesis`].
 
+pub mod bare;
 pub mod bench;
 pub mod capture;
 pub mod conduct;
 pub mod core_at_work;
 pub mod cpu;
+pub mod disturb;
 pub mod draw;
 pub mod error;
 pub mod farm;
 pub mod gap;
+pub mod generate;
+pub mod l3fwd;
 pub mod load;
 pub mod machine;
+pub mod memif;
 pub mod outcome;
 pub mod plan;
+pub mod plot;
 pub mod recycle;
 pub mod reference;
+pub mod results;
 pub mod round;
 pub mod rows;
 pub mod synthesis;

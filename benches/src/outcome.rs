@@ -54,6 +54,23 @@ impl Outcome {
         (!longest.is_zero()).then_some(longest.as_secs_f64() * 1e6)
     }
 
+    /// The median over rounds of the longest time between two polls, in microseconds: what
+    /// every round has, and not what befell one of them.
+    pub fn pause_us(&self) -> Option<f64> {
+        let longest = |cores: &Vec<Round>| cores.iter().map(|round| round.longest_gap).max();
+        median(self.rounds.director.iter().filter_map(longest).map(|gap| gap.as_secs_f64() * 1e6))
+    }
+
+    /// The longest time, in milliseconds, until every core worked with what control did.
+    pub fn live_in_ms(&self) -> Option<f64> {
+        self.rounds.live_in.iter().max().map(|time| time.as_secs_f64() * 1e3)
+    }
+
+    /// Packets that reached no real server, in all rounds.
+    pub fn lost(&self) -> u64 {
+        self.rounds.director.iter().flatten().map(Round::lost_packets).sum()
+    }
+
     fn each(&self, figure: impl Fn(&Round) -> f64) -> Option<f64> {
         median(self.rounds.director.iter().flatten().map(figure))
     }
@@ -76,6 +93,9 @@ impl Outcome {
             "burst": self.each(Round::burst).map(rounded),
             "cpu_share": self.each(Round::share).map(rounded),
             "longest_gap_us": self.longest_gap_us().map(rounded),
+            "pause_us": self.pause_us().map(rounded),
+            "live_in_ms": self.live_in_ms().map(rounded),
+            "lost": self.lost(),
             "rounds_ns": rounds,
             "discarded_rounds": self.rounds.discarded,
             "complete": self.rounds.complete,
@@ -110,6 +130,15 @@ impl Outcome {
         }
         if let Some(gap) = self.longest_gap_us() {
             let _ = writeln!(text, "{gap:.1} us between two polls at the longest");
+        }
+        if let Some(live) = self.live_in_ms() {
+            let _ = writeln!(
+                text,
+                "{live:.1} ms until every core worked with it, {:.1} us between two polls in the \
+                 middle of the rounds' longest, {} packet(s) lost",
+                self.pause_us().unwrap_or_default(),
+                self.lost()
+            );
         }
         if !self.rounds.complete {
             text += "rough: too few rounds had 0.95 of their CPU. The machine is busy; start it \

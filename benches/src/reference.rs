@@ -81,7 +81,7 @@ impl Testpmd {
         let mut testpmd =
             Self { child, commands, answers: BufReader::new(answers), schedstat: String::new() };
         testpmd.answer()?;
-        testpmd.schedstat = testpmd.worker_schedstat()?;
+        testpmd.schedstat = worker_schedstat(testpmd.child.id())?;
         Ok(testpmd)
     }
 
@@ -128,21 +128,21 @@ impl Testpmd {
         }
         Ok(String::from_utf8_lossy(&said).into_owned())
     }
+}
 
-    /// The forwarding thread's file: the one that DPDK calls worker 1.
-    fn worker_schedstat(&self) -> Result<String, BenchError> {
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let entries = fs::read_dir(&tasks)
-            .map_err(|error| BenchError::File { path: tasks.clone(), error })?;
-        for task in entries.flatten() {
-            let path = task.path();
-            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-            if name.trim().ends_with("worker-1") {
-                return Ok(path.join("schedstat").display().to_string());
-            }
+/// The file of a DPDK program's forwarding thread: the one that DPDK calls worker 1.
+pub(crate) fn worker_schedstat(process: u32) -> Result<String, BenchError> {
+    let tasks = format!("/proc/{process}/task");
+    let entries =
+        fs::read_dir(&tasks).map_err(|error| BenchError::File { path: tasks.clone(), error })?;
+    for task in entries.flatten() {
+        let path = task.path();
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        if name.trim().ends_with("worker-1") {
+            return Ok(path.join("schedstat").display().to_string());
         }
-        Err(failed("has no thread that forwards"))
     }
+    Err(failed("has no thread that forwards"))
 }
 
 impl Drop for Testpmd {
@@ -161,7 +161,12 @@ fn is_installed(program: &str) -> bool {
 }
 
 fn failed(what: &str) -> BenchError {
-    BenchError::Reference { program: TESTPMD.to_owned(), what: what.to_owned() }
+    failed_as(TESTPMD, what)
+}
+
+/// A program that is compared with does not do what it should.
+pub(crate) fn failed_as(program: &str, what: &str) -> BenchError {
+    BenchError::Reference { program: program.to_owned(), what: what.to_owned() }
 }
 
 fn last_words(said: &str) -> String {

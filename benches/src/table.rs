@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::machine;
-use crate::rows::{Method, ROWS, Row};
+use crate::memif;
+use crate::rows::{Method, Peer, ROWS, Row};
 
 /// How long the quick table may take.
 pub const QUICK: Duration = Duration::from_secs(165);
@@ -16,6 +17,9 @@ pub const WHOLE: Duration = Duration::from_secs(1_800);
 /// Besides its rounds a row takes this much for DPDK and its tables; less is not worth
 /// starting it.
 const LEAST: Duration = Duration::from_secs(6);
+
+/// Rounds with either box behind memif.
+const MEMIF_ROUNDS: u32 = 5;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -28,6 +32,10 @@ pub struct Table {
     pub only: Option<String>,
     /// What is said of the program's origin.
     pub commit: String,
+    /// DPDK's example l3fwd, if it was built.
+    pub l3fwd: Option<PathBuf>,
+    /// What was counted over 10^8 packets: allocations and clients that were moved.
+    pub steady: Option<u32>,
     /// More arguments for every measurement, such as `--no-huge`.
     pub arguments: Vec<String>,
 }
@@ -66,6 +74,10 @@ impl Table {
             Method::Slower(before, after) => self.slower(before, after, time),
             Method::Flood(known, new, both) => self.flood(known, new, both, time),
             Method::Difference(less, more) => self.difference(less, more, time),
+            Method::Pause(load, most_ms) => self.pause(load, most_ms, time),
+            Method::Memif => self.memif(),
+            Method::Steady => self.steady(),
+            Method::Peer(peer, load) => self.peer(peer, load, time),
         };
         let mark = json!({
             "name": row.name,
@@ -151,6 +163,54 @@ impl Table {
         Ok(Measured { value, figures, main })
     }
 
+    fn pause(&self, load: &str, most_ms: f64, time: Duration) -> Result<Measured, String> {
+        // A round must be longer than what happens in it.
+        let main = self.bench(&format!("{load} --seconds 1.5"), true, time)?;
+        let live_ms = figure(&main, "live_in_ms")?;
+        let lost = figure(&main, "lost")?;
+        let pause = figure(&main, "pause_us")?;
+        let kept = lost == 0.0 && live_ms <= most_ms;
+        // A pause of any length is too long if packets were lost.
+        let value = if kept { pause } else { f64::MAX };
+        Ok(Measured { value, figures: json!({ "live_at_most_ms": most_ms }), main })
+    }
+
+    fn memif(&self) -> Result<Measured, String> {
+        let cpus = machine::first_and_last_cpu();
+        if cpus.first() == cpus.last() {
+            return Err("there is one CPU only".to_owned());
+        }
+        let main = memif::compare(&self.director, MEMIF_ROUNDS, cpus)?;
+        Ok(Measured { value: figure(&main, "ratio")?, figures: json!({}), main })
+    }
+
+    /// Another program in the director's place.
+    fn peer(&self, peer: Peer, load: &str, time: Duration) -> Result<Measured, String> {
+        let mode = match peer {
+            Peer::Testpmd(mode) => mode.to_owned(),
+            Peer::L3fwd => {
+                let path = self.l3fwd.as_ref().ok_or("scripts/bench builds l3fwd")?;
+                format!("l3fwd:{}", path.display())
+            }
+        };
+        let main = self.bench(&format!("{load} --peer {mode}"), true, time)?;
+        Ok(Measured { value: figure(&main, "ratio")?, figures: json!({}), main })
+    }
+
+    /// Measures latency over load through memif, and writes its plot below `folder`.
+    pub fn latency(&self, folder: &Path, say: &dyn Fn(&str)) {
+        let plots = folder.join("plots");
+        if let Err(why) = memif::latency(&self.director, &plots, machine::first_and_last_cpu()) {
+            say(&format!("latency over load: not measured, {why}"));
+        }
+    }
+
+    fn steady(&self) -> Result<Measured, String> {
+        let value = self.steady.ok_or("scripts/bench counts them, or scripts/bench steady")?;
+        let none = json!({ "ns_per_packet": null, "reference_ns": null, "ratio": null });
+        Ok(Measured { value: f64::from(value), figures: json!({}), main: none })
+    }
+
     fn difference(&self, less: &str, more: &str, time: Duration) -> Result<Measured, String> {
         let first = self.bench(less, false, time / 2)?;
         let main = self.bench(more, true, time / 2)?;
@@ -165,7 +225,11 @@ impl Table {
             return Err("no time was left for it".to_owned());
         }
         let mut command = Command::new(&self.director);
-        command.args(["bench", "--json", "--seconds", "0.3", "--at-most"]);
+        command.args(["bench", "--json"]);
+        if !load.contains("--seconds") {
+            command.args(["--seconds", "0.3"]);
+        }
+        command.arg("--at-most");
         command.arg((time - LEAST / 2).as_secs().clamp(1, 20).to_string());
         command.args(load.split_whitespace()).args(&self.arguments);
         if reference {
@@ -232,14 +296,16 @@ fn sentence(row: &Row, result: &Value) -> String {
         _ => "kept",
     };
     format!(
-        "{}: {:.1} ns, testpmd {:.1} ns; {:.3} {} (mark {}: {kept}, aim {})",
+        "{}: {:.1} ns, testpmd {:.1} ns; {:.3} {}{}",
         row.name,
         number("ns_per_packet"),
         number("reference_ns"),
         number("value"),
         row.method.unit(),
-        row.mark.figure(),
-        row.mark.aim(),
+        match row.mark.figure().zip(row.mark.aim()) {
+            Some((mark, aim)) => format!(" (mark {mark}: {kept}, aim {aim})"),
+            None => String::new(),
+        },
     )
 }
 

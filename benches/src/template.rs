@@ -13,21 +13,66 @@ const HEAD_V4: usize = 60;
 const HEAD_V6: usize = 74;
 
 /// The beginning of a frame, without the fields that a flow decides.
+///
+/// It is written in whole words that have those fields in them already: bytes that are
+/// written twice, or read as parts of larger words than they were written in, cost more than
+/// all the rest of a synthetic packet.
 #[derive(Clone, Debug)]
 pub struct Template {
     head: Head,
     /// Bytes of the whole frame, without FCS.
     len: usize,
-    /// The first IPv6 real server's address.
-    server_prefix: [u8; 16],
-    /// The first IPv6 client's address.
-    client_prefix: [u8; 16],
+    /// The first VIP.
+    vip: [u8; 4],
 }
 
 #[derive(Clone, Debug)]
 enum Head {
-    V4([u8; HEAD_V4]),
-    V6([u8; HEAD_V6]),
+    V4(Words<7>),
+    V6 {
+        /// From clients to a VIP.
+        request: Words<9>,
+        /// From real servers to clients.
+        answer: Words<9>,
+    },
+}
+
+/// A header in words of 8 bytes, and the few bytes behind them.
+#[derive(Clone, Copy, Debug)]
+struct Words<const N: usize> {
+    words: [u64; N],
+    rest: [u8; 4],
+}
+
+impl<const N: usize> Words<N> {
+    fn new(head: &[u8]) -> Self {
+        let (chunks, tail) = head.as_chunks::<8>();
+        let (mut words, mut rest) = ([0; N], [0; 4]);
+        for (word, chunk) in words.iter_mut().zip(chunks) {
+            *word = u64::from_ne_bytes(*chunk);
+        }
+        for (to, from) in rest.iter_mut().zip(tail) {
+            *to = *from;
+        }
+        Self { words, rest }
+    }
+}
+
+/// Four bytes and two more as the bytes of a word at this place, the others zero.
+#[inline(always)]
+fn word(bytes: [u8; 8]) -> u64 {
+    u64::from_ne_bytes(bytes)
+}
+
+#[inline(always)]
+fn put<const N: usize, const LEN: usize>(to: &mut [u8; LEN], words: [u64; N], rest: [u8; 4]) {
+    let (chunks, tail) = to.as_chunks_mut::<8>();
+    for (chunk, word) in chunks.iter_mut().zip(words) {
+        *chunk = word.to_ne_bytes();
+    }
+    for (to, from) in tail.iter_mut().zip(rest) {
+        *to = from;
+    }
 }
 
 impl Template {
@@ -37,45 +82,46 @@ impl Template {
         let (head, len) = match family {
             Family::V4 => {
                 let len = usize::from(len).max(HEAD_V4);
-                (Head::V4(head_v4(director, len)), len)
+                (Head::V4(Words::new(&head_v4(director, len))), len)
             }
             Family::V6 => {
                 let len = usize::from(len).max(HEAD_V6);
-                (Head::V6(head_v6(director, len)), len)
+                let [client, vip, server] = [plan::client, plan::vip, plan::server]
+                    .map(|address| address(Family::V6, 0).number().to_be_bytes());
+                let request = Words::new(&head_v6(director, len, client, vip));
+                let answer = Words::new(&head_v6(director, len, server, client));
+                (Head::V6 { request, answer }, len)
             }
         };
-        let server_prefix = plan::server(Family::V6, 0).number().to_be_bytes();
-        let client_prefix = plan::client(Family::V6, 0).number().to_be_bytes();
-        Self { head, len, server_prefix, client_prefix }
+        Self { head, len, vip: plan::vip_bytes(family, 0) }
     }
 
     /// Makes `frame` this flow's. A frame without room for it is left as it is, and the
     /// director counts it as malformed.
     #[inline(always)]
     pub fn write(&self, frame: &mut impl Frame, flow: Flow, vip: Option<[u8; 4]>) {
-        if !frame.set_len(self.len) {
+        if !self.has_length(frame) {
             return;
         }
+        let [v0, v1, v2, v3] = vip.unwrap_or(self.vip);
+        let [p0, p1] = flow.port.to_be_bytes();
         match &self.head {
-            Head::V4(head) => {
+            Head::V4(Words { words: [w0, w1, w2, w3, w4, w5, w6], rest }) => {
                 let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V4>() else { return };
-                *bytes = *head;
-                bytes[26..30].copy_from_slice(&plan::client_v4(flow.client).to_be_bytes());
-                if let Some(vip) = vip {
-                    bytes[30..34].copy_from_slice(&vip);
-                }
-                bytes[34..36].copy_from_slice(&flow.port.to_be_bytes());
-                bytes[47] = flow.flags;
+                let [c0, c1, c2, c3] = plan::client_v4(flow.client).to_be_bytes();
+                let w3 = w3 | word([0, 0, c0, c1, c2, c3, v0, v1]);
+                let w4 = w4 | word([v2, v3, p0, p1, 0, 0, 0, 0]);
+                let w5 = w5 | word([0, 0, 0, 0, 0, 0, 0, flow.flags]);
+                put(bytes, [*w0, *w1, *w2, w3, w4, w5, *w6], *rest);
             }
-            Head::V6(head) => {
+            Head::V6 { request, .. } => {
+                let Words { words: [w0, w1, w2, w3, w4, w5, w6, w7, w8], rest } = request;
                 let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V6>() else { return };
-                *bytes = *head;
-                bytes[34..38].copy_from_slice(&plan::client_v6_low(flow.client).to_be_bytes());
-                if let Some(vip) = vip {
-                    bytes[50..54].copy_from_slice(&vip);
-                }
-                bytes[54..56].copy_from_slice(&flow.port.to_be_bytes());
-                bytes[67] = flow.flags;
+                let [c0, c1, c2, c3] = plan::client_v6_low(flow.client).to_be_bytes();
+                let w4 = w4 | word([0, 0, c0, c1, c2, c3, 0, 0]);
+                let w6 = w6 | word([0, 0, v0, v1, v2, v3, p0, p1]);
+                let w8 = w8 | word([0, 0, 0, flow.flags, 0, 0, 0, 0]);
+                put(bytes, [*w0, *w1, *w2, *w3, w4, *w5, w6, *w7, w8], *rest);
             }
         }
     }
@@ -83,29 +129,39 @@ impl Template {
     /// Makes `frame` the real server's answer to this flow.
     #[inline(always)]
     pub fn write_answer(&self, frame: &mut impl Frame, flow: Flow, server: u16) {
-        if !frame.set_len(self.len) {
+        if !self.has_length(frame) {
             return;
         }
+        let [v0, v1] = plan::VIP_PORT.to_be_bytes();
+        let [p0, p1] = flow.port.to_be_bytes();
         match &self.head {
-            Head::V4(head) => {
+            Head::V4(Words { words: [w0, w1, w2, w3, _, w5, w6], rest }) => {
                 let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V4>() else { return };
-                *bytes = *head;
-                bytes[26..30].copy_from_slice(&plan::server_bytes(Family::V4, server));
-                bytes[30..34].copy_from_slice(&plan::client_v4(flow.client).to_be_bytes());
-                bytes[34..36].copy_from_slice(&plan::VIP_PORT.to_be_bytes());
-                bytes[36..38].copy_from_slice(&flow.port.to_be_bytes());
+                let [s0, s1, s2, s3] = plan::server_bytes(Family::V4, server);
+                let [c0, c1, c2, c3] = plan::client_v4(flow.client).to_be_bytes();
+                let w3 = w3 | word([0, 0, s0, s1, s2, s3, c0, c1]);
+                let w4 = word([c2, c3, v0, v1, p0, p1, 0, 0]);
+                let w5 = w5 | word([0, 0, 0, 0, 0, 0, 0, ACK]);
+                put(bytes, [*w0, *w1, *w2, w3, w4, w5, *w6], *rest);
             }
-            Head::V6(head) => {
+            Head::V6 { answer, .. } => {
+                let Words { words: [w0, w1, w2, w3, w4, w5, w6, _, w8], rest } = answer;
                 let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V6>() else { return };
-                *bytes = *head;
-                bytes[22..38].copy_from_slice(&self.server_prefix);
-                bytes[34..38].copy_from_slice(&plan::server_bytes(Family::V6, server));
-                bytes[38..54].copy_from_slice(&self.client_prefix);
-                bytes[50..54].copy_from_slice(&plan::client_v6_low(flow.client).to_be_bytes());
-                bytes[54..56].copy_from_slice(&plan::VIP_PORT.to_be_bytes());
-                bytes[56..58].copy_from_slice(&flow.port.to_be_bytes());
+                let [s0, s1, s2, s3] = plan::server_bytes(Family::V6, server);
+                let [c0, c1, c2, c3] = plan::client_v6_low(flow.client).to_be_bytes();
+                let w4 = w4 | word([0, 0, s0, s1, s2, s3, 0, 0]);
+                let w6 = w6 | word([0, 0, c0, c1, c2, c3, v0, v1]);
+                let w7 = word([p0, p1, 0, 0, 0, 0, 0, 0]);
+                let w8 = w8 | word([0, 0, 0, ACK, 0, 0, 0, 0]);
+                put(bytes, [*w0, *w1, *w2, *w3, w4, *w5, w6, w7, w8], *rest);
             }
         }
+    }
+
+    /// Gives the frame its length, where it has not got it already.
+    #[inline(always)]
+    fn has_length(&self, frame: &mut impl Frame) -> bool {
+        frame.bytes().len() == self.len || frame.set_len(self.len)
     }
 
     /// Bytes of the frame, without FCS.
@@ -123,14 +179,14 @@ fn head_v4(director: Mac, len: usize) -> [u8; HEAD_V4] {
     head[16..18].copy_from_slice(&(len as u16 - 14).to_be_bytes());
     // Don't fragment, TTL 64, TCP.
     head[20..24].copy_from_slice(&[0x40, 0, 64, 6]);
-    head[30..34].copy_from_slice(&plan::vip_bytes(Family::V4, 0));
     let tcp: &mut [u8; 26] = &mut [0; 26];
     write_tcp(tcp);
     head[34..].copy_from_slice(tcp);
     head
 }
 
-fn head_v6(director: Mac, len: usize) -> [u8; HEAD_V6] {
+/// From the first of some addresses to another one; their last four bytes are left out.
+fn head_v6(director: Mac, len: usize, from: [u8; 16], to: [u8; 16]) -> [u8; HEAD_V6] {
     let mut head = [0; HEAD_V6];
     head[..6].copy_from_slice(&director.0);
     head[6..12].copy_from_slice(&plan::GATEWAY_MAC.0);
@@ -139,19 +195,19 @@ fn head_v6(director: Mac, len: usize) -> [u8; HEAD_V6] {
     head[18..20].copy_from_slice(&(len as u16 - 54).to_be_bytes());
     // TCP, hop limit 64.
     head[20..22].copy_from_slice(&[6, 64]);
-    head[22..38].copy_from_slice(&plan::client(Family::V6, 0).number().to_be_bytes());
-    head[38..54].copy_from_slice(&plan::vip(Family::V6, 0).number().to_be_bytes());
+    head[22..34].copy_from_slice(&from[..12]);
+    head[38..50].copy_from_slice(&to[..12]);
     let tcp: &mut [u8; 20] = &mut [0; 20];
     write_tcp(tcp);
     head[54..].copy_from_slice(tcp);
     head
 }
 
-/// A TCP header without options, from no port.
+/// A TCP header without options, from no port, without flags.
 fn write_tcp(tcp: &mut [u8]) {
     let fields: [(usize, [u8; 2]); 4] = [
         (2, plan::VIP_PORT.to_be_bytes()),
-        (12, [0x50, ACK]),
+        (12, [0x50, 0]),
         (14, [0xFF, 0xFF]),
         // No checksum that a difference could bring to a special case.
         (16, [0x12, 0x34]),

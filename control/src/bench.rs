@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use benches::bench::Bench;
 use benches::conduct::Extent;
+use benches::disturb::Disturbance;
 use benches::load::{FrameSize, LONGEST, Load, Source};
 use benches::machine;
+use benches::results;
 use benches::table::{self, Table};
 use dataplane::forward::Forwarding;
 use dataplane::sched::Scheduler;
 use dataplane::snapshot::Tracking;
 use dataplane::wire::Family;
 
-use crate::cli::{self, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
+use crate::cli::{
+    self, BenchDuring, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking,
+};
 
 /// `director bench`.
 ///
@@ -42,10 +46,16 @@ fn table(args: &cli::Bench, which: BenchTable) -> Result<ExitCode, String> {
         quick: which == BenchTable::Quick,
         only: args.only.clone(),
         commit: args.commit.clone(),
+        l3fwd: args.l3fwd.clone(),
+        steady: args.steady,
         arguments: args.no_huge.then(|| "--no-huge".to_owned()).into_iter().collect(),
     };
     let measured = table.run(&say);
     write(args, &format!("{measured:#}"))?;
+    if let Some(folder) = &args.results {
+        table.latency(folder, &say);
+        results::write(&measured, "scripts/bench", folder).map_err(|error| error.to_string())?;
+    }
     if args.json {
         let _ = writeln!(io::stdout().lock(), "{measured:#}");
     }
@@ -76,12 +86,17 @@ fn bench(args: &cli::Bench) -> Result<Bench, String> {
     let extent = Extent {
         rounds: args.rounds,
         time: Duration::from_secs_f64(args.seconds),
-        gaps: args.gaps,
+        gaps: args.gaps || args.during.is_some(),
         packets: args.packets.unwrap_or(u64::MAX),
         at_most: Duration::from_secs_f64(args.at_most.clamp(0.0, 86_400.0)),
     };
     let reference = args.reference.clone();
-    Ok(Bench { load: load(args)?, cores, extent, reference, no_huge: args.no_huge })
+    let during = args.during.map(|during| match during {
+        BenchDuring::Reload => Disturbance::Reload,
+        BenchDuring::Growth => Disturbance::Growth,
+    });
+    let (load, bare, peer) = (load(args)?, args.bare, args.peer.clone());
+    Ok(Bench { load, cores, extent, reference, peer, during, bare, no_huge: args.no_huge })
 }
 
 fn load(args: &cli::Bench) -> Result<Load, String> {
@@ -155,7 +170,8 @@ fn together(load: &Load) -> Result<(), String> {
     }
 }
 
-fn size(text: &str) -> Result<FrameSize, String> {
+/// A length of frames, or a mixture.
+pub(crate) fn size(text: &str) -> Result<FrameSize, String> {
     if text == "imix" {
         return Ok(FrameSize::Imix);
     }

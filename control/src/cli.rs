@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod generate;
 mod remote;
 mod trace;
 
@@ -10,8 +11,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use bench::{Bench, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking};
+pub use bench::{
+    Bench, BenchDuring, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking,
+};
 pub use doctor::Doctor;
+pub use generate::{Generate, Stays};
 pub use remote::{
     Clients, Diff, Drain, Evict, Get, History, Pin, Rebind, Rollback, Undrain, Unpin,
 };
@@ -167,6 +171,16 @@ pub enum Command {
     ///
     /// Example: director bench --clients 1000000 --reference macswap
     Bench(Bench),
+    /// Send traffic through any other program or box, and look closely at what comes back.
+    ///
+    /// Over any DPDK port: a NIC, net_memif, net_af_xdp, net_tap ... Every frame has its flow,
+    /// its place in the flow and its time in it. So it is known what was lost, how long the rest
+    /// took, whether a client kept its server and a flow its order, whatever the box does to
+    /// addresses. Exit status: 0 all invariants held, 3 one was broken, 1 it could not be done.
+    ///
+    /// Example: director generate --tx-port 0000:3b:00.0 --rx-port 0000:3b:00.1
+    /// --vip 198.51.100.1:80 --servers 192.0.2.0/24 --clients 1000,64000,1000000 --search
+    Generate(Box<Generate>),
 }
 
 /// `director completions`.

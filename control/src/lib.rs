@@ -19,6 +19,7 @@ pub mod cores;
 pub mod difference;
 pub mod doctor;
 pub mod flow;
+pub mod generate;
 pub mod get;
 pub mod guests;
 pub mod history;

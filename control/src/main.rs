@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{Listing, Request};
 use control::cli::{Cli, Command, DEFAULT_SOCKET, Show};
-use control::{bench, doctor, ipvsadm, offline, remote, run, trace};
+use control::{bench, doctor, generate, ipvsadm, offline, remote, run, trace};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         }
         Command::Manual(args) => finish(offline::manual(&args)),
         Command::Bench(args) => finish(bench::run(&args)),
+        Command::Generate(args) => finish(generate::run(&args)),
     }
 }
 

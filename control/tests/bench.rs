@@ -49,6 +49,24 @@ fn every_kind_of_director_balances_what_is_synthesised() {
 }
 
 #[test]
+fn a_reload_and_growing_tables_at_full_load_lose_nothing() {
+    for arguments in [
+        "--during reload --services 200 --servers 8 --clients 2000",
+        "--during growth --tracking full --clients 20000",
+        "--during growth --clients 20000",
+        "--during growth --clients 20000 --family v6",
+    ] {
+        let output = bench(&format!("{arguments} --rounds 2 --seconds 0.3 --at-most 1 --json"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments}: {said}");
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(result["lost"], 0, "{arguments}: {result}");
+        assert!(result["live_in_ms"].as_f64().unwrap() > 0.0, "{arguments}: {result}");
+        assert!(result["pause_us"].is_f64(), "{arguments}: {result}");
+    }
+}
+
+#[test]
 fn a_load_that_makes_no_sense_is_refused_in_a_sentence() {
     for (arguments, sentence) in [
         ("--size 20", "--size 20 is neither imix nor 64 to 1518 bytes"),

@@ -72,6 +72,16 @@ pub struct Bench {
     /// io, 5tswap ...
     #[arg(long, value_name = "MODE", help_heading = "Measurement")]
     pub reference: Option<String>,
+    /// What control does in the middle of every round; --gaps is then on.
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Measurement")]
+    pub during: Option<BenchDuring>,
+    /// No director: receive, write headers, swap MAC addresses, send. What the measurement
+    /// itself costs. N bursts are held at a time.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", help_heading = "Measurement")]
+    pub bare: Option<usize>,
+    /// Measure another program in the director's place: a mode of testpmd, or l3fwd:PATH.
+    #[arg(long, value_name = "PROGRAM", requires = "reference", help_heading = "Measurement")]
+    pub peer: Option<String>,
     /// Ordinary memory for DPDK even where hugepages are free.
     #[arg(long, help_heading = "Measurement")]
     pub no_huge: bool,
@@ -89,6 +99,15 @@ pub struct Bench {
     /// Only rows of the table whose name contains this.
     #[arg(long, value_name = "TEXT", requires = "table", help_heading = "Table")]
     pub only: Option<String>,
+    /// Where DPDK's example l3fwd is, for its row.
+    #[arg(long, value_name = "FILE", requires = "table", help_heading = "Table")]
+    pub l3fwd: Option<PathBuf>,
+    /// Also write the table as RESULTS.md with its plots into this folder.
+    #[arg(long, value_name = "DIR", requires = "table", help_heading = "Table")]
+    pub results: Option<PathBuf>,
+    /// What was counted over 10^8 packets, for the row of that name.
+    #[arg(long, value_name = "N", requires = "table", hide = true)]
+    pub steady: Option<u32>,
     /// What the program was built from, for the result.
     #[arg(long, value_name = "TEXT", default_value = "", help_heading = "Table")]
     pub commit: String,
@@ -101,6 +120,15 @@ pub enum BenchTable {
     Quick,
     /// Everything.
     Full,
+}
+
+/// See [`Bench::during`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchDuring {
+    /// A reload that changes every service.
+    Reload,
+    /// Tables that become larger by as much as they had at the start.
+    Growth,
 }
 
 /// See [`Bench::tracking`].

@@ -13,6 +13,7 @@
 //! Reading order: [`config`], [`preflight`] (what is checked before DPDK is asked), [`port`],
 //! [`frame`], [`queue`], [`run`].
 
+mod batch;
 pub mod config;
 pub mod error;
 pub mod frame;

@@ -12,6 +12,8 @@ pub mod tcp;
 mod timeouts;
 
 pub use burst::ConnBurst;
+pub use entry::EntryV4;
+pub use flow::Flow;
 pub use timeouts::{State, Timeouts};
 
 use crate::forward::Forwarding;
