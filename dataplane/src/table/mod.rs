@@ -14,7 +14,9 @@ mod assign;
 mod cells;
 mod client;
 mod client_burst;
+mod client_burst_wide;
 mod client_dense;
+mod client_slots;
 mod client_wide;
 mod counters;
 mod grace;
@@ -35,6 +37,7 @@ pub use client::{
     Rebound, ServiceReal, Vacancy,
 };
 pub use client_burst::{ClientBurst, ClientPlace};
+pub use client_burst_wide::ClientBurstV6;
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
 pub use seat::Seat;
