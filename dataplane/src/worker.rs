@@ -19,8 +19,8 @@ use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::trace::Tracer;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::Addr;
 use crate::wire::ethernet::{self, Mac};
+use crate::wire::{Addr, Family};
 
 /// Table entries looked at in one turn at the most.
 const SWEEP_PER_TURN: usize = 64;
@@ -278,7 +278,7 @@ impl<P: Port> Worker<P> {
         let mut received = 0;
         let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
-        let near = self.director.is_near();
+        let [near_v4, near_v6] = [Family::V4, Family::V6].map(|of| self.director.is_near(of));
         while more || passed < read {
             let (were_read, were_fetched) = (read, fetched);
             if more {
@@ -293,7 +293,9 @@ impl<P: Port> Worker<P> {
                 self.director.fetch(&mut intake.reading);
                 fetched += 1;
             }
-            let waits = self.intakes.get(passed % INTAKES).is_some_and(|i| i.reading.is_fetched());
+            let reading = self.intakes.get(passed % INTAKES).map(|intake| &intake.reading);
+            let waits = reading.is_some_and(Reading::is_fetched);
+            let near = near_v4 && (near_v6 || !reading.is_some_and(Reading::has_v6_clients));
             let ready = match (waits, near) {
                 (true, _) => were_fetched,
                 (false, false) => were_read,

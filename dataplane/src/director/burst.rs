@@ -6,15 +6,18 @@
 
 mod bind;
 mod clients;
+mod clients_v6;
 mod conns;
 mod decided;
 mod hops;
 mod lane;
 mod read;
+mod read_v6;
 mod reading;
 mod replies;
 mod rewrite;
 mod services;
+mod services_v6;
 
 use super::{Arrival, Path};
 use crate::conn::table::{EntryV4, Table};
@@ -33,6 +36,7 @@ use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
 pub use reading::Reading;
 use reading::Sight;
 use services::Services;
+use services_v6::ServicesV6;
 
 /// What plain packets read and write besides their frames.
 struct Desk<'a> {
@@ -59,6 +63,7 @@ impl Desk<'_> {
 /// What the core has learned for bursts to come.
 pub(super) struct Learned {
     services: Services,
+    services_v6: ServicesV6,
     client_hops: Hops,
     conn_hops: Hops,
     exit_hops: Hops,
@@ -70,6 +75,7 @@ impl Learned {
     pub(super) fn new() -> Self {
         Self {
             services: Services::new(),
+            services_v6: ServicesV6::new(),
             client_hops: Hops::new(By::Number),
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
@@ -80,6 +86,7 @@ impl Learned {
     /// Forgets what was learned from the snapshot.
     pub(super) fn forget(&mut self) {
         self.services.forget();
+        self.services_v6.forget();
         self.forget_hops();
     }
 
@@ -109,6 +116,7 @@ impl Learned {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
             Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
+            Kind::ClientV6 => self.pass_clients_v6::<F, L3>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp => self.pass_conns::<F, L3, HEAD>(reading, desk, frames),
             Kind::ReplyTcp | Kind::ReplyUdp => {
                 self.pass_replies::<F, L3, HEAD>(reading, desk, frames)
@@ -130,6 +138,7 @@ impl Path {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
         reading.replies.clear();
+        reading.clients_v6.clear();
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
@@ -148,6 +157,10 @@ impl Path {
             self.shared.clients.aim(&mut reading.clients, frames.len());
         } else {
             reading.clients.find_nobody();
+        }
+        reading.seeks_clients_v6 = !reading.clients_v6.is_empty();
+        if reading.seeks_clients_v6 {
+            self.shared.clients.aim_v6(&mut reading.clients_v6);
         }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
@@ -196,6 +209,10 @@ impl Path {
         if std::mem::take(&mut reading.seeks_clients) {
             let age = self.bindings.age_at(reading.at.now);
             self.shared.clients.find(&mut reading.clients, reading.frames, age);
+        }
+        if std::mem::take(&mut reading.seeks_clients_v6) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_v6(&mut reading.clients_v6, age);
         }
         let remembered = self.fragments.remembered();
         let mut frames = undecided;

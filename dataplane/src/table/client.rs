@@ -28,6 +28,7 @@ use super::segments::{Segments, hash_of, shard_of};
 use super::template::{Cursor, Full, GrowError, Sizes};
 use super::value::Value;
 use crate::ids::ScopeId;
+use crate::wire::Family;
 
 /// Which service's clients: a scope in 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -378,9 +379,13 @@ impl ClientTable {
         Ok(())
     }
 
-    /// Bytes of the IPv4 clients' memory.
-    pub fn bytes_v4(&self) -> usize {
-        self.v4.size().1
+    /// Bytes of the memory for a family's clients.
+    pub fn bytes(&self, family: Family) -> usize {
+        let (_, bytes) = match family {
+            Family::V4 => self.v4.size(),
+            Family::V6 => self.v6.size(),
+        };
+        bytes
     }
 
     /// Sizes and events so far.

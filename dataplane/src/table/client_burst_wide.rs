@@ -199,7 +199,7 @@ mod tests {
             let sizes = Sizes { shards, entries_v4: 4, entries_v6: entries };
             let (table, mut seats) = ClientTable::new(sizes, [5, 6]);
             let scopes = [1, 2].map(|n| ClientScope::new(n).unwrap());
-            let address = |n: u64| [0x2001_0db8 << 32 | n % 5, n / 2];
+            let address = |n: u64| [(0x2001_0db8 << 32) + n % 5, n / 2];
             let key = |n: u64| {
                 let [high, low] = address(n);
                 let client = ClientKey::V6(u128::from(high) << 64 | u128::from(low));
@@ -220,7 +220,7 @@ mod tests {
             while at < 2 * clients {
                 burst.clear();
                 let places: Vec<_> =
-                    (0..BURST).filter(|place| (at + *place as u64) % 3 > 0).collect();
+                    (0..BURST).filter(|place| !(at as usize + place).is_multiple_of(3)).collect();
                 for place in &places {
                     let n = (at + *place as u64) * 7 % (2 * clients);
                     burst.push(*place, address(n), scopes[n as usize % 2]);

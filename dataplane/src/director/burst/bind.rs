@@ -12,7 +12,7 @@ use crate::forward::masq::End;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::Verdict;
-use crate::wire::{Packet, Parsed, Protocol, parse};
+use crate::wire::{Family, Packet, Parsed, Protocol, parse};
 
 impl Path {
     /// Decides about a frame that was read: [`Path::handle`] without what that has shown.
@@ -91,7 +91,11 @@ impl Path {
             }
             Forwarding::Tunnel | Forwarding::Local => false,
         };
-        let passed = rewritten && rewrite::route_v4::<L3, HEAD>(bytes, hop);
+        let passed = rewritten
+            && match packet.family {
+                Family::V4 => rewrite::route_v4::<L3, HEAD>(bytes, hop),
+                Family::V6 => rewrite::route_v6::<L3, HEAD>(bytes, hop),
+            };
         passed.then(|| Verdict::Forward(hop.port()))
     }
 }

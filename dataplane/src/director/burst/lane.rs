@@ -27,6 +27,8 @@ pub(super) enum Kind {
     ReplyTcp,
     /// From a masqueraded real server: UDP.
     ReplyUdp,
+    /// As `Client`, over IPv6.
+    ClientV6,
 }
 
 impl Lane {
@@ -52,6 +54,7 @@ impl Lane {
             4 => Kind::ConnUdp,
             5 => Kind::ReplyTcp,
             6 => Kind::ReplyUdp,
+            7 => Kind::ClientV6,
             _ => Kind::ByTheBook,
         }
     }
@@ -74,7 +77,8 @@ mod tests {
     #[test]
     fn a_lane_holds_what_was_put_into_it() {
         let conns = [Kind::ConnTcp, Kind::ConnUdp, Kind::ReplyTcp, Kind::ReplyUdp];
-        for kind in [Kind::ByTheBook, Kind::Bind, Kind::Client].into_iter().chain(conns) {
+        let others = [Kind::ByTheBook, Kind::Bind, Kind::Client, Kind::ClientV6];
+        for kind in others.into_iter().chain(conns) {
             let lane = Lane::new(kind, u32::MAX).with_len(u16::MAX);
             assert_eq!((lane.kind(), lane.first_place(), lane.total_len()), (kind, !0, !0));
         }

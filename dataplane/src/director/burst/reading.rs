@@ -14,7 +14,7 @@ use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
 use crate::reply::{ReplyBurst, ReplyTable};
 use crate::snapshot::Snapshot;
-use crate::table::ClientBurst;
+use crate::table::{ClientBurst, ClientBurstV6};
 use crate::tick::Tick;
 use crate::wire::{Addr, Protocol};
 
@@ -29,6 +29,9 @@ pub struct Reading {
     pub(super) clients: ClientBurst,
     /// Whether clients are still to be looked up.
     pub(super) seeks_clients: bool,
+    pub(super) clients_v6: ClientBurstV6,
+    /// Whether IPv6 clients are still to be looked up.
+    pub(super) seeks_clients_v6: bool,
     pub(super) conns: ConnBurst<EntryV4>,
     /// Whether the connections' entries are still to be requested.
     pub(super) seeks_conns: bool,
@@ -48,6 +51,8 @@ impl Default for Reading {
             frames: 0,
             clients: ClientBurst::default(),
             seeks_clients: false,
+            clients_v6: ClientBurstV6::default(),
+            seeks_clients_v6: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
             replies: ReplyBurst::default(),
@@ -64,13 +69,19 @@ impl Reading {
         !self.conns.is_empty() || !self.replies.is_empty()
     }
 
+    /// Whether there are IPv6 clients among its frames'.
+    #[inline]
+    pub fn has_v6_clients(&self) -> bool {
+        !self.clients_v6.is_empty()
+    }
+
     /// The frame at a place takes the reference path.
-    fn put_nothing(&mut self, at: usize) {
+    pub(super) fn put_nothing(&mut self, at: usize) {
         self.put_lane(at, Lane::BY_THE_BOOK);
         self.clients.clear(at);
     }
 
-    fn put_lane(&mut self, at: usize, lane: Lane) {
+    pub(super) fn put_lane(&mut self, at: usize, lane: Lane) {
         if let Some(place) = self.lanes.get_mut(at) {
             *place = lane;
         }
@@ -136,7 +147,7 @@ impl Reading {
             Kind::Client => self.read_clients::<F, L3, HEAD, false>(at, frames, form, way),
             Kind::ConnTcp => self.read_conns::<F, L3, HEAD, false>(at, frames, form, way),
             Kind::ConnUdp => self.read_conns::<F, L3, HEAD, true>(at, frames, form, way),
-            Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp => 0,
+            Kind::ByTheBook | Kind::Bind | Kind::ReplyTcp | Kind::ReplyUdp | Kind::ClientV6 => 0,
         }
     }
 
@@ -205,12 +216,14 @@ impl Learned {
         loop {
             at += reading.read_alike::<F, L3, HEAD>(at, frames, &way.form(sight.gate), &way);
             let Some(frame) = frames.get(at) else { return };
-            self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way);
-            at += 1;
+            at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
+                true => 1,
+                false => self.read_v6::<F, L3>(reading, at, frames, &sight),
+            };
         }
     }
 
-    /// Reads one frame, whatever it is. `way` is that of the frame before.
+    /// Reads one frame, if it is a plain IPv4 one. `way` is that of the frame before.
     fn read_one<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
         reading: &mut Reading,
@@ -218,9 +231,11 @@ impl Learned {
         frame: &F,
         sight: Sight<'_>,
         way: &mut Way,
-    ) {
+    ) -> bool {
         reading.put_nothing(at);
-        let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else { return };
+        let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else {
+            return false;
+        };
         if !way.is_to(header.target) {
             let vip = Addr::v4(header.target.vip());
             if let Some(table) = sight.replies
@@ -228,10 +243,12 @@ impl Learned {
             {
                 let replies = &mut reading.replies;
                 let lane = read_reply_v4::<L3, HEAD>(replies, at, &header, head, table);
-                return reading.put_lane(at, lane);
+                reading.put_lane(at, lane);
+                return true;
             }
             *way = self.services.way(header.target, sight.snapshot);
         }
         reading.put::<L3, HEAD>(at, way, header.client, header.total_len, head);
+        true
     }
 }
