@@ -112,7 +112,7 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
 }
 
 /// Notes that are told of a file that is probably of another kind.
-const TOLD: usize = 5;
+const TOLD: usize = 20;
 
 /// Why there is nothing to write, and what the file looks like instead.
 fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Failed {

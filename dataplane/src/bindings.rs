@@ -8,6 +8,8 @@ mod count;
 mod defence;
 mod expiry;
 mod growth;
+mod opening;
+mod pace;
 mod persistent;
 mod rebind;
 mod reply;
@@ -32,9 +34,10 @@ use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
 use crate::wire::{Family, Packet, Protocol, TcpFlags, udp};
+use pace::Pace;
 
 /// Connections from this port are FTP's active data connections and are never scheduled.
-const FTP_DATA_PORT: u16 = 20;
+pub(crate) const FTP_DATA_PORT: u16 = 20;
 
 /// What is to be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,9 @@ pub struct Bindings {
     schedulers: Schedulers,
     flush_at: Cursor,
     swept_at: Tick,
+    pace: Pace,
+    /// A budget that sweeps all tables.
+    round: usize,
     defences: defence::Defences,
     /// How often a masqueraded connection was announced or withdrawn.
     reply_changes: u64,
@@ -127,6 +133,8 @@ impl Bindings {
             schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
             swept_at: Tick::default(),
+            pace: Pace::default(),
+            round: 0,
             defences: defence::Defences::default(),
             reply_changes: 0,
             call: None,
@@ -329,7 +337,7 @@ impl Bindings {
         match taker.zip(choice) {
             None => Outcome::NotOurs,
             Some(((hit, service), Ok(choice))) => {
-                self.open(packet, &flow, &hit, service, choice, snapshot, now)
+                self.open(&Opening::of(packet), hit.own_port, service, choice, snapshot, now)
             }
             Some(((hit, _), Err(NoChoice::Nobody))) if hit.ftp_data => Outcome::NotOurs,
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
@@ -396,7 +404,7 @@ impl Bindings {
         Some(match self.choose(&inverse, &hit, service, snapshot, now) {
             Ok(choice) => {
                 let choice = Choice { by_error: true, ..choice };
-                self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
+                self.open(&Opening::of(&packet), hit.own_port, service, choice, snapshot, now)
             }
             // An error is never answered.
             Err(NoChoice::Nobody) => Outcome::Drop(DropReason::NoRealServer),
@@ -418,7 +426,7 @@ impl Bindings {
         let compat = snapshot.compat_of_real(conn.real);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), compat.secure_tcp);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
-        moved.in_packets = moved.in_packets.saturating_add(1);
+        moved.count_packet();
         self.set_conn(packet.family, slot, &moved);
         self.count_incoming(conn.real, packet);
         let Conn { real, forwarding, real_port, .. } = conn;
@@ -428,23 +436,23 @@ impl Bindings {
     /// The connection after a packet that leads to this state: counters follow, the timer
     /// starts anew.
     fn moved(&mut self, conn: Conn, next: State, timeouts: &Timeouts, now: Tick) -> Conn {
-        let mut moved = conn;
-        moved.state = next;
-        moved.timeout = timeouts.ticks(next);
-        moved.expires = now.plus(moved.timeout);
-        let inactive = !next.is_active();
-        if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
-            moved.flags.set(ConnFlags::INACTIVE, inactive);
-            let shift = if inactive { -1 } else { 1 };
+        let moved = conn.in_state(next, timeouts, now);
+        if moved.flags != conn.flags {
+            let shift = if next.is_active() { 1 } else { -1 };
             self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
+        self.assure_by(&conn, next);
+        moved
+    }
+
+    /// Makes sure of a connection's template, if it is established by going to this state.
+    fn assure_by(&self, conn: &Conn, next: State) {
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
             && let Some(template) = conn.template
         {
             self.shared.templates.assure(template);
         }
-        moved
     }
 
     /// The real server for a new connection.
@@ -500,72 +508,6 @@ impl Bindings {
         self.schedulers.would_pick(service, &pool, packet)
     }
 
-    /// Makes a connection's entry and lets its first packet pass.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two calls, both with all of it at hand; a struct would only rename them"
-    )]
-    fn open(
-        &mut self,
-        packet: &Packet,
-        flow: &Flow,
-        hit: &Hit,
-        service: &Service,
-        choice: Choice,
-        snapshot: &Snapshot,
-        now: Tick,
-    ) -> Outcome {
-        let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
-        let fixed_port = hit.own_port || service.persistence.is_none();
-        let real_port = if fixed_port && real.port != 0 { real.port } else { packet.dst_port };
-        let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
-        self.count_scheduled(real.id, choice.template.is_some());
-        self.count_incoming(real.id, packet);
-        if service.one_packet && flow.protocol == Protocol::Udp {
-            if let Some(handle) = choice.template {
-                self.shared.templates.release(handle, now, &mut self.seat.templates);
-            }
-            return outcome;
-        }
-        let mut flags = ConnFlags::INACTIVE;
-        flags.set(ConnFlags::NO_OUTPUT, !real.forwarding.sees_replies());
-        let conn = Conn {
-            template: choice.template,
-            real: real.id,
-            expires: now.plus(Timeouts::NEW),
-            timeout: Timeouts::NEW,
-            real_port,
-            state: first_state(flow.protocol),
-            flags,
-            forwarding: real.forwarding,
-            in_packets: 1,
-        };
-        self.shift_load(real, 0, 1);
-        let secure = service.compat.secure_tcp;
-        let conn = if choice.by_error {
-            conn
-        } else {
-            let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
-            self.moved(conn, next, &snapshot.timeouts, now)
-        };
-        let inserted = match packet.family {
-            Family::V4 => self.v4.insert(flow, conn),
-            Family::V6 => self.v6.insert(flow, conn),
-        };
-        match inserted {
-            Ok(slot) => self.announce(flow, slot, &conn, snapshot, now),
-            Err(_) => {
-                self.forget(&conn, snapshot, now);
-                // A persistent client is bound by its template even without an entry; only
-                // the way back through masquerading needs one.
-                if choice.template.is_none() || real.forwarding == Forwarding::Masq {
-                    return Outcome::Drop(DropReason::TableFull);
-                }
-            }
-        }
-        outcome
-    }
-
     /// The real server of the flow that an ICMP error is about. The error leaves state and
     /// timer alone.
     pub fn related(
@@ -611,6 +553,7 @@ impl Bindings {
 }
 
 pub use client::{client_scope, service_of};
+pub(crate) use opening::Opening;
 pub(crate) use persistent::{Standing, standing};
 pub use rebind::{BoundKey, Rebind, Rebound};
 
@@ -690,14 +633,6 @@ fn is_reused(conn: &Conn, snapshot: &Snapshot, compat: &Compat) -> bool {
             compat.conn_reuse_mode & 2 != 0 && conn.flags.contains(ConnFlags::NO_OUTPUT)
         }
         _ => false,
-    }
-}
-
-fn first_state(protocol: Protocol) -> State {
-    match protocol {
-        Protocol::Tcp => State::TcpNone,
-        Protocol::Sctp => State::SctpNone,
-        _ => State::Udp,
     }
 }
 

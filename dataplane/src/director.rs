@@ -157,8 +157,8 @@ impl Director {
         self.path.bindings.quiescent();
     }
 
-    /// Whether the table of a family's clients is so small that its lines are mostly near the core: then
-    /// waiting for them costs less than having more frames under way.
+    /// Whether the table of a family's clients is so small that its lines are mostly near the
+    /// core: then waiting for them costs less than having more frames under way.
     #[inline]
     pub fn is_near(&self, family: Family) -> bool {
         self.path.shared.clients.bytes(family) <= NEAR
@@ -249,6 +249,11 @@ impl Path {
         self.surroundings.macs.get(usize::from(port.0)).copied().unwrap_or_default()
     }
 
+    /// Whether a packet is dropped for its source, as a host that is a router drops it.
+    fn refuses(snapshot: &Snapshot, packet: &Packet) -> bool {
+        snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet)
+    }
+
     fn packet(
         &mut self,
         snapshot: &Snapshot,
@@ -256,7 +261,7 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet) {
+        if Self::refuses(snapshot, packet) {
             return Verdict::Drop(DropReason::BadAddress);
         }
         if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)

@@ -26,6 +26,7 @@ pub mod classify;
 pub mod compat;
 pub mod conn;
 pub mod counters;
+mod cpu;
 pub mod director;
 pub mod explain;
 pub mod forward;

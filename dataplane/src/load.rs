@@ -103,10 +103,11 @@ impl<'a> CoreLoads<'a> {
 }
 
 impl<'a> CoreLoads<'a> {
-    /// A look at the counters of many real servers one after the other.
+    /// A look at the counters of many real servers one after the other; `None` while the first
+    /// ones have none.
     #[inline(always)]
-    pub(crate) fn shelf(self) -> LoadShelf<'a> {
-        LoadShelf(self.0.shelf())
+    pub(crate) fn shelf(self) -> Option<LoadShelf<'a>> {
+        self.0.shelf().map(LoadShelf)
     }
 }
 

@@ -33,14 +33,14 @@ impl<T: Default> Pieces<T> {
 pub(crate) struct Shelf<'a, T> {
     pieces: &'a Pieces<T>,
     number: usize,
-    piece: Option<&'a [T; PIECE]>,
+    piece: &'a [T; PIECE],
 }
 
 impl<T> Pieces<T> {
-    /// A look at the elements.
+    /// A look at the elements; `None` while there are none.
     #[inline(always)]
-    pub(crate) fn shelf(&self) -> Shelf<'_, T> {
-        Shelf { pieces: self, number: 0, piece: self.piece(0) }
+    pub(crate) fn shelf(&self) -> Option<Shelf<'_, T>> {
+        Some(Shelf { pieces: self, number: 0, piece: self.piece(0)? })
     }
 
     #[inline(always)]
@@ -53,15 +53,19 @@ impl<'a, T> Shelf<'a, T> {
     /// As [`Pieces::get`].
     #[inline(always)]
     pub(crate) fn get(&mut self, place: usize) -> Option<&'a T> {
-        if place / PIECE != self.number {
-            self.turn_to(place / PIECE);
+        if place / PIECE != self.number && !self.turns_to(place / PIECE) {
+            return None;
         }
-        self.piece?.get(place % PIECE)
+        self.piece.get(place % PIECE)
     }
 
     #[cold]
     #[inline(never)]
-    fn turn_to(&mut self, number: usize) {
-        (self.number, self.piece) = (number, self.pieces.piece(number));
+    fn turns_to(&mut self, number: usize) -> bool {
+        let piece = self.pieces.piece(number);
+        if let Some(piece) = piece {
+            (self.number, self.piece) = (number, piece);
+        }
+        piece.is_some()
     }
 }

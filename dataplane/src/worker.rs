@@ -267,9 +267,9 @@ impl<P: Port> Worker<P> {
     }
 
     /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
-    /// while the next one is read, and decided about while that one's is fetched. One that has
-    /// nothing to be fetched is decided about a step earlier, and where the table is near another
-    /// step: fewer frames are under way then, and stay in the cache.
+    /// while the next one is read, and decided about while that one's is fetched. One that needs
+    /// nothing but clients of a table that is near is decided about at once: fewer frames are
+    /// under way then, and stay in the cache.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
         if !self.tracer.is_idle() {
@@ -294,13 +294,11 @@ impl<P: Port> Worker<P> {
                 fetched += 1;
             }
             let reading = self.intakes.get(passed % INTAKES).map(|intake| &intake.reading);
-            let waits = reading.is_some_and(Reading::is_fetched);
-            let near = near_v4 && (near_v6 || !reading.is_some_and(Reading::has_v6_clients));
-            let ready = match (waits, near) {
-                (true, _) => were_fetched,
-                (false, false) => were_read,
-                (false, true) => read,
-            };
+            let at_once = near_v4
+                && reading.is_some_and(|reading| {
+                    !reading.is_fetched() && (near_v6 || !reading.has_v6_clients())
+                });
+            let ready = if at_once { read } else { were_fetched };
             if passed < ready {
                 self.pass(passed % INTAKES, ingress, now);
                 passed += 1;
@@ -590,10 +588,10 @@ impl<P: Port> Worker<P> {
         let passed = self.swept_at.until(now);
         if passed > 0 {
             self.swept_at = now;
-            let round = self.director.bindings().round();
-            let per_tick = round / TICKS_PER_SECOND as usize + 1;
+            let pace = self.director.bindings().pace();
+            let per_tick = pace / TICKS_PER_SECOND as usize + 1;
             let credit = per_tick.saturating_mul(passed.unsigned_abs() as usize);
-            self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
+            self.sweep_credit = self.sweep_credit.saturating_add(credit).min(pace + 1);
             if let Some(counters) = self.counters() {
                 let bindings = self.director.bindings();
                 counters.connections.set(bindings.connections() as u64);

@@ -2,17 +2,21 @@
 
 mod clients;
 mod drain;
+mod listed;
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use crate::api::{self, Reply, Request};
+use crate::api::{self, Reply, Request, SocketError};
 use crate::cli;
+use crate::config;
 use crate::get::{Kind, Output};
 
 pub use clients::{clients, evict, pin, rebind, unpin};
 pub use drain::{drain, undrain};
+pub use listed::connections;
+pub(crate) use {clients::Failed, listed::lines, listed::shown};
 
 /// The director could not be reached.
 const UNREACHED: u8 = 2;
@@ -20,7 +24,11 @@ const UNREACHED: u8 = 2;
 /// Asks the running director and prints its answer: 0 done, 1 refused, 2 not reached, unless
 /// the answer has a code of its own.
 pub fn ask(socket: &Path, request: &Request) -> u8 {
-    match api::call(socket, request) {
+    finish(api::call(socket, request))
+}
+
+fn finish(answer: Result<Reply, SocketError>) -> u8 {
+    match answer {
         Ok(Reply { ok: true, text, code }) => {
             print(&text);
             code
@@ -85,7 +93,29 @@ pub fn get(args: &cli::Get) -> u8 {
         return clients::paged(&args.at.socket, args.what, output, &args.names);
     }
     let request = Request::Get { what: args.what, output, names: args.names.clone() };
-    ask(&args.at.socket, &request)
+    match (args.what, output, api::call(&args.at.socket, &request)) {
+        (Kind::Config, Output::Yaml, Ok(Reply { ok: true, text, code })) => {
+            print(&(remarks(&text) + &text));
+            code
+        }
+        (_, _, answer) => finish(answer),
+    }
+}
+
+/// Remarks in a configuration.
+const REMARKS: usize = 20;
+
+/// What of the running configuration no file may say: ipvsadm takes more, as the kernel does.
+fn remarks(yaml: &str) -> String {
+    let Err(problems) = config::parse(yaml, "running") else { return String::new() };
+    let mut text = String::from("# ipvsadm's commands made it; as a file it would be refused:\n");
+    for problem in problems.iter().take(REMARKS) {
+        text += &format!("#   {}: {}: {}\n", problem.code, problem.path, problem.what);
+    }
+    if problems.len() > REMARKS {
+        text += &format!("#   and {} more\n", problems.len() - REMARKS);
+    }
+    text
 }
 
 /// A file's name in messages.

@@ -24,16 +24,25 @@ impl Bindings {
         }
     }
 
-    /// One new connection.
-    pub(super) fn count_scheduled(&self, real: RealId, by_template: bool) {
+    /// One new connection with its first packet, of this IP length.
+    pub(super) fn count_opening(&self, real: RealId, by_template: bool, total_len: u16) {
+        if let Some(load) = self.shared.loads.of_core(self.core, real) {
+            load.connection();
+            load.incoming(1, u64::from(total_len));
+        }
+        if let Some(counters) = self.counters() {
+            counters.scheduled.add(1);
+            counters.followed.add(u64::from(by_template));
+        }
+    }
+
+    /// One new client.
+    pub(super) fn count_scheduled(&self, real: RealId) {
         if let Some(load) = self.shared.loads.of_core(self.core, real) {
             load.connection();
         }
         if let Some(counters) = self.counters() {
             counters.scheduled.add(1);
-            if by_template {
-                counters.followed.add(1);
-            }
         }
     }
 

@@ -9,6 +9,8 @@ mod clients;
 mod clients_v6;
 mod conns;
 mod decided;
+#[cfg(target_arch = "x86_64")]
+mod fours;
 mod hops;
 mod lane;
 mod read;
@@ -20,7 +22,8 @@ mod services;
 mod services_v6;
 
 use super::{Arrival, Path};
-use crate::conn::table::{EntryV4, Table};
+use crate::bindings::Bindings;
+use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Seen};
@@ -44,7 +47,7 @@ struct Desk<'a> {
     now: Tick,
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
-    table: &'a mut Table<EntryV4>,
+    bindings: &'a mut Bindings,
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -69,6 +72,7 @@ pub(super) struct Learned {
     exit_hops: Hops,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
+    tier: Tier,
 }
 
 impl Learned {
@@ -80,6 +84,7 @@ impl Learned {
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
             neighbours: 0,
+            tier: Tier::best(),
         }
     }
 
@@ -114,7 +119,7 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
-            Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
+            Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ClientV6 => self.pass_clients_v6::<F, L3>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp => self.pass_conns::<F, L3, HEAD>(reading, desk, frames),
@@ -137,15 +142,17 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        reading.seeks_clients = false;
+        (reading.seeks_clients, reading.has_unaimed) = (false, false);
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
-                let sight = Sight { gate, snapshot, replies };
+                let clients = &self.shared.clients;
+                let sight = Sight { gate, snapshot, clients, replies };
                 match gate.vlan {
                     0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
                     _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
@@ -153,9 +160,10 @@ impl Path {
             }
             None => reading.lanes.fill(Lane::BY_THE_BOOK),
         }
-        if reading.seeks_clients {
+        if reading.has_unaimed {
             self.shared.clients.aim(&mut reading.clients, frames.len());
-        } else {
+        }
+        if !reading.seeks_clients {
             reading.clients.find_nobody();
         }
         reading.seeks_clients_v6 = !reading.clients_v6.is_empty();
@@ -165,12 +173,21 @@ impl Path {
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
             reading.conns.aim(self.bindings.table_v4());
+            self.shared.templates.aim(&mut reading.templates);
         }
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
     /// Requests what can be requested now that the first requests were answered.
     pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_clients) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_first(&mut reading.clients, reading.frames, age);
+        }
+        if std::mem::take(&mut reading.seeks_clients_v6) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_first_v6(&mut reading.clients_v6, age);
+        }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
         }
@@ -206,27 +223,25 @@ impl Path {
     ) {
         self.fetch(reading);
         self.find_replies(reading);
-        if std::mem::take(&mut reading.seeks_clients) {
-            let age = self.bindings.age_at(reading.at.now);
-            self.shared.clients.find(&mut reading.clients, reading.frames, age);
-        }
-        if std::mem::take(&mut reading.seeks_clients_v6) {
-            let age = self.bindings.age_at(reading.at.now);
-            self.shared.clients.find_v6(&mut reading.clients_v6, age);
-        }
+        let age = self.bindings.age_at(reading.at.now);
+        self.shared.clients.find_strays(&mut reading.clients, age);
+        self.shared.clients.find_strays_v6(&mut reading.clients_v6, age);
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {
-            let plain = self.pass(reading, learned, snapshot, frames, decided);
+            let plain = match reading.kind() {
+                Kind::ByTheBook | Kind::Bind | Kind::Open => 0,
+                _ => self.pass(reading, learned, snapshot, frames, decided),
+            };
             let Some((frame, rest)) =
                 frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
             else {
                 return;
             };
             frames = rest;
-            let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
-            decided.push(match lane.kind() {
+            decided.push(match reading.kind() {
                 Kind::ByTheBook => self.handle(snapshot, frame, reading.at),
+                Kind::Open => self.open_and_pass(reading, learned, snapshot, frame),
                 _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
@@ -254,7 +269,7 @@ impl Path {
             now: reading.at.now,
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
-            table: self.bindings.table_v4_mut(),
+            bindings: &mut self.bindings,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

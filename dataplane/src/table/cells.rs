@@ -114,6 +114,44 @@ impl V4 {
     }
 }
 
+impl V4 {
+    /// Where the key should go, if it stands nowhere in these two buckets and a slot is free:
+    /// to the emptier one. For the only core of a table.
+    #[inline(always)]
+    pub(super) fn vacant(&self, buckets: [usize; 2], name: u64) -> Option<usize> {
+        let [first, second] = buckets;
+        let first_free = self.0.get(first)?.free_unless(name)?;
+        let second_free = self.0.get(second)?.free_unless(name)?;
+        let (bucket, free) = match second_free.count_ones() > first_free.count_ones() {
+            true => (second, second_free),
+            false => (first, first_free),
+        };
+        (free != 0).then(|| bucket * Self::WAYS + free.trailing_zeros() as usize)
+    }
+
+    /// Free -> bound at once. For the only core of a table.
+    #[inline(always)]
+    pub(super) fn take(&self, place: usize, name: u64, timeout: u8, value: u64) {
+        let slot = self.slot(place);
+        slot.key.store(with_timeout(name, timeout), Ordering::Release);
+        slot.value.store(value, Ordering::Release);
+    }
+}
+
+impl BucketV4 {
+    /// A bit for every free slot; `None` if one is the key's, in whatever state.
+    #[inline(always)]
+    fn free_unless(&self, name: u64) -> Option<u32> {
+        let (mut free, mut taken) = (0, false);
+        for (way, slot) in self.0.iter().enumerate() {
+            let key = slot.key.load(Ordering::Acquire);
+            taken |= key & !TIMEOUT_MASK == name;
+            free |= u32::from(key | slot.value.load(Ordering::Acquire) == 0) << way;
+        }
+        (!taken).then_some(free)
+    }
+}
+
 impl Row for V4 {
     const WAYS: usize = 4;
     const SLOTS_FOR_FOUR: usize = 8;

@@ -27,6 +27,7 @@ use super::key::{ClientKey, Handle, Probe, TemplateKey};
 use super::segments::{Segments, hash_of, shard_of};
 use super::template::{Cursor, Full, GrowError, Sizes};
 use super::value::Value;
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 use crate::wire::Family;
 
@@ -109,8 +110,6 @@ impl Bound {
 pub struct Vacancy {
     /// Its place in the window.
     pub(super) hole: usize,
-    /// The slot itself.
-    pub(super) slot: Handle,
 }
 
 /// A client whose timeout has passed without a packet.
@@ -155,6 +154,7 @@ impl ClientSeat {
 pub struct ClientTable {
     shards: usize,
     pub(super) hasher: Hasher,
+    pub(super) tier: Tier,
     pub(super) v4: Segments<Dense>,
     pub(super) v6: Segments<Wide>,
     pub(super) veil: Veil,
@@ -171,6 +171,7 @@ impl ClientTable {
         let table = Self {
             shards,
             hasher,
+            tier: Tier::best(),
             veil: Veil::new(&hasher),
             v4: Segments::new(shards, sizes.entries_v4),
             v6: Segments::new(shards, sizes.entries_v6),
@@ -266,12 +267,6 @@ impl ClientTable {
         real: ServiceReal,
         age_now: u8,
     ) -> Result<Bound, Full> {
-        // Where there is one core, nobody can be faster.
-        if self.shards == 1
-            && let Some(hit) = self.seize(probe, vacancy.slot, real, age_now)
-        {
-            return self.bound(probe, Ok(Assigned::Inserted(hit)));
-        }
         let window = DenseWindow::new(&self.v4, probe, real, age_now);
         self.bound(probe, assign_at(&window, vacancy.hole))
     }
@@ -377,6 +372,11 @@ impl ClientTable {
             self.v6.announce(more_v6, begin).ok_or(GrowError::Exhausted)?;
         }
         Ok(())
+    }
+
+    /// Buckets of both families in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> usize {
+        self.v4.buckets() + self.v6.buckets()
     }
 
     /// Bytes of the memory for a family's clients.

@@ -5,12 +5,11 @@
 use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
 use super::client_dense::{self, Bucket, Dense};
-use super::hash::Hash;
+use super::hash::{Hash, Hasher};
 use super::key::{ClientKey, Probe, TemplateKey};
 use super::line::Line;
 use super::segments::{Segments, pair_of, shard_of};
-use arrayvec::ArrayVec;
-
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 use crate::port::BURST;
 
@@ -24,6 +23,8 @@ pub struct ClientBurst {
     hashes: [Hash; BURST],
     buckets: [u32; BURST],
     found: [u32; BURST],
+    /// A bit for every client that is not in the first bucket of the newest segment.
+    strays: u32,
     /// Segments there were when they were aimed at.
     announced: usize,
 }
@@ -35,34 +36,105 @@ impl Default for ClientBurst {
             hashes: [Hash::default(); BURST],
             buckets: [0; BURST],
             found: [0; BURST],
+            strays: 0,
             announced: 0,
         }
     }
 }
 
 /// A place in a [`ClientBurst`].
-pub struct ClientPlace<'a>(&'a mut Name);
+pub struct ClientPlace<'a> {
+    name: &'a mut Name,
+    hash: &'a mut Hash,
+    bucket: &'a mut u32,
+}
 
 impl ClientPlace<'_> {
     /// Puts a client there.
     #[inline(always)]
     pub fn put(self, client: u32, scope: ClientScope) {
-        *self.0 = Name(client_dense::name(client, scope.number()));
+        *self.name = Name(client_dense::name(client, scope.number()));
+    }
+}
+
+/// Hashes clients as they are put to their places, and requests their lines at once.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "there is none"))]
+#[derive(Clone, Copy)]
+pub(crate) struct Aimer<'a> {
+    hasher: &'a Hasher,
+    row: &'a Dense,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Aimer<'_> {
+    /// Puts a client to a place, as [`ClientPlace::put`] and [`ClientTable::aim`] do.
+    #[target_feature(enable = "aes,sse2")]
+    #[inline]
+    pub(crate) fn put(self, place: ClientPlace<'_>, client: u32, scope: ClientScope) {
+        let name = client_dense::name(client, scope.number());
+        let hash = self.hasher.hash_word_by_aes(name);
+        let bucket = Hash::scale(hash.first, self.row.buckets());
+        self.row.prefetch(bucket);
+        (*place.name, *place.hash, *place.bucket) = (Name(name), hash, bucket as u32);
+    }
+}
+
+/// Four places in a [`ClientBurst`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct ClientFour<'a> {
+    names: &'a mut [Name; 4],
+    hashes: &'a mut [Hash; 4],
+    buckets: &'a mut [u32; 4],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Aimer<'_> {
+    /// [`Self::put`] of four clients: the lower half of each quarter is a client, and in front
+    /// of it its scope's number and 16 bits of 0; the upper halves are 0.
+    #[target_feature(enable = "avx512f,avx512vl,vaes,aes")]
+    #[inline]
+    pub(crate) fn put_four(self, places: ClientFour<'_>, clients: std::arch::x86_64::__m512i) {
+        use std::arch::x86_64::{__m256i, _mm512_castsi512_si256, _mm512_maskz_compress_epi64};
+        let (hashes, buckets) = self.hasher.hash_four(clients, self.row.buckets() as u32);
+        for bucket in buckets {
+            self.row.prefetch(bucket as usize);
+        }
+        let names = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, clients));
+        // SAFETY: four words, whatever their bits.
+        #[allow(unsafe_code)]
+        let names = unsafe { std::mem::transmute::<__m256i, [u64; 4]>(names) };
+        (*places.hashes, *places.buckets) = (hashes, buckets);
+        *places.names = names.map(Name);
     }
 }
 
 impl ClientBurst {
+    /// The places from this one on, by fours.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn fours(&mut self, from: usize) -> impl Iterator<Item = ClientFour<'_>> {
+        let Self { names, hashes, buckets, .. } = self;
+        let (names, _) = names.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let (hashes, _) = hashes.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let (buckets, _) = buckets.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let fours = names.iter_mut().zip(hashes.iter_mut().zip(buckets));
+        fours.map(|(names, (hashes, buckets))| ClientFour { names, hashes, buckets })
+    }
+
     /// The places from this one on, to be filled.
     #[inline(always)]
     pub fn places(&mut self, from: usize) -> impl Iterator<Item = ClientPlace<'_>> {
-        self.names.get_mut(from..).unwrap_or_default().iter_mut().map(ClientPlace)
+        let Self { names, hashes, buckets, .. } = self;
+        let names = names.iter_mut().skip(from);
+        let beside = hashes.iter_mut().zip(buckets).skip(from);
+        names.zip(beside).map(|(name, (hash, bucket))| ClientPlace { name, hash, bucket })
     }
 
     /// Puts a client to a place.
     #[inline(always)]
     pub fn put(&mut self, at: usize, client: u32, scope: ClientScope) {
         if let Some(name) = self.names.get_mut(at) {
-            ClientPlace(name).put(client, scope);
+            *name = Name(client_dense::name(client, scope.number()));
         }
     }
 
@@ -81,9 +153,24 @@ impl ClientBurst {
         self.found.get(from..).unwrap_or_default().iter().map(|word| *word as u16)
     }
 
+    /// Who is looked for at a place, and the hash; `None` where nobody was put.
+    #[inline(always)]
+    pub(super) fn wanted(&self, at: usize) -> Option<(u64, Hash)> {
+        let (Name(name), hash) = (*self.names.get(at)?, *self.hashes.get(at)?);
+        (name != 0).then_some((name, hash))
+    }
+
+    /// Under which scope the client at a place is looked for.
+    #[inline(always)]
+    pub fn scope_at(&self, at: usize) -> Option<ClientScope> {
+        let Name(name) = *self.names.get(at)?;
+        ClientScope::new((name >> 16) as u16)
+    }
+
     /// Nobody was put anywhere, and nobody is looked for.
     pub fn find_nobody(&mut self) {
         self.found.fill(0);
+        self.strays = 0;
     }
 }
 
@@ -106,29 +193,6 @@ impl<'a> Steps<'a> {
         let bucket = pair[step % 2];
         row.prefetch(bucket);
         bucket as u32
-    }
-}
-
-/// How lines are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
-    /// With instructions that not every CPU has.
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    Avx2,
-    /// As every CPU can.
-    Any,
-}
-
-impl Sight {
-    #[inline(always)]
-    fn best() -> Self {
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
-        if std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("bmi1")
-        {
-            return Self::Avx2;
-        }
-        Self::Any
     }
 }
 
@@ -158,8 +222,14 @@ fn find_first_avx2(row: &Dense, burst: &mut ClientBurst, places: usize, age_now:
     find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx2(name))
 }
 
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1")]
+fn find_first_avx512(row: &Dense, burst: &mut ClientBurst, places: usize, age_now: u8) -> u32 {
+    find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx512(name))
+}
+
 /// The numbers of the bits that are set.
-fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
+pub(super) fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let place = bits.trailing_zeros() as usize;
         bits &= bits.wrapping_sub(1);
@@ -175,6 +245,18 @@ impl ClientTable {
         let client = ClientKey::V4((name >> 32) as u32);
         let key = TemplateKey { scope: ScopeId(u32::from(scope.number())), client };
         Some((scope, Probe { key, hash, shard: shard_of(hash, self.v4.shards()) }))
+    }
+
+    /// What puts clients to their places instead of [`Self::aim`], if this table and this CPU
+    /// allow it; only to be used where the CPU has [`Tier::Avx512`].
+    #[inline]
+    pub(crate) fn aimer(&self, burst: &mut ClientBurst) -> Option<Aimer<'_>> {
+        if self.tier < Tier::Avx512 || !self.hasher.is_aes() || self.v4.shards() != 1 {
+            return None;
+        }
+        burst.announced = self.v4.announced();
+        let row = self.v4.row(burst.announced.saturating_sub(1))?;
+        Some(Aimer { hasher: &self.hasher, row })
     }
 
     /// Hashes the clients of the first so many places and requests their lines.
@@ -202,46 +284,60 @@ impl ClientTable {
         }
     }
 
-    /// Finds the clients that [`Self::aim`] has aimed at, and sets their ages to `age_now`.
+    /// Finds the clients that [`Self::aim`] has aimed at, sets their ages to `age_now`, and
+    /// requests what [`Self::find_strays`] will need for those that are not where they are
+    /// looked for first.
     #[inline]
-    pub fn find(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
+    pub fn find_first(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
+        burst.strays = 0;
         let Some(row) = self.v4.row(burst.announced.saturating_sub(1)) else {
             return burst.find_nobody();
         };
-        let strays = match Sight::best() {
+        let strays = match self.tier {
             #[cfg(all(target_arch = "x86_64", not(loom)))]
-            // SAFETY: it was found to be there.
+            // SAFETY: the CPU has the tier.
             #[allow(unsafe_code)]
-            Sight::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
-            Sight::Any => find_first(row, burst, places, age_now, Line::first_candidate),
+            Tier::Avx512 => unsafe { find_first_avx512(row, burst, places, age_now) },
+            #[cfg(all(target_arch = "x86_64", not(loom)))]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            Tier::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
+            _ => find_first(row, burst, places, age_now, Line::first_candidate),
         };
         if strays != 0 {
-            self.find_strays(burst, strays, age_now);
+            self.aim_strays(burst, strays);
         }
     }
 
-    fn find_strays(&self, burst: &mut ClientBurst, strays: u32, age_now: u8) {
+    fn aim_strays(&self, burst: &mut ClientBurst, strays: u32) {
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         let Some(row) = steps.row(1) else { return };
         let per_shard = self.v4.per_shard(row);
-        let mut list = ArrayVec::<u8, BURST>::new();
+        let alone = self.v4.shards() == 1 && burst.announced == 1;
         for at in places_of(strays) {
-            if burst.names[at].0 != 0 {
+            let nowhere = alone && !row.goes_on(burst.buckets[at] as usize);
+            if burst.names[at].0 != 0 && !nowhere {
                 burst.buckets[at] = steps.aim(row, per_shard, 1, &burst.hashes[at]);
-                list.push(at as u8);
+                burst.strays |= 1 << at;
             }
         }
-        if !list.is_empty() {
-            self.find_on(burst, &list, age_now);
+    }
+
+    /// Finds the clients that [`Self::find_first`] did not find.
+    #[inline]
+    pub fn find_strays(&self, burst: &mut ClientBurst, age_now: u8) {
+        if burst.strays != 0 {
+            self.find_on(burst, age_now);
         }
     }
 
     /// Looks for those that are not in the first bucket of the newest segment.
-    fn find_on(&self, burst: &mut ClientBurst, strays: &[u8], age_now: u8) {
+    fn find_on(&self, burst: &mut ClientBurst, age_now: u8) {
+        let strays = std::mem::take(&mut burst.strays);
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         for step in 1..2 * steps.announced {
             let Some(row) = steps.row(step) else { return };
-            for at in strays.iter().map(|at| usize::from(*at)) {
+            for at in places_of(strays) {
                 if burst.found[at] == 0 {
                     let bucket = burst.buckets[at] as usize;
                     burst.found[at] =
@@ -250,7 +346,7 @@ impl ClientTable {
             }
             let Some(row) = steps.row(step + 1) else { return };
             let per_shard = self.v4.per_shard(row);
-            for at in strays.iter().map(|at| usize::from(*at)) {
+            for at in places_of(strays) {
                 if burst.found[at] == 0 {
                     burst.buckets[at] = steps.aim(row, per_shard, step + 1, &burst.hashes[at]);
                 }

@@ -1,10 +1,9 @@
 //! The IPv6 clients of one burst, looked up together as the IPv4 ones are; a list of them, so
 //! that bursts without any pay nothing for it.
 
-use arrayvec::ArrayVec;
-
 use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
+use super::client_burst::places_of;
 use super::client_wide::{Name, Wide, side_of};
 use super::hash::Hash;
 use super::segments::{MAX_CHOICES, pair_of, shard_of, third_of};
@@ -26,6 +25,8 @@ pub struct ClientBurstV6 {
     /// The lines where they are looked for first.
     lines: [u32; BURST],
     count: usize,
+    /// A bit for everyone who was not in the line, and is still to be looked for elsewhere.
+    strays: u32,
     /// By frame.
     found: [u16; BURST],
     /// Segments there were when they were aimed at.
@@ -39,6 +40,7 @@ impl Default for ClientBurstV6 {
             hashes: [Hash::default(); BURST],
             lines: [0; BURST],
             count: 0,
+            strays: 0,
             found: [0; BURST],
             announced: 0,
         }
@@ -49,7 +51,7 @@ impl ClientBurstV6 {
     /// Forgets all clients.
     #[inline(always)]
     pub fn clear(&mut self) {
-        self.count = 0;
+        (self.count, self.strays) = (0, 0);
     }
 
     /// Whether there is none.
@@ -112,51 +114,61 @@ impl ClientTable {
         });
     }
 
-    /// Finds the clients that [`Self::aim_v6`] has aimed at, and sets their ages to `age_now`.
+    /// Finds the clients that are where [`Self::aim_v6`] has aimed at, and sets their ages to
+    /// `age_now`; requests where the others may be.
     #[inline]
-    pub fn find_v6(&self, burst: &mut ClientBurstV6, age_now: u8) {
-        let ClientBurstV6 { entries, lines, count, found, announced, .. } = burst;
+    pub fn find_first_v6(&self, burst: &mut ClientBurstV6, age_now: u8) {
+        let ClientBurstV6 { entries, lines, count, found, strays, announced, .. } = burst;
         let Some(row) = self.v6.row(announced.saturating_sub(1)) else {
             return found.fill(0);
         };
-        let (mut strays, mut bit) = (0, 1);
+        let (mut away, mut bit) = (0, 1);
         for (entry, line) in entries.iter().take(*count).zip(lines) {
             let name = Name::new(entry.scope, self.veil.over(entry.address));
             let real = row.bound_in(*line as usize, name, age_now);
             if let Some(found) = found.get_mut(usize::from(entry.place)) {
                 *found = real;
             }
-            strays |= if real == 0 { bit } else { 0 };
+            away |= if real == 0 { bit } else { 0 };
             bit <<= 1;
         }
-        if strays != 0 {
-            self.find_strays_v6(burst, strays, age_now);
+        *strays = away;
+        if away != 0 {
+            self.request(burst, 0);
+            self.request(burst, 1);
         }
     }
 
-    /// Looks for those that are not in their first line.
-    #[inline(never)]
-    fn find_strays_v6(&self, burst: &mut ClientBurstV6, mut strays: u32, age_now: u8) {
-        let mut list = ArrayVec::<u8, BURST>::new();
-        while strays != 0 {
-            list.push(strays.trailing_zeros() as u8);
-            strays &= strays - 1;
+    /// Finds those that were not where they were looked for first, likewise.
+    #[inline]
+    pub fn find_strays_v6(&self, burst: &mut ClientBurstV6, age_now: u8) {
+        if burst.strays != 0 {
+            self.find_on_v6(burst, age_now);
         }
-        self.request(burst, &list, 0);
-        self.request(burst, &list, 1);
+    }
+
+    #[inline(never)]
+    fn find_on_v6(&self, burst: &mut ClientBurstV6, age_now: u8) {
         for step in 0..MAX_CHOICES * burst.announced {
-            list.retain(|at| !self.find_at(burst, usize::from(*at), step, age_now));
-            if list.is_empty() {
+            for at in places_of(burst.strays) {
+                if self.find_at(burst, at, step, age_now) {
+                    burst.strays &= !(1 << at);
+                }
+            }
+            if burst.strays == 0 {
                 return;
             }
-            self.request(burst, &list, step + 1);
+            if step > 0 {
+                self.request(burst, step + 1);
+            }
         }
+        burst.strays = 0;
     }
 
-    /// Requests the buckets where these are looked for at a step.
-    fn request(&self, burst: &ClientBurstV6, list: &[u8], step: usize) {
-        for at in list {
-            let hash = &burst.hashes[usize::from(*at)];
+    /// Requests the buckets where strays are looked for at a step.
+    fn request(&self, burst: &ClientBurstV6, step: usize) {
+        for at in places_of(burst.strays) {
+            let hash = &burst.hashes[at];
             let row = burst.announced.checked_sub(1 + step / MAX_CHOICES);
             let row = row.and_then(|segment| self.v6.row(segment));
             if let Some(row) = row
@@ -226,7 +238,8 @@ mod tests {
                     burst.push(*place, address(n), scopes[n as usize % 2]);
                 }
                 table.aim_v6(&mut burst);
-                table.find_v6(&mut burst, 7);
+                table.find_first_v6(&mut burst, 7);
+                table.find_strays_v6(&mut burst, 7);
                 let found: Vec<_> = burst.found(0).collect();
                 for place in places {
                     let n = (at + place as u64) * 7 % (2 * clients);

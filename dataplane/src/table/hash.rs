@@ -6,6 +6,7 @@
 
 /// 128 well mixed bits, cut into the four numbers a table needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub(super) struct Hash {
     /// Chooses the first bucket.
     pub(super) first: u32,
@@ -175,6 +176,61 @@ fn fastest() -> Kind {
     Kind::Sip
 }
 
+impl Hasher {
+    /// Whether [`Self::hash_word`] is AES's.
+    #[inline]
+    pub(super) fn is_aes(&self) -> bool {
+        self.kind != Kind::Sip
+    }
+
+    /// [`Self::hash_word`], where [`Self::is_aes`], to be inlined into loops that are made for
+    /// CPUs with AES.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "aes,sse2")]
+    #[inline]
+    pub(super) fn hash_word_by_aes(&self, word: u64) -> Hash {
+        aes_word(self.key, word)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Hasher {
+    /// [`Self::hash_word`] of the four words that are each quarter's lower half, where
+    /// [`Self::is_aes`] and the upper halves are 0; and each [`Hash::first`], scaled to
+    /// `0..below`.
+    #[target_feature(enable = "avx512f,avx512vl,vaes,aes")]
+    #[inline]
+    pub(super) fn hash_four(
+        &self,
+        words: std::arch::x86_64::__m512i,
+        below: u32,
+    ) -> ([Hash; 4], [u32; 4]) {
+        use std::arch::x86_64::{
+            __m128i, __m512i, _mm_set_epi64x, _mm256_cvtepi64_epi32, _mm512_aesenc_epi128,
+            _mm512_broadcast_i32x4, _mm512_castsi512_si256, _mm512_maskz_compress_epi64,
+            _mm512_mul_epu32, _mm512_set1_epi64, _mm512_srli_epi64, _mm512_xor_si512,
+        };
+        let key = _mm_set_epi64x(self.key[1] as i64, self.key[0] as i64);
+        let key = _mm512_broadcast_i32x4(key);
+        let mut state = _mm512_xor_si512(words, key);
+        for _ in 0..4 {
+            state = _mm512_aesenc_epi128(state, key);
+        }
+        let scaled = _mm512_mul_epu32(state, _mm512_set1_epi64(i64::from(below)));
+        let scaled = _mm512_maskz_compress_epi64(0x55, _mm512_srli_epi64::<32>(scaled));
+        let scaled = _mm256_cvtepi64_epi32(_mm512_castsi512_si256(scaled));
+        // SAFETY: arrays of numbers of just these sizes, whatever their bits; a hash is four
+        // words of 32 bits in the state's order.
+        #[allow(unsafe_code)]
+        unsafe {
+            (
+                std::mem::transmute::<__m512i, [Hash; 4]>(state),
+                std::mem::transmute::<__m128i, [u32; 4]>(scaled),
+            )
+        }
+    }
+}
+
 /// Four AES rounds: one over the address under the key, one over what stands beside it, two to
 /// let every input bit reach every output bit.
 #[cfg(target_arch = "x86_64")]
@@ -312,6 +368,29 @@ mod tests {
             let alone: Vec<_> = words.map(|(word, at)| (at, hasher.hash_word(word))).collect();
             assert_eq!(hashes, alone);
         }
+    }
+
+    #[test]
+    fn four_at_once_are_hashed_as_each_alone() {
+        let hasher = Hasher::new(KEY);
+        #[cfg(target_arch = "x86_64")]
+        if crate::cpu::Tier::best() == crate::cpu::Tier::Avx512 {
+            let words: [u64; 4] =
+                std::array::from_fn(|n| ((n as u64 + 1) << 61) | (12_345 * n as u64));
+            let [a, b, c, d] = words;
+            // SAFETY: the CPU has the tier; sixty-four bytes, whatever their bits.
+            #[allow(unsafe_code)]
+            let (hashes, scaled) = unsafe {
+                let spread = std::mem::transmute::<[u64; 8], std::arch::x86_64::__m512i>([
+                    a, 0, b, 0, c, 0, d, 0,
+                ]);
+                hasher.hash_four(spread, 1_000_003)
+            };
+            let alone = words.map(|word| hasher.hash_word(word));
+            assert_eq!(hashes, alone);
+            assert_eq!(scaled, alone.map(|hash| Hash::scale(hash.first, 1_000_003) as u32));
+        }
+        assert_ne!(hasher.hash_word(0), hasher.hash_word(1));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod assign;
 mod cells;
 mod client;
+mod client_bind;
 mod client_burst;
 mod client_burst_wide;
 mod client_dense;
@@ -30,12 +31,15 @@ mod seat;
 mod segments;
 mod sync;
 mod template;
+mod template_burst;
 mod value;
 
 pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
     Rebound, ServiceReal, Vacancy,
 };
+pub use client_bind::BoundAt;
+pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
 pub use client_burst_wide::ClientBurstV6;
 pub use counters::Stats;
@@ -44,3 +48,4 @@ pub use seat::Seat;
 pub use template::{
     Candidate, Cursor, Full, Gone, GrowError, Outcome, Renewal, Sizes, Swept, TemplateTable, View,
 };
+pub use template_burst::TemplateBurst;

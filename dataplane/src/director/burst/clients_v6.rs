@@ -112,8 +112,8 @@ impl Learned {
     ) -> (usize, PortIndex) {
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let side = self.client_hops.side(desk.sources.vlan.unwrap_or(0));
-        let mut loads = desk.loads.shelf();
         let mut leaving = PortIndex::default();
+        let Some(mut loads) = desk.loads.shelf() else { return (0, leaving) };
         let mut count = 0;
         for (frame, (lane, number)) in
             frames.iter_mut().zip(lanes.iter().zip(reading.clients_v6.found(reading.done)))

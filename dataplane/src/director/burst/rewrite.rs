@@ -13,11 +13,23 @@ use crate::wire::{ipv4, ipv6, tcp, udp};
 /// frame that is shorter than `HEAD`, which none is that was read.
 #[inline(always)]
 pub(super) fn route_v4<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
+    match hop.takes_ttl() {
+        true => route::<L3, HEAD, true>(frame, hop),
+        false => route::<L3, HEAD, false>(frame, hop),
+    }
+}
+
+/// [`route_v4`] to a hop of which it is known whether it takes one off the `TTL`.
+#[inline(always)]
+pub(super) fn route<const L3: usize, const HEAD: usize, const TTL: bool>(
+    frame: &mut [u8],
+    hop: Hop<'_>,
+) -> bool {
     let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
     if !write_link::<L3, HEAD>(head, hop) {
         return false;
     }
-    if hop.takes_ttl()
+    if TTL
         && let Some(place) = head.get_mut(L3 + ipv4::TTL..).and_then(|rest| rest.first_chunk_mut())
     {
         take_ttl(place);

@@ -4,9 +4,12 @@
 //! Learned from the snapshot on the first packet, forgotten when another one is adopted.
 
 use super::hops::PLACES;
-use super::lane::{Kind, Lane};
+use super::lane::{Kind, Lane, Opens};
 use super::read::{Form, Gate, TargetV4};
 use crate::bindings::client_scope;
+use crate::classify::Hit;
+use crate::compat::Defence;
+use crate::ids::ScopeId;
 use crate::snapshot::{Service, Snapshot, Tracking};
 use crate::table::ClientScope;
 use crate::wire::{Addr, Family, Protocol};
@@ -22,8 +25,10 @@ pub(super) const WINDOW: usize = 4;
 pub(super) struct Way {
     target: TargetV4,
     epoch: u32,
-    /// The bits that tell clients apart, of a service that keeps nothing but clients.
+    /// The bits that tell clients apart, of a service that binds them.
     pub mask: u32,
+    /// What its templates are kept under, and one; 0 for none.
+    templates: u32,
     /// What its clients are kept under.
     pub scope: Option<ClientScope>,
     /// What its packets' lanes have in common.
@@ -35,6 +40,12 @@ impl Way {
     #[inline(always)]
     pub(super) fn form(&self, gate: Gate) -> Form {
         Form::new(gate, self.target)
+    }
+
+    /// What templates of its clients are kept under.
+    #[inline(always)]
+    pub(super) fn templates(&self) -> Option<ScopeId> {
+        self.templates.checked_sub(1).map(ScopeId)
     }
 
     /// VIP.
@@ -141,9 +152,28 @@ fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
                 Protocol::Udp => Kind::ConnUdp,
                 _ => return None,
             };
-            Some(Way { lane: Lane::new(kind, 0), ..Way::default() })
+            let opens = if opens_plainly(service, &hit) {
+                Opens { service: service.id, own_port: hit.own_port }.pack()
+            } else {
+                0
+            };
+            Some(Way {
+                lane: Lane::new(kind, opens),
+                mask: service.persistence.map_or(0, |persistence| persistence.mask as u32),
+                templates: service.persistence.map_or(0, |_| hit.scope.0 + 1),
+                ..Way::default()
+            })
         }
     }
+}
+
+/// Whether its new connections need nothing but a template, where there is persistence, and the
+/// scheduler.
+fn opens_plainly(service: &Service, hit: &Hit) -> bool {
+    service.pins.is_empty()
+        && service.engine.is_none()
+        && service.compat.drop_packet == Defence::Off
+        && (hit.own_port || service.persistence.is_some())
 }
 
 /// The mask of a service's clients, what they are kept under, and their packets' lane.
