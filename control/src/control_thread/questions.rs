@@ -58,11 +58,22 @@ impl ControlThread {
                 return Reply::refused("bindings and connections are asked for in pages\n");
             }
         };
-        let named = |row: &Value, key: &str| {
-            let name = row.get(key).and_then(Value::as_str);
-            name.is_some_and(|name| names.iter().any(|wanted| wanted == name))
+        let named = |row: &Value, key: &str, wanted: &str| {
+            row.get(key).is_some_and(|name| match name {
+                Value::Number(number) => number.to_string() == wanted,
+                name => name == wanted,
+            })
         };
-        rows.retain(|row| names.is_empty() || named(row, "name") || named(row, "service"));
+        let fits = |row: &Value, name: &str| {
+            ["name", "service", "address", "core"].iter().any(|key| named(row, key, name))
+        };
+        // A service without real servers has no row among them.
+        let empty = |name: &str| what == Kind::Reals && self.service_named(name).is_ok();
+        let there = |name: &str| rows.iter().any(|row| fits(row, name)) || empty(name);
+        if let Some(unknown) = names.iter().find(|name| !there(name)) {
+            return Reply::refused(format!("{}\n", get::unknown(what, unknown)));
+        }
+        rows.retain(|row| names.is_empty() || names.iter().any(|name| fits(row, name)));
         match get::written(what, &rows, output) {
             Ok(text) => Reply::done(text),
             Err(sentence) => Reply::refused(sentence),

@@ -21,6 +21,9 @@ pub(crate) use {clients::Failed, listed::lines, listed::shown};
 /// The director could not be reached.
 const UNREACHED: u8 = 2;
 
+/// What was asked for cannot be asked for.
+const USAGE: u8 = 2;
+
 /// Asks the running director and prints its answer: 0 done, 1 refused, 2 not reached, unless
 /// the answer has a code of its own.
 pub fn ask(socket: &Path, request: &Request) -> u8 {
@@ -52,7 +55,7 @@ pub fn apply(args: &cli::Apply) -> u8 {
             ask(&args.at.socket, &request)
         }
         Err(error) => {
-            complain(&format!("cannot read {}: {error}", args.file.display()));
+            complain(&unreadable(&args.file, &error));
             1
         }
     }
@@ -65,7 +68,7 @@ pub fn diff(args: &cli::Diff) -> u8 {
         Some(file) => match read(file) {
             Ok(text) => Some((name_of(file), text)),
             Err(error) => {
-                complain(&format!("cannot read {}: {error}", file.display()));
+                complain(&unreadable(file, &error));
                 return 2;
             }
         },
@@ -89,6 +92,18 @@ pub fn get(args: &cli::Get) -> u8 {
     // A configuration has no columns.
     let default = if args.what == Kind::Config { Output::Yaml } else { Output::Table };
     let output = args.output.unwrap_or(default);
+    if args.what == Kind::Config {
+        if let Some(name) = args.names.first() {
+            complain(&format!(
+                "the configuration is printed as a whole; 'director get services {name}' shows a part"
+            ));
+            return USAGE;
+        }
+        if matches!(output, Output::Table | Output::Wide) {
+            complain("a configuration has no columns: write -o yaml or -o json");
+            return USAGE;
+        }
+    }
     if let Kind::Bindings | Kind::Connections = args.what {
         return clients::paged(&args.at.socket, args.what, output, &args.names);
     }
@@ -121,6 +136,13 @@ fn remarks(yaml: &str) -> String {
 /// A file's name in messages.
 fn name_of(file: &Path) -> String {
     if file == Path::new("-") { "standard input".into() } else { file.display().to_string() }
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData => format!("{}: it is no text (UTF-8)", name_of(file)),
+        _ => format!("cannot read {}: {error}", name_of(file)),
+    }
 }
 
 /// The text of a file, or of standard input. No more is read than the director would take:

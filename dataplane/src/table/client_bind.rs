@@ -77,9 +77,11 @@ mod tests {
     use crate::table::{ClientKey, ClientScope, Sizes};
 
     /// The clients of one burst after the other, found or bound one by one.
-    #[allow(clippy::unwrap_used)] // A test's own.
-    fn ask(table: &ClientTable, clients: impl Iterator<Item = u32>, fresh: u16) -> Vec<BoundAt> {
-        let scope = ClientScope::new(3).unwrap();
+    fn ask(
+        (table, scope): (&ClientTable, ClientScope),
+        clients: impl Iterator<Item = u32>,
+        fresh: u16,
+    ) -> Vec<BoundAt> {
         let (mut burst, mut asked) = (ClientBurst::default(), Vec::new());
         for client in clients {
             burst.put(0, client, scope);
@@ -87,7 +89,7 @@ mod tests {
             table.aim(&mut burst, 2);
             table.find_first(&mut burst, 2, 7);
             table.find_strays(&mut burst, 7);
-            let found = ServiceReal::new(burst.found(1).next().unwrap());
+            let found = burst.found(1).next().and_then(ServiceReal::new);
             let pick = || ServiceReal::new(fresh);
             let bound = match found {
                 Some(real) => Some(BoundAt { real, by_this_call: false }),
@@ -111,10 +113,11 @@ mod tests {
         for shards in [1, 2] {
             let sizes = Sizes { shards, entries_v4: 2_000, entries_v6: 100 };
             let (table, _) = ClientTable::new(sizes, [1, 2]);
-            let bound = ask(&table, 0..2_800, 5);
+            let scope = ClientScope::new(3).unwrap();
+            let bound = ask((&table, scope), 0..2_800, 5);
             assert!(bound.len() > 2_500 && bound.iter().all(|bound| bound.by_this_call));
             assert_eq!(table.stats().entries as usize, bound.len());
-            let again = ask(&table, 0..2_800, 6);
+            let again = ask((&table, scope), 0..2_800, 6);
             let known = again.iter().filter(|bound| bound.real.number() == 5).count();
             assert_eq!(known, bound.len());
             assert!(again.iter().all(|bound| bound.by_this_call == (bound.real.number() == 6)));
@@ -135,7 +138,7 @@ mod tests {
             };
             assert!(bound.is_ok());
         }
-        let found = ask(&table, 0..2_000, 6);
+        let found = ask((&table, scope), 0..2_000, 6);
         assert!(found.iter().all(|bound| !bound.by_this_call && bound.real.number() == 4));
     }
 }

@@ -58,7 +58,8 @@ pub(super) fn real_servers(
     let list = path.key("real_servers");
     let mut all = Vec::with_capacity(service.real_servers.len());
     // A table of them would take several times as much memory as this list.
-    let mut addresses: Vec<(IpAddr, RealPort, u32)> = Vec::new();
+    let mut addresses: Vec<(IpAddr, RealPort, u32)> =
+        Vec::with_capacity(service.real_servers.len());
     let mut names: HashMap<&str, usize> = HashMap::new();
     for (index, written) in service.real_servers.iter().enumerate() {
         let (path, Some(written)) = (list.item(index), written) else {
@@ -87,17 +88,19 @@ pub(super) fn real_servers(
 /// Reports every address that comes again with the same port.
 fn twice(addresses: &mut [(IpAddr, RealPort, u32)], list: &Path<'_>, findings: &mut Findings<'_>) {
     addresses.sort_unstable();
-    let mut again: Vec<(u32, u32, IpAddr)> = Vec::new();
+    let mut again: Vec<(u32, u32)> = Vec::new();
     for same in addresses.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1)) {
-        for pair in same.windows(2) {
-            if let [(address, _, first), (.., second)] = pair {
-                again.push((*second, *first, *address));
-            }
-        }
+        again.extend(same.windows(2).filter_map(|pair| match pair {
+            [(.., first), (.., second)] => Some((*second, *first)),
+            _ => None,
+        }));
     }
     // In the file's order, so that those that are told are the first ones.
     again.sort_unstable();
-    for (second, first, address) in again {
+    addresses.sort_unstable_by_key(|(.., index)| *index);
+    for (second, first) in again {
+        let at = addresses.binary_search_by_key(&second, |(.., index)| *index);
+        let Some((address, ..)) = at.ok().and_then(|at| addresses.get(at)) else { continue };
         if findings.full() {
             break;
         }

@@ -213,3 +213,109 @@ pub(super) fn total_lens(rows: __m512i) -> [u64; FOUR] {
         std::mem::transmute::<std::arch::x86_64::__m256i, [u64; FOUR]>(lens)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::read::{
+        Form, Gate, PlainV4, TAGGED, TAGGED_HEAD, TargetV4, UNTAGGED, UNTAGGED_HEAD, read_v4,
+    };
+    use super::*;
+    use crate::cpu::Tier;
+    use crate::port::memory::MemoryFrame;
+    use crate::wire::Vlan;
+    use crate::wire::ethernet::Mac;
+
+    const OWN: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const VLAN: u16 = 0x123;
+
+    /// A frame of the form, 60 bytes without its tag, and what is wrong with it: bytes that
+    /// are written over, and an end that is cut off or put on.
+    fn frame(tagged: bool, udp: bool, odd: &[(usize, u8)], end: isize) -> MemoryFrame {
+        let mut bytes = vec![0; 12];
+        bytes[..6].copy_from_slice(&OWN.0);
+        if tagged {
+            bytes.extend([0x81, 0, 0xE0 | (VLAN >> 8) as u8, VLAN as u8]);
+        }
+        bytes.extend([8, 0, 0x45, 0, 0, 46, 1, 2, 0x40, 0, 64, if udp { 17 } else { 6 }, 7, 8]);
+        bytes.extend([10, 1, 2, 3, 198, 18, 0, 1, 200, 1, 0, 80]);
+        match udp {
+            true => bytes.extend([0, 26, 0, 0]),
+            false => bytes.extend([1, 2, 3, 4, 5, 6, 7, 8, 0x50, 0x10, 0, 0, 0, 0, 0, 0]),
+        }
+        bytes.resize(if tagged { 64 } else { 60 }, 0xEE);
+        for (at, byte) in odd {
+            bytes[*at] = *byte;
+        }
+        bytes.resize((bytes.len() as isize + end).max(0) as usize, 0);
+        MemoryFrame::new(&bytes)
+    }
+
+    fn agree<const L3: usize, const HEAD: usize, const UDP: bool>(frames: &[MemoryFrame; FOUR]) {
+        let vlan = if L3 == TAGGED { Vlan::tagged(VLAN) } else { Vlan::UNTAGGED };
+        let protocol = if UDP { 17u64 } else { 6 };
+        let target = TargetV4(u64::from_le_bytes([198, 18, 0, 1, protocol as u8, 0, 0, 80]));
+        let form = Form::new(Gate::new(OWN, vlan), target);
+        let one = |frame: &MemoryFrame| -> Option<PlainV4> {
+            let alike = |head: &[u8; HEAD]| form.is_alike::<L3, HEAD>(head);
+            Form::read::<L3, HEAD, UDP>(frame.bytes(), alike).map(|(plain, _)| plain)
+        };
+        for frame in frames {
+            // Field by field, whatever the destination.
+            let read = read_v4::<L3, HEAD>(frame.bytes(), Gate::new(OWN, vlan));
+            let here = read.map(|(header, _)| header).filter(|header| header.target == target);
+            let plain = here.map(|h| PlainV4 { client: h.client, total_len: h.total_len });
+            assert_eq!(one(frame), plain);
+        }
+        let each: Option<Vec<PlainV4>> = frames.iter().map(one).collect();
+        let wide = form.wide::<L3>();
+        if Tier::best() < Tier::Avx512 {
+            return;
+        }
+        // SAFETY: the CPU has the tier.
+        #[allow(unsafe_code)]
+        let four = unsafe {
+            read::<_, L3, HEAD, UDP>(frames, &wide).map(|rows| {
+                let names = std::mem::transmute::<__m512i, [u64; 8]>(names(rows, !0xFF, 7));
+                (names, total_lens(rows))
+            })
+        };
+        let wanted = each.map(|plain| {
+            let mut names = [0; 8];
+            for (at, plain) in plain.iter().enumerate() {
+                names[2 * at] = u64::from(plain.client & !0xFF) << 32 | 7 << 16;
+            }
+            (names, std::array::from_fn(|at| u64::from(plain[at].total_len)))
+        });
+        assert_eq!(four, wanted);
+    }
+
+    prop_compose! {
+        fn any_frame(tagged: bool, udp: bool)(
+            odd in prop::collection::vec((0usize..60, any::<u8>()), 0..2),
+            end in prop_oneof![6 => Just(0isize), 1 => -60isize..200, 1 => Just(70_000)],
+        ) -> MemoryFrame {
+            frame(tagged, udp, &odd, end)
+        }
+    }
+
+    fn four(tagged: bool, udp: bool) -> impl Strategy<Value = [MemoryFrame; FOUR]> {
+        prop::array::uniform4(any_frame(tagged, udp))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn four_frames_at_a_time_are_read_as_each_alone(
+            a in four(false, false), b in four(false, true),
+            c in four(true, false), d in four(true, true),
+        ) {
+            agree::<UNTAGGED, UNTAGGED_HEAD, false>(&a);
+            agree::<UNTAGGED, UNTAGGED_HEAD, true>(&b);
+            agree::<TAGGED, TAGGED_HEAD, false>(&c);
+            agree::<TAGGED, TAGGED_HEAD, true>(&d);
+        }
+    }
+}
