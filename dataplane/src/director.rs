@@ -22,7 +22,7 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
-use crate::wire::{Fragment, Packet, Parsed, Protocol, icmp, parse};
+use crate::wire::{Family, Fragment, Packet, Parsed, Protocol, icmp, parse};
 use burst::Learned;
 pub use burst::{Decided, Reading};
 use passing::Inward;
@@ -159,11 +159,11 @@ impl Director {
         self.path.bindings.quiescent();
     }
 
-    /// Whether the table of clients is so small that its lines are mostly near the core: then
-    /// waiting for them costs less than having more frames under way.
+    /// Whether the table of a family's clients is so small that its lines are mostly near the
+    /// core: then waiting for them costs less than having more frames under way.
     #[inline]
-    pub fn is_near(&self) -> bool {
-        self.path.shared.clients.bytes_v4() <= NEAR
+    pub fn is_near(&self, family: Family) -> bool {
+        self.path.shared.clients.bytes(family) <= NEAR
     }
 
     /// Reads a burst of frames that came in on one port, and requests from memory what

@@ -19,8 +19,8 @@ use crate::snapshot::Snapshot;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::trace::Tracer;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::Addr;
 use crate::wire::ethernet::{self, Mac};
+use crate::wire::{Addr, Family};
 
 /// Table entries looked at in one turn at the most.
 const SWEEP_PER_TURN: usize = 64;
@@ -278,7 +278,8 @@ impl<P: Port> Worker<P> {
         let mut received = 0;
         let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
-        let (near, few) = (self.director.is_near(), self.director.has_few_connections());
+        let [near_v4, near_v6] = [Family::V4, Family::V6].map(|of| self.director.is_near(of));
+        let few = self.director.has_few_connections();
         while more || passed < read {
             let (were_read, were_fetched) = (read, fetched);
             if passed < fetched
@@ -298,11 +299,13 @@ impl<P: Port> Worker<P> {
                 self.director.fetch(&mut intake.reading);
                 fetched += 1;
             }
-            let intake = self.intakes.get_mut(passed % INTAKES);
-            let waits = intake.is_some_and(|intake| intake.reading.is_fetched());
+            let reading = self.intakes.get(passed % INTAKES).map(|intake| &intake.reading);
+            let (waits, far) = reading.map_or((false, false), |reading| {
+                (reading.is_fetched(), reading.has_v6_clients() && !near_v6)
+            });
             let ready = match waits {
-                true if few => fetched,
-                false if near => read,
+                true if few && !far => fetched,
+                false if near_v4 && !far => read,
                 _ => were_fetched,
             };
             if passed < ready {

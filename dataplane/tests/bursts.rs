@@ -132,7 +132,12 @@ struct World {
 impl World {
     fn new(masquerades: bool) -> Self {
         let key = HashKey([0x0123_4567_89AB_CDEF, 0x0F1E_2D3C_4B5A_6978]);
-        let sizes = TableSizes { connections_v4: 64, clients_v4: 64, ..TableSizes::default() };
+        let sizes = TableSizes {
+            connections_v4: 64,
+            clients_v4: 64,
+            clients_v6: 64,
+            ..TableSizes::default()
+        };
         let (shared, seats) = Shared::new(1, sizes, TimerRule::Exact, key);
         let mut catalog = Catalog::new(Arc::clone(&shared), site());
         let services = services();
@@ -305,7 +310,7 @@ enum Step {
 
 fn changes() -> impl Strategy<Value = Change> {
     // Those of clients without connections more often: plain packets go there.
-    let service = || prop_oneof![1 => 0..services().len(), 1 => Just(0), 1 => Just(5)];
+    let service = || prop_oneof![1 => 0..services().len(), 1 => Just(0), 1 => Just(5), 1 => Just(9), 1 => Just(14)];
     prop_oneof![
         6 => (service(), 1..REALS, 0u8..24, 0u32..4).prop_map(|(s, n, k, w)| Change::Add(s, n, k, w)),
         2 => (service(), 1..REALS).prop_map(|(s, n)| Change::Remove(s, n)),
@@ -358,7 +363,7 @@ impl Flow {
 
 prop_compose! {
     fn flows()(
-        v6 in prop::bool::weighted(0.25),
+        v6 in prop::bool::weighted(0.4),
         client in 1u16..3,
         client_port in prop::sample::select(vec![2000u16, 2000, 2000, 2000, 2000, 2000, 20, 0]),
         vip in prop::sample::select(vec![1u16, 1, 1, 2, 2, 2, 3]),

@@ -402,6 +402,91 @@ fn two_cores_that_bind_one_wide_client_agree() {
     clients_agree(ClientKey::V6(7), 3);
 }
 
+/// Two cores bind clients of one scope at once, which may claim the same slot and then both write
+/// their addresses there.
+fn wide_clients_that_meet(one: u128, other: u128) {
+    check(3, move || {
+        let (table, seats) = clients(2);
+        let both = [one, other].map(ClientKey::V6);
+        let threads: Vec<_> = seats
+            .into_iter()
+            .zip(both.into_iter().zip(1..))
+            .map(|(_seat, (client, number))| {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    let probe = client_probe(&table, client);
+                    let bound = table.get_or_insert(&probe, client_real(number), 1).unwrap();
+                    assert_eq!(bound.hit().real, client_real(number));
+                    assert!(matches!(bound, Bound::Inserted(_)));
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let mut listed = Vec::new();
+        let mut cursor = Some(Default::default());
+        while let Some(from) = cursor {
+            cursor = table.iterate(0, from, 3, |_, client, real, _| listed.push((real, client)));
+        }
+        listed.sort_unstable();
+        assert_eq!(listed, [1, 2].map(client_real).into_iter().zip(both).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn two_wide_clients_that_claim_one_slot_get_one_each() {
+    let high = 7u128 << 64;
+    // Found to have the same first bucket and line.
+    for (one, other) in [(high | 1, high | 2), (high, 9 << 64)] {
+        wide_clients_that_meet(one, other);
+    }
+}
+
+/// All slots of a client's window are taken but one, and another one is dead and may be
+/// reclaimed. Two cores bind the client while the owner sweeps, which opens a second hole.
+#[test]
+fn two_cores_that_find_different_wide_holes_agree() {
+    const SLOTS: u128 = 12;
+    for opening in [0, SLOTS - 2] {
+        check(1, move || {
+            let (table, mut seats) = clients(3);
+            let probe = |number: u128| client_probe(&table, ClientKey::V6(number << 3));
+            for number in 0..SLOTS - 1 {
+                let age = if number == opening { 1 } else { 20 };
+                table.get_or_insert(&probe(number), client_real(9), age).unwrap();
+            }
+            let mut owner = seats.remove(0);
+            // Doomed, dead, out of sight.
+            let mut freed = 0;
+            for _ in 0..3 {
+                freed += client_sweep(&table, &mut owner, 20);
+                seats.iter_mut().for_each(|seat| table.quiescent(seat));
+            }
+            assert_eq!(freed, 1);
+            let sweeper = Arc::clone(&table);
+            // Reclaims first; one bucket of walking is enough.
+            let sweeps = thread::spawn(move || sweeper.sweep(&mut owner, 20, 1, |_| 10, |_| {}));
+            let threads: Vec<_> = seats
+                .into_iter()
+                .zip(1..)
+                .map(|(_seat, number)| {
+                    let table = Arc::clone(&table);
+                    thread::spawn(move || {
+                        let probe = client_probe(&table, ClientKey::V6(SLOTS << 3));
+                        let bound = table.get_or_insert(&probe, client_real(number), 20).unwrap();
+                        (bound.hit().real, matches!(bound, Bound::Inserted(_)))
+                    })
+                })
+                .collect();
+            let answers: Vec<_> =
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            sweeps.join().unwrap();
+            let found = table.peek(&probe(SLOTS)).unwrap();
+            assert!(answers.iter().all(|(real, _)| *real == found.real), "{answers:?}");
+            assert_eq!(answers.iter().filter(|(_, inserted)| *inserted).count(), 1, "{answers:?}");
+        });
+    }
+}
+
 fn a_packet_keeps_its_client(client: ClientKey) {
     check(3, move || {
         let (table, mut seats) = clients(2);

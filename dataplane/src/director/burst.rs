@@ -6,6 +6,7 @@
 
 mod bind;
 mod clients;
+mod clients_v6;
 mod conns;
 mod decided;
 mod exits;
@@ -14,10 +15,12 @@ mod fours;
 mod hops;
 mod lane;
 mod read;
+mod read_v6;
 mod reading;
 mod replies;
 mod rewrite;
 mod services;
+mod services_v6;
 
 use super::{Arrival, Path};
 use crate::bindings::Bindings;
@@ -38,6 +41,7 @@ use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
 pub use reading::Reading;
 use reading::Sight;
 use services::Services;
+use services_v6::ServicesV6;
 
 /// What plain packets read and write besides their frames.
 struct Desk<'a> {
@@ -64,6 +68,7 @@ impl Desk<'_> {
 /// What the core has learned for bursts to come.
 pub(super) struct Learned {
     services: Services,
+    services_v6: ServicesV6,
     client_hops: Hops,
     conn_hops: Hops,
     exit_hops: Hops,
@@ -77,6 +82,7 @@ impl Learned {
     pub(super) fn new() -> Self {
         Self {
             services: Services::new(),
+            services_v6: ServicesV6::new(),
             client_hops: Hops::new(By::Number),
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
@@ -90,6 +96,7 @@ impl Learned {
     pub(super) fn forget(&mut self) {
         self.services.forget();
         self.exits.forget();
+        self.services_v6.forget();
         self.forget_hops();
     }
 
@@ -119,6 +126,7 @@ impl Learned {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
             Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
+            Kind::ClientV6 => self.pass_clients_v6::<F, L3>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp | Kind::ReplyTcp | Kind::ReplyUdp => {
                 self.pass_conns::<F, L3, HEAD>(reading, desk, frames)
             }
@@ -140,6 +148,7 @@ impl Path {
         reading.conns.clear();
         reading.templates.clear();
         reading.replies.clear();
+        reading.clients_v6.clear();
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
@@ -161,6 +170,10 @@ impl Path {
         if !reading.seeks_clients {
             reading.clients.find_nobody();
         }
+        reading.seeks_clients_v6 = !reading.clients_v6.is_empty();
+        if reading.seeks_clients_v6 {
+            self.shared.clients.aim_v6(&mut reading.clients_v6);
+        }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
             reading.conns.aim(self.bindings.table_v4());
@@ -174,6 +187,10 @@ impl Path {
         if std::mem::take(&mut reading.seeks_clients) {
             let age = self.bindings.age_at(reading.at.now);
             self.shared.clients.find_first(&mut reading.clients, reading.frames, age);
+        }
+        if std::mem::take(&mut reading.seeks_clients_v6) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_first_v6(&mut reading.clients_v6, age);
         }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
@@ -212,6 +229,7 @@ impl Path {
         self.find(reading);
         let age = self.bindings.age_at(reading.at.now);
         self.shared.clients.find_strays(&mut reading.clients, age);
+        self.shared.clients.find_strays_v6(&mut reading.clients_v6, age);
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {

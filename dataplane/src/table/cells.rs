@@ -25,6 +25,8 @@ pub(super) trait Row {
     /// Slots to make for every four entries that are asked for: so many that hardly one new
     /// key in 50,000 finds its window full before all entries are in.
     const SLOTS_FOR_FOUR: usize;
+    /// Buckets of a row where one key may stand: two, or three where there are so many.
+    const CHOICES: usize;
     /// The size of a bucket.
     const BYTES: usize;
 
@@ -153,6 +155,7 @@ impl BucketV4 {
 impl Row for V4 {
     const WAYS: usize = 4;
     const SLOTS_FOR_FOUR: usize = 8;
+    const CHOICES: usize = 2;
     const BYTES: usize = size_of::<BucketV4>();
 
     fn new(buckets: usize) -> Self {
@@ -276,6 +279,7 @@ fn settle_word(word: &AtomicU64, wanted: u64) -> bool {
 impl Row for V6 {
     const WAYS: usize = 4;
     const SLOTS_FOR_FOUR: usize = 8;
+    const CHOICES: usize = 2;
     const BYTES: usize = size_of::<BucketV6>();
 
     fn new(buckets: usize) -> Self {

@@ -7,29 +7,29 @@
 //! chosen by the caller, which a hit writes only if it differs.
 //!
 //! A client is freed no earlier than its timeout after its last packet, on whichever core that
-//! was. In the IPv6 layout the age is in the word that is compared and swapped. In the IPv4
-//! layout it is a byte beside it, so the owner frees in two steps: it *dooms* an aged client,
-//! waits for a grace period, and frees it only if nobody has found it since. Whoever finds a
-//! doomed client writes its age and lifts the doom; whoever had read the word before it was
-//! doomed has written the age before the grace period ended, and the owner sees that.
+//! was. The age is a byte beside the word that is compared and swapped, so the owner frees in
+//! two steps: it *dooms* an aged client, waits for a grace period, and frees it only if nobody
+//! has found it since. Whoever finds a doomed client writes its age and lifts the doom; whoever
+//! had read the word before it was doomed has written the age before the grace period ended, and
+//! the owner sees that.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::assign::{Assigned, NoHole, assign, assign_at};
-use super::cells::V6;
-use super::client_dense::{self, Dense, DenseSweeper, DenseWindow};
-use super::client_wide::WideWindow;
+use super::client_dense::{self, Dense, DenseWindow};
+use super::client_slots::{DoomSweeper, list};
+use super::client_wide::{Veil, Wide, WideWindow};
 use super::counters::{Counters, Stats};
 use super::grace::Grace;
 use super::hash::Hasher;
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
-use super::seat::Sweeper;
 use super::segments::{Segments, hash_of, shard_of};
 use super::template::{Cursor, Full, GrowError, Sizes};
 use super::value::Value;
 use crate::cpu::Tier;
 use crate::ids::ScopeId;
+use crate::wire::Family;
 
 /// Which service's clients: a scope in 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,8 +139,8 @@ pub(super) fn aged(age: u8, age_now: u8, timeout: u8) -> bool {
 pub struct ClientSeat {
     core: usize,
     seen: u64,
-    v4: DenseSweeper,
-    v6: Sweeper,
+    v4: DoomSweeper,
+    v6: DoomSweeper,
 }
 
 impl ClientSeat {
@@ -156,20 +156,23 @@ pub struct ClientTable {
     pub(super) hasher: Hasher,
     pub(super) tier: Tier,
     pub(super) v4: Segments<Dense>,
-    pub(super) v6: Segments<V6>,
+    pub(super) v6: Segments<Wide>,
+    pub(super) veil: Veil,
     pub(super) grace: Grace,
     pub(super) counters: Counters,
 }
 
 impl ClientTable {
     /// A table and one seat for each of its cores. `key` must be secret and random. An IPv4
-    /// client takes 16 bytes, an IPv6 one 64.
+    /// client takes 16 bytes, an IPv6 one 32.
     pub fn new(sizes: Sizes, key: [u64; 2]) -> (Arc<Self>, Vec<ClientSeat>) {
         let shards = sizes.shards.clamp(1, Value::MAX_CORES) as usize;
+        let hasher = Hasher::new(key);
         let table = Self {
             shards,
-            hasher: Hasher::new(key),
+            hasher,
             tier: Tier::best(),
+            veil: Veil::new(&hasher),
             v4: Segments::new(shards, sizes.entries_v4),
             v6: Segments::new(shards, sizes.entries_v6),
             grace: Grace::new(shards),
@@ -178,8 +181,8 @@ impl ClientTable {
         let seat = |core| ClientSeat {
             core,
             seen: 0,
-            v4: DenseSweeper::new(core),
-            v6: Sweeper::new(core),
+            v4: DoomSweeper::new(core),
+            v6: DoomSweeper::new(core),
         };
         (Arc::new(table), (0..shards).map(seat).collect())
     }
@@ -240,7 +243,8 @@ impl ClientTable {
     ) -> Result<Bound, Full> {
         let assigned = match probe.key.client {
             ClientKey::V4(_) => assign(&DenseWindow::new(&self.v4, probe, real, age_now)),
-            ClientKey::V6(_) => assign(&WideWindow::new(&self.v6, probe, real, age_now)),
+            ClientKey::V6(_) => WideWindow::new(&self.v6, self.veil, probe, real, age_now)
+                .map_or(Err(NoHole), |window| assign(&window)),
         };
         self.bound(probe, assigned)
     }
@@ -287,7 +291,7 @@ impl ClientTable {
     pub fn rebind(&self, probe: &Probe, hit: Hit, new: ServiceReal) -> Option<Rebound> {
         match probe.key.client {
             ClientKey::V4(_) => self.rebind_dense(probe, hit, new),
-            ClientKey::V6(_) => self.rebind_wide(hit, new),
+            ClientKey::V6(_) => self.rebind_wide(probe, hit, new),
         }
     }
 
@@ -320,8 +324,11 @@ impl ClientTable {
         self.v4.open_if(|since| self.grace.over(since));
         self.v6.open_if(|since| self.grace.over(since));
         let over = |scope, age| aged(age, age_now, timeout_of(scope));
-        self.sweep_dense(&mut seat.v4, budget, &over, &mut on_freed);
-        self.sweep_wide(&mut seat.v6, budget, &over, &mut on_freed);
+        let around = (&self.grace, &self.counters);
+        seat.v4.sweep(&self.v4, around, budget, &over, &mut on_freed);
+        seat.v6.sweep(&self.v6, around, budget, &over, &mut |freed| {
+            on_freed(Freed { client: self.veil.client(freed.client), ..freed });
+        });
     }
 
     /// Lists up to `budget` buckets of a shard from `from` on: scope, client, real server and
@@ -338,9 +345,12 @@ impl ClientTable {
             return None;
         }
         if from.v6 {
-            return self.list_wide(shard, &mut from, budget, &mut each).then_some(from);
+            let mut each = |scope, client, real, age| {
+                each(scope, self.veil.client(client), real, age);
+            };
+            return list(&self.v6, shard, &mut from, budget, &mut each).then_some(from);
         }
-        if self.list_dense(shard, &mut from, budget, &mut each) {
+        if list(&self.v4, shard, &mut from, budget, &mut each) {
             return Some(from);
         }
         Some(Cursor { v6: true, ..Cursor::default() })
@@ -369,9 +379,13 @@ impl ClientTable {
         self.v4.buckets() + self.v6.buckets()
     }
 
-    /// Bytes of the IPv4 clients' memory.
-    pub fn bytes_v4(&self) -> usize {
-        self.v4.size().1
+    /// Bytes of the memory for a family's clients.
+    pub fn bytes(&self, family: Family) -> usize {
+        let (_, bytes) = match family {
+            Family::V4 => self.v4.size(),
+            Family::V6 => self.v6.size(),
+        };
+        bytes
     }
 
     /// Sizes and events so far.
@@ -459,6 +473,68 @@ mod tests {
             }
             assert_eq!(table.stats().entries, 60);
             assert_eq!(table.vacancy(&table.probe(scope, V6_CLIENT)), None);
+        }
+    }
+
+    #[test]
+    fn a_table_of_its_nominal_size_takes_16_and_32_bytes_a_client_and_has_room_for_all_but_a_few() {
+        let (v4, v6) = (200_000u32, 200_000u32);
+        for shards in [1, 3] {
+            let sizes = Sizes { shards, entries_v4: v4 as usize, entries_v6: v6 as usize };
+            let (table, _) = ClientTable::new(sizes, [1, 2]);
+            let most = u64::from(v4) * 16 + u64::from(v6) * 32 + 10_000;
+            assert!(table.stats().bytes as u64 <= most, "{:?}", table.stats());
+            let scope = ClientScope::new(1).unwrap();
+            let real = ServiceReal::new(2).unwrap();
+            let address = |n: u32| 0x2001_0db8_u128 << 96 | u128::from(n / 7) << 64 | u128::from(n);
+            let insert = |client| {
+                let _ = table.get_or_insert(&table.probe(scope, client), real, 0);
+            };
+            (0..v4).map(ClientKey::V4).for_each(insert);
+            let full_v4 = table.stats().full;
+            (0..v6).map(|n| ClientKey::V6(address(n))).for_each(insert);
+            let full_v6 = table.stats().full - full_v4;
+            assert!(full_v4 <= 20 && full_v6 <= 5, "no room for {full_v4} and {full_v6}");
+            let found =
+                |n: &u32| table.peek(&table.probe(scope, ClientKey::V6(address(*n)))).is_some();
+            assert_eq!((0..v6).filter(found).count() as u64, u64::from(v6) - full_v6);
+        }
+    }
+
+    #[test]
+    fn clients_that_share_a_scope_or_a_half_are_different_and_one_of_the_secret_finds_no_room() {
+        let sizes = Sizes { shards: 2, entries_v4: 4, entries_v6: 200 };
+        let (table, _) = ClientTable::new(sizes, [1, 2]);
+        let halves = [0, 1, 1 << 63, u64::MAX];
+        let clients = halves.into_iter().flat_map(|high| {
+            halves.map(|low| ClientKey::V6(u128::from(high) << 64 | u128::from(low)))
+        });
+        let scopes = [1, 2, u16::MAX].map(|n| ClientScope::new(n).unwrap());
+        let keys: Vec<_> = clients.flat_map(|client| scopes.map(|scope| (scope, client))).collect();
+        for (number, (scope, client)) in (2..).zip(&keys) {
+            let (probe, real) = (table.probe(*scope, *client), ServiceReal::new(number).unwrap());
+            let bound = table.get_or_insert(&probe, real, number as u8).unwrap();
+            assert!(matches!(bound, Bound::Inserted(hit) if hit.real == real));
+        }
+        let mut listed = Vec::new();
+        for shard in 0..2 {
+            let mut cursor = Some(Cursor::default());
+            while let Some(from) = cursor {
+                cursor = table.iterate(shard, from, 3, |scope, client, real, age| {
+                    assert_eq!(u16::from(age), real.number());
+                    listed.push((real.number(), (scope, client)));
+                });
+            }
+        }
+        listed.sort_unstable();
+        assert_eq!(listed, (2..).zip(keys).collect::<Vec<_>>());
+
+        for address in [0, 1, 1 << 64] {
+            let veiled = table.veil.client(ClientKey::V6(address));
+            let probe = table.probe(scopes[0], veiled);
+            let bound = table.get_or_insert(&probe, ServiceReal::new(9).unwrap(), 0);
+            assert_eq!(bound, Err(Full));
+            assert_eq!((table.lookup(&probe, 0), table.peek(&probe)), (None, None));
         }
     }
 

@@ -229,7 +229,7 @@ fn find_first_avx512(row: &Dense, burst: &mut ClientBurst, places: usize, age_no
 }
 
 /// The numbers of the bits that are set.
-fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
+pub(super) fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let place = bits.trailing_zeros() as usize;
         bits &= bits.wrapping_sub(1);

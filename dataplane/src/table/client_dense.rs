@@ -3,14 +3,12 @@
 
 use super::assign::{Holes, Seen, Window};
 use super::cells::Row;
-use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal, Vacancy};
-use super::grace::Limbo;
+use super::client::{ClientTable, Hit, Rebound, ServiceReal, Vacancy};
+use super::client_slots::{DEAD, Slots, Word};
 use super::key::{ClientKey, Handle, Probe};
 use super::line::{Candidates, Line};
-use super::seat::Sweeper;
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
-use super::template::Cursor;
 use crate::block::Block;
 use crate::prefetch::prefetch;
 
@@ -23,47 +21,6 @@ pub(super) type Bucket = Line<AtomicU64, [AtomicU8; 8]>;
 
 /// Where the mark is.
 const MARK: usize = 7;
-
-/// A slot's word: client 32 | scope 16 | doomed 1 | real server 15. 0 is free; with real server
-/// 0 it is tentative; with the highest number dead, and queued for reclaiming if also doomed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Word(u64);
-
-const REAL: u64 = 0x7fff;
-const DEAD: u64 = 0x7fff;
-const DOOMED: u64 = 0x8000;
-const VALUE: u64 = DOOMED | REAL;
-
-impl Word {
-    fn of(name: u64, real: ServiceReal) -> Self {
-        Self(name | u64::from(real.number()))
-    }
-
-    fn is_of(self, name: u64) -> bool {
-        (self.0 ^ name) <= VALUE
-    }
-
-    fn name(self) -> u64 {
-        self.0 & !VALUE
-    }
-
-    /// None if the word is free, tentative or dead.
-    fn real(self) -> Option<ServiceReal> {
-        ServiceReal::new((self.0 & REAL) as u16)
-    }
-
-    fn doomed(self) -> bool {
-        self.0 & DOOMED != 0
-    }
-
-    fn scope(self) -> Option<ClientScope> {
-        ClientScope::new((self.0 >> 16) as u16)
-    }
-
-    fn client(self) -> ClientKey {
-        ClientKey::V4((self.0 >> 32) as u32)
-    }
-}
 
 /// The key as the word has it.
 fn name_of(probe: &Probe) -> u64 {
@@ -79,6 +36,7 @@ pub(super) fn name(client: u32, scope: u16) -> u64 {
 impl Row for Dense {
     const WAYS: usize = 7;
     const SLOTS_FOR_FOUR: usize = 7;
+    const CHOICES: usize = 2;
     const BYTES: usize = size_of::<Bucket>();
 
     fn new(buckets: usize) -> Self {
@@ -108,12 +66,9 @@ impl Dense {
     fn word(&self, place: usize) -> &AtomicU64 {
         &self.0[place / Self::WAYS].words[place % Self::WAYS]
     }
+}
 
-    #[inline]
-    fn age(&self, place: usize) -> &AtomicU8 {
-        &self.0[place / Self::WAYS].beside[place % Self::WAYS]
-    }
-
+impl Slots for Dense {
     fn load(&self, place: usize) -> Word {
         Word(self.word(place).load(Ordering::Acquire))
     }
@@ -124,60 +79,17 @@ impl Dense {
             .map_or_else(|newer| Err(Word(newer)), |_| Ok(()))
     }
 
-    /// Counts a packet: sets the age, and lifts the doom. None if the client is not bound or was
-    /// freed before that.
     #[inline]
-    fn hit(&self, place: usize, mut word: Word, age_now: u8) -> Option<ServiceReal> {
-        loop {
-            let real = word.real()?;
-            let age = self.age(place);
-            if age.load(Ordering::Relaxed) != age_now {
-                age.store(age_now, Ordering::Release);
-            }
-            if !word.doomed() {
-                return Some(real);
-            }
-            match self.swap(place, word, Word(word.0 & !DOOMED)) {
-                Ok(()) => return Some(real),
-                Err(newer) => word = newer,
-            }
-        }
+    fn age(&self, place: usize) -> &AtomicU8 {
+        &self.0[place / Self::WAYS].beside[place % Self::WAYS]
     }
 
-    /// Dooms the slot's client if it is over.
-    fn doom(&self, place: usize, over: &impl Fn(ClientScope, u8) -> bool) -> bool {
-        let word = self.load(place);
-        let (Some(scope), Some(_), false) = (word.scope(), word.real(), word.doomed()) else {
-            return false;
-        };
-        over(scope, self.age(place).load(Ordering::Relaxed))
-            && self.swap(place, word, Word(word.0 | DOOMED)).is_ok()
+    fn client(&self, _place: usize, word: Word) -> ClientKey {
+        ClientKey::V4((word.0 >> 32) as u32)
     }
 
-    /// Frees a client that was doomed before the grace period, if it is still over.
-    fn free(&self, place: usize, over: &impl Fn(ClientScope, u8) -> bool) -> Option<Freed> {
-        let word = self.load(place);
-        let (scope, real) = (word.scope()?, word.real()?);
-        if !word.doomed() {
-            return None;
-        }
-        if !over(scope, self.age(place).load(Ordering::Acquire)) {
-            // Lost only if somebody else lifts the doom, or rebinds.
-            let _ = self.swap(place, word, Word(word.0 & !DOOMED));
-            return None;
-        }
-        self.swap(place, word, Word(word.name() | DEAD | DOOMED)).ok()?;
-        Some(Freed { scope, client: word.client(), real })
-    }
-
-    /// Marks an abandoned slot as queued for reclaiming. Nobody but the owner changes a dead word.
-    fn queue(&self, place: usize) -> bool {
-        let word = self.load(place);
-        let abandoned = word.0 & VALUE == DEAD;
-        if abandoned {
-            self.word(place).store(word.0 | DOOMED, Ordering::Release);
-        }
-        abandoned
+    fn clear(&self, place: usize) {
+        self.word(place).store(0, Ordering::Release);
     }
 }
 
@@ -428,18 +340,6 @@ impl Window for DenseWindow<'_> {
     }
 }
 
-/// Where a shard's owner is on its rounds, and what it has doomed.
-pub(super) struct DenseSweeper {
-    rounds: Sweeper,
-    doomed: Limbo,
-}
-
-impl DenseSweeper {
-    pub(super) fn new(core: usize) -> Self {
-        Self { rounds: Sweeper::new(core), doomed: Limbo::new() }
-    }
-}
-
 impl ClientTable {
     #[inline]
     pub(super) fn lookup_dense(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
@@ -481,86 +381,6 @@ impl ClientTable {
         new: ServiceReal,
     ) -> Option<Rebound> {
         let (row, place) = self.v4.find(hit.slot)?;
-        let name = name_of(probe);
-        let mut word = row.load(place);
-        loop {
-            let real = word.real().filter(|_| word.is_of(name))?;
-            if real != hit.real {
-                return Some(Rebound { hit: Hit { real, ..hit }, by_this_call: false });
-            }
-            match row.swap(place, word, Word::of(name, new)) {
-                Ok(()) => {
-                    return Some(Rebound { hit: Hit { real: new, ..hit }, by_this_call: true });
-                }
-                Err(newer) => word = newer,
-            }
-        }
-    }
-
-    pub(super) fn sweep_dense(
-        &self,
-        sweeper: &mut DenseSweeper,
-        budget: usize,
-        over: &impl Fn(ClientScope, u8) -> bool,
-        on_freed: &mut impl FnMut(Freed),
-    ) {
-        let DenseSweeper { rounds, doomed } = sweeper;
-        let slots = budget.saturating_mul(Dense::WAYS);
-        rounds.limbo.reclaim(&self.grace, slots, |bits| {
-            if let Some((row, place)) = self.v4.find(Handle::from_bits(bits)) {
-                row.word(place).store(0, Ordering::Release);
-            }
-        });
-        let room = rounds.limbo.room();
-        doomed.reclaim(&self.grace, slots.min(room), |bits| {
-            if let Some((row, place)) = self.v4.find(Handle::from_bits(bits))
-                && let Some(event) = row.free(place, over)
-            {
-                rounds.limbo.push(bits);
-                self.counters.freed(rounds.shard, false);
-                on_freed(event);
-            }
-        });
-        for _ in 0..budget {
-            let at = (&mut rounds.segment, &mut rounds.bucket);
-            let Some((row, segment, bucket)) = self.v4.next_bucket(rounds.shard as usize, at)
-            else {
-                // No slot is doomed a second time while it is listed from the first.
-                if doomed.is_empty() {
-                    (rounds.segment, rounds.bucket) = (0, 0);
-                }
-                return;
-            };
-            for place in bucket * Dense::WAYS..(bucket + 1) * Dense::WAYS {
-                let bits = Dense::handle(segment, place).to_bits();
-                if doomed.room() > 0 && row.doom(place, over) {
-                    doomed.push(bits);
-                }
-                if rounds.limbo.room() > 0 && row.queue(place) {
-                    rounds.limbo.push(bits);
-                }
-            }
-        }
-    }
-
-    /// False at the end of the shard.
-    pub(super) fn list_dense(
-        &self,
-        shard: usize,
-        cursor: &mut Cursor,
-        budget: usize,
-        each: &mut impl FnMut(ClientScope, ClientKey, ServiceReal, u8),
-    ) -> bool {
-        for _ in 0..budget {
-            let at = (&mut cursor.segment, &mut cursor.bucket);
-            let Some((row, _, bucket)) = self.v4.next_bucket(shard, at) else { return false };
-            for place in bucket * Dense::WAYS..(bucket + 1) * Dense::WAYS {
-                let word = row.load(place);
-                if let (Some(scope), Some(real)) = (word.scope(), word.real()) {
-                    each(scope, word.client(), real, row.age(place).load(Ordering::Relaxed));
-                }
-            }
-        }
-        true
+        row.rebind(place, name_of(probe), hit, new)
     }
 }

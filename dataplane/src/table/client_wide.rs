@@ -1,196 +1,419 @@
-//! The client table's IPv6 layout: the template's slots of 32 bytes, with real server and age in
-//! the value word.
+//! The client table's IPv6 layout: address, scope and real server in 20 bytes, three to a line,
+//! with three ages; two lines to a bucket, and three buckets where a client may stand.
+//!
+//! A slot is claimed by its word, which says the scope alone. The halves of the address are
+//! written behind it one by one, each by one compare-and-swap and only by those whose client has
+//! what is there already. So two clients of one scope may both write to a slot that one of them
+//! claimed; the halves then decide whose it is: they are always one of their clients', complete,
+//! because nobody writes behind a half that is not its own. The claimer may lose its slot that
+//! way; it looks on, and the slot is not lost. Halves are written while the word is tentative
+//! only: who saw it so began before the slot could die and be used anew.
+//!
+//! A half of 0 says "not written". So the slots have addresses veiled by a secret: no client can
+//! choose an address of which a half would be 0 there. One that has such an address all the same
+//! (one in 2^63) finds no room.
 
 use super::assign::{Holes, Seen, Window};
-use super::cells::{Cells, Row, V6, Whose};
-use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal};
-use super::key::{ClientKey, Handle, Probe, TemplateKey};
-use super::seat::Sweeper;
+use super::cells::{Row, Whose};
+use super::client::{ClientTable, Hit, Rebound, ServiceReal};
+use super::client_slots::{DEAD, Slots, Word};
+use super::hash::Hasher;
+use super::key::{ClientKey, Handle, Probe};
 use super::segments::{Places, Segments};
-use super::sync::{AtomicU64, Ordering};
-use super::template::Cursor;
+use super::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::block::Block;
+use crate::prefetch::prefetch;
 
-/// A value word: dead 1, queued for reclaiming 1 | age 8 | real server 16. 0 is tentative in a
-/// claimed slot.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Word(u64);
+/// A row of buckets.
+pub(super) struct Wide(Block<Line>);
 
-const AGE_SHIFT: u32 = 16;
-const AGE: u64 = 0xff << AGE_SHIFT;
-const QUEUED: u64 = 1 << 62;
-const DEAD: u64 = 1 << 63;
+/// Slots in a line.
+const IN_LINE: usize = 3;
 
-impl Word {
-    fn new(real: ServiceReal, age: u8) -> Self {
-        Self(u64::from(real.number())).with_age(age)
+/// Three clients: the halves of their addresses, their words, their ages.
+#[repr(C, align(64))]
+struct Line {
+    halves: [[AtomicU64; 2]; IN_LINE],
+    words: [AtomicU32; IN_LINE],
+    ages: [AtomicU8; IN_LINE],
+}
+
+/// A client as the slots have it: the word's upper part, and the veiled halves of the address,
+/// the upper one first.
+#[derive(Clone, Copy)]
+pub(super) struct Name {
+    word: u64,
+    halves: [u64; 2],
+}
+
+/// What addresses are veiled by.
+#[derive(Clone, Copy)]
+pub(super) struct Veil([u64; 2]);
+
+impl Veil {
+    /// A secret that follows from the table's.
+    pub(super) fn new(hasher: &Hasher) -> Self {
+        let hash = hasher.hash(0, u64::MAX);
+        let half = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).max(1);
+        Self([half(hash.first, hash.second), half(hash.shard, hash.fingerprint)])
     }
 
-    /// None if the word is empty or dead.
-    fn real(self) -> Option<ServiceReal> {
-        ServiceReal::new(self.0 as u16).filter(|_| self.0 & DEAD == 0)
+    /// The halves of an address, veiled; or of a veiled one, as they were.
+    #[inline(always)]
+    pub(super) fn over(self, [high, low]: [u64; 2]) -> [u64; 2] {
+        let Self([over_high, over_low]) = self;
+        [high ^ over_high, low ^ over_low]
     }
 
-    fn age(self) -> u8 {
-        (self.0 >> AGE_SHIFT) as u8
+    /// A client as a slot has it; or one that a slot has, as it is.
+    pub(super) fn client(self, client: ClientKey) -> ClientKey {
+        let [high, low] = self.over(halves_of(client.bits()));
+        ClientKey::V6(u128::from(high) << 64 | u128::from(low))
     }
 
-    fn with_age(self, age: u8) -> Self {
-        Self(self.0 & !AGE | u64::from(age) << AGE_SHIFT)
+    /// The key as the slots have it. `None` where they cannot.
+    #[inline]
+    fn name(self, probe: &Probe) -> Option<Name> {
+        let halves = self.over(halves_of(probe.key.client.bits()));
+        let word = u64::from(probe.key.scope.0) << 16;
+        (!halves.contains(&0)).then_some(Name { word, halves })
     }
 }
 
-/// Changes the word of a bound client, `change` being asked again if another core was faster.
-/// None if the client is not bound.
-fn update(word: &AtomicU64, mut change: impl FnMut(Word, ServiceReal) -> Word) -> Option<Word> {
-    let mut before = Word(word.load(Ordering::Acquire));
-    loop {
-        let after = change(before, before.real()?);
-        if after == before {
-            return Some(after);
-        }
-        match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return Some(after),
-            Err(newer) => before = Word(newer),
-        }
+impl Name {
+    /// A client of the scope of this number.
+    #[inline(always)]
+    pub(super) fn new(scope: u16, halves: [u64; 2]) -> Self {
+        Self { word: u64::from(scope) << 16, halves }
     }
 }
 
-fn hit(word: &AtomicU64, slot: Handle, age_now: u8) -> Option<Hit> {
-    let real = update(word, |word, _| word.with_age(age_now))?.real()?;
-    Some(Hit { real, slot })
+#[inline]
+fn halves_of(address: u128) -> [u64; 2] {
+    [(address >> 64) as u64, address as u64]
+}
+
+impl Row for Wide {
+    const WAYS: usize = 2 * IN_LINE;
+    const SLOTS_FOR_FOUR: usize = 6;
+    const CHOICES: usize = 3;
+    const BYTES: usize = 2 * size_of::<Line>();
+
+    fn new(buckets: usize) -> Self {
+        let line = || Line {
+            halves: std::array::from_fn(|_| [AtomicU64::new(0), AtomicU64::new(0)]),
+            words: std::array::from_fn(|_| AtomicU32::new(0)),
+            ages: std::array::from_fn(|_| AtomicU8::new(0)),
+        };
+        Self(Block::new(2 * buckets, line))
+    }
+
+    fn buckets(&self) -> usize {
+        self.0.len() / 2
+    }
+
+    #[inline]
+    fn prefetch(&self, bucket: usize) {
+        self.prefetch_line(2 * bucket);
+        self.prefetch_line(2 * bucket + 1);
+    }
+
+    fn handle(segment: usize, place: usize) -> Handle {
+        Handle::v6(segment, place)
+    }
+}
+
+/// The line of a bucket, 0 or 1, in which a key is looked for first and put first: the lowest bit
+/// of a hash that chooses the bucket by its upper ones.
+#[inline(always)]
+pub(super) fn side_of(first: u32) -> usize {
+    (first & 1) as usize
+}
+
+/// The places of a bucket in the key's order.
+#[inline]
+fn turned(way: usize, side: usize) -> usize {
+    if side == 0 {
+        way
+    } else if way < IN_LINE {
+        way + IN_LINE
+    } else {
+        way - IN_LINE
+    }
+}
+
+impl Slots for Wide {
+    fn load(&self, place: usize) -> Word {
+        let (line, at) = self.line(place);
+        Word(u64::from(line.words[at].load(Ordering::Acquire)))
+    }
+
+    fn swap(&self, place: usize, before: Word, after: Word) -> Result<(), Word> {
+        let (line, at) = self.line(place);
+        line.words[at]
+            .compare_exchange(before.0 as u32, after.0 as u32, Ordering::AcqRel, Ordering::Acquire)
+            .map_or_else(|newer| Err(Word(u64::from(newer))), |_| Ok(()))
+    }
+
+    #[inline]
+    fn age(&self, place: usize) -> &AtomicU8 {
+        let (line, at) = self.line(place);
+        &line.ages[at]
+    }
+
+    fn client(&self, place: usize, _word: Word) -> ClientKey {
+        let [high, low] = self.halves(place).each_ref().map(|half| half.load(Ordering::Acquire));
+        ClientKey::V6(u128::from(high) << 64 | u128::from(low))
+    }
+
+    fn clear(&self, place: usize) {
+        for half in self.halves(place) {
+            half.store(0, Ordering::Release);
+        }
+        // Last, because a slot whose word is 0 may be claimed.
+        let (line, at) = self.line(place);
+        line.words[at].store(0, Ordering::Release);
+    }
+}
+
+impl Wide {
+    #[inline]
+    fn line(&self, place: usize) -> (&Line, usize) {
+        (&self.0[place / IN_LINE], place % IN_LINE)
+    }
+
+    #[inline]
+    fn halves(&self, place: usize) -> &[AtomicU64; 2] {
+        let (line, at) = self.line(place);
+        &line.halves[at]
+    }
+
+    /// Requests one line, of which a bucket has two.
+    #[inline(always)]
+    pub(super) fn prefetch_line(&self, line: usize) {
+        if let Some(line) = self.0.get(line) {
+            prefetch(line);
+        }
+    }
+
+    /// Whether a slot has this client's address, without writing. One that is still being
+    /// written is not.
+    #[inline]
+    fn has_address(&self, place: usize, halves: [u64; 2]) -> bool {
+        let [high, low] = self.halves(place);
+        high.load(Ordering::Acquire) == halves[0] && low.load(Ordering::Acquire) == halves[1]
+    }
+
+    /// Whose a slot is, and its word. Where the address is still being written, this settles
+    /// whose it will be.
+    fn settle(&self, place: usize, name: Name) -> (Whose, Word) {
+        let word = self.load(place);
+        if word.0 == 0 {
+            return (Whose::Free, word);
+        }
+        if !word.is_of(name.word) {
+            return (Whose::Other, word);
+        }
+        let [high, low] = name.halves;
+        let this = if word.0 == name.word {
+            let [first, second] = self.halves(place);
+            settle_half(first, high) && settle_half(second, low)
+        } else {
+            self.has_address(place, name.halves)
+        };
+        (if this { Whose::This } else { Whose::Other }, word)
+    }
+
+    /// The lower half of the word of a client that is bound in this line and is not doomed, with
+    /// its age set; 0 if there is none.
+    #[inline(always)]
+    pub(super) fn bound_in(&self, line: usize, name: Name, age_now: u8) -> u16 {
+        let Some(Line { halves, words, ages }) = self.0.get(line) else { return 0 };
+        let [high, low] = name.halves;
+        let differs = |[first, second]: &[AtomicU64; 2], word: &AtomicU32| {
+            let scope = (word.load(Ordering::Acquire) ^ name.word as u32) >> 16;
+            (first.load(Ordering::Acquire) ^ high)
+                | (second.load(Ordering::Acquire) ^ low)
+                | u64::from(scope)
+        };
+        // All three are compared, and none is guessed: where a client stands is chance.
+        let mut at = IN_LINE;
+        for place in (0..IN_LINE).rev() {
+            at = if differs(&halves[place], &words[place]) == 0 { place } else { at };
+        }
+        let (Some(word), Some(age)) = (words.get(at), ages.get(at)) else { return 0 };
+        let word = word.load(Ordering::Acquire);
+        // A bound client: neither 0, dead, nor doomed.
+        if u64::from(word ^ name.word as u32).wrapping_sub(1) >= DEAD - 1 {
+            return 0;
+        }
+        if age.load(Ordering::Relaxed) != age_now {
+            age.store(age_now, Ordering::Release);
+        }
+        word as u16
+    }
+}
+
+/// Whether a half is `wanted`, after writing it if nobody had written any.
+fn settle_half(half: &AtomicU64, wanted: u64) -> bool {
+    match half.load(Ordering::Acquire) {
+        0 => match half.compare_exchange(0, wanted, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(other) => other == wanted,
+        },
+        found => found == wanted,
+    }
 }
 
 /// The slots where one client may stand.
 pub(super) struct WideWindow<'a> {
-    segments: &'a Segments<V6>,
+    segments: &'a Segments<Wide>,
     places: Places,
-    name: <V6 as Cells>::Name,
+    name: Name,
+    side: usize,
     real: ServiceReal,
     age_now: u8,
 }
 
 impl<'a> WideWindow<'a> {
+    /// `None` for a client that no slot can have.
     pub(super) fn new(
-        segments: &'a Segments<V6>,
+        segments: &'a Segments<Wide>,
+        veil: Veil,
         probe: &Probe,
         real: ServiceReal,
         age_now: u8,
-    ) -> Self {
-        let (places, name) = (segments.places(probe), V6::name(probe));
-        Self { segments, places, name, real, age_now }
+    ) -> Option<Self> {
+        let (places, name) = (segments.places(probe), veil.name(probe)?);
+        let side = side_of(probe.hash.first);
+        Some(Self { segments, places, name, side, real, age_now })
     }
 
-    fn slot(&self, at: usize) -> Option<(&'a V6, usize, Handle, bool)> {
-        self.segments.slot(&self.places, at)
+    fn slot(&self, at: usize) -> Option<(&'a Wide, usize, Handle, bool)> {
+        let (bucket, way) = (at / Wide::WAYS, at % Wide::WAYS);
+        self.segments.slot(&self.places, bucket * Wide::WAYS + turned(way, self.side))
     }
 
-    /// Gives a tentative slot its value.
-    fn settle_empty(&self, at: usize, value: u64) -> Option<Handle> {
-        let (row, place, slot, _) = self.slot(at)?;
-        row.value(place).compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire).ok()?;
-        Some(slot)
+    fn swap(&self, at: usize, before: u64, after: u64) -> bool {
+        self.slot(at)
+            .is_some_and(|(row, place, ..)| row.swap(place, Word(before), Word(after)).is_ok())
+    }
+
+    /// The buckets' rows, the places in the key's order, and whether new keys may go there.
+    fn buckets(&self) -> impl Iterator<Item = (&'a Wide, [usize; Wide::WAYS], bool)> {
+        (0..self.places.buckets()).filter_map(|number| {
+            let (at, open) = self.places.bucket(number);
+            let place = |way| at.bucket * Wide::WAYS + turned(way, self.side);
+            Some((self.segments.row(at.segment)?, std::array::from_fn(place), open))
+        })
     }
 }
 
 impl Window for WideWindow<'_> {
     type Bound = Hit;
-    const WAYS: usize = V6::WAYS;
+    const WAYS: usize = Wide::WAYS;
+    // At the nominal fill five clients of six are then in their first line, nine of ten in their
+    // first bucket, and one new client in 30,000 finds no room.
     const FIRST_IF_FREE: usize = 2;
 
     fn slots(&self) -> usize {
-        self.places.buckets() * V6::WAYS
+        self.places.buckets() * Wide::WAYS
     }
 
     fn look(&self, at: usize) -> Seen<Hit> {
         let Some((row, place, slot, open)) = self.slot(at) else { return Seen::Other };
-        let word = row.value(place);
-        match row.settle_whole(place, self.name) {
-            (Whose::Free, claimable) if claimable && open => Seen::Free,
-            (Whose::Free | Whose::Other, _) => Seen::Other,
-            (Whose::This, _) if word.load(Ordering::Acquire) == 0 => Seen::Tentative,
-            // Never empty again, so no hit means dead.
-            (Whose::This, _) => hit(word, slot, self.age_now).map_or(Seen::Dead, Seen::Bound),
+        match row.settle(place, self.name) {
+            (Whose::Free, _) if open => return Seen::Free,
+            (Whose::Free | Whose::Other, _) => return Seen::Other,
+            (Whose::This, _) => {}
+        }
+        let word = row.load(place);
+        if word.0 == self.name.word {
+            return Seen::Tentative;
+        }
+        match row.hit(place, word, self.age_now) {
+            Some(real) => Seen::Bound(Hit { real, slot }),
+            None => Seen::Dead,
         }
     }
 
     fn claim(&self, at: usize) -> bool {
-        self.slot(at).is_some_and(|(row, place, ..)| row.claim(place, self.name, 0))
+        let Some((row, place, ..)) = self.slot(at) else { return false };
+        row.swap(place, Word(0), Word(self.name.word)).is_ok()
+            && row.settle(place, self.name).0 == Whose::This
     }
 
     fn abandon(&self, at: usize) -> bool {
-        self.settle_empty(at, DEAD).is_some()
+        self.swap(at, self.name.word, self.name.word | DEAD)
     }
 
     fn nowhere(&self) -> Option<Holes> {
         let mut holes = Holes::default();
-        for number in 0..self.places.buckets() {
-            let (at, open) = self.places.bucket(number);
-            let Some(row) = self.segments.row(at.segment) else { continue };
+        for (number, (row, places, open)) in self.buckets().enumerate() {
             let mut free = 0;
-            for way in 0..V6::WAYS {
-                match row.settle_whole(at.bucket * V6::WAYS + way, self.name) {
-                    (Whose::This, _) => return None,
-                    (Whose::Free, claimable) => free |= u32::from(claimable) << way,
-                    (Whose::Other, _) => {}
+            for (way, place) in places.into_iter().enumerate() {
+                match row.settle(place, self.name).0 {
+                    Whose::This => return None,
+                    Whose::Free => free |= 1 << way,
+                    Whose::Other => {}
                 }
             }
             if open {
-                holes.add::<Self>(number * V6::WAYS, free);
+                holes.add::<Self>(number * Wide::WAYS, free);
             }
         }
         Some(holes)
     }
 
     fn nowhere_but(&self, but: usize) -> bool {
-        (0..self.places.buckets()).all(|number| {
-            let (at, _) = self.places.bucket(number);
-            let Some(row) = self.segments.row(at.segment) else { return true };
-            let place = |way| at.bucket * V6::WAYS + way;
-            (0..V6::WAYS)
-                .filter(|way| number * V6::WAYS + way != but)
-                .all(|way| !matches!(row.settle_whole(place(way), self.name), (Whose::This, _)))
+        self.buckets().enumerate().all(|(number, (row, places, _))| {
+            let others = places.into_iter().enumerate();
+            others
+                .filter(|(way, _)| number * Wide::WAYS + way != but)
+                .all(|(_, place)| row.settle(place, self.name).0 != Whose::This)
         })
     }
 
     fn publish(&self, at: usize) -> Option<Hit> {
-        let slot = self.settle_empty(at, Word::new(self.real, self.age_now).0)?;
+        let (row, place, slot, _) = self.slot(at)?;
+        // Before it can be found, so that it is never found with the age of a former client.
+        row.age(place).store(self.age_now, Ordering::Release);
+        let bound = Word::of(self.name.word, self.real);
+        row.swap(place, Word(self.name.word), bound).ok()?;
         Some(Hit { real: self.real, slot })
     }
 }
 
-/// The key's scope, which was made from a `ClientScope`.
-fn scope_of(key: TemplateKey) -> Option<ClientScope> {
-    ClientScope::new(key.scope.0 as u16)
-}
-
 impl ClientTable {
     pub(super) fn lookup_wide(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
-        self.find_wide(probe, |word, slot| hit(word, slot, age_now))
+        self.find_wide(probe, |row, place, word| row.hit(place, word, age_now))
     }
 
     pub(super) fn peek_wide(&self, probe: &Probe) -> Option<Hit> {
-        self.find_wide(probe, |word, slot| {
-            let real = Word(word.load(Ordering::Acquire)).real()?;
-            Some(Hit { real, slot })
-        })
+        self.find_wide(probe, |_, _, word| word.real())
     }
 
     #[inline(always)]
     fn find_wide(
         &self,
         probe: &Probe,
-        hit: impl Fn(&AtomicU64, Handle) -> Option<Hit>,
+        hit: impl Fn(&Wide, usize, Word) -> Option<ServiceReal>,
     ) -> Option<Hit> {
-        let name = V6::name(probe);
+        let (name, side) = (self.veil.name(probe)?, side_of(probe.hash.first));
         for segment in (0..self.v6.announced()).rev() {
             let Some(row) = self.v6.row(segment) else { continue };
-            for at in self.v6.pair(row, segment, probe) {
-                for place in at.bucket * V6::WAYS..(at.bucket + 1) * V6::WAYS {
-                    if !row.is_of(place, name) {
+            let third = self.v6.third(row, segment, probe);
+            for at in self.v6.pair(row, segment, probe).into_iter().chain(third) {
+                for way in 0..Wide::WAYS {
+                    let place = at.bucket * Wide::WAYS + turned(way, side);
+                    if !row.has_address(place, name.halves) {
                         continue;
                     }
-                    if let Some(hit) = hit(row.value(place), V6::handle(segment, place)) {
-                        return Some(hit);
+                    let word = row.load(place);
+                    if word.is_of(name.word)
+                        && let Some(real) = hit(row, place, word)
+                    {
+                        return Some(Hit { real, slot: Wide::handle(segment, place) });
                     }
                 }
             }
@@ -198,95 +421,8 @@ impl ClientTable {
         None
     }
 
-    pub(super) fn rebind_wide(&self, hit: Hit, new: ServiceReal) -> Option<Rebound> {
-        let mut by_this_call = false;
+    pub(super) fn rebind_wide(&self, probe: &Probe, hit: Hit, new: ServiceReal) -> Option<Rebound> {
         let (row, place) = self.v6.find(hit.slot)?;
-        let after = update(row.value(place), |word, real| {
-            by_this_call = real == hit.real;
-            if by_this_call { Word::new(new, word.age()) } else { word }
-        })?;
-        Some(Rebound { hit: Hit { real: after.real()?, ..hit }, by_this_call })
+        row.rebind(place, self.veil.name(probe)?.word, hit, new)
     }
-
-    pub(super) fn sweep_wide(
-        &self,
-        rounds: &mut Sweeper,
-        budget: usize,
-        over: &impl Fn(ClientScope, u8) -> bool,
-        on_freed: &mut impl FnMut(Freed),
-    ) {
-        rounds.limbo.reclaim(&self.grace, budget.saturating_mul(V6::WAYS), |bits| {
-            if let Some((row, place)) = self.v6.find(Handle::from_bits(bits)) {
-                row.clear(place);
-            }
-        });
-        for _ in 0..budget {
-            let at = (&mut rounds.segment, &mut rounds.bucket);
-            let Some((row, segment, bucket)) = self.v6.next_bucket(rounds.shard as usize, at)
-            else {
-                (rounds.segment, rounds.bucket) = (0, 0);
-                return;
-            };
-            for place in bucket * V6::WAYS..(bucket + 1) * V6::WAYS {
-                if rounds.limbo.room() == 0 {
-                    continue;
-                }
-                let word = row.value(place);
-                let value = Word(word.load(Ordering::Acquire));
-                if let Some(event) = free(row, place, value, over) {
-                    self.counters.freed(rounds.shard, true);
-                    on_freed(event);
-                } else if value.0 & (DEAD | QUEUED) != DEAD {
-                    continue;
-                }
-                // Dead, and nobody but the owner changes a dead word.
-                word.store(DEAD | QUEUED, Ordering::Release);
-                rounds.limbo.push(V6::handle(segment, place).to_bits());
-            }
-        }
-    }
-
-    /// False at the end of the shard.
-    pub(super) fn list_wide(
-        &self,
-        shard: usize,
-        cursor: &mut Cursor,
-        budget: usize,
-        each: &mut impl FnMut(ClientScope, ClientKey, ServiceReal, u8),
-    ) -> bool {
-        for _ in 0..budget {
-            let at = (&mut cursor.segment, &mut cursor.bucket);
-            let Some((row, _, bucket)) = self.v6.next_bucket(shard, at) else { return false };
-            for place in bucket * V6::WAYS..(bucket + 1) * V6::WAYS {
-                let Some(key) = row.key(place) else { continue };
-                let value = Word(row.value(place).load(Ordering::Acquire));
-                // A thread without a seat may meet a slot that is being used anew.
-                if row.key(place) != Some(key) {
-                    continue;
-                }
-                if let (Some(scope), Some(real)) = (scope_of(key), value.real()) {
-                    each(scope, key.client, real, value.age());
-                }
-            }
-        }
-        true
-    }
-}
-
-/// Kills a bound client that is over and was not found again meanwhile.
-fn free(
-    row: &V6,
-    place: usize,
-    value: Word,
-    over: &impl Fn(ClientScope, u8) -> bool,
-) -> Option<Freed> {
-    let real = value.real()?;
-    let key = row.key(place)?;
-    let scope = scope_of(key)?;
-    if !over(scope, value.age()) {
-        return None;
-    }
-    let dead = value.0 | DEAD;
-    row.value(place).compare_exchange(value.0, dead, Ordering::AcqRel, Ordering::Acquire).ok()?;
-    Some(Freed { scope, client: key.client, real })
 }

@@ -118,6 +118,44 @@ impl Hasher {
     }
 }
 
+impl Hasher {
+    /// The same as [`Self::hash_each`] of many addresses and what is [`Self::hash`]ed beside them.
+    #[inline(always)]
+    pub(super) fn hash_each_address<T>(
+        &self,
+        keys: impl Iterator<Item = ((u128, u64), T)>,
+        mut take: impl FnMut(T, Hash),
+    ) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Aes => {
+                // SAFETY: as in `hash`.
+                #[allow(unsafe_code)]
+                unsafe {
+                    aes_each_address(self.key, keys, take);
+                }
+            }
+            Kind::Sip => {
+                for ((address, number), beside) in keys {
+                    take(beside, sip(self.key, address, number));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "aes,sse2")]
+fn aes_each_address<T>(
+    key: [u64; 2],
+    keys: impl Iterator<Item = ((u128, u64), T)>,
+    mut take: impl FnMut(T, Hash),
+) {
+    for ((address, number), beside) in keys {
+        take(beside, aes(key, address, number));
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "aes,sse2")]
 fn aes_each<T>(

@@ -15,7 +15,9 @@ mod cells;
 mod client;
 mod client_bind;
 mod client_burst;
+mod client_burst_wide;
 mod client_dense;
+mod client_slots;
 mod client_wide;
 mod counters;
 mod grace;
@@ -39,6 +41,7 @@ pub use client::{
 pub use client_bind::BoundAt;
 pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
+pub use client_burst_wide::ClientBurstV6;
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
 pub use seat::Seat;

@@ -16,6 +16,9 @@ pub(super) const MAX_SEGMENTS: usize = 8;
 /// Buckets that a sweep requests for the next one, at the most.
 const FETCHED: usize = 64;
 
+/// Buckets of one segment where a key may stand, at most.
+pub(super) const MAX_CHOICES: usize = 3;
+
 /// No grace period has this number.
 const NOT_BEGUN: u64 = 0;
 
@@ -40,7 +43,7 @@ pub(super) struct BucketAt {
 
 /// The buckets where one key may stand, in the order all cores agree on: newest segment first.
 pub(super) struct Places {
-    buckets: ArrayVec<BucketAt, { 2 * MAX_SEGMENTS }>,
+    buckets: ArrayVec<BucketAt, { MAX_CHOICES * MAX_SEGMENTS }>,
     open: usize,
 }
 
@@ -107,6 +110,16 @@ impl<R: Row> Segments<R> {
         pair_of(buckets, &probe.hash, probe.shard).map(|bucket| BucketAt { segment, bucket })
     }
 
+    /// The third bucket where the key may stand, in a layout that has it.
+    #[inline]
+    pub(super) fn third(&self, row: &R, segment: usize, probe: &Probe) -> Option<BucketAt> {
+        if R::CHOICES < MAX_CHOICES {
+            return None;
+        }
+        let bucket = third_of(self.per_shard(row), &probe.hash, probe.shard)?;
+        Some(BucketAt { segment, bucket })
+    }
+
     /// How many ranges each row is cut into.
     #[inline]
     pub(super) fn shards(&self) -> usize {
@@ -127,6 +140,7 @@ impl<R: Row> Segments<R> {
         for segment in (0..self.announced()).rev() {
             let Some(row) = self.row(segment) else { continue };
             places.buckets.extend(self.pair(row, segment, probe));
+            places.buckets.extend(self.third(row, segment, probe));
         }
         places
     }
@@ -240,6 +254,19 @@ pub(super) fn pair_of(buckets: usize, hash: &Hash, shard: u32) -> [usize; 2] {
     [start + first, start + second]
 }
 
+/// A third one, other than those two; `None` if there are but two.
+#[inline]
+pub(super) fn third_of(buckets: usize, hash: &Hash, shard: u32) -> Option<usize> {
+    let others = buckets.checked_sub(2).filter(|others| *others > 0)?;
+    let start = shard as usize * buckets;
+    let first = Hash::scale(hash.first, buckets);
+    let second = 1 + Hash::scale(hash.second, buckets - 1);
+    let step = 1 + Hash::scale(hash.fingerprint, others);
+    let step = if step < second { step } else { step + 1 };
+    let third = if first + step < buckets { first + step } else { first + step - buckets };
+    Some(start + third)
+}
+
 /// The shard of a key whose NIC does not steer by client.
 #[inline]
 pub(super) fn shard_of(hash: Hash, shards: usize) -> u32 {
@@ -254,4 +281,34 @@ pub(super) fn hash_of(hasher: &Hasher, key: &TemplateKey) -> Hash {
         ClientKey::V6(_) => 1 << 32,
     };
     hasher.hash(key.client.bits(), u64::from(key.scope.0) | family)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buckets_of_a_key_differ_and_all_are_used_alike() {
+        let hasher = Hasher::new([1, 2]);
+        for buckets in [2usize, 3, 4, 5, 7, 16] {
+            let mut used = vec![[0u32; 3]; buckets];
+            for n in 0..40_000u128 {
+                let hash = hasher.hash(n, 0);
+                let [first, second] = pair_of(buckets, &hash, 2);
+                let third = third_of(buckets, &hash, 2);
+                assert_eq!(third.is_some(), buckets > 2);
+                assert!(first != second && third != Some(first) && third != Some(second));
+                for (choice, bucket) in [Some(first), Some(second), third].into_iter().enumerate() {
+                    if let Some(bucket) = bucket {
+                        used[bucket - 2 * buckets][choice] += 1;
+                    }
+                }
+            }
+            let wanted = 40_000 / buckets as u32;
+            let near = |count: u32| count.abs_diff(wanted) < wanted / 10;
+            for choice in 0..if buckets > 2 { 3 } else { 2 } {
+                assert!(used.iter().all(|counts| near(counts[choice])), "{buckets}: {used:?}");
+            }
+        }
+    }
 }

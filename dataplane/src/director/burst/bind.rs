@@ -15,11 +15,12 @@ use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::field::{u16_at, u32_at};
-use crate::wire::{Addr, NO_CHUNK, Parsed, Protocol, TcpFlags, ipv4, parse, tcp};
+use crate::wire::{Addr, Family, NO_CHUNK, Parsed, Protocol, TcpFlags, ipv4, parse, tcp};
 
 /// What the way of a plain packet depends on besides its real server.
 #[derive(Clone, Copy)]
 struct Plain {
+    family: Family,
     vlan: Option<u16>,
     total_len: u16,
     udp: bool,
@@ -89,6 +90,7 @@ impl Path {
         let transport = packet.transport(frame.bytes());
         let outcome = self.bindings.bind(&packet, transport, snapshot, at.now);
         let plain = Plain {
+            family: packet.family,
             vlan: packet.vlan.id(),
             total_len: packet.total_len,
             udp: packet.protocol == Protocol::Udp,
@@ -159,7 +161,7 @@ impl Path {
         let now = reading.at.now;
         let outcome =
             self.bindings.open_at(client, &opening, (taker, own_port), read, snapshot, now)?;
-        let plain = Plain { vlan, total_len: lane.total_len(), udp: false };
+        let plain = Plain { family: Family::V4, vlan, total_len: lane.total_len(), udp: false };
         let passed = self.pass_bound::<F, L3, HEAD>(learned, snapshot, frame, plain, outcome);
         if passed.is_some() {
             return passed;
@@ -179,7 +181,7 @@ impl Path {
         outcome: Outcome,
     ) -> Option<Verdict> {
         let Outcome::Forward { real, forwarding, real_port } = outcome else { return None };
-        let Plain { vlan, total_len, udp } = plain;
+        let Plain { family, vlan, total_len, udp } = plain;
         let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
         let sources = Sources { snapshot, neighbours, macs, vlan };
         let side = learned.conn_hops.side(vlan.unwrap_or(0));
@@ -196,7 +198,11 @@ impl Path {
             }
             Forwarding::Tunnel | Forwarding::Local => false,
         };
-        let passed = rewritten && rewrite::route_v4::<L3, HEAD>(bytes, hop);
+        let passed = rewritten
+            && match family {
+                Family::V4 => rewrite::route_v4::<L3, HEAD>(bytes, hop),
+                Family::V6 => rewrite::route_v6::<L3, HEAD>(bytes, hop),
+            };
         passed.then(|| Verdict::Forward(hop.port()))
     }
 }

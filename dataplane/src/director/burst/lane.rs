@@ -32,6 +32,8 @@ pub(super) enum Kind {
     /// It opens a connection: TCP with SYN and without ACK, FIN and RST, to a service for which
     /// nothing but connection, template and scheduler is to be asked.
     Open,
+    /// As `Client`, over IPv6.
+    ClientV6,
 }
 
 impl Lane {
@@ -64,6 +66,7 @@ impl Lane {
             5 => Kind::ReplyTcp,
             6 => Kind::ReplyUdp,
             7 => Kind::Open,
+            8 => Kind::ClientV6,
             _ => Kind::ByTheBook,
         }
     }
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn a_lane_holds_what_was_put_into_it() {
         let conns = [Kind::ConnTcp, Kind::ConnUdp, Kind::ReplyTcp, Kind::ReplyUdp];
-        let others = [Kind::ByTheBook, Kind::Bind, Kind::Client, Kind::Open];
+        let others = [Kind::ByTheBook, Kind::Bind, Kind::Client, Kind::Open, Kind::ClientV6];
         for kind in others.into_iter().chain(conns) {
             let lane = Lane::new(kind, u32::MAX).with_len(u16::MAX);
             assert_eq!((lane.kind(), lane.first_place(), lane.total_len()), (kind, !0, !0));

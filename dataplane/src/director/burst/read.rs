@@ -36,6 +36,12 @@ impl Gate {
         Self { mac: u64::from_le_bytes([0, 0, a, b, c, d, e, f]), vlan: vlan.id().unwrap_or(0) }
     }
 
+    /// Whether a frame whose IP header begins at `L3` is for the port and on its VLAN.
+    #[inline(always)]
+    pub(super) fn takes<const L3: usize, const HEAD: usize>(self, link: &[u8; HEAD]) -> bool {
+        eight(link, 0) << 16 == self.mac && (L3 != TAGGED || self.is_tagged(link))
+    }
+
     /// Whether the outermost tag is the port's.
     #[inline(always)]
     fn is_tagged(self, link: &[u8]) -> bool {
@@ -81,7 +87,7 @@ fn byte<const N: usize>(bytes: &[u8; N], at: usize) -> u8 {
 
 /// Eight bytes as they stand, the first one lowest.
 #[inline(always)]
-fn eight<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+pub(super) fn eight<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     bytes_at(bytes, at).map_or(0, |word| u64::from_le_bytes(*word))
 }
 

@@ -18,7 +18,7 @@ use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
 use crate::reply::{ReplyBurst, ReplyTable};
 use crate::snapshot::Snapshot;
-use crate::table::{Aimer, ClientBurst, ClientPlace, ClientTable, TemplateBurst};
+use crate::table::{Aimer, ClientBurst, ClientBurstV6, ClientPlace, ClientTable, TemplateBurst};
 use crate::tick::Tick;
 use crate::wire::{Addr, Protocol};
 
@@ -35,6 +35,9 @@ pub struct Reading {
     pub(super) has_unaimed: bool,
     /// Whether clients are still to be looked up.
     pub(super) seeks_clients: bool,
+    pub(super) clients_v6: ClientBurstV6,
+    /// Whether IPv6 clients are still to be looked up.
+    pub(super) seeks_clients_v6: bool,
     pub(super) conns: ConnBurst<EntryV4>,
     /// Whether the connections' entries are still to be requested.
     pub(super) seeks_conns: bool,
@@ -57,6 +60,8 @@ impl Default for Reading {
             clients: ClientBurst::default(),
             has_unaimed: false,
             seeks_clients: false,
+            clients_v6: ClientBurstV6::default(),
+            seeks_clients_v6: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
             templates: TemplateBurst::default(),
@@ -80,6 +85,12 @@ impl Reading {
         !self.conns.is_empty() || !self.replies.is_empty()
     }
 
+    /// Whether there are IPv6 clients among its frames'.
+    #[inline]
+    pub fn has_v6_clients(&self) -> bool {
+        !self.clients_v6.is_empty()
+    }
+
     /// What is known of the first frame that was not decided about.
     #[inline(always)]
     pub(super) fn kind(&self) -> Kind {
@@ -87,12 +98,12 @@ impl Reading {
     }
 
     /// The frame at a place takes the reference path.
-    fn put_nothing(&mut self, at: usize) {
+    pub(super) fn put_nothing(&mut self, at: usize) {
         self.put_lane(at, Lane::BY_THE_BOOK);
         self.clients.clear(at);
     }
 
-    fn put_lane(&mut self, at: usize, lane: Lane) {
+    pub(super) fn put_lane(&mut self, at: usize, lane: Lane) {
         if let Some(place) = self.lanes.get_mut(at) {
             *place = lane;
         }
@@ -174,7 +185,8 @@ impl Reading {
             (Kind::ConnUdp, _) => {
                 self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes, way)
             }
-            (Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::ReplyTcp | Kind::ReplyUdp, _) => 0,
+            (Kind::ByTheBook | Kind::Bind | Kind::Open, _)
+            | (Kind::ReplyTcp | Kind::ReplyUdp | Kind::ClientV6, _) => 0,
         }
     }
 
@@ -360,12 +372,14 @@ impl Learned {
         loop {
             at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
             let Some(frame) = frames.get(at) else { return };
-            self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way);
-            at += 1;
+            at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
+                true => 1,
+                false => self.read_v6::<F, L3>(reading, at, frames, &sight),
+            };
         }
     }
 
-    /// Reads one frame, whatever it is. `way` is that of the frame before.
+    /// Reads one frame, if it is a plain IPv4 one. `way` is that of the frame before.
     fn read_one<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
         reading: &mut Reading,
@@ -373,9 +387,11 @@ impl Learned {
         frame: &F,
         sight: Sight<'_>,
         way: &mut Way,
-    ) {
+    ) -> bool {
         reading.put_nothing(at);
-        let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else { return };
+        let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else {
+            return false;
+        };
         if !way.is_to(header.target) {
             let vip = Addr::v4(header.target.vip());
             if let Some(table) = sight.replies
@@ -383,10 +399,12 @@ impl Learned {
             {
                 let replies = &mut reading.replies;
                 let lane = read_reply_v4::<L3, HEAD>(replies, at, &header, head, table);
-                return reading.put_lane(at, lane);
+                reading.put_lane(at, lane);
+                return true;
             }
             *way = self.services.way(header.target, sight.snapshot);
         }
         reading.put::<L3, HEAD>(at, way, header.client, header.total_len, head);
+        true
     }
 }

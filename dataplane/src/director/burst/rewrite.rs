@@ -7,7 +7,7 @@ use crate::forward::masq::End;
 use crate::wire::checksum::Change;
 use crate::wire::ethernet::HEADER_LEN;
 use crate::wire::field::{put, u16_at, u32_at};
-use crate::wire::{ipv4, tcp, udp};
+use crate::wire::{ipv4, ipv6, tcp, udp};
 
 /// Writes a plain IPv4 frame's way to its real server. `false`, and nothing is written, for a
 /// frame that is shorter than `HEAD`, which none is that was read.
@@ -26,6 +26,35 @@ pub(super) fn route<const L3: usize, const HEAD: usize, const TTL: bool>(
     hop: Hop<'_>,
 ) -> bool {
     let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
+    if !write_link::<L3, HEAD>(head, hop) {
+        return false;
+    }
+    if TTL
+        && let Some(place) = head.get_mut(L3 + ipv4::TTL..).and_then(|rest| rest.first_chunk_mut())
+    {
+        take_ttl(place);
+    }
+    true
+}
+
+/// Writes a plain IPv6 frame's way to its real server, as [`route_v4`] does.
+#[inline(always)]
+pub(super) fn route_v6<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
+    let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
+    if !write_link::<L3, HEAD>(head, hop) {
+        return false;
+    }
+    if hop.takes_ttl()
+        && let Some(hops) = head.get_mut(L3 + ipv6::HOP_LIMIT)
+    {
+        *hops = hops.wrapping_sub(1);
+    }
+    true
+}
+
+/// The MAC addresses, and the tag where it changes.
+#[inline(always)]
+fn write_link<const L3: usize, const HEAD: usize>(head: &mut [u8; HEAD], hop: Hop<'_>) -> bool {
     let Some(macs) = head.first_chunk_mut() else { return false };
     hop.write_macs(macs);
     if L3 == TAGGED
@@ -33,11 +62,6 @@ pub(super) fn route<const L3: usize, const HEAD: usize, const TTL: bool>(
         && let Some(place) = head.get_mut(HEADER_LEN - 2..).and_then(|rest| rest.first_chunk_mut())
     {
         *place = tag;
-    }
-    if TTL
-        && let Some(place) = head.get_mut(L3 + ipv4::TTL..).and_then(|rest| rest.first_chunk_mut())
-    {
-        take_ttl(place);
     }
     true
 }

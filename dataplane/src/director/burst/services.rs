@@ -16,9 +16,9 @@ use crate::table::ClientScope;
 use crate::wire::{Addr, Family, Protocol};
 
 /// Destinations that are remembered.
-const ROWS: usize = 1 << 14;
+pub(super) const ROWS: usize = 1 << 14;
 /// Rows in which one destination may stand.
-const WINDOW: usize = 4;
+pub(super) const WINDOW: usize = 4;
 
 /// How packets to a destination are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,7 +143,10 @@ fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
     let hit = snapshot.classifier.lookup(vip, protocol, target.vip_port())?;
     let service = snapshot.service(hit.service)?;
     match service.tracking {
-        Tracking::Client => client_way(service, snapshot),
+        Tracking::Client => {
+            let (mask, scope, lane) = client_way(service, snapshot, Kind::Client)?;
+            Some(Way { mask: mask as u32, scope: Some(scope), lane, ..Way::default() })
+        }
         Tracking::Full => {
             let kind = match protocol {
                 // What is said on FTP's control connections is read.
@@ -180,13 +183,14 @@ fn opens_plainly(service: &Service, hit: &Hit) -> bool {
         && (hit.own_port || service.persistence.is_some())
 }
 
-fn client_way(service: &Service, snapshot: &Snapshot) -> Option<Way> {
+/// The mask of a service's clients, what they are kept under, and their packets' lane.
+pub(super) fn client_way(
+    service: &Service,
+    snapshot: &Snapshot,
+    kind: Kind,
+) -> Option<(u128, ClientScope, Lane)> {
     let persistence = service.persistence.as_ref()?;
     let places = snapshot.client_reals.places(service.id)?;
-    (places.end <= PLACES).then_some(Way {
-        mask: persistence.mask as u32,
-        scope: Some(client_scope(service.id)?),
-        lane: Lane::new(Kind::Client, places.start),
-        ..Way::default()
-    })
+    let lane = Lane::new(kind, places.start);
+    (places.end <= PLACES).then_some((persistence.mask, client_scope(service.id)?, lane))
 }
