@@ -12,6 +12,7 @@ mod drain;
 mod drains;
 mod growth;
 mod hops;
+mod listed;
 mod observers;
 mod pin;
 mod questions;
@@ -302,6 +303,7 @@ impl ControlThread {
             }
             Request::History { json } => self.history(json),
             Request::Page(page) => self.page(&page),
+            Request::Listed { from, form } => self.listed(from, form),
             Request::Rebind { page, to } => self.rebind(&page, to.map(Addr::from)),
             Request::Pin { client, to, service } => {
                 self.pin(client, to, service.as_deref(), call.peer)

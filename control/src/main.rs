@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Ipvsadm(args) => {
             ExitCode::from(ipvsadm::client::main(&args.words, &args.at.socket))
         }
+        Command::Show(args) if args.connections => ExitCode::from(remote::connections(&args)),
         Command::Show(args) => {
             let request =
                 Request::Show { what: listing(&args), exact: args.exact, json: args.json };
@@ -107,8 +108,6 @@ fn finish(result: Result<ExitCode, String>) -> ExitCode {
 
 fn listing(args: &Show) -> Listing {
     match args {
-        Show { connections: true, persistent: true, .. } => Listing::ConnectionsWithCalls,
-        Show { connections: true, .. } => Listing::Connections,
         Show { stats: true, .. } => Listing::Stats,
         Show { rate: true, .. } => Listing::Rate,
         Show { thresholds: true, .. } => Listing::Thresholds,

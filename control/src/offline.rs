@@ -2,7 +2,7 @@
 //! completions, manual.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,9 +33,7 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
             output.display()
         ));
     }
-    let bytes = fs::read(&args.capture).map_err(|error| unreadable(&args.capture, &error))?;
-    let frames =
-        pcap::read(&bytes).map_err(|error| format!("{}: {error}", args.capture.display()))?;
+    let frames = capture(&args.capture)?;
     let replayed = replay::replay(&model, &frames, args.port.as_deref())?;
     let mut text = String::new();
     for told in &replayed.packets {
@@ -52,6 +50,25 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
     print(&text);
     Ok(ExitCode::SUCCESS)
 }
+
+/// The frames of a capture. What is none is not read to its end: it may have none.
+fn capture(path: &Path) -> Result<Vec<pcap::Captured>, Failed> {
+    let failed = |error: io::Error| unreadable(path, &error);
+    let wrong = |error: pcap::CaptureError| format!("{}: {error}", path.display());
+    let file = fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    (&file).take(CAPTURE_HEAD).read_to_end(&mut bytes).map_err(failed)?;
+    if let Err(error @ (pcap::CaptureError::Magic | pcap::CaptureError::Link(_))) =
+        pcap::read(&bytes)
+    {
+        return Err(wrong(error));
+    }
+    (&file).read_to_end(&mut bytes).map_err(failed)?;
+    pcap::read(&bytes).map_err(wrong)
+}
+
+/// Enough of a capture to see whether it is one.
+const CAPTURE_HEAD: u64 = 4_096;
 
 /// `director simulate`: 0 only if every scenario passed, 1 if one did not, 2 if something
 /// could not be played at all.
@@ -112,7 +129,7 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
 }
 
 /// Notes that are told of a file that is probably of another kind.
-const TOLD: usize = 5;
+const TOLD: usize = 20;
 
 /// Why there is nothing to write, and what the file looks like instead.
 fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Failed {
@@ -192,12 +209,15 @@ fn names() -> Names {
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {
+    // One byte more than is looked at, so that the rest is told of.
+    let most = config::MAX_BYTES as u64 + 1;
+    let mut text = Vec::new();
     if file == Path::new("-") {
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut io::stdin().lock(), &mut text)?;
-        return Ok(text);
+        io::stdin().lock().take(most).read_to_end(&mut text)?;
+    } else {
+        fs::File::open(file)?.take(most).read_to_end(&mut text)?;
     }
-    fs::read(file)
+    Ok(text)
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -86,6 +86,18 @@ impl Place {
     }
 }
 
+/// How `ipvsadm -lnc`'s rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Lines.
+    Lines,
+    /// Lines with what persistence engines found, as with `--persistent-conn`.
+    LinesWithCalls,
+    /// Objects.
+    Json,
+}
+
 /// A page that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::get::{Kind, Output};
-use crate::page::{Network, Page};
+use crate::page::{Form, Network, Page, Place};
 use crate::server_name::ServerName;
 use crate::trace::Question;
 
@@ -39,6 +39,13 @@ pub enum Request {
     },
     /// A page of bindings or connections.
     Page(Page),
+    /// A page of what `ipvsadm -lnc` lists.
+    Listed {
+        /// Where it begins.
+        from: Place,
+        /// How its rows are written.
+        form: Form,
+    },
     /// End the bindings of a page, or move them.
     Rebind {
         /// Which ones.
@@ -147,10 +154,6 @@ pub enum Request {
 pub enum Listing {
     /// `ipvsadm -ln`.
     Services,
-    /// `ipvsadm -lnc`.
-    Connections,
-    /// `ipvsadm -lnc --persistent-conn`: with what persistence engines found.
-    ConnectionsWithCalls,
     /// `ipvsadm -ln --stats`.
     Stats,
     /// `ipvsadm -ln --rate`.

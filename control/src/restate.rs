@@ -6,6 +6,7 @@
 //! as it is written; of the others the parts that ipvsadm knows are replaced and the rest stays.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use dataplane::catalog::spec::{Farm, RealSpec, Selector, ServiceSpec};
@@ -34,6 +35,8 @@ pub struct Restated {
 pub fn services(model: &Model, farms: Vec<Farm>, selectors: &[Selector]) -> Restated {
     let mut left: HashMap<Identity, Farm> =
         farms.into_iter().map(|farm| (farm.service.identity, farm)).collect();
+    let ports = model.ports.iter().flat_map(|port| &port.addresses);
+    let own: HashSet<IpAddr> = ports.map(|address| address.address()).collect();
     let mut restated = Restated::default();
     for written in &model.services {
         let compiled = compile::farm(written, model);
@@ -41,7 +44,7 @@ pub fn services(model: &Model, farms: Vec<Farm>, selectors: &[Selector]) -> Rest
         if compiled == farm {
             restated.services.push(written.clone());
         } else {
-            let again = restate(written.clone(), &farm, &mut restated.unsaid);
+            let again = restate(written.clone(), &farm, &own, &mut restated.unsaid);
             restated.services.push(again);
         }
     }
@@ -49,7 +52,7 @@ pub fn services(model: &Model, farms: Vec<Farm>, selectors: &[Selector]) -> Rest
     new.sort_by_key(|farm| farm.service.identity);
     for farm in new {
         let blank = blank(&farm.service, selectors);
-        let written = restate(blank, &farm, &mut restated.unsaid);
+        let written = restate(blank, &farm, &own, &mut restated.unsaid);
         restated.services.push(written);
     }
     restated
@@ -140,7 +143,12 @@ fn ports(first: u16, last: u16) -> VipPorts {
 }
 
 /// The service with everything that ipvsadm can change as the catalog has it.
-fn restate(mut written: model::Service, farm: &Farm, unsaid: &mut Vec<String>) -> model::Service {
+fn restate(
+    mut written: model::Service,
+    farm: &Farm,
+    own: &HashSet<IpAddr>,
+    unsaid: &mut Vec<String>,
+) -> model::Service {
     let spec = &farm.service;
     let is_udp = written.selectors.iter().all(|one| one.protocol == model::Protocol::Udp);
     let mut cannot = |what: &str| unsaid.push(format!("service {}: {what}", spec.name));
@@ -178,7 +186,8 @@ fn restate(mut written: model::Service, farm: &Farm, unsaid: &mut Vec<String>) -
         written.real_servers.drain(..).map(|real| ((real.address, real.real_port), real)).collect();
     let real = |spec: &RealSpec| {
         let old = old.get(&(spec.address.into(), spec.port));
-        real_server(old, spec)
+        let own = spec.address.is_loopback() || own.contains(&spec.address.into());
+        real_server(old, spec, own)
     };
     written.real_servers = farm.reals.iter().map(real).collect();
     // A pin to a server that is gone pins nobody, and a file must not have it.
@@ -217,9 +226,15 @@ fn scheduler(scheduler: Scheduler, flags: SchedulerFlags) -> model::Scheduler {
     }
 }
 
-fn real_server(old: Option<&model::RealServer>, spec: &RealSpec) -> model::RealServer {
+/// A real server; one on the director's own address is the director's host itself.
+fn real_server(old: Option<&model::RealServer>, spec: &RealSpec, own: bool) -> model::RealServer {
     let thresholds = model::Thresholds { upper: spec.upper_threshold, lower: spec.lower_threshold };
-    let (weight, forwarding) = (spec.weight, forwarding(spec));
+    let forwarding = match forwarding(spec) {
+        // The kernel, too, delivers these to itself, whatever `-g` says.
+        model::Forwarding::Route if own => model::Forwarding::Local,
+        other => other,
+    };
+    let weight = spec.weight;
     let state = match spec.state {
         snapshot::RealState::Up => model::State::Up,
         snapshot::RealState::Drain => model::State::Drain,
@@ -301,9 +316,8 @@ mod tests {
             Self { model, catalog, shared }
         }
 
-        /// Runs commands that must work, restates the model, and checks that it says what
-        /// the catalog does.
-        fn after(&mut self, lines: &[&str]) -> Vec<String> {
+        /// Runs commands that must work.
+        fn run(&mut self, lines: &[&str]) {
             let mut snapshot = self.catalog.snapshot();
             for line in lines {
                 let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -322,6 +336,11 @@ mod tests {
                 let reply = ipvsadm::run(&words, "", &mut target);
                 assert_eq!(reply, ipvsadm::Reply::default(), "{line}");
             }
+        }
+
+        /// Runs commands, restates the model, and checks that it says what the catalog does.
+        fn after(&mut self, lines: &[&str]) -> Vec<String> {
+            self.run(lines);
             let said = services(&self.model, self.catalog.farms(), self.catalog.selectors());
             let timeouts = timeouts(self.catalog.timeouts);
             self.model = self.model.with_services(said.services, timeouts);
@@ -420,6 +439,27 @@ mod tests {
         assert_eq!(*one, model::RealServer { weight: 9, ..old[0].clone() });
         assert_eq!(*two, old[1]);
         assert_eq!((new.name.as_deref(), new.weight), (None, 1));
+    }
+
+    #[test]
+    fn a_server_on_the_directors_own_address_is_the_director_itself() {
+        let mut director = Director::of("services: []");
+        director.run(&[
+            "-A -t 198.18.255.1:80",
+            "-a -t 198.18.255.1:80 -r 127.0.0.1 -g",
+            "-a -t 198.18.255.1:80 -r 198.18.10.1 -g",
+            "-a -t 198.18.255.1:80 -r 198.18.10.11 -g",
+        ]);
+        let said = services(&director.model, director.catalog.farms(), &[]);
+        assert_eq!(said.unsaid, [""; 0]);
+        let forwarding = |address: &str| {
+            let reals = &said.services[0].real_servers;
+            let real = reals.iter().find(|real| real.address.to_string() == address);
+            real.unwrap().forwarding
+        };
+        assert_eq!(forwarding("127.0.0.1"), model::Forwarding::Local);
+        assert_eq!(forwarding("198.18.10.1"), model::Forwarding::Local);
+        assert_eq!(forwarding("198.18.10.11"), model::Forwarding::Route);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod text;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dataplane::block::{PagesInUse, pages_in_use};
 use dataplane::counters::CoreTotals;
 use dataplane::shared::Shared;
 use dataplane::snapshot::Snapshot;
@@ -145,8 +146,25 @@ struct Dropped {
 struct Memory {
     resident_bytes: u64,
     tables_bytes: u64,
+    /// What pages the tables are on.
+    pages: Pages,
     mbufs_in_use: u64,
     mbufs_free: u64,
+}
+
+/// Bytes of tables by the pages that they are on.
+#[derive(Clone, Debug, Serialize)]
+struct Pages {
+    transparent_hugepages: u64,
+    reserved_hugepages: u64,
+    ordinary: u64,
+}
+
+impl Pages {
+    fn now() -> Self {
+        let PagesInUse { transparent, reserved, ordinary } = pages_in_use();
+        Self { transparent_hugepages: transparent, reserved_hugepages: reserved, ordinary }
+    }
 }
 
 /// What a report is made from.
@@ -199,6 +217,7 @@ impl Report {
             memory: Memory {
                 resident_bytes: resident_bytes(),
                 tables_bytes: tables.iter().map(|table| table.bytes).sum(),
+                pages: Pages::now(),
                 mbufs_in_use: nic.mbufs_in_use,
                 mbufs_free: nic.mbufs_free,
             },

@@ -165,7 +165,19 @@ fn everything_that_runs_can_be_got_in_four_forms() {
     assert_eq!(json[1]["state"], "drain");
     assert_eq!(program.told(&["get", "reals", "web"]).lines().count(), 3);
     assert_eq!(program.told(&["get", "reals", "one"]).lines().count(), 2);
-    assert_eq!(program.told(&["get", "reals", "nosuch"]).lines().count(), 1);
+    assert_eq!(program.told(&["get", "cores", "0"]).lines().count(), 2);
+    for (words, code, sentence) in [
+        (&["get", "reals", "nosuch"][..], 1, "there is no real server or service 'nosuch'; "),
+        (&["get", "services", "web", "nosuch"], 1, "there is no service 'nosuch'; 'director get"),
+        (&["get", "ports", "eth7"], 1, "there is no port 'eth7'"),
+        (&["get", "config", "web"], 2, "'director get services web' shows a part"),
+        (&["get", "-o", "wide"], 2, "a configuration has no columns"),
+        (&["get", "bindings", "nosuch"], 1, "there is no service 'nosuch'"),
+    ] {
+        let ended = program.ask(words);
+        assert_eq!((ended.code(), ended.stdout.as_str()), (Some(code), ""), "{words:?}");
+        assert!(ended.stderr.contains(sentence), "{words:?}: {}", ended.stderr);
+    }
     let yaml = program.told(&["get", "reals", "-o", "yaml"]);
     assert!(yaml.contains("service: web"), "{yaml}");
     assert!(program.told(&["get", "cores"]).contains("GENERATION"));

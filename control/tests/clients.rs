@@ -244,6 +244,19 @@ fn a_server_is_drained_waited_for_and_put_back() {
 }
 
 #[test]
+fn what_ipvsadm_makes_and_no_file_may_say_is_remarked() {
+    let farm = Farm::new(1);
+    let program = start(&farm, "");
+    assert!(!program.told(&["get"]).contains("refused"));
+    program.told(&["ipvsadm", "-A", "-t", "198.18.255.9:80"]);
+    program.told(&["ipvsadm", "-a", "-t", "198.18.255.9:80", "-r", "203.0.113.1"]);
+    let yaml = program.told(&["get"]);
+    let remark = "#   D0407: services[3].real_servers[0].address: 203.0.113.1 is in no network";
+    assert!(yaml.starts_with("# ipvsadm's commands made it") && yaml.contains(remark), "{yaml}");
+    program.stop();
+}
+
+#[test]
 fn connections_come_in_pages_of_every_core_and_family() {
     let farm = Farm::new(2);
     let program = start(&farm, "");
@@ -259,6 +272,13 @@ fn connections_come_in_pages_of_every_core_and_family() {
     let states: Vec<&str> = all.iter().map(|row| row["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["ESTABLISHED"; 4]);
     assert_eq!(rows(&program, &["get", "connections", "six"]).len(), 1);
+    // ipvsadm's list has their templates, too; it comes in the same pages.
+    let lines = program.told(&["show", "-c"]);
+    assert_eq!(lines.lines().filter(|line| line.contains("ESTABLISHED")).count(), 4, "{lines}");
+    assert_eq!(lines.lines().filter(|line| line.contains("ASSURED")).count(), 4, "{lines}");
+    assert_eq!(program.told(&["ipvsadm", "-Lnc"]).lines().count(), lines.lines().count());
+    let objects = program.json(&["show", "-c"]);
+    assert_eq!(objects.as_array().unwrap().len() + 2, lines.lines().count(), "{objects}");
     let table = program.told(&["get", "connections", "-o", "wide"]);
     assert!(table.contains("BOUND") && table.contains("198.18.64.3:"), "{table}");
     drop(talks);

@@ -177,6 +177,7 @@ fn needs(code: Code) -> &'static [&'static str] {
         Code::NotUnicast => &["forwarding", "addresses"],
         Code::DuplicateName => &["name", "vip", "protocol", "vip_port", "mark"],
         Code::DuplicateDevice => &["device", "kernel_port"],
+        Code::DeviceNeedsRoot => &["user"],
         Code::MainCorePolls => &["cores", "no_huge"],
         Code::DuplicateAddress | Code::NetworkOverlap => &["addresses"],
         Code::NextHopNotConnected | Code::NextHopIsDirector => &["addresses"],

@@ -9,14 +9,17 @@
 #![allow(clippy::indexing_slicing)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "support/imported.rs"]
+mod imported_yaml;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use control::config::model::{Kind as Binding, Scheduler};
-use control::config::{self, Model};
 use control::import::{Imported, Input, Kind, import};
 use control::ipvsadm::Names;
+use imported_yaml::load;
 
 /// The texts of a folder, by name.
 fn texts(folder: &Path) -> Vec<(Kind, String, Vec<u8>)> {
@@ -51,37 +54,6 @@ fn folder(name: &str) -> PathBuf {
 
 fn imported(name: &str) -> Imported {
     read(&texts(&folder(name)))
-}
-
-/// The configuration as an operator completes it: `ports` without its remark signs, and every
-/// guess filled in.
-fn filled(yaml: &str) -> String {
-    let mut in_ports = false;
-    let mut text = String::new();
-    for line in yaml.lines() {
-        in_ports = (in_ports || line == "# ports:") && !line.is_empty();
-        if !in_ports {
-            text.push_str(line);
-        } else if let Some(line) = line.strip_prefix("# ").or_else(|| line.strip_prefix('#')) {
-            let line = line
-                .replace("gateway: ?.?.?.?", "gateway: 198.18.199.2")
-                .replace("- ?.?.?.?/24", "- 198.18.199.1/24")
-                .replace("\"?::?\"", "fe80::1")
-                .replace('?', "250");
-            text.push_str(&line);
-            // A gateway has to be in a network of the port.
-            if line.contains("addresses:") && yaml.contains("gateway: ?.?.?.?") {
-                text.push_str("\n      - 198.18.199.1/24");
-            }
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn load(done: &Imported) -> Model {
-    let text = filled(&done.yaml);
-    config::parse(&text, "imported").unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
 #[test]

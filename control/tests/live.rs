@@ -330,6 +330,8 @@ fn room(program: &Program) -> u64 {
     let rows = report["tables"].as_array().unwrap();
     let row = rows.iter().find(|row| row["name"] == "connections").unwrap();
     assert!(row["bytes_per_entry"].as_f64().unwrap() < 80.0, "{row}");
+    let pages = report["memory"]["pages"].as_object().unwrap();
+    assert!(pages.values().map(|bytes| bytes.as_u64().unwrap()).sum::<u64>() > 0, "{pages:?}");
     row["capacity"].as_u64().unwrap()
 }
 

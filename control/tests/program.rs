@@ -509,6 +509,27 @@ fn the_log_can_be_json_and_dpdk_is_heard_when_asked_for() {
 }
 
 #[test]
+fn whatever_reads_a_file_comes_to_an_end_with_one_that_has_none() {
+    let folder = std::env::temp_dir().join(format!("director-endless-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("a.yaml");
+    fs::write(&config, "ports: [{ name: a, device: net_null0, addresses: [198.18.10.1/24] }]\n")
+        .unwrap();
+    let config = config.to_str().unwrap();
+    for words in [
+        &["import", "keepalived", "/dev/zero"][..],
+        &["import", "ipvsadm", "/dev/zero"],
+        &["replay", "-c", config, "/dev/zero"],
+        &["simulate", "/dev/zero"],
+    ] {
+        let ended = director(words);
+        assert!(matches!(ended.code(), Some(1 | 2)), "{words:?}: {:?}", ended.code());
+        assert!(ended.stderr.contains("/dev/zero: "), "{words:?}: {}", ended.stderr);
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_file_without_an_end_is_refused() {
     let node = Node::new();
     let running = Program::start(&node, NULL_PORT);

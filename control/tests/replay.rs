@@ -3,9 +3,12 @@
 // Clippy knows the functions that tests call only as production code.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::fs;
+use std::process::Command;
+
 use control::config;
 use control::flow::FlowText;
-use control::replay::pcap::Captured;
+use control::replay::pcap::{self, Captured};
 use control::replay::{Replayed, replay};
 use dataplane::wire::Vlan;
 use dataplane::wire::ethernet::Mac;
@@ -65,6 +68,45 @@ fn the_captures_time_stamps_are_the_clock() {
     let later = |at_s| frame(at_s, "tcp 198.18.0.5:1001 -> 198.18.255.1:80", "S");
     assert_eq!(servers(&play(&[first.clone(), later(350.0)])), [12, 12], "bound for 360 s");
     assert_eq!(servers(&play(&[first, later(500.0)])), [12, 11], "and no longer");
+}
+
+#[test]
+fn the_program_reads_a_capture_tells_every_packet_and_writes_what_is_sent() {
+    let folder = std::env::temp_dir().join(format!("director-replay-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (config, capture, sent) = (path("a.yaml"), path("in.pcap"), path("out.pcap"));
+    fs::write(&config, CONFIG).unwrap();
+    let frames = [
+        frame(1.0, "tcp 198.18.0.5:1000 -> 198.18.255.1:80", "S"),
+        frame(1.5, "tcp 198.18.0.5:1000 -> 198.18.255.1:81", "S"),
+    ];
+    fs::write(&capture, pcap::write(&frames)).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_director"));
+        let output = command.args(["replay", "-c", &config]).args(words).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, told, said) = run(&[&capture, "-o", &sent]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(told.contains("forwarded") && told.contains("received 2 = forwarded "), "{told}");
+    let written = pcap::read(&fs::read(&sent).unwrap()).unwrap();
+    assert_eq!(written[0].frame[5], 12, "the made-up MAC address of the server");
+    let (code, told, _) = run(&[&capture, "--json"]);
+    let lines: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, lines[0]["verdict"].as_str()), (Some(0), Some("forwarded")));
+    for (wrong, sentence) in [
+        (&[&config[..]][..], "capture"),
+        (&[&capture, "--port", "lan9"], "lan9"),
+        (&[&capture, "-o", &capture], "in.pcap"),
+        (&["/no/such.pcap"], "cannot read /no/such.pcap"),
+    ] {
+        let (code, _, said) = run(wrong);
+        assert!(code == Some(1) && said.contains(sentence), "{wrong:?}: {code:?} {said}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

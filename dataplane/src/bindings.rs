@@ -9,6 +9,8 @@ mod defence;
 mod expiry;
 mod ftp;
 mod growth;
+mod opening;
+mod pace;
 mod persistent;
 mod rebind;
 mod reply;
@@ -33,9 +35,10 @@ use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
 use crate::wire::{Family, Packet, Protocol, TcpFlags, udp};
+use pace::Pace;
 
 /// Connections from this port are FTP's active data connections and are never scheduled.
-const FTP_DATA_PORT: u16 = 20;
+pub(crate) const FTP_DATA_PORT: u16 = 20;
 
 /// What is to be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,9 @@ pub struct Bindings {
     schedulers: Schedulers,
     flush_at: Cursor,
     swept_at: Tick,
+    pace: Pace,
+    /// A budget that sweeps all tables.
+    round: usize,
     defences: defence::Defences,
     /// How often a masqueraded connection was announced or withdrawn.
     reply_changes: u64,
@@ -132,6 +138,8 @@ impl Bindings {
             schedulers: Schedulers::default(),
             flush_at: Cursor::default(),
             swept_at: Tick::default(),
+            pace: Pace::default(),
+            round: 0,
             defences: defence::Defences::default(),
             reply_changes: 0,
             call: None,
@@ -323,7 +331,8 @@ impl Bindings {
             && service.compat.ip_vs_ftp
             && let Some(choice) = self.agreed(packet, snapshot, now)
         {
-            return self.open(packet, &flow, &hit, service, choice, snapshot, now);
+            let opening = Opening::of(packet);
+            return self.open(&opening, hit.own_port, service, choice, snapshot, now);
         }
         // In IPVS this comes before a look at the ports.
         if let Some((_, service)) = opener
@@ -348,7 +357,7 @@ impl Bindings {
         match taker.zip(choice) {
             None => Outcome::NotOurs,
             Some(((hit, service), Ok(choice))) => {
-                self.open(packet, &flow, &hit, service, choice, snapshot, now)
+                self.open(&Opening::of(packet), hit.own_port, service, choice, snapshot, now)
             }
             Some(((hit, _), Err(NoChoice::Nobody))) if hit.ftp_data => Outcome::NotOurs,
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
@@ -415,7 +424,7 @@ impl Bindings {
         Some(match self.choose(&inverse, &hit, service, snapshot, now) {
             Ok(choice) => {
                 let choice = Choice { by_error: true, ..choice };
-                self.open(&packet, &Flow::of(&packet), &hit, service, choice, snapshot, now)
+                self.open(&Opening::of(&packet), hit.own_port, service, choice, snapshot, now)
             }
             // An error is never answered.
             Err(NoChoice::Nobody) => Outcome::Drop(DropReason::NoRealServer),
@@ -438,7 +447,7 @@ impl Bindings {
         let secure = self.is_up(compat.secure_tcp, compat.amemthresh, packet.family);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
-        moved.in_packets = moved.in_packets.saturating_add(1);
+        moved.count_packet();
         self.set_conn(packet.family, slot, &moved);
         self.count_incoming(conn.real, packet);
         let Conn { real, forwarding, real_port, .. } = conn;
@@ -448,23 +457,23 @@ impl Bindings {
     /// The connection after a packet that leads to this state: counters follow, the timer
     /// starts anew.
     fn moved(&mut self, conn: Conn, next: State, timeouts: &Timeouts, now: Tick) -> Conn {
-        let mut moved = conn;
-        moved.state = next;
-        moved.timeout = timeouts.ticks(next);
-        moved.expires = now.plus(moved.timeout);
-        let inactive = !next.is_active();
-        if inactive != conn.flags.contains(ConnFlags::INACTIVE) {
-            moved.flags.set(ConnFlags::INACTIVE, inactive);
-            let shift = if inactive { -1 } else { 1 };
+        let moved = conn.in_state(next, timeouts, now);
+        if moved.flags != conn.flags {
+            let shift = if next.is_active() { 1 } else { -1 };
             self.shared.loads.shift(self.core, conn.real, shift, -shift);
         }
+        self.assure_by(&conn, next);
+        moved
+    }
+
+    /// Makes sure of a connection's template, if it is established by going to this state.
+    fn assure_by(&self, conn: &Conn, next: State) {
         if matches!(next, State::TcpEstablished | State::SctpEstablished)
             && conn.state != next
             && let Some(template) = conn.template
         {
             self.shared.templates.assure(template);
         }
-        moved
     }
 
     /// The real server for a new connection.
@@ -520,77 +529,6 @@ impl Bindings {
         self.schedulers.would_pick(service, &pool, packet)
     }
 
-    /// Makes a connection's entry and lets its first packet pass.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two calls, both with all of it at hand; a struct would only rename them"
-    )]
-    fn open(
-        &mut self,
-        packet: &Packet,
-        flow: &Flow,
-        hit: &Hit,
-        service: &Service,
-        choice: Choice,
-        snapshot: &Snapshot,
-        now: Tick,
-    ) -> Outcome {
-        let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
-        let fixed_port = hit.own_port || service.persistence.is_none();
-        let real_port = match choice.real_port {
-            Some(port) => port,
-            None if fixed_port && real.port != 0 => real.port,
-            None => packet.dst_port,
-        };
-        let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
-        self.count_scheduled(real.id, choice.template.is_some());
-        self.count_incoming(real.id, packet);
-        if service.one_packet && flow.protocol == Protocol::Udp {
-            if let Some(handle) = choice.template {
-                self.shared.templates.release(handle, now, &mut self.seat.templates);
-            }
-            return outcome;
-        }
-        let mut flags = ConnFlags::INACTIVE;
-        flags.set(ConnFlags::NO_OUTPUT, !real.forwarding.sees_replies());
-        let conn = Conn {
-            template: choice.template,
-            real: real.id,
-            expires: now.plus(Timeouts::NEW),
-            timeout: Timeouts::NEW,
-            real_port,
-            state: first_state(flow.protocol),
-            flags,
-            forwarding: real.forwarding,
-            in_packets: 1,
-        };
-        self.shift_load(real, 0, 1);
-        let (compat, family) = (&service.compat, packet.family);
-        let secure = self.is_up(compat.secure_tcp, compat.amemthresh, family);
-        let conn = if choice.by_error {
-            conn
-        } else {
-            let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
-            self.moved(conn, next, &snapshot.timeouts, now)
-        };
-        let inserted = match packet.family {
-            Family::V4 => self.v4.insert(flow, conn),
-            Family::V6 => self.v6.insert(flow, conn),
-        };
-        match inserted {
-            Ok(slot) => self.announce(flow, slot, &conn, snapshot, now),
-            Err(_) => {
-                self.forget(&conn, snapshot, now);
-                // A persistent client is bound by its template even without an entry; only
-                // the way back through masquerading needs one.
-                if choice.template.is_none() || real.forwarding == Forwarding::Masq {
-                    return Outcome::Drop(DropReason::TableFull);
-                }
-            }
-        }
-        outcome
-    }
-
     /// The real server of the flow that an ICMP error is about. The error leaves state and
     /// timer alone.
     pub fn related(
@@ -636,6 +574,7 @@ impl Bindings {
 }
 
 pub use client::{client_scope, service_of};
+pub(crate) use opening::Opening;
 pub(crate) use persistent::{Standing, standing};
 pub use rebind::{BoundKey, Rebind, Rebound};
 
@@ -715,14 +654,6 @@ fn is_reused(conn: &Conn, snapshot: &Snapshot, compat: &Compat) -> bool {
             compat.conn_reuse_mode & 2 != 0 && conn.flags.contains(ConnFlags::NO_OUTPUT)
         }
         _ => false,
-    }
-}
-
-fn first_state(protocol: Protocol) -> State {
-    match protocol {
-        Protocol::Tcp => State::TcpNone,
-        Protocol::Sctp => State::SctpNone,
-        _ => State::Udp,
     }
 }
 

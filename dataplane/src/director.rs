@@ -27,6 +27,9 @@ use burst::Learned;
 pub use burst::{Decided, Reading};
 use passing::Inward;
 
+/// Bytes that a core has near itself, with a little help of the cores' shared cache.
+const NEAR: usize = 4 << 20;
+
 /// What a director needs to know of its surroundings besides the configuration.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -152,6 +155,13 @@ impl Director {
     /// Tells the shared tables that nothing is held from before. Once a turn.
     pub fn quiescent(&mut self) {
         self.path.bindings.quiescent();
+    }
+
+    /// Whether the table of clients is so small that its lines are mostly near the core: then
+    /// waiting for them costs less than having more frames under way.
+    #[inline]
+    pub fn is_near(&self) -> bool {
+        self.path.shared.clients.bytes_v4() <= NEAR
     }
 
     /// Reads a burst of frames that came in on one port, and requests from memory what

@@ -19,12 +19,14 @@
 
 pub mod answer;
 pub mod bindings;
+pub mod block;
 pub mod call;
 pub mod catalog;
 pub mod classify;
 pub mod compat;
 pub mod conn;
 pub mod counters;
+mod cpu;
 pub mod director;
 pub mod expected;
 pub mod explain;

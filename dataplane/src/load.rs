@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use crossbeam::utils::CachePadded;
 
 use crate::ids::RealId;
-use crate::pieces::Pieces;
+use crate::pieces::{Pieces, Shelf};
 use journal::Journal;
 
 pub use journal::News;
@@ -98,6 +98,26 @@ impl<'a> CoreLoads<'a> {
     /// The counters of a real server; `None` for an id that was never reserved.
     #[inline]
     pub fn of(self, id: RealId) -> Option<&'a RealLoad> {
+        self.0.get(id.0 as usize)
+    }
+}
+
+impl<'a> CoreLoads<'a> {
+    /// A look at the counters of many real servers one after the other; `None` while the first
+    /// ones have none.
+    #[inline(always)]
+    pub(crate) fn shelf(self) -> Option<LoadShelf<'a>> {
+        self.0.shelf().map(LoadShelf)
+    }
+}
+
+/// See [`CoreLoads::shelf`].
+pub(crate) struct LoadShelf<'a>(Shelf<'a, RealLoad>);
+
+impl<'a> LoadShelf<'a> {
+    /// As [`CoreLoads::of`].
+    #[inline(always)]
+    pub(crate) fn of(&mut self, id: RealId) -> Option<&'a RealLoad> {
         self.0.get(id.0 as usize)
     }
 }

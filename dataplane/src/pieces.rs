@@ -28,3 +28,44 @@ impl<T: Default> Pieces<T> {
         self.0.get(place / PIECE)?.get()?.get(place % PIECE)
     }
 }
+
+/// A look at many elements one after the other, mostly of one piece.
+pub(crate) struct Shelf<'a, T> {
+    pieces: &'a Pieces<T>,
+    number: usize,
+    piece: &'a [T; PIECE],
+}
+
+impl<T> Pieces<T> {
+    /// A look at the elements; `None` while there are none.
+    #[inline(always)]
+    pub(crate) fn shelf(&self) -> Option<Shelf<'_, T>> {
+        Some(Shelf { pieces: self, number: 0, piece: self.piece(0)? })
+    }
+
+    #[inline(always)]
+    fn piece(&self, number: usize) -> Option<&[T; PIECE]> {
+        self.0.get(number)?.get().map(|piece| &**piece)
+    }
+}
+
+impl<'a, T> Shelf<'a, T> {
+    /// As [`Pieces::get`].
+    #[inline(always)]
+    pub(crate) fn get(&mut self, place: usize) -> Option<&'a T> {
+        if place / PIECE != self.number && !self.turns_to(place / PIECE) {
+            return None;
+        }
+        self.piece.get(place % PIECE)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn turns_to(&mut self, number: usize) -> bool {
+        let piece = self.pieces.piece(number);
+        if let Some(piece) = piece {
+            (self.number, self.piece) = (number, piece);
+        }
+        piece.is_some()
+    }
+}

@@ -47,6 +47,12 @@ impl Pins {
         Self { lengths }
     }
 
+    /// Whether nobody has one of its own.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
     /// The client's real server, if it has one of its own.
     #[inline]
     pub fn of(&self, client: Addr) -> Option<RealId> {

@@ -267,29 +267,38 @@ impl<P: Port> Worker<P> {
     }
 
     /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
-    /// while the next one is read, and decided about while that one's is fetched.
+    /// while the next one is read, and decided about while that one's is fetched. One that needs
+    /// nothing but clients of a table that is near is decided about at once: fewer frames are
+    /// under way then, and stay in the cache.
     fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
         if !self.tracer.is_idle() {
             return self.receive_traced(index, ingress, now);
         }
         let mut received = 0;
-        let mut read = 0;
+        let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
-        for step in 0..BURSTS_PER_TURN + 2 {
-            if more && step < BURSTS_PER_TURN {
-                let frames = self.read(step % INTAKES, ingress, now);
+        let near = self.director.is_near();
+        while more || passed < read {
+            let (were_read, were_fetched) = (read, fetched);
+            if more {
+                let frames = self.read(read % INTAKES, ingress, now);
                 received += frames;
                 read += usize::from(frames > 0);
-                more = frames == BURST;
+                more = frames == BURST && read < BURSTS_PER_TURN;
             }
-            if (1..=read).contains(&step)
-                && let Some(intake) = self.intakes.get_mut((step - 1) % INTAKES)
+            if fetched < were_read
+                && let Some(intake) = self.intakes.get_mut(fetched % INTAKES)
             {
                 self.director.fetch(&mut intake.reading);
+                fetched += 1;
             }
-            if (2..read + 2).contains(&step) {
-                self.pass((step - 2) % INTAKES, ingress, now);
+            let intake = self.intakes.get_mut(passed % INTAKES);
+            let at_once = near && intake.is_some_and(|intake| !intake.reading.is_fetched());
+            let ready = if at_once { read } else { were_fetched };
+            if passed < ready {
+                self.pass(passed % INTAKES, ingress, now);
+                passed += 1;
             }
         }
         if let Some(port) = self.ports.get_mut(index)
@@ -576,10 +585,10 @@ impl<P: Port> Worker<P> {
         let passed = self.swept_at.until(now);
         if passed > 0 {
             self.swept_at = now;
-            let round = self.director.bindings().round();
-            let per_tick = round / TICKS_PER_SECOND as usize + 1;
+            let pace = self.director.bindings().pace();
+            let per_tick = pace / TICKS_PER_SECOND as usize + 1;
             let credit = per_tick.saturating_mul(passed.unsigned_abs() as usize);
-            self.sweep_credit = self.sweep_credit.saturating_add(credit).min(round + 1);
+            self.sweep_credit = self.sweep_credit.saturating_add(credit).min(pace + 1);
             if let Some(counters) = self.counters() {
                 let bindings = self.director.bindings();
                 counters.connections.set(bindings.connections() as u64);

@@ -34,7 +34,7 @@ use support::packet::{self, Builder};
 
 /// Ports: untagged, VLAN 20, VLAN 30, the kernel's end of the first one.
 const VLANS: [Option<u16>; 4] = [None, Some(20), Some(30), None];
-const REALS: u16 = 5;
+const REALS: u16 = 9;
 
 fn addr(text: &str) -> Addr {
     text.parse::<std::net::IpAddr>().unwrap().into()
@@ -124,11 +124,13 @@ struct World {
     catalog: Catalog,
     director: Director,
     services: Vec<ServiceSpec>,
+    /// Whether there are masqueraded real servers.
+    masquerades: bool,
     now: Tick,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(masquerades: bool) -> Self {
         let key = HashKey([0x0123_4567_89AB_CDEF, 0x0F1E_2D3C_4B5A_6978]);
         let sizes = TableSizes { connections_v4: 64, clients_v4: 64, ..TableSizes::default() };
         let (shared, seats) = Shared::new(1, sizes, TimerRule::Exact, key);
@@ -144,9 +146,10 @@ impl World {
         };
         let seat = seats.into_iter().next().unwrap();
         let director = Director::new(Arc::clone(&shared), snapshot, seat, surroundings);
-        let mut world = Self { shared, catalog, director, services, now: Tick(1000) };
+        let now = Tick(1000);
+        let mut world = Self { shared, catalog, director, services, masquerades, now };
         for service in 0..world.services.len() {
-            for number in 1..4 {
+            for number in 1..7 {
                 world.change(&Change::Add(service, number, 0, 1));
             }
         }
@@ -162,7 +165,7 @@ impl World {
 
     fn real(&self, service: usize, number: u16, kind: u8, weight: u32) -> RealSpec {
         let v6 = matches!(self.services[service].identity, Identity::Address { vip, .. } if !vip.is_v4());
-        let full = self.services[service].tracking == Tracking::Full;
+        let full = self.masquerades && self.services[service].tracking == Tracking::Full;
         let address = match (kind % 8, v6) {
             (4, false) => addr("172.10.0.1"),
             (4, true) => addr("fd00:10::1"),
@@ -237,6 +240,12 @@ impl World {
         while let Some(from) = cursor {
             cursor = self.shared.clients.iterate(0, from, 1000, |scope, client, real, age| {
                 state += &format!("{scope:?} {client:?} {real:?} {age}\n");
+            });
+        }
+        cursor = Some(Cursor::default());
+        while let Some(from) = cursor {
+            cursor = self.shared.templates.iterate(0, from, self.now, 1000, |key, view| {
+                state += &format!("{key:?} {view:?}\n");
             });
         }
         state
@@ -361,7 +370,8 @@ prop_compose! {
 
 /// Packets as nearly all traffic has them.
 fn plain() -> impl Strategy<Value = Builder> {
-    let flags = prop::sample::select(vec!["S", "S", "A", "A", "A", "A", "A", "PA", "FA", "SA"]);
+    let flags =
+        prop::sample::select(vec!["S", "S", "A", "A", "A", "A", "A", "PA", "FA", "SA", "R"]);
     (flows(), prop::bool::weighted(0.3), 0u8..8, flags).prop_map(|(flow, udp, way, flags)| {
         let (from, to) = match way {
             0 | 1 => flow.answer(),
@@ -462,8 +472,11 @@ proptest! {
     #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn a_burst_gives_what_its_frames_give_one_at_a_time(steps in steps()) {
-        let (mut one, mut other) = (World::new(), World::new());
+    fn a_burst_gives_what_its_frames_give_one_at_a_time(
+        masquerades in any::<bool>(),
+        steps in steps(),
+    ) {
+        let (mut one, mut other) = (World::new(masquerades), World::new(masquerades));
         for step in steps {
             match step {
                 Step::Burst(port, frames) => {

@@ -58,7 +58,8 @@ pub struct Get {
     /// What to print.
     #[arg(value_enum, default_value = "config")]
     pub what: Kind,
-    /// Only these: services by name, real servers by service or name, cores and ports by name.
+    /// Only these: services and ports by name, real servers by service, name or address, cores by
+    /// number.
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// How; `yaml` for the configuration, else `table`, unless it is given.

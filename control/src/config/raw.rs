@@ -55,7 +55,7 @@ pub(super) struct File {
     pub(super) compat: Compat,
     /// `compat.defaults`, if it can be read.
     pub(super) defaults: Option<Defaults>,
-    pub(super) services: Vec<Option<Service>>,
+    pub(super) services: Vec<Option<Box<Service>>>,
 }
 
 impl File {

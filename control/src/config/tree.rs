@@ -105,6 +105,18 @@ struct Builder<'t> {
     problems: Vec<Problem>,
 }
 
+/// The items without room for more, which a million short lists would keep. An allocator may
+/// leave a list that shrinks by less than a half where it is, so a short one is copied.
+fn exact<T>(mut items: Vec<T>) -> Vec<T> {
+    if items.len() == items.capacity() || items.len() > 64 {
+        items.shrink_to_fit();
+        return items;
+    }
+    let mut fitting = Vec::with_capacity(items.len());
+    fitting.append(&mut items);
+    fitting
+}
+
 /// A list or mapping whose end has not been seen.
 enum Open<'t> {
     List(Place, Vec<Node<'t>>),
@@ -181,14 +193,11 @@ impl<'t> Builder<'t> {
                 self.open(place, anchor, tag.is_some(), Open::Map(place, Vec::new(), Key::Awaited))
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open::List(place, mut items)) => {
-                    // A million short lists would keep room for three more items each.
-                    items.shrink_to_fit();
-                    Ok(self.close(Node { place, value: Value::List(items) }))
+                Some(Open::List(place, items)) => {
+                    Ok(self.close(Node { place, value: Value::List(exact(items)) }))
                 }
-                Some(Open::Map(place, mut entries, _)) => {
-                    entries.shrink_to_fit();
-                    Ok(self.close(Node { place, value: Value::Map(entries) }))
+                Some(Open::Map(place, entries, _)) => {
+                    Ok(self.close(Node { place, value: Value::Map(exact(entries)) }))
                 }
                 None => Ok(None),
             },

@@ -2,6 +2,8 @@
 //! stand, by the control thread; what changes is done by a core, a few between two bursts.
 
 use dataplane::bindings::{BoundKey, Rebind, Rebound, service_of};
+use dataplane::conn::Conn;
+use dataplane::conn::table::Flow;
 use dataplane::ids::{RealId, ServiceId};
 use dataplane::mailbox::{Answer, Query, REBINDS};
 use dataplane::snapshot::{Real, Service};
@@ -16,11 +18,13 @@ use crate::listing::endpoint_text;
 use crate::page::{Filter, Page, Part, Place};
 
 /// Buckets that are looked at for one page: a few milliseconds of the control thread's time.
-const BUCKETS: usize = 1 << 16;
+pub(super) const BUCKETS: usize = 1 << 16;
 /// Buckets between two looks whether the page is full.
-const STEP: usize = 256;
+pub(super) const STEP: usize = 256;
 /// Bindings on a page; a little more, as a step is not broken off.
-const ROWS: usize = 2_048;
+pub(super) const ROWS: usize = 2_048;
+/// Connections that a core looks at between two bursts: some microseconds of its time.
+const CONNS: usize = 256;
 /// Seconds that a template lives on while it has connections, as in IPVS.
 const EXTENSION_S: u32 = 60;
 
@@ -29,6 +33,15 @@ pub(super) struct Wanted {
     client: Option<(Addr, u8)>,
     service: Option<ServiceId>,
     real: Option<Addr>,
+}
+
+/// Connections of one core.
+pub(super) struct ConnsPage {
+    pub(super) conns: Vec<(Flow, Conn)>,
+    /// Where to go on.
+    pub(super) next: Option<Place>,
+    /// When the core looked.
+    pub(super) now: Tick,
 }
 
 /// A binding that was found.
@@ -82,7 +95,7 @@ impl ControlThread {
                 self.walk(page.from, &wanted, &mut |found| rows.push(found.row()))
             }
         };
-        to_json(&json!({ "rows": rows, "next": next }))
+        Reply::done(json!({ "rows": rows, "next": next }).to_string())
     }
 
     /// Ends or moves the bindings of one page.
@@ -218,7 +231,7 @@ impl ControlThread {
         }
     }
 
-    fn next_shard(&self, place: Place) -> Option<Place> {
+    pub(super) fn next_shard(&self, place: Place) -> Option<Place> {
         let core = place.core.saturating_add(1);
         if (core as usize) < self.shared.cores() {
             return Some(Place { core, ..Place::start(place.part) });
@@ -241,13 +254,8 @@ impl ControlThread {
         wanted: &Wanted,
         rows: &mut Vec<Value>,
     ) -> Result<Option<Place>, String> {
-        let (v6, slot, _) = from.cursor;
-        let page = Vec::with_capacity(ROWS);
-        let answer = self.ask(from.core as usize, Query::Connections { v6, from: slot, page });
-        let Some(Answer::Connections { page, next, now }) = answer else {
-            return Err(format!("core {} did not answer in time; try again\n", from.core));
-        };
-        for (flow, conn) in &page {
+        let ConnsPage { conns, next, now } = self.connections_from(from)?;
+        for (flow, conn) in &conns {
             let Some(real) = self.snapshot.real(conn.real) else { continue };
             let width = flow.client.family().bits();
             let client = wanted.client.is_none_or(|wanted| covers(wanted, flow.client, width));
@@ -267,11 +275,29 @@ impl ControlThread {
                 "bound": conn.template.is_some(),
             }));
         }
-        Ok(match next {
-            Some(slot) => Some(Place { cursor: (v6, slot, 0), ..from }),
-            None if !v6 => Some(Place { cursor: (true, 0, 0), ..from }),
-            None => self.next_shard(from),
-        })
+        Ok(next)
+    }
+
+    /// Asks a core for connections from a place on: a few between two bursts, some times.
+    pub(super) fn connections_from(&self, from: Place) -> Result<ConnsPage, String> {
+        let mut all = ConnsPage { conns: Vec::new(), next: Some(from), now: Tick::default() };
+        for _ in 0..ROWS / CONNS {
+            let Some(at) = all.next.filter(|at| at.core == from.core) else { break };
+            let (v6, slot, _) = at.cursor;
+            let query = Query::Connections { v6, from: slot, page: Vec::with_capacity(CONNS) };
+            let Some(Answer::Connections { page, next, now }) = self.ask(at.core as usize, query)
+            else {
+                return Err(format!("core {} did not answer in time; try again\n", at.core));
+            };
+            all.conns.extend(page);
+            all.now = now;
+            all.next = match next {
+                Some(slot) => Some(Place { cursor: (v6, slot, 0), ..at }),
+                None if !v6 => Some(Place { cursor: (true, 0, 0), ..at }),
+                None => self.next_shard(at),
+            };
+        }
+        Ok(all)
     }
 }
 

@@ -19,7 +19,7 @@ impl ControlThread {
     /// the model follows, so that it says what runs.
     pub(super) fn ipvsadm(&mut self, args: &[String], stdin: &str, peer: Peer) -> Reply {
         let names = Names::of_ports();
-        let rows = match wants_connections(args, stdin, &names).then(|| self.connection_rows()) {
+        let rows = match wants_connections(args, stdin, &names).then(|| self.list_whole()) {
             None => Vec::new(),
             Some(Ok(rows)) => rows,
             Some(Err(sentence)) => return Reply::refused(sentence),

@@ -1,18 +1,11 @@
 //! Questions about what is going on: listings and explanations. The cores answer for their
 //! own tables, a page at a time, between two bursts.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use dataplane::bindings::service_of;
-use dataplane::conn::Conn;
-use dataplane::conn::table::Flow;
 use dataplane::explain::Explanation;
-use dataplane::ids::{PortIndex, ScopeId};
+use dataplane::ids::PortIndex;
 use dataplane::mailbox::{Answer, Query};
-use dataplane::snapshot::Scope;
-use dataplane::table::Cursor;
-use dataplane::tick::Tick;
 use dataplane::wire::Vlan;
 use dataplane::wire::ethernet::Mac;
 
@@ -24,19 +17,15 @@ use crate::api::{self, Reply};
 use crate::config;
 use crate::flow::FlowText;
 use crate::get::{self, Kind, Output};
-use crate::listing::{self, ConnectionRow, Style, gather};
+use crate::listing::{self, Style, gather};
 use crate::status;
 
-/// Connections asked from a core at a time.
-const PAGE: usize = 4096;
 /// How long a core may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(2);
 
 impl ControlThread {
     pub(super) fn show(&mut self, what: api::Listing, exact: bool, json: bool) -> Reply {
         let style = match what {
-            api::Listing::Connections => return self.show_connections(json, false),
-            api::Listing::ConnectionsWithCalls => return self.show_connections(json, true),
             api::Listing::Services => Style::Default,
             api::Listing::Stats => Style::Stats { exact },
             api::Listing::Rate => Style::Rate { exact },
@@ -69,11 +58,22 @@ impl ControlThread {
                 return Reply::refused("bindings and connections are asked for in pages\n");
             }
         };
-        let named = |row: &Value, key: &str| {
-            let name = row.get(key).and_then(Value::as_str);
-            name.is_some_and(|name| names.iter().any(|wanted| wanted == name))
+        let named = |row: &Value, key: &str, wanted: &str| {
+            row.get(key).is_some_and(|name| match name {
+                Value::Number(number) => number.to_string() == wanted,
+                name => name == wanted,
+            })
         };
-        rows.retain(|row| names.is_empty() || named(row, "name") || named(row, "service"));
+        let fits = |row: &Value, name: &str| {
+            ["name", "service", "address", "core"].iter().any(|key| named(row, key, name))
+        };
+        // A service without real servers has no row among them.
+        let empty = |name: &str| what == Kind::Reals && self.service_named(name).is_ok();
+        let there = |name: &str| rows.iter().any(|row| fits(row, name)) || empty(name);
+        if let Some(unknown) = names.iter().find(|name| !there(name)) {
+            return Reply::refused(format!("{}\n", get::unknown(what, unknown)));
+        }
+        rows.retain(|row| names.is_empty() || names.iter().any(|name| fits(row, name)));
         match get::written(what, &rows, output) {
             Ok(text) => Reply::done(text),
             Err(sentence) => Reply::refused(sentence),
@@ -92,74 +92,6 @@ impl ControlThread {
                 Reply::done(format!("# generation {}\n{unsaid}{yaml}", self.snapshot.generation))
             }
             Err(error) => Reply::refused(format!("cannot be written as YAML: {error}\n")),
-        }
-    }
-
-    fn show_connections(&mut self, json: bool, engine: bool) -> Reply {
-        match self.connection_rows() {
-            Ok(rows) if json => to_json(&rows),
-            Ok(rows) => Reply::done(listing::connections(&rows, engine)),
-            Err(sentence) => Reply::refused(sentence),
-        }
-    }
-
-    /// Every connection, template and client.
-    pub(super) fn connection_rows(&self) -> Result<Vec<ConnectionRow>, String> {
-        let mut rows: Vec<ConnectionRow> = Vec::new();
-        let mut now = Tick::default();
-        for core in 0..self.shared.cores() {
-            for v6 in [false, true] {
-                let Some(entries) = self.connections_of(core, v6, &mut now) else {
-                    return Err(format!("core {core} did not answer in time\n"));
-                };
-                rows.extend(entries.iter().filter_map(|(flow, conn)| {
-                    gather::connection(flow, conn, &self.snapshot, now)
-                }));
-            }
-        }
-        let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
-        let shards = self.shared.cores() as u32;
-        let templates = &self.shared.templates;
-        rows.extend(gather::templates(templates, shards, &scopes, &self.snapshot, now));
-        self.calls.name(&mut rows);
-        rows.extend(self.clients());
-        Ok(rows)
-    }
-
-    /// The clients of services under `tracking: client`.
-    fn clients(&self) -> Vec<ConnectionRow> {
-        let mut rows = Vec::new();
-        for (shard, counters) in self.shared.counters.iter().enumerate() {
-            let age_now = counters.client_age.get() as u8;
-            let mut from = Some(Cursor::default());
-            while let Some(at) = from {
-                let each = |scope, client, number, age| {
-                    let idle_s = u32::from(age_now.wrapping_sub(age)) * self.shared.age_unit_s;
-                    let service = service_of(scope);
-                    rows.extend(gather::client(service, client, number, idle_s, &self.snapshot));
-                };
-                from = self.shared.clients.iterate(shard as u32, at, PAGE, each);
-            }
-        }
-        rows
-    }
-
-    fn connections_of(&self, core: usize, v6: bool, now: &mut Tick) -> Option<Vec<(Flow, Conn)>> {
-        let mut all = Vec::new();
-        let mut from = 0;
-        loop {
-            let page = Vec::with_capacity(PAGE);
-            match self.ask(core, Query::Connections { v6, from, page })? {
-                Answer::Connections { page, next, now: then } => {
-                    all.extend(page);
-                    *now = then;
-                    match next {
-                        Some(next) => from = next,
-                        None => return Some(all),
-                    }
-                }
-                Answer::Explanation(_) | Answer::Rebound(_) | Answer::Traced(_) => return None,
-            }
         }
     }
 

@@ -46,6 +46,20 @@ pub enum Output {
     Yaml,
 }
 
+/// What is said where there is nothing of a name.
+pub fn unknown(kind: Kind, name: &str) -> String {
+    let (what, word) = match kind {
+        Kind::Config => ("part of the configuration", "config"),
+        Kind::Services => ("service", "services"),
+        Kind::Reals => ("real server or service", "reals"),
+        Kind::Bindings => ("service", "bindings"),
+        Kind::Connections => ("service", "connections"),
+        Kind::Cores => ("core", "cores"),
+        Kind::Ports => ("port", "ports"),
+    };
+    format!("there is no {what} '{name}'; 'director get {word}' lists them all")
+}
+
 /// The columns of a kind; those that are marked as wide are left out of a plain table.
 pub fn columns(kind: Kind) -> &'static [Column] {
     match kind {

@@ -1,6 +1,6 @@
 //! The configuration as text, with the lines that everything comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -75,10 +75,10 @@ fn short(name: &str) -> String {
 /// A part of the configuration that has to be filled in: nobody but the operator knows the NICs.
 fn ports(plan: &Plan) -> String {
     let servers = || plan.services.iter().flat_map(|service| &service.real_servers);
-    let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    let mut networks: BTreeMap<IpAddr, BTreeSet<IpAddr>> = BTreeMap::new();
     for server in servers() {
         if let Forwarding::Route | Forwarding::Masq = server.forwarding {
-            *networks.entry(network(server.address)).or_default() += 1;
+            networks.entry(network(server.address)).or_default().insert(server.address);
         }
     }
     let mut text = String::from(
@@ -93,12 +93,13 @@ fn ports(plan: &Plan) -> String {
     if networks.is_empty() {
         text.push_str("#       - ?.?.?.?/24\n");
     }
-    for (network, count) in networks.iter().take(MOST_NETWORKS) {
+    for (network, servers) in networks.iter().take(MOST_NETWORKS) {
         let line = match network {
             IpAddr::V4(v4) => format!("#       - {}?/24", v4.to_string().trim_end_matches('0')),
             IpAddr::V6(v6) => format!("#       - \"{v6}?/64\""),
         };
-        let servers = if *count == 1 { "real server" } else { "real servers" };
+        let count = servers.len();
+        let servers = if count == 1 { "real server" } else { "real servers" };
         remark(&mut text, PORTS_COLUMN, &line, &format!("{count} {servers}"));
     }
     if more > 0 {

@@ -10,6 +10,7 @@ use super::option::{Argument, Meaning, Name, SPELLINGS};
 use super::scan::{Given, Scanner};
 use super::{Command, ListOptions, Names, PortNames, Reply, Show, address, parse, told_alone};
 use crate::api::{self, Request};
+use crate::remote::{self, Failed};
 
 /// What `--restore` reads at most: twice the lines that the largest configuration makes.
 const MAX_INPUT: u64 = 16 << 20;
@@ -42,11 +43,16 @@ fn ask(args: &[String], socket: &Path) -> Reply {
         },
         _ => String::new(),
     };
+    if let Command::List(ListOptions { show: Show::Connections { engine_data }, numeric, .. }) =
+        command
+    {
+        return list_connections(socket, engine_data, (!numeric).then_some(&names));
+    }
     let request = Request::Ipvsadm { args: settled(args, &names), stdin };
     let by_name = matches!(
         &command,
         Command::List(ListOptions {
-            show: Show::Services(_) | Show::Service(..) | Show::Connections { .. },
+            show: Show::Services(_) | Show::Service(..),
             numeric: false,
             ..
         })
@@ -63,6 +69,20 @@ fn ask(args: &[String], socket: &Path) -> Reply {
         }
         Ok(api::Reply { text, .. }) => failed(&text.trim_end()),
         Err(error) => failed(&error),
+    }
+}
+
+/// Prints connections as they come: there may be millions of them.
+fn list_connections(socket: &Path, engine_data: bool, names: Option<&Names>) -> Reply {
+    let listed = remote::lines(socket, engine_data, &mut |lines| match names {
+        Some(names) => remote::shown(&names.in_listing(lines)),
+        None => remote::shown(lines),
+    });
+    match listed {
+        Ok(()) | Err(Failed::Closed) => Reply::default(),
+        Err(Failed::Refused(sentence) | Failed::Unreached(sentence)) => {
+            Reply::refusal(sentence.trim_end(), UNREACHED)
+        }
     }
 }
 

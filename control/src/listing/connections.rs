@@ -6,19 +6,26 @@ use super::row::ConnectionRow;
 /// The rows in their given order (IPVS's own order is that of a hash table). With
 /// `persistent_conn` (`-lnc --persistent-conn`) what persistence engines found is added.
 pub fn connections(rows: &[ConnectionRow], persistent_conn: bool) -> String {
+    let mut text = connections_head(persistent_conn);
+    for row in rows {
+        text += &connection(row, persistent_conn);
+    }
+    text
+}
+
+/// The lines above the rows.
+pub fn connections_head(persistent_conn: bool) -> String {
     let mut text = String::from("IPVS connection entries\n");
     text += &format!("pro expire {:<11} {:<18} {:<18} ", "state", "source", "virtual");
     text += &match persistent_conn {
         true => format!("{:<18} {:<16} pe_data\n", "destination", "pe name"),
         false => String::from("destination\n"),
     };
-    for row in rows {
-        text += &line(row, persistent_conn);
-    }
     text
 }
 
-fn line(row: &ConnectionRow, persistent_conn: bool) -> String {
+/// The line of one row.
+pub fn connection(row: &ConnectionRow, persistent_conn: bool) -> String {
     let protocol = match row.protocol {
         Some(protocol) => protocol.to_string(),
         None => "IP".into(),

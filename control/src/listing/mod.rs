@@ -18,7 +18,7 @@ mod settings;
 mod table;
 
 pub use address::{endpoint_text, identity_text};
-pub use connections::connections;
+pub use connections::{connection, connections, connections_head};
 pub use meter::Meters;
 pub use row::{
     ConnectionRow, Endpoint, EngineData, Listing, RealRow, ServiceRow, Stats, SyncDaemon, SyncRole,

@@ -1,11 +1,11 @@
 //! `director clients`, `evict`, `rebind`, and what `director get` has in pages.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::listed::shown;
 use super::{UNREACHED, complain, print};
 use crate::api::{self, Reply, Request};
 use crate::cli;
@@ -15,9 +15,9 @@ use crate::page::{Filter, Page, Part, Place};
 
 /// What a page answers.
 #[derive(Debug, Deserialize)]
-struct Rows {
-    rows: Vec<Value>,
-    next: Option<Place>,
+pub(super) struct Rows {
+    pub(super) rows: Vec<Value>,
+    pub(super) next: Option<Place>,
 }
 
 /// What a page of changes answers.
@@ -47,7 +47,7 @@ impl Done {
 }
 
 /// Why a command ends early, with its exit code.
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// The director refused, or answered something else than was asked for.
     Refused(String),
     /// It could not be reached.
@@ -163,10 +163,6 @@ fn listed(socket: &Path, kind: Kind, output: Output, filter: &Filter) -> Result<
         Output::Table | Output::Wide if first => shown(&table.page(&[])),
         Output::Yaml | Output::Table | Output::Wide => Ok(()),
     }
-}
-
-fn shown(text: &str) -> Result<(), Failed> {
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(|_| Failed::Closed)
 }
 
 /// `director evict`.

@@ -2,25 +2,36 @@
 
 mod clients;
 mod drain;
+mod listed;
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use crate::api::{self, Reply, Request};
+use crate::api::{self, Reply, Request, SocketError};
 use crate::cli;
+use crate::config;
 use crate::get::{Kind, Output};
 
 pub use clients::{clients, evict, pin, rebind, unpin};
 pub use drain::{drain, undrain};
+pub use listed::connections;
+pub(crate) use {clients::Failed, listed::lines, listed::shown};
 
 /// The director could not be reached.
 const UNREACHED: u8 = 2;
 
+/// What was asked for cannot be asked for.
+const USAGE: u8 = 2;
+
 /// Asks the running director and prints its answer: 0 done, 1 refused, 2 not reached, unless
 /// the answer has a code of its own.
 pub fn ask(socket: &Path, request: &Request) -> u8 {
-    match api::call(socket, request) {
+    finish(api::call(socket, request))
+}
+
+fn finish(answer: Result<Reply, SocketError>) -> u8 {
+    match answer {
         Ok(Reply { ok: true, text, code }) => {
             print(&text);
             code
@@ -44,7 +55,7 @@ pub fn apply(args: &cli::Apply) -> u8 {
             ask(&args.at.socket, &request)
         }
         Err(error) => {
-            complain(&format!("cannot read {}: {error}", args.file.display()));
+            complain(&unreadable(&args.file, &error));
             1
         }
     }
@@ -57,7 +68,7 @@ pub fn diff(args: &cli::Diff) -> u8 {
         Some(file) => match read(file) {
             Ok(text) => Some((name_of(file), text)),
             Err(error) => {
-                complain(&format!("cannot read {}: {error}", file.display()));
+                complain(&unreadable(file, &error));
                 return 2;
             }
         },
@@ -81,16 +92,57 @@ pub fn get(args: &cli::Get) -> u8 {
     // A configuration has no columns.
     let default = if args.what == Kind::Config { Output::Yaml } else { Output::Table };
     let output = args.output.unwrap_or(default);
+    if args.what == Kind::Config {
+        if let Some(name) = args.names.first() {
+            complain(&format!(
+                "the configuration is printed as a whole; 'director get services {name}' shows a part"
+            ));
+            return USAGE;
+        }
+        if matches!(output, Output::Table | Output::Wide) {
+            complain("a configuration has no columns: write -o yaml or -o json");
+            return USAGE;
+        }
+    }
     if let Kind::Bindings | Kind::Connections = args.what {
         return clients::paged(&args.at.socket, args.what, output, &args.names);
     }
     let request = Request::Get { what: args.what, output, names: args.names.clone() };
-    ask(&args.at.socket, &request)
+    match (args.what, output, api::call(&args.at.socket, &request)) {
+        (Kind::Config, Output::Yaml, Ok(Reply { ok: true, text, code })) => {
+            print(&(remarks(&text) + &text));
+            code
+        }
+        (_, _, answer) => finish(answer),
+    }
+}
+
+/// Remarks in a configuration.
+const REMARKS: usize = 20;
+
+/// What of the running configuration no file may say: ipvsadm takes more, as the kernel does.
+fn remarks(yaml: &str) -> String {
+    let Err(problems) = config::parse(yaml, "running") else { return String::new() };
+    let mut text = String::from("# ipvsadm's commands made it; as a file it would be refused:\n");
+    for problem in problems.iter().take(REMARKS) {
+        text += &format!("#   {}: {}: {}\n", problem.code, problem.path, problem.what);
+    }
+    if problems.len() > REMARKS {
+        text += &format!("#   and {} more\n", problems.len() - REMARKS);
+    }
+    text
 }
 
 /// A file's name in messages.
 fn name_of(file: &Path) -> String {
     if file == Path::new("-") { "standard input".into() } else { file.display().to_string() }
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData => format!("{}: it is no text (UTF-8)", name_of(file)),
+        _ => format!("cannot read {}: {error}", name_of(file)),
+    }
 }
 
 /// The text of a file, or of standard input. No more is read than the director would take:

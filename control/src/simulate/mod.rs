@@ -20,6 +20,7 @@ mod vector;
 mod world;
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use play::Difference;
@@ -141,8 +142,14 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     }
 }
 
+/// Bytes of a scenario that are read; recorded ones have a few hundred thousand.
+const LONGEST: u64 = 64 << 20;
+
 fn run_file(file: &Path, options: Options) -> Result<Outcome, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
+    let mut text = String::new();
+    let read =
+        std::fs::File::open(file).and_then(|opened| opened.take(LONGEST).read_to_string(&mut text));
+    read.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
         _ => format!("the file cannot be read: {error}"),
     })?;

@@ -109,6 +109,15 @@ impl Report {
             mib(self.memory.tables_bytes),
             self.memory.mbufs_in_use,
             self.memory.mbufs_free
+        )?;
+        let pages = &self.memory.pages;
+        writeln!(
+            f,
+            "pages of the tables: {:.0} MiB transparent hugepages, {:.0} MiB reserved hugepages, \
+             {:.0} MiB ordinary",
+            mib(pages.transparent_hugepages),
+            mib(pages.reserved_hugepages),
+            mib(pages.ordinary)
         )
     }
 

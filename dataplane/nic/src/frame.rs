@@ -46,14 +46,27 @@ impl MbufFrame {
 /// `mbuf` points to an mbuf.
 #[inline(always)]
 pub(crate) unsafe fn is_plain(mbuf: NonNull<ffi::rte_mbuf>) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { oddness(mbuf) == 0 }
+}
+
+/// Zero for an mbuf that [`is_plain`]. No branches: whole bursts are asked, and hardly any
+/// mbuf is odd.
+///
+/// # Safety
+/// `mbuf` points to an mbuf.
+#[inline(always)]
+pub(crate) unsafe fn oddness(mbuf: NonNull<ffi::rte_mbuf>) -> u64 {
     // SAFETY: the caller says that it is one; it was just written, so it is in the cache.
     let mbuf = unsafe { mbuf.as_ref() };
-    let end = u32::from(mbuf.data_off) + u32::from(mbuf.data_len);
-    mbuf.nb_segs == 1
-        && mbuf.refcnt == 1
-        && mbuf.pkt_len == u32::from(mbuf.data_len)
-        && mbuf.ol_flags & (ffi::SHIM_MBUF_INDIRECT | ffi::SHIM_MBUF_EXTERNAL) == 0
-        && end <= u32::from(mbuf.buf_len)
+    let end = u64::from(mbuf.data_off) + u64::from(mbuf.data_len);
+    let lengths = mbuf.pkt_len ^ u32::from(mbuf.data_len);
+    u64::from(mbuf.nb_segs ^ 1)
+        | u64::from(mbuf.refcnt ^ 1)
+        | u64::from(lengths)
+        | mbuf.ol_flags & (ffi::SHIM_MBUF_INDIRECT | ffi::SHIM_MBUF_EXTERNAL)
+        // Below zero, so not zero, where the bytes go past the buffer's end.
+        | u64::from(mbuf.buf_len).wrapping_sub(end) >> 63
 }
 
 impl Frame for MbufFrame {

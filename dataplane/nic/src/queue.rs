@@ -3,13 +3,13 @@
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use capsule_ffi as ffi;
 use dataplane::port::{BURST, Burst, Frame, Port};
 use dataplane::wire::ethernet::Mac;
 
-use crate::frame::{MbufFrame, is_plain};
+use crate::frame::{MbufFrame, is_plain, oddness};
 use crate::rss::Watch;
 
 /// Kept by every queue; memory stays while one exists.
@@ -41,6 +41,26 @@ impl Queue {
         self.rx.is_some()
     }
 
+    /// What keeps others from the transmit queue, where it is shared.
+    #[inline]
+    pub(crate) fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        self.tx_lock.as_ref().map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A received mbuf as a frame; `None` and counted where it cannot be one.
+    ///
+    /// # Safety
+    /// `mbuf` is owned by the caller, who gives it up.
+    #[inline]
+    pub(crate) unsafe fn admitted(&self, mbuf: NonNull<ffi::rte_mbuf>) -> Option<MbufFrame> {
+        // SAFETY: the caller's promise.
+        let frame = unsafe { admit(mbuf, self.pool) };
+        if frame.is_none() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        frame
+    }
+
     /// Takes received mbufs one by one: what cannot be a frame as it is (several segments,
     /// shared bytes) is copied into one mbuf; what does not fit one is dropped and counted.
     ///
@@ -58,15 +78,10 @@ impl Queue {
         }
         for &mbuf in received.iter().take(count) {
             // SAFETY: the driver handed over each of these mbufs once.
-            match unsafe { admit(mbuf, self.pool) } {
-                Some(frame) => {
-                    if let Err(full) = burst.try_push(frame) {
-                        drop(full);
-                    }
-                }
-                None => {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
-                }
+            if let Some(frame) = unsafe { self.admitted(mbuf) }
+                && let Err(full) = burst.try_push(frame)
+            {
+                drop(full);
             }
         }
     }
@@ -138,7 +153,8 @@ impl Port for Queue {
         };
         let count = received.len();
         // SAFETY: what a driver hands over are mbufs.
-        let plain = received.iter().all(|mbuf| unsafe { is_plain(*mbuf) });
+        let odd = received.iter().fold(0, |odd, mbuf| odd | unsafe { oddness(*mbuf) });
+        let plain = odd == 0;
         // SAFETY: `count` places were filled with owned mbufs; all of them may be frames, or
         // they are sorted out.
         unsafe {
@@ -161,8 +177,7 @@ impl Port for Queue {
         if count == 0 {
             return;
         }
-        let _alone =
-            self.tx_lock.as_ref().map(|l| l.lock().unwrap_or_else(PoisonError::into_inner));
+        let _alone = self.alone();
         // SAFETY: the frames are owned mbufs; the driver owns the first `sent` of them
         // afterwards, so the rest moves to the front and the length shrinks before anybody
         // can drop them.

@@ -1,11 +1,12 @@
 //! `tracking: client`: the binding alone, one lookup a packet, no connections.
 
-use super::{Bindings, NoChoice, Outcome, Related};
+use super::{Bindings, NoChoice, Outcome, Related, pool};
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
 use crate::snapshot::{OnDown, Service, Snapshot};
 use crate::table::{
-    Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal, Vacancy,
+    Bound, ClientBurst, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe,
+    ServiceReal,
 };
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::verdict::DropReason;
@@ -78,25 +79,46 @@ impl Bindings {
             // Without connections nobody can tell a stray segment from a client that was
             // bound before a restart: all but resets are taken.
             None if is_reset(packet) => return Outcome::NotOurs,
-            None => self.bind_new(&probe, None, packet, service, snapshot, now),
+            None => self.bind_new(&probe, packet, service, snapshot, now),
         };
         self.go_to(real, packet, snapshot)
     }
 
-    /// The same for a client that is known to be bound nowhere; `None`, and nothing is done, if
-    /// that is not so, or for a reset.
-    pub(crate) fn bind_unknown(
+    /// The number of the real server of the client at a place of a burst that was looked up and
+    /// not found, after binding it if it is bound nowhere; its packet is not counted yet. `None`,
+    /// and nothing is done, where [`Self::bind`] is to be asked. `read` reads the packet, which
+    /// is no reset.
+    #[inline(always)]
+    pub(crate) fn bind_at(
         &mut self,
-        probe: &Probe,
-        packet: &Packet,
-        service: &Service,
+        clients: &ClientBurst,
+        at: usize,
+        read: impl FnOnce() -> Option<Packet>,
         snapshot: &Snapshot,
         now: Tick,
-    ) -> Option<Outcome> {
-        let vacancy = self.shared.clients.vacancy(probe).filter(|_| !is_reset(packet))?;
-        self.ages.at(now);
-        let real = self.bind_new(probe, Some(vacancy), packet, service, snapshot, now);
-        Some(self.go_to(real, packet, snapshot))
+    ) -> Option<u16> {
+        let service = snapshot.service(service_of(clients.scope_at(at)?))?;
+        // Pins may lead to a real server that takes no new clients, and of very many real servers
+        // some have no number.
+        let numbers = snapshot.client_reals.places(service.id)?;
+        if !service.pins.is_empty() || numbers.len() > usize::from(ServiceReal::MAX) {
+            return None;
+        }
+        let age = self.client_age();
+        let Self { shared, schedulers, core, .. } = self;
+        let pool = pool(shared, *core, service, snapshot, now);
+        let mut picked = None;
+        let pick = || {
+            let real = schedulers.pick_unread(service, &pool, read)?;
+            picked = snapshot.real(real);
+            ServiceReal::new(picked?.number)
+        };
+        let bound = shared.clients.bind_at(clients, at, age, pick)?;
+        if let Some(real) = picked.filter(|_| bound.by_this_call) {
+            self.count_scheduled(real.id);
+            self.shift_bound(real, 1);
+        }
+        Some(bound.real.number())
     }
 
     fn go_to(
@@ -153,7 +175,6 @@ impl Bindings {
     fn bind_new(
         &mut self,
         probe: &Probe,
-        vacancy: Option<Vacancy>,
         packet: &Packet,
         service: &Service,
         snapshot: &Snapshot,
@@ -163,13 +184,10 @@ impl Bindings {
         let picked = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
         let number = snapshot.real(picked).and_then(|real| ServiceReal::new(real.number));
         let clients = &self.shared.clients;
-        let bound = number.and_then(|number| match vacancy {
-            Some(vacancy) => clients.get_or_insert_at(probe, vacancy, number, age).ok(),
-            None => clients.get_or_insert(probe, number, age).ok(),
-        });
+        let bound = number.and_then(|number| clients.get_or_insert(probe, number, age).ok());
         match bound {
             Some(Bound::Inserted(_)) => {
-                self.count_scheduled(picked, false);
+                self.count_scheduled(picked);
                 if let Some(real) = snapshot.real(picked) {
                     self.shift_bound(real, 1);
                 }
@@ -211,7 +229,7 @@ impl Bindings {
             if let Some(old) = snapshot.client_real(service.id, found.real) {
                 self.shared.loads.bind(self.core, old, -1);
             }
-            self.count_scheduled(picked, false);
+            self.count_scheduled(picked);
             if let Some(real) = snapshot.real(picked) {
                 self.shift_bound(real, 1);
             }

@@ -1,6 +1,7 @@
 //! The end of connections and templates.
 
 use super::Bindings;
+use super::pace::Sizes;
 use crate::conn::table::{Packed, Slot};
 use crate::conn::{Conn, ConnFlags};
 use crate::ids::RealId;
@@ -11,24 +12,40 @@ use crate::timer;
 use crate::wire::Family;
 
 impl Bindings {
-    /// Looks at up to `budget` entries of every table and ends those whose time has come.
+    /// Looks at up to `budget` entries of the largest table, and of each other one at as many
+    /// as bring it round in the same time; ends those whose time has come. A budget of
+    /// [`Self::round`] looks at all.
     pub fn sweep(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
         if self.swept_at != now {
             self.swept_at = now;
             self.schedulers.tend(&self.shared.loads, self.core);
+            self.set_pace();
         }
-        for family in [Family::V4, Family::V6] {
-            let mut left = budget;
+        let all = Sizes { v4: budget, v6: budget, templates: budget, clients: budget };
+        let shares = if budget >= self.round { all } else { self.pace.shares(budget) };
+        for (family, mut left) in [(Family::V4, shares.v4), (Family::V6, shares.v6)] {
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
                 self.end(family, slot, snapshot, now);
             }
         }
         let defending = self.defends(snapshot, Family::V4) || self.defends(snapshot, Family::V6);
         if snapshot.flushes_removed || defending {
-            self.thin_templates(snapshot, now, budget, defending);
+            self.thin_templates(snapshot, now, shares.templates, defending);
         }
-        self.sweep_templates(snapshot, now, budget);
-        self.sweep_clients(snapshot, now, budget);
+        self.sweep_templates(snapshot, now, shares.templates);
+        self.sweep_clients(snapshot, now, shares.clients);
+    }
+
+    /// Looks at how large the tables are by now.
+    fn set_pace(&mut self) {
+        let cores = self.shared.cores();
+        let templates = self.shared.templates.buckets() / cores;
+        let clients = self.shared.clients.buckets() / cores;
+        // Clients' ages are that coarse.
+        let age_unit_s = self.shared.age_unit_s as usize;
+        let (v4, v6) = (self.v4.round(), self.v6.round());
+        self.pace.resize(Sizes { v4, v6, templates, clients: clients.div_ceil(age_unit_s) });
+        self.round = v4.max(v6).max(templates).max(clients);
     }
 
     fn next_over(
@@ -42,7 +59,9 @@ impl Bindings {
         let defending = self.defends(snapshot, family);
         let defences = &mut self.defences;
         let over = |entry: &Packed| {
-            timer::fires(rule, entry.expires(), entry.timeout()).has_come(now)
+            // No timer ends before its nominal expiry.
+            entry.expires().has_come(now)
+                && timer::fires(rule, entry.expires(), entry.timeout()).has_come(now)
                 || snapshot.flushes_removed && is_flushed(entry.real(), snapshot)
                 || defending && defences.takes(&entry.conn(), now)
         };
@@ -90,12 +109,17 @@ impl Bindings {
         self.flush_at = next.unwrap_or_default();
     }
 
-    /// How many entries a full round of the core's tables has.
+    /// How many entries, or buckets of entries, the core's largest table has.
     pub fn round(&self) -> usize {
-        self.v4
-            .round()
-            .max(self.v6.round())
-            .max(self.shared.templates.stats().slots / self.shared.cores())
+        let cores = self.shared.cores();
+        let templates = self.shared.templates.buckets().max(self.shared.clients.buckets()) / cores;
+        self.v4.round().max(self.v6.round()).max(templates)
+    }
+
+    /// How many entries of the largest table, by [`Self::sweep`]'s measure, are to be looked at
+    /// in one second.
+    pub fn pace(&self) -> usize {
+        self.pace.largest()
     }
 
     /// Takes a connection whose time has come out of its table. Its template hears of it as of

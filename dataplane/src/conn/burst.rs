@@ -4,13 +4,17 @@
 use super::table::{Entry, Home, Packed, Slot, Table};
 use crate::port::BURST;
 
+/// No entry.
+const NONE: u32 = u32::MAX;
+
 /// A burst's flows of one address family, each at its frame's place.
 pub struct ConnBurst<E: Entry> {
     /// A bit for every place that a flow was put to.
     taken: u32,
     keys: [E::Key; BURST],
     homes: [Home; BURST],
-    guesses: [Option<Slot>; BURST],
+    /// The number of the entry that is most probably the flow's, or [`NONE`].
+    guesses: [u32; BURST],
 }
 
 const _: () = assert!(BURST <= u32::BITS as usize);
@@ -21,26 +25,19 @@ impl<E: Entry> Default for ConnBurst<E> {
             taken: 0,
             keys: [E::Key::default(); BURST],
             homes: [Home::default(); BURST],
-            guesses: [None; BURST],
+            guesses: [NONE; BURST],
         }
     }
-}
-
-/// The numbers of the bits that are set.
-fn places(mut bits: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = bits.trailing_zeros() as usize;
-        bits &= bits.wrapping_sub(1);
-        (place < BURST).then_some(place)
-    })
 }
 
 impl<E: Entry> ConnBurst<E> {
     /// Forgets all flows.
     #[inline]
     pub fn clear(&mut self) {
-        self.taken = 0;
-        self.guesses = [None; BURST];
+        if self.taken != 0 {
+            self.taken = 0;
+            self.guesses = [NONE; BURST];
+        }
     }
 
     /// Whether there is none.
@@ -49,7 +46,7 @@ impl<E: Entry> ConnBurst<E> {
         self.taken == 0
     }
 
-    /// Puts a flow to a place.
+    /// Puts a flow, of a protocol with ports, to a place.
     #[inline(always)]
     pub fn put(&mut self, at: usize, key: E::Key) {
         if let Some(place) = self.keys.get_mut(at) {
@@ -59,23 +56,27 @@ impl<E: Entry> ConnBurst<E> {
     }
 
     /// Hashes the flows and requests their index lines.
-    #[inline]
+    #[inline(never)]
     pub fn aim(&mut self, table: &Table<E>) {
-        for at in places(self.taken) {
-            if let (Some(key), Some(home)) = (self.keys.get(at), self.homes.get_mut(at)) {
+        let mut left = self.taken;
+        for (key, home) in self.keys.iter().zip(&mut self.homes) {
+            if left & 1 != 0 {
                 *home = table.locate_key(key);
                 table.prefetch_bucket(home);
             }
+            left >>= 1;
         }
     }
 
     /// Reads the index lines and requests the entries.
-    #[inline]
+    #[inline(never)]
     pub fn fetch(&mut self, table: &Table<E>) {
-        for at in places(self.taken) {
-            if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get_mut(at)) {
-                *guess = table.prefetch_entry(home);
+        let mut left = self.taken;
+        for (home, guess) in self.homes.iter().zip(&mut self.guesses) {
+            if left & 1 != 0 {
+                *guess = table.prefetch_entry(home).map_or(NONE, Slot::number);
             }
+            left >>= 1;
         }
     }
 
@@ -83,14 +84,14 @@ impl<E: Entry> ConnBurst<E> {
     #[inline(always)]
     pub fn entry<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
         let (key, guess) = (self.keys.get(at)?, self.guesses.get(at)?);
-        match *guess {
-            Some(slot) if table.is_of(slot, key) => table.entry_mut(slot),
-            _ => self.search(at, table),
-        }
+        let slot = Slot::from_number(*guess);
+        // An entry that is the flow's is in use.
+        if table.is_of(slot, key) { table.packed_mut(slot) } else { self.search(at, table) }
     }
 
     /// Asks the table anew.
     #[cold]
+    #[inline(never)]
     fn search<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
         if self.taken >> at & 1 == 0 {
             return None;

@@ -148,6 +148,12 @@ impl Packed {
         State::ALL.get(usize::from(number)).copied().unwrap_or(State::TcpNone)
     }
 
+    /// Whether the protocol's state is this one.
+    #[inline(always)]
+    pub fn is_in(&self, state: State) -> bool {
+        (self.clock >> STATE_SHIFT) as u8 == state as u8
+    }
+
     /// The flags.
     #[inline]
     pub fn flags(&self) -> ConnFlags {
@@ -167,10 +173,33 @@ impl Packed {
         (self.rest & TIMEOUT) as u32
     }
 
+    /// A packet from the client that leaves the state as it is: counted, and the timer starts
+    /// anew. What stays as it was is not written.
+    #[inline(always)]
+    pub fn keep(&mut self, timeout: u32, expires: Tick) {
+        if self.place & PACKETS < u64::from(Conn::MANY_PACKETS) {
+            self.place += 1;
+        }
+        self.keep_by_reply(timeout, expires);
+    }
+
+    /// A packet to the client: as [`Self::keep`], but not counted.
+    #[inline(always)]
+    pub fn keep_by_reply(&mut self, timeout: u32, expires: Tick) {
+        if self.expires() != expires {
+            self.clock = self.clock & u64::from(u32::MAX) | u64::from(expires.0) << EXPIRES_SHIFT;
+        }
+        if self.timeout() != timeout {
+            self.rest = self.rest & !TIMEOUT | u64::from(timeout).min(TIMEOUT);
+        }
+    }
+
     /// A packet from the client that leads to this state: counted, and the timer starts anew.
     #[inline]
     pub fn renew(&mut self, state: State, timeout: u32, now: Tick) {
-        self.place += u64::from(self.place & PACKETS != PACKETS);
+        if self.place & PACKETS < u64::from(Conn::MANY_PACKETS) {
+            self.place += 1;
+        }
         self.renew_by_reply(state, timeout, now);
     }
 
@@ -441,12 +470,12 @@ mod tests {
 
     #[test]
     fn a_packet_changes_state_timer_and_count_and_leaves_the_rest() {
-        let mut conn = Conn { in_packets: 254, ..full() };
+        let mut conn = Conn { in_packets: Conn::MANY_PACKETS - 1, ..full() };
         let mut entry = EntryV4::new(&flow(Protocol::Tcp), &conn);
         for _ in 0..3 {
             entry.packed_mut().renew(State::TcpEstablished, 1000, Tick(u32::MAX));
         }
-        conn.in_packets = 255;
+        conn.in_packets = Conn::MANY_PACKETS;
         conn.state = State::TcpEstablished;
         conn.timeout = 1000;
         conn.expires = Tick(999);

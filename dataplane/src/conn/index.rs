@@ -10,6 +10,7 @@
 // access to each would cost a branch in the one lookup that every packet pays.
 #![allow(clippy::indexing_slicing)]
 
+use crate::block::Block;
 use crate::wide::equal_bytes;
 
 /// Entries that a bucket holds.
@@ -127,7 +128,7 @@ impl Bucket {
 }
 
 /// The buckets.
-pub(super) struct Index(Box<[Bucket]>);
+pub(super) struct Index(Block<Bucket>);
 
 /// A flow in an index: a bucket and the place in it.
 #[derive(Clone, Copy)]
@@ -143,7 +144,7 @@ impl Index {
     }
 
     fn with_buckets(buckets: usize) -> Self {
-        Self((0..buckets).map(|_| EMPTY).collect())
+        Self(Block::new(buckets, || EMPTY))
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 
 use super::entry::{Entry, Packed};
 use super::table::Slot;
+use crate::block::Block;
 
 /// Segments that a slab may have.
 const SEGMENTS: usize = 16;
@@ -16,7 +17,7 @@ const SEGMENT: usize = 1 << PLACE_BITS;
 pub(super) const LIMIT: usize = SEGMENTS * SEGMENT;
 
 /// Memory for entries.
-pub(super) type Segment<E> = Box<[E]>;
+pub(super) type Segment<E> = Block<E>;
 
 /// The entries.
 pub(super) struct Slab<E> {
@@ -34,7 +35,7 @@ pub(super) fn segments<E: Entry>(mut entries: usize) -> Vec<Segment<E>> {
     while entries > 0 {
         let now = entries.min(SEGMENT);
         // Written, not just reserved: no core is to wait for a page.
-        segments.push((0..now).map(|_| E::default()).collect());
+        segments.push(Block::new(now, E::default));
         entries -= now;
     }
     segments

@@ -183,6 +183,12 @@ impl<E: Entry> Table<E> {
         self.slab.get_mut(slot).map(E::packed_mut).filter(|packed| packed.is_used())
     }
 
+    /// The same, of an entry that is known to be in use.
+    #[inline(always)]
+    pub(super) fn packed_mut(&mut self, slot: Slot) -> Option<&mut Packed> {
+        self.slab.get_mut(slot).map(E::packed_mut)
+    }
+
     /// The connection in an entry.
     #[inline]
     pub fn read(&self, slot: Slot) -> Option<Conn> {
@@ -548,7 +554,7 @@ mod tests {
                 }
                 Deed::Renew(n) => {
                     if let Some((slot, old)) = model.get_mut(&n) {
-                        old.in_packets = old.in_packets.saturating_add(1);
+                        old.count_packet();
                         (old.state, old.timeout, old.expires) = (State::TcpClose, 9, Tick(n + 9));
                         table.entry_mut(*slot).unwrap().renew(State::TcpClose, 9, Tick(n));
                     }

@@ -8,73 +8,34 @@ mod bind;
 mod clients;
 mod conns;
 mod decided;
+#[cfg(target_arch = "x86_64")]
+mod fours;
 mod hops;
 mod lane;
 mod read;
+mod reading;
 mod replies;
 mod rewrite;
 mod services;
 
 use super::{Arrival, Path};
-use crate::conn::ConnBurst;
-use crate::conn::table::{EntryV4, Table};
+use crate::bindings::Bindings;
+use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Seen};
 use crate::neighbour::NeighbourTable;
-use crate::port::{BURST, Frame};
-use crate::reply::{Origin, ReplyBurst, ReplyTable};
+use crate::port::Frame;
+use crate::reply::{Origin, ReplyTable};
 use crate::snapshot::Snapshot;
-use crate::table::ClientBurst;
 use crate::tick::Tick;
-use crate::wire::{Addr, Protocol};
 pub use decided::Decided;
 use hops::{By, Hops, Sources};
 use lane::{Kind, Lane};
-use read::{
-    Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, client_port_v4, is_ack_v4, read_v4,
-};
-use replies::read_reply_v4;
+use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
+pub use reading::Reading;
+use reading::Sight;
 use services::Services;
-
-/// A burst that was read: what was found out about its frames before their turn.
-pub struct Reading {
-    at: Arrival,
-    lanes: [Lane; BURST],
-    /// Lanes of frames that were decided about.
-    done: usize,
-    /// Frames that were read.
-    frames: usize,
-    clients: ClientBurst,
-    /// Whether clients are still to be looked up.
-    seeks_clients: bool,
-    conns: ConnBurst<EntryV4>,
-    /// Whether the connections' entries are still to be requested.
-    seeks_conns: bool,
-    replies: ReplyBurst,
-    /// Whether the replies' entries are still to be requested, and to be read.
-    seeks_replies: [bool; 2],
-    /// [`Bindings::reply_changes`](crate::bindings::Bindings::reply_changes) when they were read.
-    reply_changes: u64,
-}
-
-impl Default for Reading {
-    fn default() -> Self {
-        Self {
-            at: Arrival { port: PortIndex::default(), now: Tick::default() },
-            lanes: [Lane::default(); BURST],
-            done: 0,
-            frames: 0,
-            clients: ClientBurst::default(),
-            seeks_clients: false,
-            conns: ConnBurst::default(),
-            seeks_conns: false,
-            replies: ReplyBurst::default(),
-            seeks_replies: [false; 2],
-            reply_changes: 0,
-        }
-    }
-}
 
 /// What plain packets read and write besides their frames.
 struct Desk<'a> {
@@ -82,7 +43,7 @@ struct Desk<'a> {
     now: Tick,
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
-    table: &'a mut Table<EntryV4>,
+    bindings: &'a mut Bindings,
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -106,6 +67,7 @@ pub(super) struct Learned {
     exit_hops: Hops,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
+    tier: Tier,
 }
 
 impl Learned {
@@ -116,6 +78,7 @@ impl Learned {
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
             neighbours: 0,
+            tier: Tier::best(),
         }
     }
 
@@ -140,64 +103,6 @@ impl Learned {
         }
     }
 
-    /// Reads the frames. Answers whether any is of a client whose binding is to be looked up.
-    #[inline(never)]
-    fn read_all<F: Frame, const L3: usize, const HEAD: usize>(
-        &mut self,
-        reading: &mut Reading,
-        frames: &[F],
-        gate: Gate,
-        snapshot: &Snapshot,
-        replies: Option<&ReplyTable>,
-    ) -> bool {
-        let mut way = self.services.last();
-        let mut clients = None;
-        let places = reading.lanes.iter_mut().zip(reading.clients.places());
-        for (at, (frame, (lane, client))) in frames.iter().zip(places).enumerate() {
-            *lane = Lane::BY_THE_BOOK;
-            let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), gate) else {
-                client.clear();
-                continue;
-            };
-            if !way.is_to(header.target) {
-                let vip = Addr::v4(header.target.vip());
-                if let Some(table) = replies
-                    && !snapshot.classifier.may_have(vip)
-                {
-                    client.clear();
-                    let replies = &mut reading.replies;
-                    *lane = read_reply_v4::<L3, HEAD>(replies, at, &header, head, table);
-                    continue;
-                }
-                way = self.services.way(header.target, snapshot);
-            }
-            if let Some(scope) = way.scope {
-                client.put(header.client & way.mask, scope);
-                *lane = way.lane.with_len(header.total_len);
-                clients = way.scope;
-                continue;
-            }
-            client.clear();
-            let protocol = match way.lane.kind() {
-                Kind::ConnTcp => Protocol::Tcp,
-                Kind::ConnUdp => Protocol::Udp,
-                _ => continue,
-            };
-            let client_port = client_port_v4::<L3, HEAD>(head);
-            if client_port == 0 {
-                continue;
-            }
-            let ports = [client_port, header.target.vip_port()];
-            let addresses = [header.client, header.target.vip()];
-            reading.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
-            *lane = match protocol == Protocol::Udp || is_ack_v4::<L3, HEAD>(head) {
-                true => way.lane.with_len(header.total_len),
-                false => Lane::BIND,
-            };
-        }
-        clients.is_some()
-    }
-
     /// Sends plain frames of one kind on, from the first one, as long as they leave on one port.
     #[inline]
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
@@ -207,7 +112,7 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
-            Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
+            Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp => self.pass_conns::<F, L3, HEAD>(reading, desk, frames),
             Kind::ReplyTcp | Kind::ReplyUdp => {
@@ -229,35 +134,43 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.templates.clear();
         reading.replies.clear();
         let replies = Some(&self.shared.replies).filter(|table| table.is_open());
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
-        reading.seeks_clients = match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
-            Some(gate) if gate.vlan == 0 => learned
-                .read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, gate, snapshot, replies),
+        (reading.seeks_clients, reading.has_unaimed) = (false, false);
+        match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
-                learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, gate, snapshot, replies)
+                let clients = &self.shared.clients;
+                let sight = Sight { gate, snapshot, clients, replies };
+                match gate.vlan {
+                    0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
+                    _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
+                }
             }
-            None => {
-                reading.lanes.fill(Lane::BY_THE_BOOK);
-                false
-            }
-        };
-        if reading.seeks_clients {
+            None => reading.lanes.fill(Lane::BY_THE_BOOK),
+        }
+        if reading.has_unaimed {
             self.shared.clients.aim(&mut reading.clients, frames.len());
-        } else {
+        }
+        if !reading.seeks_clients {
             reading.clients.find_nobody();
         }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
             reading.conns.aim(self.bindings.table_v4());
+            self.shared.templates.aim(&mut reading.templates);
         }
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
     /// Requests what can be requested now that the first requests were answered.
     pub(super) fn fetch(&mut self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_clients) {
+            let age = self.bindings.age_at(reading.at.now);
+            self.shared.clients.find_first(&mut reading.clients, reading.frames, age);
+        }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
         }
@@ -293,23 +206,24 @@ impl Path {
     ) {
         self.fetch(reading);
         self.find_replies(reading);
-        if std::mem::take(&mut reading.seeks_clients) {
-            let age = self.bindings.age_at(reading.at.now);
-            self.shared.clients.find(&mut reading.clients, reading.frames, age);
-        }
+        let age = self.bindings.age_at(reading.at.now);
+        self.shared.clients.find_strays(&mut reading.clients, age);
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {
-            let plain = self.pass(reading, learned, snapshot, frames, decided);
+            let plain = match reading.kind() {
+                Kind::ByTheBook | Kind::Bind | Kind::Open => 0,
+                _ => self.pass(reading, learned, snapshot, frames, decided),
+            };
             let Some((frame, rest)) =
                 frames.get_mut(plain..).and_then(|rest| rest.split_first_mut())
             else {
                 return;
             };
             frames = rest;
-            let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
-            decided.push(match lane.kind() {
+            decided.push(match reading.kind() {
                 Kind::ByTheBook => self.handle(snapshot, frame, reading.at),
+                Kind::Open => self.open_and_pass(reading, learned, snapshot, frame),
                 _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
@@ -337,7 +251,7 @@ impl Path {
             now: reading.at.now,
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
-            table: self.bindings.table_v4_mut(),
+            bindings: &mut self.bindings,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

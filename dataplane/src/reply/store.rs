@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::layout::{self, Layout, WORDS};
 use super::{Origin, ReplyHome, ReplyKey};
+use crate::block::Block;
 use crate::tick::Tick;
 
 /// Places in a line.
@@ -89,8 +90,8 @@ fn places(mut bits: u32) -> impl Iterator<Item = usize> {
 
 /// One address family's entries.
 pub(super) struct Store<L> {
-    lines: Box<[Line]>,
-    words: Box<[AtomicU64]>,
+    lines: Block<Line>,
+    words: Block<AtomicU64>,
     layout: PhantomData<L>,
 }
 
@@ -99,8 +100,8 @@ impl<L: Layout> Store<L> {
     pub(super) fn new(entries: usize) -> Self {
         let lines = (entries * 4 / 3).div_ceil(WAYS).max(2);
         Self {
-            lines: (0..lines).map(|_| Line::default()).collect(),
-            words: (0..lines * WAYS * L::LEN).map(|_| AtomicU64::new(0)).collect(),
+            lines: Block::new(lines, Line::default),
+            words: Block::new(lines * WAYS * L::LEN, || AtomicU64::new(0)),
             layout: PhantomData,
         }
     }

@@ -297,6 +297,22 @@ impl Schedulers {
         self.states.get_mut(index)?.pick(chooser, packet)
     }
 
+    /// [`Self::pick`] for a packet that is read only if the scheduler looks at packets.
+    #[inline(always)]
+    pub fn pick_unread(
+        &mut self,
+        service: &Service,
+        pool: &Pool<'_>,
+        read: impl FnOnce() -> Option<Packet>,
+    ) -> Option<RealId> {
+        match Contest::of(service.scheduler?) {
+            Some(contest) if service.members.len() > WALKED => {
+                self.standings.winner(contest, service, pool).map(|(real, _)| real)
+            }
+            _ => self.pick(service, pool, &read()?),
+        }
+    }
+
     /// The real server that [`Self::pick`] would pick, without moving a cursor.
     pub fn would_pick(
         &self,

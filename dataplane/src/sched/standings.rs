@@ -329,7 +329,7 @@ fn entrant(
         Contest::UnweightedLoad => {
             Entrant::new(super::load_of(counts, rules.tracking, rules.kernel), 1)
         }
-        Contest::Idleness if active == 0 => Entrant::new(0, 1),
+        Contest::Idleness if active == 0 => Entrant::new(0, weight),
         Contest::Delay | Contest::Idleness => Entrant::new(active + 1, weight),
         Contest::Weight => Entrant::new(1, weight),
         Contest::WeightNotFull if active > u64::from(weight) => Entrant::ABSENT,

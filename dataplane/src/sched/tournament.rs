@@ -82,36 +82,178 @@ impl Node {
 }
 
 /// The tree.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tournament {
-    /// The root at 1, the children of n at 2n and 2n + 1, the list in the second half.
-    nodes: Vec<Node>,
+#[derive(Clone, Debug)]
+pub(super) enum Tournament {
+    /// All that take part have the same weight: cost and place decide, as one number.
+    Even(Even),
+    /// Weights differ.
+    Uneven(Uneven),
+}
+
+impl Default for Tournament {
+    fn default() -> Self {
+        Self::Even(Even::default())
+    }
 }
 
 impl Tournament {
     /// Starts over with this list.
-    pub(super) fn restart(&mut self, entrants: impl ExactSizeIterator<Item = Entrant>) {
-        let leaves = entrants.len().next_power_of_two().max(1);
-        self.nodes.clear();
-        self.nodes.resize(2 * leaves, Node::new(Entrant::ABSENT, 0));
-        for (place, entrant) in entrants.enumerate() {
-            self.nodes[leaves + place] = Node::new(entrant, place);
-        }
-        for at in (1..leaves).rev() {
-            self.nodes[at] = self.nodes[2 * at].or_better(self.nodes[2 * at + 1], 0);
-        }
+    pub(super) fn restart(&mut self, entrants: impl ExactSizeIterator<Item = Entrant> + Clone) {
+        *self = match Even::new(entrants.clone()) {
+            Some(even) => Self::Even(even),
+            None => Self::Uneven(Uneven::new(entrants)),
+        };
     }
 
     /// The winner's place in the list and what it won with; `None` if nobody takes part.
     #[inline]
     pub(super) fn winner(&self) -> Option<(usize, Entrant)> {
-        let root = self.nodes.get(1)?;
-        (!root.entrant().is_absent()).then(|| (root.place(), root.entrant()))
+        match self {
+            Self::Even(even) => even.winner(),
+            Self::Uneven(uneven) => uneven.winner(),
+        }
     }
 
     /// Changes what a place competes with.
     #[inline]
     pub(super) fn change(&mut self, place: usize, entrant: Entrant) {
+        match self {
+            Self::Even(even) => {
+                if !even.change(place, entrant) {
+                    self.become_uneven(place, entrant);
+                }
+            }
+            Self::Uneven(uneven) => uneven.change(place, entrant),
+        }
+    }
+
+    #[cold]
+    fn become_uneven(&mut self, place: usize, entrant: Entrant) {
+        let Self::Even(even) = self else { return };
+        let mut uneven = Uneven::new(even.entrants());
+        uneven.change(place, entrant);
+        *self = Self::Uneven(uneven);
+    }
+
+    /// Bytes that the tree takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Even(even) => even.keys.capacity() * size_of::<u64>(),
+            Self::Uneven(uneven) => uneven.nodes.capacity() * size_of::<Node>(),
+        }
+    }
+}
+
+/// A tree of entrants of one weight.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Even {
+    /// Cost 44 | place 20, the root at 1, the children of n at 2n and 2n + 1, the list in the
+    /// second half.
+    keys: Vec<u64>,
+    weight: u32,
+}
+
+const PLACE_BITS: u32 = 20;
+const PLACE: u64 = (1 << PLACE_BITS) - 1;
+/// The key of those who take no part.
+const NO_KEY: u64 = u64::MAX;
+/// The highest cost that a key can tell, and one.
+const COSTS: u64 = NO_KEY >> PLACE_BITS;
+
+impl Even {
+    /// `None` where keys cannot tell everything.
+    fn new(entrants: impl ExactSizeIterator<Item = Entrant> + Clone) -> Option<Self> {
+        let leaves = entrants.len().next_power_of_two().max(1);
+        let first = entrants.clone().find(|entrant| !entrant.is_absent());
+        let weight = first.map_or(1, |first| first.weight);
+        if leaves as u64 > PLACE {
+            return None;
+        }
+        let mut even = Self { keys: vec![NO_KEY; 2 * leaves], weight };
+        for (place, entrant) in entrants.enumerate() {
+            even.keys[leaves + place] = even.key(place, entrant)?;
+        }
+        for at in (1..leaves).rev() {
+            even.keys[at] = even.keys[2 * at].min(even.keys[2 * at + 1]);
+        }
+        Some(even)
+    }
+
+    #[inline]
+    fn key(&self, place: usize, entrant: Entrant) -> Option<u64> {
+        if entrant.is_absent() {
+            return Some(NO_KEY);
+        }
+        let tells = entrant.weight == self.weight && entrant.cost < COSTS;
+        tells.then_some(entrant.cost << PLACE_BITS | place as u64)
+    }
+
+    #[inline]
+    fn entrant(&self, key: u64) -> Entrant {
+        match key {
+            NO_KEY => Entrant::ABSENT,
+            key => Entrant { cost: key >> PLACE_BITS, weight: self.weight },
+        }
+    }
+
+    fn entrants(&self) -> impl ExactSizeIterator<Item = Entrant> + Clone {
+        self.keys[self.keys.len() / 2..].iter().map(|key| self.entrant(*key))
+    }
+
+    #[inline]
+    fn winner(&self) -> Option<(usize, Entrant)> {
+        let root = *self.keys.get(1)?;
+        (root != NO_KEY).then(|| ((root & PLACE) as usize, self.entrant(root)))
+    }
+
+    /// `false`, and nothing is changed, where keys cannot tell this one.
+    #[inline]
+    fn change(&mut self, place: usize, entrant: Entrant) -> bool {
+        let Some(mut key) = self.key(place, entrant) else { return false };
+        let keys = self.keys.as_mut_slice();
+        let mut at = keys.len() / 2 + place;
+        if at >= keys.len() {
+            return true;
+        }
+        keys[at] = key;
+        // All the way up: asking at each level whether anything changes would take longer.
+        while at > 1 {
+            key = key.min(keys[at ^ 1]);
+            at /= 2;
+            keys[at] = key;
+        }
+        true
+    }
+}
+
+/// A tree of entrants of several weights.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Uneven {
+    /// As [`Even`]'s.
+    nodes: Vec<Node>,
+}
+
+impl Uneven {
+    fn new(entrants: impl ExactSizeIterator<Item = Entrant>) -> Self {
+        let leaves = entrants.len().next_power_of_two().max(1);
+        let mut nodes = vec![Node::new(Entrant::ABSENT, 0); 2 * leaves];
+        for (place, entrant) in entrants.enumerate() {
+            nodes[leaves + place] = Node::new(entrant, place);
+        }
+        for at in (1..leaves).rev() {
+            nodes[at] = nodes[2 * at].or_better(nodes[2 * at + 1], 0);
+        }
+        Self { nodes }
+    }
+
+    #[inline]
+    fn winner(&self) -> Option<(usize, Entrant)> {
+        let root = self.nodes.get(1)?;
+        (!root.entrant().is_absent()).then(|| (root.place(), root.entrant()))
+    }
+
+    #[inline]
+    fn change(&mut self, place: usize, entrant: Entrant) {
         let nodes = self.nodes.as_mut_slice();
         let mut at = nodes.len() / 2 + place;
         if at >= nodes.len() || nodes[at].entrant() == entrant {
@@ -129,11 +271,6 @@ impl Tournament {
             }
             nodes[at] = now;
         }
-    }
-
-    /// Bytes that the tree takes.
-    pub(super) fn bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>()
     }
 }
 
@@ -160,15 +297,38 @@ mod tests {
         (cost, weight).prop_map(|(cost, weight)| Entrant::new(cost, weight))
     }
 
+    /// Of one weight, so that the tree is one of numbers at first.
+    fn even() -> impl Strategy<Value = Vec<Entrant>> {
+        let cost = prop_oneof![8 => 0..5u64, 1 => Just(COSTS - 1), 1 => Just(u64::MAX)];
+        prop::collection::vec(cost, 0..40).prop_map(|costs| {
+            let entrant = |cost| Entrant { cost, weight: if cost == u64::MAX { 1 } else { 3 } };
+            costs.into_iter().map(entrant).collect()
+        })
+    }
+
+    fn lists() -> impl Strategy<Value = Vec<Entrant>> {
+        prop_oneof![1 => even(), 1 => prop::collection::vec(entrant(), 0..40)]
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<(usize, Entrant)>> {
+        let even = (0..6u64).prop_map(|cost| Entrant::new(cost, 3));
+        let absent = Just(Entrant::ABSENT);
+        let change = prop_oneof![40 => even, 4 => absent, 1 => entrant()];
+        prop_oneof![
+            1 => prop::collection::vec((0..40usize, change), 0..100),
+            1 => prop::collection::vec((0..40usize, entrant()), 0..100),
+        ]
+    }
+
     proptest! {
         #[test]
         fn the_winner_is_the_one_that_a_walk_through_the_list_finds(
-            mut list in prop::collection::vec(entrant(), 0..40),
-            changes in prop::collection::vec((0..40usize, entrant()), 0..100),
+            mut list in lists(),
+            changes in changes(),
         ) {
             let mut tournament = Tournament::default();
             prop_assert_eq!(tournament.winner(), None);
-            tournament.restart(list.iter().copied());
+            tournament.restart(list.clone().into_iter());
             prop_assert_eq!(tournament.winner(), scan(&list));
             for (place, entrant) in changes {
                 if let Some(at) = list.get_mut(place) {

@@ -3,6 +3,7 @@
 
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
 use super::sync::{AtomicU64, Ordering};
+use crate::block::Block;
 use crate::ids::ScopeId;
 use crate::prefetch::prefetch;
 
@@ -93,12 +94,8 @@ fn scope_of(word: u64) -> ScopeId {
     ScopeId(((word >> SCOPE_SHIFT) & SCOPE_MASK) as u32)
 }
 
-pub(super) fn row<T>(length: usize, make: impl Fn() -> T) -> Box<[T]> {
-    (0..length).map(|_| make()).collect()
-}
-
 /// IPv4: the key in one word, so that one compare-and-swap claims.
-pub(super) struct V4(Box<[BucketV4]>);
+pub(super) struct V4(Block<BucketV4>);
 
 #[repr(align(64))]
 struct BucketV4([SlotV4; 4]);
@@ -115,6 +112,44 @@ impl V4 {
     }
 }
 
+impl V4 {
+    /// Where the key should go, if it stands nowhere in these two buckets and a slot is free:
+    /// to the emptier one. For the only core of a table.
+    #[inline(always)]
+    pub(super) fn vacant(&self, buckets: [usize; 2], name: u64) -> Option<usize> {
+        let [first, second] = buckets;
+        let first_free = self.0.get(first)?.free_unless(name)?;
+        let second_free = self.0.get(second)?.free_unless(name)?;
+        let (bucket, free) = match second_free.count_ones() > first_free.count_ones() {
+            true => (second, second_free),
+            false => (first, first_free),
+        };
+        (free != 0).then(|| bucket * Self::WAYS + free.trailing_zeros() as usize)
+    }
+
+    /// Free -> bound at once. For the only core of a table.
+    #[inline(always)]
+    pub(super) fn take(&self, place: usize, name: u64, timeout: u8, value: u64) {
+        let slot = self.slot(place);
+        slot.key.store(with_timeout(name, timeout), Ordering::Release);
+        slot.value.store(value, Ordering::Release);
+    }
+}
+
+impl BucketV4 {
+    /// A bit for every free slot; `None` if one is the key's, in whatever state.
+    #[inline(always)]
+    fn free_unless(&self, name: u64) -> Option<u32> {
+        let (mut free, mut taken) = (0, false);
+        for (way, slot) in self.0.iter().enumerate() {
+            let key = slot.key.load(Ordering::Acquire);
+            taken |= key & !TIMEOUT_MASK == name;
+            free |= u32::from(key | slot.value.load(Ordering::Acquire) == 0) << way;
+        }
+        (!taken).then_some(free)
+    }
+}
+
 impl Row for V4 {
     const WAYS: usize = 4;
     const SLOTS_FOR_FOUR: usize = 8;
@@ -122,7 +157,7 @@ impl Row for V4 {
 
     fn new(buckets: usize) -> Self {
         let slot = || SlotV4 { key: AtomicU64::new(0), value: AtomicU64::new(0) };
-        Self(row(buckets, || BucketV4([slot(), slot(), slot(), slot()])))
+        Self(Block::new(buckets, || BucketV4([slot(), slot(), slot(), slot()])))
     }
 
     fn buckets(&self) -> usize {
@@ -198,7 +233,7 @@ impl Cells for V4 {
 /// that one of them claimed. The words then decide whose it is: the three are always one of
 /// their keys, complete, because nobody writes behind a word that is not its own. The claimer
 /// may lose its slot that way; it looks on, and the slot is not lost.
-pub(super) struct V6(Box<[BucketV6]>);
+pub(super) struct V6(Block<BucketV6>);
 
 /// Two lines that the CPU fetches as a pair: with only two slots to a bucket, windows would be
 /// full at a third of the fill.
@@ -246,7 +281,7 @@ impl Row for V6 {
     fn new(buckets: usize) -> Self {
         let word = || AtomicU64::new(0);
         let slot = || SlotV6 { first: word(), high: word(), low: word(), value: word() };
-        Self(row(buckets, || BucketV6([slot(), slot(), slot(), slot()])))
+        Self(Block::new(buckets, || BucketV6([slot(), slot(), slot(), slot()])))
     }
 
     fn buckets(&self) -> usize {

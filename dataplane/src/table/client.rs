@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::assign::{Assigned, NoHole, assign, assign_at};
 use super::cells::V6;
-use super::client_dense::{Dense, DenseSweeper, DenseWindow};
+use super::client_dense::{self, Dense, DenseSweeper, DenseWindow};
 use super::client_wide::WideWindow;
 use super::counters::{Counters, Stats};
 use super::grace::Grace;
@@ -28,6 +28,7 @@ use super::seat::Sweeper;
 use super::segments::{Segments, hash_of, shard_of};
 use super::template::{Cursor, Full, GrowError, Sizes};
 use super::value::Value;
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 
 /// Which service's clients: a scope in 16 bits.
@@ -109,8 +110,6 @@ impl Bound {
 pub struct Vacancy {
     /// Its place in the window.
     pub(super) hole: usize,
-    /// The slot itself.
-    pub(super) slot: Handle,
 }
 
 /// A client whose timeout has passed without a packet.
@@ -155,6 +154,7 @@ impl ClientSeat {
 pub struct ClientTable {
     shards: usize,
     pub(super) hasher: Hasher,
+    pub(super) tier: Tier,
     pub(super) v4: Segments<Dense>,
     pub(super) v6: Segments<V6>,
     pub(super) grace: Grace,
@@ -169,6 +169,7 @@ impl ClientTable {
         let table = Self {
             shards,
             hasher: Hasher::new(key),
+            tier: Tier::best(),
             v4: Segments::new(shards, sizes.entries_v4),
             v6: Segments::new(shards, sizes.entries_v6),
             grace: Grace::new(shards),
@@ -187,7 +188,12 @@ impl ClientTable {
     #[inline]
     pub fn probe(&self, scope: ClientScope, client: ClientKey) -> Probe {
         let key = TemplateKey { scope: ScopeId(u32::from(scope.number())), client };
-        let hash = hash_of(&self.hasher, &key);
+        let hash = match client {
+            ClientKey::V4(client) => {
+                self.hasher.hash_word(client_dense::name(client, scope.number()))
+            }
+            ClientKey::V6(_) => hash_of(&self.hasher, &key),
+        };
         Probe { key, hash, shard: shard_of(hash, self.shards) }
     }
 
@@ -257,12 +263,6 @@ impl ClientTable {
         real: ServiceReal,
         age_now: u8,
     ) -> Result<Bound, Full> {
-        // Where there is one core, nobody can be faster.
-        if self.shards == 1
-            && let Some(hit) = self.seize(probe, vacancy.slot, real, age_now)
-        {
-            return self.bound(probe, Ok(Assigned::Inserted(hit)));
-        }
         let window = DenseWindow::new(&self.v4, probe, real, age_now);
         self.bound(probe, assign_at(&window, vacancy.hole))
     }
@@ -362,6 +362,16 @@ impl ClientTable {
             self.v6.announce(more_v6, begin).ok_or(GrowError::Exhausted)?;
         }
         Ok(())
+    }
+
+    /// Buckets of both families in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> usize {
+        self.v4.buckets() + self.v6.buckets()
+    }
+
+    /// Bytes of the IPv4 clients' memory.
+    pub fn bytes_v4(&self) -> usize {
+        self.v4.size().1
     }
 
     /// Sizes and events so far.

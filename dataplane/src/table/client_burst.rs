@@ -4,10 +4,12 @@
 
 use super::cells::Row;
 use super::client::{ClientScope, ClientTable};
-use super::client_dense::{self, Dense};
-use super::hash::{Hash, Input};
+use super::client_dense::{self, Bucket, Dense};
+use super::hash::{Hash, Hasher};
 use super::key::{ClientKey, Probe, TemplateKey};
+use super::line::Line;
 use super::segments::{Segments, pair_of, shard_of};
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 use crate::port::BURST;
 
@@ -15,24 +17,14 @@ use crate::port::BURST;
 #[derive(Clone, Copy, Default)]
 struct Name(u64);
 
-impl Input for Name {
-    #[inline(always)]
-    fn address(self) -> u128 {
-        u128::from(self.0 >> 32)
-    }
-
-    #[inline(always)]
-    fn beside(self) -> u64 {
-        self.0 >> 16 & 0xFFFF
-    }
-}
-
 /// A burst's IPv4 clients, each at its frame's place.
 pub struct ClientBurst {
     names: [Name; BURST],
     hashes: [Hash; BURST],
     buckets: [u32; BURST],
     found: [u32; BURST],
+    /// A bit for every client that is not in the first bucket of the newest segment.
+    strays: u32,
     /// Segments there were when they were aimed at.
     announced: usize,
 }
@@ -44,33 +36,114 @@ impl Default for ClientBurst {
             hashes: [Hash::default(); BURST],
             buckets: [0; BURST],
             found: [0; BURST],
+            strays: 0,
             announced: 0,
         }
     }
 }
 
 /// A place in a [`ClientBurst`].
-pub struct ClientPlace<'a>(&'a mut Name);
+pub struct ClientPlace<'a> {
+    name: &'a mut Name,
+    hash: &'a mut Hash,
+    bucket: &'a mut u32,
+}
 
 impl ClientPlace<'_> {
     /// Puts a client there.
     #[inline(always)]
     pub fn put(self, client: u32, scope: ClientScope) {
-        *self.0 = Name(client_dense::name(client, scope.number()));
+        *self.name = Name(client_dense::name(client, scope.number()));
     }
+}
 
-    /// Puts nobody there.
-    #[inline(always)]
-    pub fn clear(self) {
-        *self.0 = Name(0);
+/// Hashes clients as they are put to their places, and requests their lines at once.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "there is none"))]
+#[derive(Clone, Copy)]
+pub(crate) struct Aimer<'a> {
+    hasher: &'a Hasher,
+    row: &'a Dense,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Aimer<'_> {
+    /// Puts a client to a place, as [`ClientPlace::put`] and [`ClientTable::aim`] do.
+    #[target_feature(enable = "aes,sse2")]
+    #[inline]
+    pub(crate) fn put(self, place: ClientPlace<'_>, client: u32, scope: ClientScope) {
+        let name = client_dense::name(client, scope.number());
+        let hash = self.hasher.hash_word_by_aes(name);
+        let bucket = Hash::scale(hash.first, self.row.buckets());
+        self.row.prefetch(bucket);
+        (*place.name, *place.hash, *place.bucket) = (Name(name), hash, bucket as u32);
+    }
+}
+
+/// Four places in a [`ClientBurst`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct ClientFour<'a> {
+    names: &'a mut [Name; 4],
+    hashes: &'a mut [Hash; 4],
+    buckets: &'a mut [u32; 4],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Aimer<'_> {
+    /// [`Self::put`] of four clients: the lower half of each quarter is a client, and in front
+    /// of it its scope's number and 16 bits of 0; the upper halves are 0.
+    #[target_feature(enable = "avx512f,avx512vl,vaes,aes")]
+    #[inline]
+    pub(crate) fn put_four(self, places: ClientFour<'_>, clients: std::arch::x86_64::__m512i) {
+        use std::arch::x86_64::{__m256i, _mm512_castsi512_si256, _mm512_maskz_compress_epi64};
+        let (hashes, buckets) = self.hasher.hash_four(clients, self.row.buckets() as u32);
+        for bucket in buckets {
+            self.row.prefetch(bucket as usize);
+        }
+        let names = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, clients));
+        // SAFETY: four words, whatever their bits.
+        #[allow(unsafe_code)]
+        let names = unsafe { std::mem::transmute::<__m256i, [u64; 4]>(names) };
+        (*places.hashes, *places.buckets) = (hashes, buckets);
+        *places.names = names.map(Name);
     }
 }
 
 impl ClientBurst {
-    /// All places, to be filled or cleared.
+    /// The places from this one on, by fours.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub fn places(&mut self) -> impl Iterator<Item = ClientPlace<'_>> {
-        self.names.iter_mut().map(ClientPlace)
+    pub(crate) fn fours(&mut self, from: usize) -> impl Iterator<Item = ClientFour<'_>> {
+        let Self { names, hashes, buckets, .. } = self;
+        let (names, _) = names.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let (hashes, _) = hashes.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let (buckets, _) = buckets.get_mut(from..).unwrap_or_default().as_chunks_mut();
+        let fours = names.iter_mut().zip(hashes.iter_mut().zip(buckets));
+        fours.map(|(names, (hashes, buckets))| ClientFour { names, hashes, buckets })
+    }
+
+    /// The places from this one on, to be filled.
+    #[inline(always)]
+    pub fn places(&mut self, from: usize) -> impl Iterator<Item = ClientPlace<'_>> {
+        let Self { names, hashes, buckets, .. } = self;
+        let names = names.iter_mut().skip(from);
+        let beside = hashes.iter_mut().zip(buckets).skip(from);
+        names.zip(beside).map(|(name, (hash, bucket))| ClientPlace { name, hash, bucket })
+    }
+
+    /// Puts a client to a place.
+    #[inline(always)]
+    pub fn put(&mut self, at: usize, client: u32, scope: ClientScope) {
+        if let Some(name) = self.names.get_mut(at) {
+            *name = Name(client_dense::name(client, scope.number()));
+        }
+    }
+
+    /// Puts nobody to a place.
+    #[inline(always)]
+    pub fn clear(&mut self, at: usize) {
+        if let Some(name) = self.names.get_mut(at) {
+            *name = Name(0);
+        }
     }
 
     /// The clients' real servers, from this place on, by their numbers. 0 for one that is not
@@ -80,9 +153,24 @@ impl ClientBurst {
         self.found.get(from..).unwrap_or_default().iter().map(|word| *word as u16)
     }
 
+    /// Who is looked for at a place, and the hash; `None` where nobody was put.
+    #[inline(always)]
+    pub(super) fn wanted(&self, at: usize) -> Option<(u64, Hash)> {
+        let (Name(name), hash) = (*self.names.get(at)?, *self.hashes.get(at)?);
+        (name != 0).then_some((name, hash))
+    }
+
+    /// Under which scope the client at a place is looked for.
+    #[inline(always)]
+    pub fn scope_at(&self, at: usize) -> Option<ClientScope> {
+        let Name(name) = *self.names.get(at)?;
+        ClientScope::new((name >> 16) as u16)
+    }
+
     /// Nobody was put anywhere, and nobody is looked for.
     pub fn find_nobody(&mut self) {
         self.found.fill(0);
+        self.strays = 0;
     }
 }
 
@@ -108,6 +196,47 @@ impl<'a> Steps<'a> {
     }
 }
 
+/// Looks for all clients in their first bucket; a bit for everyone who is not there.
+#[inline(always)]
+fn find_first(
+    row: &Dense,
+    burst: &mut ClientBurst,
+    places: usize,
+    age_now: u8,
+    first: impl Fn(&Bucket, u64) -> usize,
+) -> u32 {
+    let ClientBurst { names, buckets, found, .. } = burst;
+    let names = names.get(..places).unwrap_or(&*names);
+    let (mut strays, mut bit) = (0, 1);
+    for (name, (bucket, found)) in names.iter().zip(buckets.iter().zip(found)) {
+        *found = row.bound_in(*bucket as usize, name.0, age_now, &first);
+        strays |= if *found == 0 { bit } else { 0 };
+        bit <<= 1;
+    }
+    strays
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "avx2,bmi1")]
+fn find_first_avx2(row: &Dense, burst: &mut ClientBurst, places: usize, age_now: u8) -> u32 {
+    find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx2(name))
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1")]
+fn find_first_avx512(row: &Dense, burst: &mut ClientBurst, places: usize, age_now: u8) -> u32 {
+    find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx512(name))
+}
+
+/// The numbers of the bits that are set.
+fn places_of(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (place < BURST).then_some(place)
+    })
+}
+
 impl ClientTable {
     /// The client at a place, with its hash; `None` where nobody was put, or none aimed at.
     pub fn probe_at(&self, burst: &ClientBurst, at: usize) -> Option<(ClientScope, Probe)> {
@@ -118,59 +247,106 @@ impl ClientTable {
         Some((scope, Probe { key, hash, shard: shard_of(hash, self.v4.shards()) }))
     }
 
+    /// What puts clients to their places instead of [`Self::aim`], if this table and this CPU
+    /// allow it; only to be used where the CPU has [`Tier::Avx512`].
+    #[inline]
+    pub(crate) fn aimer(&self, burst: &mut ClientBurst) -> Option<Aimer<'_>> {
+        if self.tier < Tier::Avx512 || !self.hasher.is_aes() || self.v4.shards() != 1 {
+            return None;
+        }
+        burst.announced = self.v4.announced();
+        let row = self.v4.row(burst.announced.saturating_sub(1))?;
+        Some(Aimer { hasher: &self.hasher, row })
+    }
+
     /// Hashes the clients of the first so many places and requests their lines.
     #[inline]
     pub fn aim(&self, burst: &mut ClientBurst, places: usize) {
         let ClientBurst { names, hashes, buckets, announced, .. } = burst;
         *announced = self.v4.announced();
-        let names = names.get(..places).unwrap_or(&*names);
-        self.hasher.hash_each(names, hashes);
         let steps = Steps { segments: &self.v4, announced: *announced };
         let Some(row) = steps.row(0) else { return };
         let per_shard = self.v4.per_shard(row);
-        for (bucket, (hash, _)) in buckets.iter_mut().zip(hashes.iter().zip(names)) {
-            *bucket = steps.aim(row, per_shard, 0, hash);
+        let names = names.get(..places).unwrap_or(&*names);
+        let outcomes = names.iter().map(|name| name.0).zip(hashes.iter_mut().zip(buckets));
+        if self.v4.shards() == 1 {
+            self.hasher.hash_each(outcomes, |(place, bucket), hash| {
+                *place = hash;
+                let first = Hash::scale(hash.first, per_shard);
+                row.prefetch(first);
+                *bucket = first as u32;
+            });
+        } else {
+            self.hasher.hash_each(outcomes, |(place, bucket), hash| {
+                *place = hash;
+                *bucket = steps.aim(row, per_shard, 0, &hash);
+            });
         }
     }
 
-    /// Finds the clients that [`Self::aim`] has aimed at, and sets their ages to `age_now`.
+    /// Finds the clients that [`Self::aim`] has aimed at, sets their ages to `age_now`, and
+    /// requests what [`Self::find_strays`] will need for those that are not where they are
+    /// looked for first.
     #[inline]
-    pub fn find(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
-        let ClientBurst { names, hashes, buckets, found, announced } = burst;
-        let steps = Steps { segments: &self.v4, announced: *announced };
-        let names = names.get(..places).unwrap_or(&*names);
-        let Some(row) = steps.row(0) else { return found.fill(0) };
+    pub fn find_first(&self, burst: &mut ClientBurst, places: usize, age_now: u8) {
+        burst.strays = 0;
+        let Some(row) = self.v4.row(burst.announced.saturating_sub(1)) else {
+            return burst.find_nobody();
+        };
+        let strays = match self.tier {
+            #[cfg(all(target_arch = "x86_64", not(loom)))]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            Tier::Avx512 => unsafe { find_first_avx512(row, burst, places, age_now) },
+            #[cfg(all(target_arch = "x86_64", not(loom)))]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            Tier::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
+            _ => find_first(row, burst, places, age_now, Line::first_candidate),
+        };
+        if strays != 0 {
+            self.aim_strays(burst, strays);
+        }
+    }
+
+    fn aim_strays(&self, burst: &mut ClientBurst, strays: u32) {
+        let steps = Steps { segments: &self.v4, announced: burst.announced };
+        let Some(row) = steps.row(1) else { return };
         let per_shard = self.v4.per_shard(row);
-        let mut strays = [0u8; BURST];
-        let mut left = 0;
-        let looked_at = names.iter().zip(&mut *buckets).zip(&*hashes).zip(&mut *found);
-        for (at, (((name, bucket), hash), found)) in looked_at.enumerate() {
-            *found = row.bound_in(*bucket as usize, name.0, age_now);
-            if *found == 0 && name.0 != 0 {
-                *bucket = steps.aim(row, per_shard, 1, hash);
-                strays[left % BURST] = at as u8;
-                left += 1;
+        let alone = self.v4.shards() == 1 && burst.announced == 1;
+        for at in places_of(strays) {
+            let nowhere = alone && !row.goes_on(burst.buckets[at] as usize);
+            if burst.names[at].0 != 0 && !nowhere {
+                burst.buckets[at] = steps.aim(row, per_shard, 1, &burst.hashes[at]);
+                burst.strays |= 1 << at;
             }
         }
-        if left > 0 {
-            self.find_strays(burst, &strays[..left], age_now);
+    }
+
+    /// Finds the clients that [`Self::find_first`] did not find.
+    #[inline]
+    pub fn find_strays(&self, burst: &mut ClientBurst, age_now: u8) {
+        if burst.strays != 0 {
+            self.find_on(burst, age_now);
         }
     }
 
     /// Looks for those that are not in the first bucket of the newest segment.
-    fn find_strays(&self, burst: &mut ClientBurst, strays: &[u8], age_now: u8) {
+    fn find_on(&self, burst: &mut ClientBurst, age_now: u8) {
+        let strays = std::mem::take(&mut burst.strays);
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         for step in 1..2 * steps.announced {
             let Some(row) = steps.row(step) else { return };
-            for at in strays.iter().map(|at| usize::from(*at)) {
+            for at in places_of(strays) {
                 if burst.found[at] == 0 {
                     let bucket = burst.buckets[at] as usize;
-                    burst.found[at] = row.bound_in(bucket, burst.names[at].0, age_now);
+                    burst.found[at] =
+                        row.bound_in(bucket, burst.names[at].0, age_now, Line::first_candidate);
                 }
             }
             let Some(row) = steps.row(step + 1) else { return };
             let per_shard = self.v4.per_shard(row);
-            for at in strays.iter().map(|at| usize::from(*at)) {
+            for at in places_of(strays) {
                 if burst.found[at] == 0 {
                     burst.buckets[at] = steps.aim(row, per_shard, step + 1, &burst.hashes[at]);
                 }

@@ -2,22 +2,27 @@
 //! with seven ages.
 
 use super::assign::{Holes, Seen, Window};
-use super::cells::{Row, row};
+use super::cells::Row;
 use super::client::{ClientScope, ClientTable, Freed, Hit, Rebound, ServiceReal, Vacancy};
 use super::grace::Limbo;
 use super::key::{ClientKey, Handle, Probe};
-use super::line::Line;
+use super::line::{Candidates, Line};
 use super::seat::Sweeper;
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 use super::template::Cursor;
+use crate::block::Block;
 use crate::prefetch::prefetch;
 
 /// A row of dense buckets.
-pub(super) struct Dense(Box<[Bucket]>);
+pub(super) struct Dense(Block<Bucket>);
 
-/// Seven words and their ages.
-type Bucket = Line<AtomicU64, [AtomicU8; 7]>;
+/// Seven words and their ages; then a mark, which is not 0 once a client whose first bucket this
+/// is had to go to its second one.
+pub(super) type Bucket = Line<AtomicU64, [AtomicU8; 8]>;
+
+/// Where the mark is.
+const MARK: usize = 7;
 
 /// A slot's word: client 32 | scope 16 | doomed 1 | real server 15. 0 is free; with real server
 /// 0 it is tentative; with the highest number dead, and queued for reclaiming if also doomed.
@@ -81,7 +86,7 @@ impl Row for Dense {
             words: std::array::from_fn(|_| AtomicU64::new(0)),
             beside: std::array::from_fn(|_| AtomicU8::new(0)),
         };
-        Self(row(buckets, bucket))
+        Self(Block::new(buckets, bucket))
     }
 
     fn buckets(&self) -> usize {
@@ -180,9 +185,15 @@ impl Dense {
     /// The lower half of the word of a client that is bound in this bucket and is not doomed,
     /// with its age set; 0 if there is none.
     #[inline(always)]
-    pub(super) fn bound_in(&self, bucket: usize, name: u64, age_now: u8) -> u32 {
+    pub(super) fn bound_in(
+        &self,
+        bucket: usize,
+        name: u64,
+        age_now: u8,
+        first: impl FnOnce(&Bucket, u64) -> usize,
+    ) -> u32 {
         let Some(line) = self.0.get(bucket) else { return 0 };
-        let at = line.candidates(name).first();
+        let at = first(line, name);
         let (Some(word), Some(age)) = (line.words.get(at), line.beside.get(at)) else { return 0 };
         let word = word.load(Ordering::Acquire);
         // Of this name, and its value that of a bound client: neither 0, dead, nor doomed.
@@ -195,6 +206,87 @@ impl Dense {
         word as u32
     }
 }
+
+/// What two buckets have for a client.
+pub(super) enum Room {
+    /// The client stands in one of them, in whatever state.
+    Taken,
+    /// It does not, and this place is where it should go.
+    Vacant(usize),
+    /// It does not, and no slot is free.
+    Full,
+}
+
+impl Dense {
+    /// Marks a bucket: not all clients that begin there are there.
+    fn mark(&self, bucket: usize) {
+        if let Some(line) = self.0.get(bucket)
+            && line.beside[MARK].load(Ordering::Relaxed) == 0
+        {
+            line.beside[MARK].store(1, Ordering::Release);
+        }
+    }
+
+    /// Whether a client that is not in this bucket, which is its first one, may be in its second
+    /// one. For the only core of a table: another core's clients may be there before their mark
+    /// is seen.
+    #[inline(always)]
+    pub(super) fn goes_on(&self, bucket: usize) -> bool {
+        self.0.get(bucket).is_some_and(|line| line.beside[MARK].load(Ordering::Acquire) != 0)
+    }
+
+    /// Looks for a client, and for room for it, in the two buckets where it may stand. For the
+    /// only core of a table.
+    #[inline(always)]
+    pub(super) fn room_in(&self, buckets: [usize; 2], name: u64) -> Room {
+        let [Some(first), Some(second)] = buckets.map(|bucket| self.0.get(bucket)) else {
+            return Room::Full;
+        };
+        let goes_on = first.beside[MARK].load(Ordering::Acquire) != 0;
+        if first.candidates(name).is_any() || goes_on && second.candidates(name).is_any() {
+            return Room::Taken;
+        }
+        // No word but a free one is without a scope.
+        let free = first.candidates(0);
+        match free.up_to_three() {
+            FIRST_IF_FREE => Room::Vacant(buckets[0] * Self::WAYS + free.first()),
+            few => self.room_in_crowd(buckets, (free, few), second.candidates(0)),
+        }
+    }
+
+    /// The same where the first bucket is nearly full: in the emptier one.
+    #[cold]
+    fn room_in_crowd(
+        &self,
+        [first, second]: [usize; 2],
+        (free, few): (Candidates, usize),
+        free_in_second: Candidates,
+    ) -> Room {
+        let (bucket, free) = match free_in_second.up_to_three() > few {
+            true => {
+                self.mark(first);
+                (second, free_in_second)
+            }
+            false => (first, free),
+        };
+        match free.is_any() {
+            true => Room::Vacant(bucket * Self::WAYS + free.first()),
+            false => Room::Full,
+        }
+    }
+
+    /// Free -> bound at once. For the only core of a table.
+    #[inline(always)]
+    pub(super) fn take(&self, place: usize, name: u64, real: ServiceReal, age_now: u8) {
+        self.age(place).store(age_now, Ordering::Release);
+        self.word(place).store(Word::of(name, real).0, Ordering::Release);
+    }
+}
+
+/// Where new clients go: see [`Window::FIRST_IF_FREE`]. At the nominal fill nine clients of ten
+/// are then in their first line.
+const FIRST_IF_FREE: usize = 3;
+const _: () = assert!(FIRST_IF_FREE == 3, "room_in counts no further");
 
 /// The slots where one client may stand.
 pub(super) struct DenseWindow<'a> {
@@ -221,8 +313,7 @@ impl<'a> DenseWindow<'a> {
     pub(super) fn vacancy(segments: &Segments<Dense>, probe: &Probe) -> Option<Vacancy> {
         let places = segments.places(probe);
         let hole = nowhere::<Self>(lines(segments, &places), name_of(probe))?.best()?;
-        let (_, _, slot, _) = segments.slot(&places, hole)?;
-        Some(Vacancy { hole, slot })
+        Some(Vacancy { hole })
     }
 
     fn swap(&self, at: usize, before: u64, after: u64) -> bool {
@@ -271,8 +362,7 @@ fn nowhere<'a, W: Window>(
 impl Window for DenseWindow<'_> {
     type Bound = Hit;
     const WAYS: usize = Dense::WAYS;
-    // At the nominal fill nine clients of ten are then in their first line.
-    const FIRST_IF_FREE: usize = 3;
+    const FIRST_IF_FREE: usize = FIRST_IF_FREE;
 
     fn slots(&self) -> usize {
         self.places.buckets() * Dense::WAYS
@@ -299,6 +389,14 @@ impl Window for DenseWindow<'_> {
     }
 
     fn claim(&self, at: usize) -> bool {
+        // Buckets come in pairs. The mark is there before anybody can be found behind it.
+        let number = at / Self::WAYS;
+        if number % 2 == 1 {
+            let (first, _) = self.places.bucket(number - 1);
+            if let Some(row) = self.segments.row(first.segment) {
+                row.mark(first.bucket);
+            }
+        }
         self.swap(at, 0, self.name)
     }
 
@@ -343,23 +441,6 @@ impl DenseSweeper {
 }
 
 impl ClientTable {
-    /// Free -> bound at once. For the only core of a table.
-    pub(super) fn seize(
-        &self,
-        probe: &Probe,
-        slot: Handle,
-        real: ServiceReal,
-        age_now: u8,
-    ) -> Option<Hit> {
-        let (row, place) = self.v4.find(slot)?;
-        if row.load(place) != Word(0) {
-            return None;
-        }
-        row.age(place).store(age_now, Ordering::Release);
-        row.swap(place, Word(0), Word::of(name_of(probe), real)).ok()?;
-        Some(Hit { real, slot })
-    }
-
     #[inline]
     pub(super) fn lookup_dense(&self, probe: &Probe, age_now: u8) -> Option<Hit> {
         self.find_dense(probe, |row, place, word| row.hit(place, word, age_now))

@@ -49,6 +49,16 @@ impl Counters {
         }
     }
 
+    /// One IPv4 entry more, counted by the only core there is: a plain addition, because one
+    /// that no other core can interrupt waits until all earlier stores have been done.
+    #[inline(always)]
+    pub(super) fn inserted_alone(&self) {
+        if let [shard] = &*self.0 {
+            let inserted = shard.inserted.load(Ordering::Relaxed);
+            shard.inserted.store(inserted + 1, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn freed(&self, shard: u32, v6: bool) {
         if v6 {
             self.add(shard, |counters| &counters.freed_v6);

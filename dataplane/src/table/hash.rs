@@ -6,6 +6,7 @@
 
 /// 128 well mixed bits, cut into the four numbers a table needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub(super) struct Hash {
     /// Chooses the first bucket.
     pub(super) first: u32,
@@ -73,31 +74,44 @@ impl Hasher {
     }
 }
 
-/// What one of many keys is hashed from: an address and a small number beside it.
-pub(super) trait Input: Copy {
-    /// The address.
-    fn address(self) -> u128;
-    /// The number.
-    fn beside(self) -> u64;
-}
-
 impl Hasher {
-    /// [`Self::hash`] of many keys: the instructions for AES are not inlined into code for every
-    /// CPU, and a call for each key would cost more than the hash.
+    /// Hashes one word.
     #[inline]
-    pub(super) fn hash_each<I: Input>(&self, inputs: &[I], hashes: &mut [Hash]) {
+    pub(super) fn hash_word(&self, word: u64) -> Hash {
         match self.kind {
             #[cfg(target_arch = "x86_64")]
             Kind::Aes => {
                 // SAFETY: as in `hash`.
                 #[allow(unsafe_code)]
                 unsafe {
-                    aes_each(self.key, inputs, hashes);
+                    aes_word(self.key, word)
+                }
+            }
+            Kind::Sip => sip(self.key, u128::from(word), 0),
+        }
+    }
+
+    /// [`Self::hash_word`] of many words, each given to `take` with what stands beside it: the
+    /// instructions for AES are not inlined into code for every CPU, and a call for each word
+    /// would cost more than the hash.
+    #[inline(always)]
+    pub(super) fn hash_each<T>(
+        &self,
+        words: impl Iterator<Item = (u64, T)>,
+        mut take: impl FnMut(T, Hash),
+    ) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Aes => {
+                // SAFETY: as in `hash`.
+                #[allow(unsafe_code)]
+                unsafe {
+                    aes_each(self.key, words, take);
                 }
             }
             Kind::Sip => {
-                for (input, hash) in inputs.iter().zip(hashes) {
-                    *hash = sip(self.key, input.address(), input.beside());
+                for (word, beside) in words {
+                    take(beside, sip(self.key, u128::from(word), 0));
                 }
             }
         }
@@ -106,9 +120,13 @@ impl Hasher {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "aes,sse2")]
-fn aes_each<I: Input>(key: [u64; 2], inputs: &[I], hashes: &mut [Hash]) {
-    for (input, hash) in inputs.iter().zip(hashes) {
-        *hash = aes(key, input.address(), input.beside());
+fn aes_each<T>(
+    key: [u64; 2],
+    words: impl Iterator<Item = (u64, T)>,
+    mut take: impl FnMut(T, Hash),
+) {
+    for (word, beside) in words {
+        take(beside, aes_word(key, word));
     }
 }
 
@@ -120,22 +138,97 @@ fn fastest() -> Kind {
     Kind::Sip
 }
 
+impl Hasher {
+    /// Whether [`Self::hash_word`] is AES's.
+    #[inline]
+    pub(super) fn is_aes(&self) -> bool {
+        self.kind != Kind::Sip
+    }
+
+    /// [`Self::hash_word`], where [`Self::is_aes`], to be inlined into loops that are made for
+    /// CPUs with AES.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "aes,sse2")]
+    #[inline]
+    pub(super) fn hash_word_by_aes(&self, word: u64) -> Hash {
+        aes_word(self.key, word)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Hasher {
+    /// [`Self::hash_word`] of the four words that are each quarter's lower half, where
+    /// [`Self::is_aes`] and the upper halves are 0; and each [`Hash::first`], scaled to
+    /// `0..below`.
+    #[target_feature(enable = "avx512f,avx512vl,vaes,aes")]
+    #[inline]
+    pub(super) fn hash_four(
+        &self,
+        words: std::arch::x86_64::__m512i,
+        below: u32,
+    ) -> ([Hash; 4], [u32; 4]) {
+        use std::arch::x86_64::{
+            __m128i, __m512i, _mm_set_epi64x, _mm256_cvtepi64_epi32, _mm512_aesenc_epi128,
+            _mm512_broadcast_i32x4, _mm512_castsi512_si256, _mm512_maskz_compress_epi64,
+            _mm512_mul_epu32, _mm512_set1_epi64, _mm512_srli_epi64, _mm512_xor_si512,
+        };
+        let key = _mm_set_epi64x(self.key[1] as i64, self.key[0] as i64);
+        let key = _mm512_broadcast_i32x4(key);
+        let mut state = _mm512_xor_si512(words, key);
+        for _ in 0..4 {
+            state = _mm512_aesenc_epi128(state, key);
+        }
+        let scaled = _mm512_mul_epu32(state, _mm512_set1_epi64(i64::from(below)));
+        let scaled = _mm512_maskz_compress_epi64(0x55, _mm512_srli_epi64::<32>(scaled));
+        let scaled = _mm256_cvtepi64_epi32(_mm512_castsi512_si256(scaled));
+        // SAFETY: arrays of numbers of just these sizes, whatever their bits; a hash is four
+        // words of 32 bits in the state's order.
+        #[allow(unsafe_code)]
+        unsafe {
+            (
+                std::mem::transmute::<__m512i, [Hash; 4]>(state),
+                std::mem::transmute::<__m128i, [u32; 4]>(scaled),
+            )
+        }
+    }
+}
+
 /// Four AES rounds: one over the address under the key, one over what stands beside it, two to
 /// let every input bit reach every output bit.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "aes,sse2")]
 #[inline]
 fn aes(key: [u64; 2], address: u128, beside: u64) -> Hash {
-    use std::arch::x86_64::{
-        _mm_aesenc_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_unpackhi_epi64, _mm_xor_si128,
-    };
+    use std::arch::x86_64::{_mm_set_epi64x, _mm_xor_si128};
     let key = _mm_set_epi64x(key[1] as i64, key[0] as i64);
     let address = _mm_set_epi64x((address >> 64) as i64, address as i64);
     let beside = _mm_set_epi64x(beside.rotate_left(32) as i64, beside as i64);
-    let mut state = _mm_aesenc_si128(_mm_xor_si128(address, key), _mm_xor_si128(beside, key));
-    state = _mm_aesenc_si128(state, key);
-    state = _mm_aesenc_si128(state, key);
-    state = _mm_aesenc_si128(state, key);
+    four_rounds(_mm_xor_si128(address, key), _mm_xor_si128(beside, key), key)
+}
+
+/// Four AES rounds of a word under the key.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "aes,sse2")]
+#[inline]
+fn aes_word(key: [u64; 2], word: u64) -> Hash {
+    use std::arch::x86_64::{_mm_cvtsi64_si128, _mm_set_epi64x, _mm_xor_si128};
+    let key = _mm_set_epi64x(key[1] as i64, key[0] as i64);
+    four_rounds(_mm_xor_si128(_mm_cvtsi64_si128(word as i64), key), key, key)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "aes,sse2")]
+#[inline]
+fn four_rounds(
+    state: std::arch::x86_64::__m128i,
+    first: std::arch::x86_64::__m128i,
+    others: std::arch::x86_64::__m128i,
+) -> Hash {
+    use std::arch::x86_64::{_mm_aesenc_si128, _mm_cvtsi128_si64, _mm_unpackhi_epi64};
+    let mut state = _mm_aesenc_si128(state, first);
+    state = _mm_aesenc_si128(state, others);
+    state = _mm_aesenc_si128(state, others);
+    state = _mm_aesenc_si128(state, others);
     let low = _mm_cvtsi128_si64(state) as u64;
     let high = _mm_cvtsi128_si64(_mm_unpackhi_epi64(state, state)) as u64;
     Hash::from_words(low, high)
@@ -213,6 +306,53 @@ mod tests {
                 assert!((56.0..72.0).contains(&mean), "{:?} bit {bit}: {mean}", hasher.kind);
             }
         }
+    }
+
+    #[test]
+    fn a_word_is_hashed_as_well_alone_and_among_others() {
+        for hasher in kinds() {
+            for bit in 0..64 {
+                let mut flipped = 0;
+                for n in 0..64u64 {
+                    let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    let [one, other] = [word, word ^ 1 << bit].map(|word| hasher.hash_word(word));
+                    flipped += (one.first ^ other.first).count_ones()
+                        + (one.second ^ other.second).count_ones()
+                        + (one.shard ^ other.shard).count_ones()
+                        + (one.fingerprint ^ other.fingerprint).count_ones();
+                }
+                let mean = f64::from(flipped) / 64.0;
+                assert!((56.0..72.0).contains(&mean), "{:?} bit {bit}: {mean}", hasher.kind);
+            }
+            let mut hashes = Vec::new();
+            let words = [7u64, 1 << 63, 0].into_iter().zip(0..);
+            hasher.hash_each(words.clone(), |at: i32, hash| hashes.push((at, hash)));
+            let alone: Vec<_> = words.map(|(word, at)| (at, hasher.hash_word(word))).collect();
+            assert_eq!(hashes, alone);
+        }
+    }
+
+    #[test]
+    fn four_at_once_are_hashed_as_each_alone() {
+        let hasher = Hasher::new(KEY);
+        #[cfg(target_arch = "x86_64")]
+        if crate::cpu::Tier::best() == crate::cpu::Tier::Avx512 {
+            let words: [u64; 4] =
+                std::array::from_fn(|n| ((n as u64 + 1) << 61) | (12_345 * n as u64));
+            let [a, b, c, d] = words;
+            // SAFETY: the CPU has the tier; sixty-four bytes, whatever their bits.
+            #[allow(unsafe_code)]
+            let (hashes, scaled) = unsafe {
+                let spread = std::mem::transmute::<[u64; 8], std::arch::x86_64::__m512i>([
+                    a, 0, b, 0, c, 0, d, 0,
+                ]);
+                hasher.hash_four(spread, 1_000_003)
+            };
+            let alone = words.map(|word| hasher.hash_word(word));
+            assert_eq!(hashes, alone);
+            assert_eq!(scaled, alone.map(|hash| Hash::scale(hash.first, 1_000_003) as u32));
+        }
+        assert_ne!(hasher.hash_word(0), hasher.hash_word(1));
     }
 
     #[test]

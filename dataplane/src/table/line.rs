@@ -20,6 +20,20 @@ impl Candidates {
     pub(super) fn first(self) -> usize {
         self.0.trailing_zeros() as usize / 2
     }
+
+    /// Whether there is any.
+    #[inline(always)]
+    pub(super) fn is_any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// How many there are, up to three. Counting bits takes longer where CPUs may be old.
+    #[inline(always)]
+    pub(super) fn up_to_three(self) -> usize {
+        let fewer = |bits: u32| bits & bits.wrapping_sub(1);
+        let (two, three) = (fewer(self.0), fewer(fewer(self.0)));
+        usize::from(self.0 != 0) + usize::from(two != 0) + usize::from(three != 0)
+    }
 }
 
 impl Iterator for Candidates {
@@ -40,8 +54,9 @@ const BELOW: u64 = 0xFFFF;
 mod wide {
     use std::arch::asm;
     use std::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi32, _mm_movemask_epi8, _mm_packs_epi16,
-        _mm_packs_epi32, _mm_set1_epi64x,
+        __m128i, __m256i, __m512i, _mm_and_si128, _mm_cmpeq_epi32, _mm_movemask_epi8,
+        _mm_packs_epi16, _mm_packs_epi32, _mm_set1_epi64x, _mm256_castsi256_pd, _mm256_cmpeq_epi64,
+        _mm256_movemask_pd, _mm256_set1_epi64x, _mm512_cmpeq_epi64_mask, _mm512_set1_epi64,
     };
 
     use super::{ALL, BELOW, Candidates, Line};
@@ -77,6 +92,59 @@ mod wide {
         }
     }
 
+    impl<B> Line<AtomicU64, B> {
+        /// The first of [`Self::candidates`], for CPUs that compare whole words.
+        #[target_feature(enable = "avx2,bmi1")]
+        #[inline]
+        pub(in crate::table) fn first_candidate_avx2(&self, name: u64) -> usize {
+            const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
+            let mask = _mm256_set1_epi64x(!BELOW as i64);
+            let [a, b]: [__m256i; 2];
+            // SAFETY: as in `candidates`; the two instructions read 32 bytes each.
+            #[allow(unsafe_code)]
+            unsafe {
+                asm!(
+                    "vpand {a}, {mask}, [{line}]",
+                    "vpand {b}, {mask}, [{line} + 32]",
+                    line = in(reg) std::ptr::from_ref(self),
+                    mask = in(ymm_reg) mask,
+                    a = out(ymm_reg) a,
+                    b = out(ymm_reg) b,
+                    options(readonly, nostack, preserves_flags),
+                );
+            }
+            let name = _mm256_set1_epi64x(name as i64);
+            let of = |words| {
+                _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(words, name))) as u32
+            };
+            (of(a) | (of(b) << 4 & 0x70)).trailing_zeros() as usize
+        }
+    }
+
+    impl<B> Line<AtomicU64, B> {
+        /// The first of [`Self::candidates`], for CPUs that compare a whole line.
+        #[target_feature(enable = "avx512f,bmi1")]
+        #[inline]
+        pub(in crate::table) fn first_candidate_avx512(&self, name: u64) -> usize {
+            const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
+            let mask = _mm512_set1_epi64(!BELOW as i64);
+            let words: __m512i;
+            // SAFETY: as in `candidates`; the instruction reads all 64 bytes.
+            #[allow(unsafe_code)]
+            unsafe {
+                asm!(
+                    "vpandq {words}, {mask}, [{line}]",
+                    line = in(reg) std::ptr::from_ref(self),
+                    mask = in(zmm_reg) mask,
+                    words = out(zmm_reg) words,
+                    options(readonly, nostack, preserves_flags),
+                );
+            }
+            let equal = _mm512_cmpeq_epi64_mask(words, _mm512_set1_epi64(name as i64));
+            (u32::from(equal) & 0x7F).trailing_zeros() as usize
+        }
+    }
+
     /// At twice a word's place a bit if it is as `name`; between those, chance.
     #[inline(always)]
     fn equal([a, b, c, d]: [__m128i; 4], name: u64) -> u32 {
@@ -92,6 +160,14 @@ mod wide {
             let halves = _mm_movemask_epi8(_mm_packs_epi16(first, last)) as u32;
             halves & halves >> 1
         }
+    }
+}
+
+impl<B> Line<super::sync::AtomicU64, B> {
+    /// The first of [`Self::candidates`]; beyond all words if there is none.
+    #[inline(always)]
+    pub(super) fn first_candidate(&self, name: u64) -> usize {
+        self.candidates(name).first()
     }
 }
 
@@ -111,6 +187,7 @@ impl<B> Line<super::sync::AtomicU64, B> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::cpu::Tier;
     use crate::table::sync::AtomicU64;
 
     #[test]
@@ -126,13 +203,31 @@ mod tests {
             u64::from(name as u32),
             name & !0 << 32,
         ];
-        assert_eq!(line(others, name).candidates(name).first(), 16);
+        // Beyond all words is any number above 6.
+        let firsts = |line: &Line<AtomicU64, u64>| -> Vec<usize> {
+            let first = |tier| match tier {
+                // SAFETY: the CPU has the tier.
+                #[cfg(target_arch = "x86_64")]
+                #[allow(unsafe_code)]
+                Tier::Avx2 => unsafe { line.first_candidate_avx2(name) },
+                // SAFETY: the CPU has the tier.
+                #[cfg(target_arch = "x86_64")]
+                #[allow(unsafe_code)]
+                Tier::Avx512 => unsafe { line.first_candidate_avx512(name) },
+                _ => line.first_candidate(name),
+            };
+            Tier::all().map(|tier| first(tier).min(7)).collect()
+        };
+        let nowhere = line(others, name);
+        assert!(firsts(&nowhere).iter().all(|first| *first == 7));
         for place in 0..7 {
             for below in [0, 1, 0x7FFF, 0xFFFF] {
                 let mut words = others;
                 words[place] = name | below;
-                let found: Vec<usize> = line(words, name).candidates(name).collect();
+                let line = line(words, name);
+                let found: Vec<usize> = line.candidates(name).collect();
                 assert_eq!(found, [place], "{below:#x}");
+                assert!(firsts(&line).iter().all(|first| *first == place), "{below:#x}");
             }
         }
         for set in 0..128 {

@@ -13,6 +13,7 @@
 mod assign;
 mod cells;
 mod client;
+mod client_bind;
 mod client_burst;
 mod client_dense;
 mod client_wide;
@@ -28,12 +29,15 @@ mod seat;
 mod segments;
 mod sync;
 mod template;
+mod template_burst;
 mod value;
 
 pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
     Rebound, ServiceReal, Vacancy,
 };
+pub use client_bind::BoundAt;
+pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
@@ -41,3 +45,4 @@ pub use seat::Seat;
 pub use template::{
     Candidate, Cursor, Full, Gone, GrowError, Outcome, Renewal, Sizes, Swept, TemplateTable, View,
 };
+pub use template_burst::TemplateBurst;

@@ -200,9 +200,14 @@ impl<R: Row> Segments<R> {
         }
     }
 
+    /// Buckets of all segments.
+    pub(super) fn buckets(&self) -> usize {
+        self.rows.iter().filter_map(OnceLock::get).map(R::buckets).sum()
+    }
+
     /// (slots, bytes) in all segments.
     pub(super) fn size(&self) -> (usize, usize) {
-        let buckets: usize = self.rows.iter().filter_map(OnceLock::get).map(R::buckets).sum();
+        let buckets = self.buckets();
         (buckets * R::WAYS, buckets * R::BYTES)
     }
 }

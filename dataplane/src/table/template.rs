@@ -435,6 +435,11 @@ impl TemplateTable {
         Ok(())
     }
 
+    /// Buckets of both families in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> usize {
+        self.v4.buckets() + self.v6.buckets()
+    }
+
     /// Sizes and events so far.
     pub fn stats(&self) -> Stats {
         let (slots_v4, bytes_v4) = self.v4.size();

@@ -13,8 +13,10 @@ pub const TOTAL_LEN: usize = 2;
 pub const FLAGS: usize = 6;
 /// Offset of the identification, which the fragments of one packet share.
 pub const IDENTIFICATION: usize = 4;
-/// Offset of the time to live; the protocol is the byte behind it.
+/// Offset of the time to live.
 pub const TTL: usize = 8;
+/// Offset of the protocol.
+pub const PROTOCOL: usize = 9;
 /// Offset of the header checksum.
 pub const CHECKSUM: usize = 10;
 /// Offset of the source address.

@@ -34,7 +34,7 @@ enum VipPort {
 }
 
 /// The port of a real server, for telling two of them apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RealPort {
     /// The service's, whatever that is.
     OfService,
@@ -57,7 +57,9 @@ pub(super) fn real_servers(
     let around = Surroundings { service, lan, family: family(service), vip_port };
     let list = path.key("real_servers");
     let mut all = Vec::with_capacity(service.real_servers.len());
-    let mut addresses: HashMap<(IpAddr, RealPort), usize> = HashMap::new();
+    // A table of them would take several times as much memory as this list.
+    let mut addresses: Vec<(IpAddr, RealPort, u32)> =
+        Vec::with_capacity(service.real_servers.len());
     let mut names: HashMap<&str, usize> = HashMap::new();
     for (index, written) in service.real_servers.iter().enumerate() {
         let (path, Some(written)) = (list.item(index), written) else {
@@ -74,16 +76,40 @@ pub(super) fn real_servers(
             findings.value(Code::DuplicateName, &path.key("name"), what, &hint);
         }
         if let (Given::Good(address), Some(port)) = (written.address, real_port(written, vip_port))
-            && let Some(first) = addresses.insert((address, port), index)
         {
-            let line = findings.line_of(&list.item(first));
-            let what = format!("{address} is here twice with the same port");
-            let hint = format!("see line {line}; raise its weight instead");
-            findings.value(Code::DuplicateRealServer, &path.key("address"), what, &hint);
+            addresses.push((address, port, index as u32));
         }
         all.push(meant(written, vip_port));
     }
+    twice(&mut addresses, &list, findings);
     all.into_iter().collect()
+}
+
+/// Reports every address that comes again with the same port.
+fn twice(addresses: &mut [(IpAddr, RealPort, u32)], list: &Path<'_>, findings: &mut Findings<'_>) {
+    addresses.sort_unstable();
+    let mut again: Vec<(u32, u32)> = Vec::new();
+    for same in addresses.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1)) {
+        again.extend(same.windows(2).filter_map(|pair| match pair {
+            [(.., first), (.., second)] => Some((*second, *first)),
+            _ => None,
+        }));
+    }
+    // In the file's order, so that those that are told are the first ones.
+    again.sort_unstable();
+    addresses.sort_unstable_by_key(|(.., index)| *index);
+    for (second, first) in again {
+        let at = addresses.binary_search_by_key(&second, |(.., index)| *index);
+        let Some((address, ..)) = at.ok().and_then(|at| addresses.get(at)) else { continue };
+        if findings.full() {
+            break;
+        }
+        let line = findings.line_of(&list.item(first as usize));
+        let path = list.item(second as usize);
+        let what = format!("{address} is here twice with the same port");
+        let hint = format!("see line {line}; raise its weight instead");
+        findings.value(Code::DuplicateRealServer, &path.key("address"), what, &hint);
+    }
 }
 
 /// The port that packets have when they get there, as far as it can be told.
@@ -214,6 +240,10 @@ fn place(
         Some(Method::Local) | None => not_a_host(address),
     };
     if let Some(why) = useless {
+        let hint = match address.is_loopback() {
+            true => "write `forwarding: local` if this machine itself is meant",
+            false => hint,
+        };
         findings.value(Code::NotUnicast, path, format!("{address} {why}"), hint);
         return;
     }

@@ -1,6 +1,5 @@
 //! Selectors of all services: no packet may fit two of one rank.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::config::code::Code;
@@ -20,10 +19,14 @@ enum Rank {
 /// A selector with its service and place in it.
 #[derive(Clone, Copy)]
 struct Placed {
-    service: usize,
-    item: usize,
+    service: u32,
+    item: u32,
     selector: Selector,
 }
+
+/// Selectors that have it in common may overlap: the VIP, whether it goes before those
+/// without a mark, and the rank.
+type Key = (IpAddr, bool, Rank);
 
 /// For each protocol, the selector that reaches furthest so far.
 #[derive(Default)]
@@ -52,11 +55,11 @@ impl Furthest {
 /// Under the kernel's rules a mark's services go before all others, so that selectors with a
 /// mark and selectors without one never meet.
 pub(super) fn overlaps(
-    services: &[Option<raw::Service>],
+    services: &[Option<Box<raw::Service>>],
     defaults: Option<Defaults>,
     findings: &mut Findings<'_>,
 ) {
-    let mut groups: BTreeMap<(IpAddr, bool, Rank), Vec<Placed>> = BTreeMap::new();
+    let mut all: Vec<(Key, Placed)> = Vec::new();
     for (service, written) in services.iter().enumerate() {
         let marked = written.as_ref().is_some_and(|service| !service.mark.is_absent());
         let first = marked && defaults != Some(Defaults::Safe);
@@ -64,13 +67,16 @@ pub(super) fn overlaps(
         for (item, selector) in selectors.enumerate() {
             let Some(selector) = selector.good() else { continue };
             let key = (selector.vip, first, rank(selector.vip_ports));
-            groups.entry(key).or_default().push(Placed { service, item, selector });
+            let placed = Placed { service: service as u32, item: item as u32, selector };
+            all.push((key, placed));
         }
     }
-    for group in groups.values_mut() {
-        group.sort_by_key(|at| (*at.selector.vip_ports.numbers().start(), at.service, at.item));
+    all.sort_unstable_by_key(|(key, at)| {
+        (*key, *at.selector.vip_ports.numbers().start(), at.service, at.item)
+    });
+    for group in all.chunk_by(|(one, _), (next, _)| one == next) {
         let mut furthest = Furthest::default();
-        for placed in group.iter() {
+        for (_, placed) in group {
             let mut clash = None;
             for slot in furthest.of(placed.selector.protocol) {
                 let (first, last) = placed.selector.vip_ports.numbers().into_inner();
@@ -98,7 +104,12 @@ fn rank(ports: VipPorts) -> Rank {
 }
 
 /// Reports the one that comes later in the file.
-fn report(services: &[Option<raw::Service>], a: Placed, b: Placed, findings: &mut Findings<'_>) {
+fn report(
+    services: &[Option<Box<raw::Service>>],
+    a: Placed,
+    b: Placed,
+    findings: &mut Findings<'_>,
+) {
     let (early, late) = if (a.service, a.item) < (b.service, b.item) { (a, b) } else { (b, a) };
     let line = at(services, early, |path| findings.line_of(path));
     let Selector { vip, protocol, vip_ports } = late.selector;
@@ -113,11 +124,18 @@ fn report(services: &[Option<raw::Service>], a: Placed, b: Placed, findings: &mu
 }
 
 /// Calls `f` with the path of a selector, or of `vip` in the short form.
-fn at<T>(services: &[Option<raw::Service>], placed: Placed, f: impl FnOnce(&Path<'_>) -> T) -> T {
+fn at<T>(
+    services: &[Option<Box<raw::Service>>],
+    placed: Placed,
+    f: impl FnOnce(&Path<'_>) -> T,
+) -> T {
     let list = Path::Root.key("services");
-    let service = list.item(placed.service);
-    match services.get(placed.service).and_then(Option::as_ref) {
-        Some(found) if !found.selectors.short => f(&service.key("selectors").item(placed.item)),
+    let index = placed.service as usize;
+    let service = list.item(index);
+    match services.get(index).and_then(Option::as_ref) {
+        Some(found) if !found.selectors.short => {
+            f(&service.key("selectors").item(placed.item as usize))
+        }
         _ => f(&service.key("vip")),
     }
 }

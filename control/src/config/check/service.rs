@@ -21,7 +21,7 @@ const DEFAULT_TIMEOUT_S: u32 = 360;
 
 /// The services with their defaults; `None` if one lacks something that has no default.
 pub(super) fn services(
-    written: Vec<Option<raw::Service>>,
+    written: Vec<Option<Box<raw::Service>>>,
     defaults: Option<Defaults>,
     lan: &Lan,
     findings: &mut Findings<'_>,
@@ -38,7 +38,7 @@ pub(super) fn services(
             all.push(None);
             continue;
         };
-        let service = &service;
+        let service = &*service;
         check(service, free, lan, &path, findings);
         drain_deadline(service, defaults, &path, findings);
         let name = match &service.name {
@@ -71,7 +71,7 @@ pub(super) fn family(service: &raw::Service) -> Option<Family> {
 }
 
 /// In the kernel, too, a mark may have one service per family.
-fn marks(written: &[Option<raw::Service>], findings: &mut Findings<'_>) {
+fn marks(written: &[Option<Box<raw::Service>>], findings: &mut Findings<'_>) {
     let mut seen: HashMap<(Mark, Family), usize> = HashMap::new();
     for (index, service) in written.iter().enumerate() {
         let Some(service) = service else { continue };
@@ -86,7 +86,7 @@ fn marks(written: &[Option<raw::Service>], findings: &mut Findings<'_>) {
 }
 
 /// A mark to suggest.
-fn free_mark(written: &[Option<raw::Service>]) -> u32 {
+fn free_mark(written: &[Option<Box<raw::Service>>]) -> u32 {
     let used: HashSet<u32> =
         written.iter().flatten().filter_map(|s| s.mark.good()).map(|mark| mark.0.get()).collect();
     (1..=u32::MAX).find(|mark| !used.contains(mark)).unwrap_or(1)

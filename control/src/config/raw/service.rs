@@ -41,7 +41,7 @@ impl Service {
     pub(super) fn read_all(
         file: &Fields<'_, '_>,
         findings: &mut Findings<'_>,
-    ) -> Vec<Option<Self>> {
+    ) -> Vec<Option<Box<Self>>> {
         let path = Path::Root.key("services");
         let items = file.list("services", findings).good().unwrap_or_default();
         let mut all = Vec::new();
@@ -53,7 +53,8 @@ impl Service {
                 // Doubling would take as much again for services that never come.
                 all.reserve_exact((all.len() / 8).max(64));
             }
-            all.push(Service::read(node, &path.item(index), findings));
+            // Each in a place of its own, so that it can be let go of by itself.
+            all.push(Service::read(node, &path.item(index), findings).map(Box::new));
         }
         all
     }

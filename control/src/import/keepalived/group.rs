@@ -57,6 +57,21 @@ pub(super) fn read_all(file: usize, nodes: &[Node], names: &Names, draft: &mut D
     groups
 }
 
+/// Notes a group that no virtual server stands for: keepalived passes over it, too.
+pub(super) fn note_unused(file: usize, group: &Node, nodes: &[Node], draft: &mut Draft) {
+    let uses = |node: &&Node| {
+        node.key() == "virtual_server"
+            && node.value(0) == Some("group")
+            && node.value(1) == group.value(0)
+    };
+    if nodes.iter().any(|node| uses(&node)) {
+        return;
+    }
+    let why = "no virtual_server uses the group, so nothing of it was balanced";
+    let hint = "leave it out, or write a service for it";
+    draft.notes.add(origin(file, group), group.shown(), why, hint);
+}
+
 /// Members of all groups.
 const MOST_OF_ALL: usize = 80_000;
 

@@ -33,7 +33,8 @@ pub(super) fn read(
                 let reading = virtual_server::Reading { file, names, groups: &groups };
                 reading.read(node, global.marks_groups, &mut marks, &mut expanded, draft);
             }
-            "virtual_server_group" | "global_defs" => {}
+            "virtual_server_group" => group::note_unused(file, node, &nodes, draft),
+            "global_defs" => {}
             _ => beside::note(file, node, draft),
         }
     }

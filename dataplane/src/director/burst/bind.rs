@@ -2,17 +2,73 @@
 //! and sent on in the short way, where that is all there is to do.
 
 use super::hops::Sources;
-use super::lane::Kind;
-use super::read::{TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
+use super::lane::Opens;
+use super::read::{TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, is_reset_v4};
 use super::rewrite;
-use super::{Learned, Path, Reading};
-use crate::bindings::{Outcome, service_of};
+use super::{Desk, Learned, Path, Reading};
+use crate::bindings::{Opening, Outcome};
+use crate::conn::Signal;
+use crate::conn::table::Flow;
 use crate::forward::Forwarding;
 use crate::forward::masq::End;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Packet, Parsed, Protocol, parse};
+use crate::wire::field::{u16_at, u32_at};
+use crate::wire::{Addr, NO_CHUNK, Parsed, Protocol, TcpFlags, ipv4, parse, tcp};
+
+/// What the way of a plain packet depends on besides its real server.
+#[derive(Clone, Copy)]
+struct Plain {
+    vlan: Option<u16>,
+    total_len: u16,
+    udp: bool,
+}
+
+/// The first packet of a TCP connection, of a frame that was read.
+#[inline(always)]
+fn opening_v4<const L3: usize, const HEAD: usize>(
+    head: &[u8; HEAD],
+    total_len: u16,
+) -> Option<Opening> {
+    let l4 = L3 + ipv4::HEADER_LEN;
+    let flow = Flow {
+        client: Addr::v4(u32_at(head, L3 + ipv4::SRC)?),
+        vip: Addr::v4(u32_at(head, L3 + ipv4::DST)?),
+        client_port: u16_at(head, l4)?,
+        vip_port: u16_at(head, l4 + 2)?,
+        protocol: Protocol::Tcp,
+    };
+    let tcp_flags = TcpFlags::from_bits_retain(*head.get(l4 + tcp::FLAGS)?);
+    let signal = Signal { protocol: Protocol::Tcp, tcp_flags, sctp_chunks: [NO_CHUNK; 2] };
+    Some(Opening { flow, signal, total_len })
+}
+
+impl Desk<'_> {
+    /// The number of the real server of a plain packet's client that was not found, after binding
+    /// it; 0 where the reference path is to do that.
+    #[inline]
+    pub(super) fn bind_client<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        at: usize,
+        frame: &F,
+    ) -> u16 {
+        let Some(head) = frame.bytes().first_chunk::<HEAD>() else { return 0 };
+        // Without connections nobody can tell a stray segment from a client that was bound before
+        // a restart: all but resets are taken.
+        // Where everybody is masqueraded, some sources are refused.
+        if is_reset_v4::<L3, HEAD>(head) || self.sources.snapshot.masqueraded.everybody {
+            return 0;
+        }
+        let read = || match parse(frame.bytes()) {
+            Parsed::Packet(packet) => Some(packet),
+            _ => None,
+        };
+        let (clients, snapshot) = (&reading.clients, self.sources.snapshot);
+        self.bindings.bind_at(clients, at, read, snapshot, self.now).unwrap_or(0)
+    }
+}
 
 impl Path {
     /// Decides about a frame that was read: [`Path::handle`] without what that has shown.
@@ -30,16 +86,19 @@ impl Path {
         if Self::refuses(snapshot, &packet) {
             return Verdict::Drop(DropReason::BadAddress);
         }
-        let outcome = match self.bind_unknown_client(reading, snapshot, &packet) {
-            Some(outcome) => outcome,
-            None => self.bindings.bind(&packet, packet.transport(frame.bytes()), snapshot, at.now),
+        let transport = packet.transport(frame.bytes());
+        let outcome = self.bindings.bind(&packet, transport, snapshot, at.now);
+        let plain = Plain {
+            vlan: packet.vlan.id(),
+            total_len: packet.total_len,
+            udp: packet.protocol == Protocol::Udp,
         };
         let passed = match usize::from(packet.l3_offset) {
-            UNTAGGED => self.pass_bound::<F, UNTAGGED, UNTAGGED_HEAD>(
-                learned, snapshot, frame, &packet, outcome,
-            ),
-            TAGGED => self
-                .pass_bound::<F, TAGGED, TAGGED_HEAD>(learned, snapshot, frame, &packet, outcome),
+            UNTAGGED => self
+                .pass_bound::<F, UNTAGGED, UNTAGGED_HEAD>(learned, snapshot, frame, plain, outcome),
+            TAGGED => {
+                self.pass_bound::<F, TAGGED, TAGGED_HEAD>(learned, snapshot, frame, plain, outcome)
+            }
             _ => None,
         };
         match passed {
@@ -48,22 +107,65 @@ impl Path {
         }
     }
 
-    /// Binds a client that was not found, without asking for its service and itself again.
-    fn bind_unknown_client(
+    /// Opens a plain connection and sends its first packet on.
+    pub(super) fn open_and_pass<F: Frame>(
         &mut self,
         reading: &Reading,
+        learned: &mut Learned,
         snapshot: &Snapshot,
-        packet: &Packet,
-    ) -> Option<Outcome> {
-        let place = reading.done;
-        if reading.lanes.get(place)?.kind() != Kind::Client
-            || reading.clients.found(place).next() != Some(0)
-        {
+        frame: &mut F,
+    ) -> Verdict {
+        let vlan = snapshot.port(reading.at.port).and_then(|port| port.vlan.id());
+        let opened = match vlan {
+            None => self
+                .open_plain::<F, UNTAGGED, UNTAGGED_HEAD>(reading, learned, snapshot, frame, vlan),
+            Some(_) => {
+                self.open_plain::<F, TAGGED, TAGGED_HEAD>(reading, learned, snapshot, frame, vlan)
+            }
+        };
+        match opened {
+            Some(verdict) => verdict,
+            None => self.bind_and_pass(reading, learned, snapshot, frame),
+        }
+    }
+
+    /// `None`, and nothing is done, where the reference path is to do it.
+    fn open_plain<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        learned: &mut Learned,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        vlan: Option<u16>,
+    ) -> Option<Verdict> {
+        // Where everybody is masqueraded, some sources are refused.
+        if snapshot.masqueraded.everybody {
             return None;
         }
-        let (scope, probe) = self.shared.clients.probe_at(&reading.clients, place)?;
-        let service = snapshot.service(service_of(scope))?;
-        self.bindings.bind_unknown(&probe, packet, service, snapshot, reading.at.now)
+        let at = reading.done;
+        let lane = reading.lanes.get(at)?;
+        if reading.conns.entry(at, self.bindings.table_v4_mut()).is_some() {
+            return None;
+        }
+        let head = frame.bytes().first_chunk::<HEAD>()?;
+        let opening = opening_v4::<L3, HEAD>(head, lane.total_len())?;
+        let read = || match parse(frame.bytes()) {
+            Parsed::Packet(packet) => Some(packet),
+            _ => None,
+        };
+        let Opens { service, own_port } = Opens::unpack(lane.first_place())?;
+        let taker = snapshot.service(service)?;
+        let client = (&reading.templates, at);
+        let now = reading.at.now;
+        let outcome =
+            self.bindings.open_at(client, &opening, (taker, own_port), read, snapshot, now)?;
+        let plain = Plain { vlan, total_len: lane.total_len(), udp: false };
+        let passed = self.pass_bound::<F, L3, HEAD>(learned, snapshot, frame, plain, outcome);
+        if passed.is_some() {
+            return passed;
+        }
+        let Parsed::Packet(packet) = parse(frame.bytes()) else { return None };
+        Some(self.carry_out(outcome, snapshot, frame, &packet, reading.at))
     }
 
     /// Sends a plain packet on that goes to a real server; `None`, and the frame is as it was,
@@ -73,23 +175,23 @@ impl Path {
         learned: &mut Learned,
         snapshot: &Snapshot,
         frame: &mut F,
-        packet: &Packet,
+        plain: Plain,
         outcome: Outcome,
     ) -> Option<Verdict> {
         let Outcome::Forward { real, forwarding, real_port } = outcome else { return None };
-        let vlan = packet.vlan.id();
+        let Plain { vlan, total_len, udp } = plain;
         let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
         let sources = Sources { snapshot, neighbours, macs, vlan };
         let side = learned.conn_hops.side(vlan.unwrap_or(0));
         let hop = learned.conn_hops.get_or_learn(side, real.0, &sources)?;
-        if !hop.takes(packet.total_len) {
+        if !hop.takes(total_len) {
             return None;
         }
         let bytes = frame.bytes_mut();
         let rewritten = match forwarding {
             Forwarding::Route => true,
             Forwarding::Masq => {
-                let (to, udp) = ((hop.rip()?, real_port), packet.protocol == Protocol::Udp);
+                let to = (hop.rip()?, real_port);
                 rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Destination, to, udp)
             }
             Forwarding::Tunnel | Forwarding::Local => false,

@@ -19,26 +19,33 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let Some(kind) = lanes.first().map(|lane| lane.kind()) else { return Default::default() };
+        let state = if kind == Kind::ConnUdp { State::Udp } else { State::TcpEstablished };
+        let timeout = desk.sources.snapshot.timeouts.ticks(state);
+        let (now, expires) = (desk.now, desk.now.plus(timeout));
         let side = self.conn_hops.side(desk.sources.vlan.unwrap_or(0));
-        let timeouts = &desk.sources.snapshot.timeouts;
-        let tcp = (State::TcpEstablished, timeouts.ticks(State::TcpEstablished));
-        let udp = (State::Udp, timeouts.ticks(State::Udp));
-        let now = reading.at.now;
-        let (mut count, mut leaving) = (0, None);
+        let Some(mut loads) = desk.loads.shelf() else { return Default::default() };
+        let mut leaving = PortIndex::default();
+        let mut count = 0;
         for (frame, lane) in frames.iter_mut().zip(lanes) {
-            let (state, timeout) = match lane.kind() {
-                Kind::ConnTcp => tcp,
-                Kind::ConnUdp => udp,
-                _ => break,
-            };
-            let Some(entry) = reading.conns.entry(reading.done + count, desk.table) else { break };
+            if lane.kind() != kind {
+                break;
+            }
+            let table = desk.bindings.table_v4_mut();
+            let Some(entry) = reading.conns.entry(reading.done + count, table) else { break };
             // An expired entry may live on by its timer's slack: the reference path knows.
-            if entry.state() != state || entry.expires().has_come(now) {
+            if !entry.is_in(state) || entry.expires().has_come(now) {
                 break;
             }
             let real = entry.real();
             let Some(hop) = self.conn_hops.get_or_learn(side, real.0, &desk.sources) else { break };
-            if *leaving.get_or_insert(hop.port()) != hop.port() || !hop.takes(lane.total_len()) {
+            if hop.port() != leaving {
+                if count > 0 {
+                    break;
+                }
+                leaving = hop.port();
+            }
+            if !hop.takes(lane.total_len()) {
                 break;
             }
             let bytes = frame.bytes_mut();
@@ -53,12 +60,12 @@ impl Learned {
             if !rewritten || !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
                 break;
             }
-            entry.renew(state, timeout, now);
-            if let Some(load) = desk.loads.of(real) {
+            entry.keep(timeout, expires);
+            if let Some(load) = loads.of(real) {
                 load.incoming(1, u64::from(lane.total_len()));
             }
             count += 1;
         }
-        (count, leaving.unwrap_or_default())
+        (count, leaving)
     }
 }

@@ -52,6 +52,13 @@ impl Hop<'_> {
         Some((self.0[3] >> NUMBER_SHIFT) as u32).filter(|rip| *rip != 0)
     }
 
+    /// Where its frames leave, and what is done to them besides: in frames with the same manner
+    /// it is the same.
+    #[inline(always)]
+    pub(super) fn manner(self) -> u16 {
+        (self.0[3] >> PORT_SHIFT) as u16
+    }
+
     /// Where its frames leave.
     #[inline(always)]
     pub(super) fn port(self) -> PortIndex {
@@ -61,7 +68,7 @@ impl Hop<'_> {
     /// Whether one is taken off the TTL.
     #[inline(always)]
     pub(super) fn takes_ttl(self) -> bool {
-        self.0[3] & TAKES_TTL != 0
+        takes_ttl(self.manner())
     }
 
     /// Whether a packet of this length needs nothing but a rewrite.
@@ -84,6 +91,18 @@ impl Hop<'_> {
         let writes = self.0[3] & WRITES_TAG != 0;
         writes.then_some(((self.0[2] >> 32) as u32).to_le_bytes())
     }
+}
+
+/// Where frames of a [`Hop::manner`] leave.
+#[inline(always)]
+pub(super) fn port_of(manner: u16) -> PortIndex {
+    PortIndex(manner as u8)
+}
+
+/// Whether one is taken off the TTL of frames of a [`Hop::manner`].
+#[inline(always)]
+pub(super) fn takes_ttl(manner: u16) -> bool {
+    u64::from(manner) << PORT_SHIFT & TAKES_TTL != 0
 }
 
 /// What makes a row.

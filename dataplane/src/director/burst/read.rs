@@ -6,7 +6,7 @@
 
 use crate::wire::ethernet::{HEADER_LEN, Mac, TAG_LEN, TYPE_VLAN};
 use crate::wire::field::{bytes_at, u16_at, u32_at};
-use crate::wire::{TcpFlags, Vlan, ipv4, tcp, udp};
+use crate::wire::{Protocol, TcpFlags, Vlan, ipv4, tcp, udp};
 
 /// Where the IP header of an untagged frame begins.
 pub(super) const UNTAGGED: usize = HEADER_LEN;
@@ -85,6 +85,12 @@ fn eight<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     bytes_at(bytes, at).map_or(0, |word| u64::from_le_bytes(*word))
 }
 
+/// Four bytes as they stand, the first one lowest.
+#[inline(always)]
+fn four<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    bytes_at(bytes, at).map_or(0, |word| u32::from_le_bytes(*word))
+}
+
 /// EtherType IPv4 and a header without options, as they stand.
 const V4_PLAIN: u64 = 0x0045_0008;
 /// The three bytes of it.
@@ -100,7 +106,7 @@ const V4_HOPS_LEFT: u64 = 0x00FE_0000;
 /// The bytes of a [`TargetV4`] that are address and port.
 const V4_ADDRESS_AND_PORT: u64 = 0xFFFF_0000_FFFF_FFFF;
 /// Sources from here on are groups, reserved, or broadcast: the reference path knows which.
-const V4_ODD_SOURCES: u32 = 0xE000_0000;
+pub(super) const V4_ODD_SOURCES: u32 = 0xE000_0000;
 
 /// Reads a frame whose IP header begins at `L3` and which has at least `HEAD` bytes:
 /// [`UNTAGGED`] and [`UNTAGGED_HEAD`], or [`TAGGED`] and [`TAGGED_HEAD`].
@@ -150,6 +156,139 @@ pub(super) fn read_v4<const L3: usize, const HEAD: usize>(
     Some((HeaderV4 { target: TargetV4(target), client, total_len }, head))
 }
 
+/// What is the same in all plain packets to one destination, each word under a mask.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    gate: Gate,
+    /// VIP and port alone.
+    target: u64,
+    /// A whole packet of the protocol.
+    whole: u32,
+}
+
+/// A [`Form`] as the first 64 bytes of a frame.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct WideForm {
+    bytes: [u8; 64],
+    mask: [u8; 64],
+}
+
+/// What a packet of a [`Form`] says besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlainV4 {
+    /// CIP.
+    pub client: u32,
+    /// Bytes of the IP packet.
+    pub total_len: u16,
+}
+
+impl Form {
+    /// The form of packets to this destination, over TCP or UDP.
+    pub(super) fn new(gate: Gate, target: TargetV4) -> Self {
+        let whole = u32::from(target.protocol()) << 24;
+        Self { gate, target: target.0 & V4_ADDRESS_AND_PORT, whole }
+    }
+
+    /// Whether the packets are UDP's.
+    pub(super) fn is_udp(&self) -> bool {
+        self.whole == V4_WHOLE_UDP as u32
+    }
+
+    /// Whether a frame has this form, but for its lengths, its source and its hops.
+    #[inline(always)]
+    pub(super) fn is_alike<const L3: usize, const HEAD: usize>(&self, head: &[u8; HEAD]) -> bool {
+        let other = (eight(head, 0) << 16 ^ self.gate.mac)
+            | u64::from(four(head, L3 - 2) & V4_PLAIN_BYTES as u32 ^ V4_PLAIN as u32)
+            | u64::from(four(head, L3 + ipv4::FLAGS) & V4_WHOLE_BYTES as u32 ^ self.whole)
+            | (eight(head, L3 + ipv4::DST) & V4_ADDRESS_AND_PORT ^ self.target);
+        other == 0 && (L3 != TAGGED || self.gate.is_tagged(head))
+    }
+
+    /// The form for [`WideForm::is_alike`].
+    pub(super) fn wide<const L3: usize>(&self) -> WideForm {
+        let mut wide = WideForm { bytes: [0; 64], mask: [0; 64] };
+        let mut put = |at: usize, value: &[u8], mask: &[u8]| {
+            let both = wide.bytes.iter_mut().zip(&mut wide.mask).skip(at);
+            for ((byte, bits), (value, mask)) in both.zip(value.iter().zip(mask)) {
+                (*byte, *bits) = (*value, *mask);
+            }
+        };
+        put(0, self.gate.mac.to_le_bytes().get(2..).unwrap_or_default(), &[0xFF; 6]);
+        if L3 == TAGGED {
+            put(HEADER_LEN - 2, &TYPE_VLAN.to_be_bytes(), &[0xFF; 2]);
+            put(HEADER_LEN, &self.gate.vlan.to_be_bytes(), &[0x0F, 0xFF]);
+        }
+        put(L3 - 2, &V4_PLAIN.to_le_bytes(), &[0xFF; 3]);
+        put(L3 + ipv4::FLAGS, &self.whole.to_le_bytes(), &(V4_WHOLE_BYTES as u32).to_le_bytes());
+        put(L3 + ipv4::DST, &self.target.to_le_bytes(), &V4_ADDRESS_AND_PORT.to_le_bytes());
+        wide
+    }
+
+    /// [`read_v4`], for a frame that is `alike`; `UDP` as [`Self::is_udp`] answers.
+    #[inline(always)]
+    pub(super) fn read<const L3: usize, const HEAD: usize, const UDP: bool>(
+        frame: &[u8],
+        alike: impl FnOnce(&[u8; HEAD]) -> bool,
+    ) -> Option<(PlainV4, &[u8; HEAD])> {
+        let head = frame.first_chunk::<HEAD>()?;
+        if !alike(head) || byte(head, L3 + ipv4::TTL) <= 1 {
+            return None;
+        }
+        let total_len = u16_at(head, L3 + ipv4::TOTAL_LEN)?;
+        let client = u32_at(head, L3 + ipv4::SRC)?;
+        let l4 = L3 + ipv4::HEADER_LEN;
+        let (least, needed) = match UDP {
+            true => (udp::HEADER_LEN as u32, u32::from(u16_at(head, l4 + udp::LEN)?)),
+            false => (tcp::HEADER_LEN as u32, u32::from(byte(head, l4 + tcp::FLAGS - 1) >> 4) * 4),
+        };
+        let fits = needed >= least
+            && needed + ipv4::HEADER_LEN as u32 <= u32::from(total_len)
+            && client < V4_ODD_SOURCES
+            && L3 + usize::from(total_len) <= frame.len();
+        fits.then_some((PlainV4 { client, total_len }, head))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl WideForm {
+    /// What the bytes are that are not left open.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8; 64] {
+        &self.bytes
+    }
+
+    /// Which bits are not left open.
+    #[inline]
+    pub(super) fn mask(&self) -> &[u8; 64] {
+        &self.mask
+    }
+
+    /// [`Form::is_alike`], for CPUs that compare a whole head at once.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    pub(super) fn is_alike<const HEAD: usize>(&self, head: &[u8; HEAD]) -> bool {
+        use std::arch::x86_64::{
+            _mm512_load_si512, _mm512_maskz_loadu_epi8, _mm512_ternarylogic_epi64,
+            _mm512_test_epi64_mask,
+        };
+        const { assert!(HEAD <= 64) };
+        // SAFETY: of the head the first `HEAD` bytes are read and no others; the form's arrays
+        // have 64 bytes each, at multiples of 64.
+        #[allow(unsafe_code)]
+        let [head, bytes, mask] = unsafe {
+            [
+                _mm512_maskz_loadu_epi8(u64::MAX >> (64 - HEAD), head.as_ptr().cast()),
+                _mm512_load_si512(self.bytes.as_ptr().cast()),
+                _mm512_load_si512(self.mask.as_ptr().cast()),
+            ]
+        };
+        // (head ^ bytes) & mask
+        let other = _mm512_ternarylogic_epi64::<0x28>(head, bytes, mask);
+        _mm512_test_epi64_mask(other, other) == 0
+    }
+}
+
 /// The client's port, of a frame that was read.
 #[inline(always)]
 pub(super) fn client_port_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> u16 {
@@ -162,4 +301,19 @@ pub(super) fn is_ack_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -
     let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
     let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
     flags.intersection(telling) == TcpFlags::ACK
+}
+
+/// Whether a TCP segment, of a frame that was read, opens a connection and does nothing else.
+#[inline(always)]
+pub(super) fn is_syn_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
+    let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
+    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+    flags.intersection(telling) == TcpFlags::SYN
+}
+
+/// Whether a packet, of a frame that was read, is a TCP segment with RST.
+#[inline(always)]
+pub(super) fn is_reset_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
+    let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
+    byte(head, L3 + ipv4::PROTOCOL) == Protocol::Tcp.number() && flags.contains(TcpFlags::RST)
 }

@@ -75,10 +75,11 @@ impl Desk<'_> {
             [flow.client_port, flow.vip_port],
             flow.protocol,
         );
-        if !self.table.is_of(origin.slot, &own_key) {
+        let table = self.bindings.table_v4_mut();
+        if !table.is_of(origin.slot, &own_key) {
             return false;
         }
-        let Some(entry) = self.table.entry_mut(origin.slot) else { return false };
+        let Some(entry) = table.entry_mut(origin.slot) else { return false };
         let same = entry.real() == origin.real
             && entry.real_port() == key.real_port
             && entry.forwarding() == Forwarding::Masq;

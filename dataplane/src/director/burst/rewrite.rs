@@ -13,6 +13,18 @@ use crate::wire::{ipv4, tcp, udp};
 /// frame that is shorter than `HEAD`, which none is that was read.
 #[inline(always)]
 pub(super) fn route_v4<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
+    match hop.takes_ttl() {
+        true => route::<L3, HEAD, true>(frame, hop),
+        false => route::<L3, HEAD, false>(frame, hop),
+    }
+}
+
+/// [`route_v4`] to a hop of which it is known whether it takes one off the `TTL`.
+#[inline(always)]
+pub(super) fn route<const L3: usize, const HEAD: usize, const TTL: bool>(
+    frame: &mut [u8],
+    hop: Hop<'_>,
+) -> bool {
     let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
     let Some(macs) = head.first_chunk_mut() else { return false };
     hop.write_macs(macs);
@@ -22,7 +34,7 @@ pub(super) fn route_v4<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop
     {
         *place = tag;
     }
-    if hop.takes_ttl()
+    if TTL
         && let Some(place) = head.get_mut(L3 + ipv4::TTL..).and_then(|rest| rest.first_chunk_mut())
     {
         take_ttl(place);
@@ -66,13 +78,13 @@ pub(super) fn masquerade_v4<const L3: usize, const HEAD: usize>(
 
 /// Takes one off a TTL above 0, which is followed by the protocol and the checksum.
 #[inline(always)]
-fn take_ttl([ttl, _, high, low]: &mut [u8; 4]) {
-    *ttl = ttl.wrapping_sub(1);
-    // RFC 1624, equation 3, for a word that becomes 0x0100 less. The sum of words is the same
-    // in either byte order, with its bytes swapped (RFC 1071, 2(B)).
-    let sum = u32::from(!u16::from_le_bytes([*high, *low])) + 0xFFFE;
-    let sum = !((sum & 0xFFFF) + (sum >> 16)) as u16;
-    [*high, *low] = sum.to_le_bytes();
+fn take_ttl(bytes: &mut [u8; 4]) {
+    // The lowest byte is the TTL, the upper half the checksum with its bytes swapped, as is the
+    // word that loses one: RFC 1624's equation 3 holds in either byte order (RFC 1071, 2(B)).
+    // In one's complement the checksum gains one, which passes over 0xFFFF.
+    let word = u32::from_le_bytes(*bytes);
+    let over = u32::from(word >= 0xFFFE_0000) << 16;
+    *bytes = word.wrapping_add(0xFFFF).wrapping_add(over).to_le_bytes();
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@
 //! Learned from the snapshot on the first packet, forgotten when another one is adopted.
 
 use super::hops::PLACES;
-use super::lane::{Kind, Lane};
-use super::read::TargetV4;
+use super::lane::{Kind, Lane, Opens};
+use super::read::{Form, Gate, TargetV4};
 use crate::bindings::client_scope;
+use crate::classify::Hit;
+use crate::compat::Defence;
 use crate::forward::ftp;
+use crate::ids::ScopeId;
 use crate::snapshot::{Service, Snapshot, Tracking};
 use crate::table::ClientScope;
 use crate::wire::{Addr, Family, Protocol};
@@ -23,8 +26,10 @@ const WINDOW: usize = 4;
 pub(super) struct Way {
     target: TargetV4,
     epoch: u32,
-    /// The bits that tell clients apart, of a service that keeps nothing but clients.
+    /// The bits that tell clients apart, of a service that binds them.
     pub mask: u32,
+    /// What its templates are kept under, and one; 0 for none.
+    templates: u32,
     /// What its clients are kept under.
     pub scope: Option<ClientScope>,
     /// What its packets' lanes have in common.
@@ -32,6 +37,30 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// The form of packets to this destination.
+    #[inline(always)]
+    pub(super) fn form(&self, gate: Gate) -> Form {
+        Form::new(gate, self.target)
+    }
+
+    /// What templates of its clients are kept under.
+    #[inline(always)]
+    pub(super) fn templates(&self) -> Option<ScopeId> {
+        self.templates.checked_sub(1).map(ScopeId)
+    }
+
+    /// VIP.
+    #[inline(always)]
+    pub(super) fn vip(&self) -> u32 {
+        self.target.vip()
+    }
+
+    /// The VIP's port.
+    #[inline(always)]
+    pub(super) fn vip_port(&self) -> u16 {
+        self.target.vip_port()
+    }
+
     /// Whether this is the way of packets to that destination.
     #[inline(always)]
     pub(super) fn is_to(&self, target: TargetV4) -> bool {
@@ -127,9 +156,28 @@ fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
                 Protocol::Udp => Kind::ConnUdp,
                 _ => return None,
             };
-            Some(Way { lane: Lane::new(kind, 0), ..Way::default() })
+            let opens = if opens_plainly(service, &hit) {
+                Opens { service: service.id, own_port: hit.own_port }.pack()
+            } else {
+                0
+            };
+            Some(Way {
+                lane: Lane::new(kind, opens),
+                mask: service.persistence.map_or(0, |persistence| persistence.mask as u32),
+                templates: service.persistence.map_or(0, |_| hit.scope.0 + 1),
+                ..Way::default()
+            })
         }
     }
+}
+
+/// Whether its new connections need nothing but a template, where there is persistence, and the
+/// scheduler.
+fn opens_plainly(service: &Service, hit: &Hit) -> bool {
+    service.pins.is_empty()
+        && service.engine.is_none()
+        && service.compat.drop_packet == Defence::Off
+        && (hit.own_port || service.persistence.is_some())
 }
 
 fn client_way(service: &Service, snapshot: &Snapshot) -> Option<Way> {

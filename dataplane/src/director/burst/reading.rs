@@ -1,0 +1,392 @@
+//! Reading a burst: every frame is looked at once, and what its decision will need is noted.
+//!
+//! Frames that are like the last one, to the same destination, take a short loop that compares
+//! four words of each; all others are read field by field.
+
+#[cfg(target_arch = "x86_64")]
+use super::fours::{self, FOUR};
+use super::lane::{Kind, Lane};
+use super::read::{Form, Gate, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
+use super::replies::read_reply_v4;
+use super::services::Way;
+use super::{Arrival, Learned};
+use crate::bindings::FTP_DATA_PORT;
+use crate::conn::ConnBurst;
+use crate::conn::table::EntryV4;
+use crate::cpu::Tier;
+use crate::ids::PortIndex;
+use crate::port::{BURST, Frame};
+use crate::reply::{ReplyBurst, ReplyTable};
+use crate::snapshot::Snapshot;
+use crate::table::{Aimer, ClientBurst, ClientPlace, ClientTable, TemplateBurst};
+use crate::tick::Tick;
+use crate::wire::{Addr, Protocol};
+
+/// A burst that was read: what was found out about its frames before their turn.
+pub struct Reading {
+    pub(super) at: Arrival,
+    pub(super) lanes: [Lane; BURST],
+    /// Lanes of frames that were decided about.
+    pub(super) done: usize,
+    /// Frames that were read.
+    pub(super) frames: usize,
+    pub(super) clients: ClientBurst,
+    /// Whether some clients were put to their places and their lines not requested.
+    pub(super) has_unaimed: bool,
+    /// Whether clients are still to be looked up.
+    pub(super) seeks_clients: bool,
+    pub(super) conns: ConnBurst<EntryV4>,
+    /// Whether the connections' entries are still to be requested.
+    pub(super) seeks_conns: bool,
+    /// The clients that open connections.
+    pub(super) templates: TemplateBurst,
+    pub(super) replies: ReplyBurst,
+    /// Whether the replies' entries are still to be requested, and to be read.
+    pub(super) seeks_replies: [bool; 2],
+    /// [`Bindings::reply_changes`](crate::bindings::Bindings::reply_changes) when they were read.
+    pub(super) reply_changes: u64,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            at: Arrival { port: PortIndex::default(), now: Tick::default() },
+            lanes: [Lane::default(); BURST],
+            done: 0,
+            frames: 0,
+            clients: ClientBurst::default(),
+            has_unaimed: false,
+            seeks_clients: false,
+            conns: ConnBurst::default(),
+            seeks_conns: false,
+            templates: TemplateBurst::default(),
+            replies: ReplyBurst::default(),
+            seeks_replies: [false; 2],
+            reply_changes: 0,
+        }
+    }
+}
+
+/// What [`Reading::read_alike`]'s loops are made for.
+const CLIENT: bool = false;
+const CONN: bool = true;
+const TCP: bool = false;
+const UDP: bool = true;
+
+impl Reading {
+    /// Whether something besides clients is to be fetched between reading and deciding.
+    #[inline]
+    pub fn is_fetched(&self) -> bool {
+        !self.conns.is_empty() || !self.replies.is_empty()
+    }
+
+    /// What is known of the first frame that was not decided about.
+    #[inline(always)]
+    pub(super) fn kind(&self) -> Kind {
+        self.lanes.get(self.done).map_or(Kind::ByTheBook, |lane| lane.kind())
+    }
+
+    /// The frame at a place takes the reference path.
+    fn put_nothing(&mut self, at: usize) {
+        self.put_lane(at, Lane::BY_THE_BOOK);
+        self.clients.clear(at);
+    }
+
+    fn put_lane(&mut self, at: usize, lane: Lane) {
+        if let Some(place) = self.lanes.get_mut(at) {
+            *place = lane;
+        }
+    }
+
+    /// Puts a plain packet to its place.
+    fn put<const L3: usize, const HEAD: usize>(
+        &mut self,
+        at: usize,
+        way: &Way,
+        client: u32,
+        total_len: u16,
+        head: &[u8; HEAD],
+    ) {
+        if let Some(scope) = way.scope {
+            self.clients.put(at, client & way.mask, scope);
+            (self.seeks_clients, self.has_unaimed) = (true, true);
+            return self.put_lane(at, way.lane.with_len(total_len));
+        }
+        if let Kind::ConnTcp | Kind::ConnUdp = way.lane.kind() {
+            self.put_conn::<L3, HEAD>(at, way, client, total_len, head);
+        }
+    }
+
+    #[inline(always)]
+    fn put_conn<const L3: usize, const HEAD: usize>(
+        &mut self,
+        at: usize,
+        way: &Way,
+        client: u32,
+        total_len: u16,
+        head: &[u8; HEAD],
+    ) {
+        let client_port = client_port_v4::<L3, HEAD>(head);
+        if client_port == 0 {
+            return;
+        }
+        let udp = way.lane.kind() == Kind::ConnUdp;
+        let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+        let (addresses, ports) = ([client, way.vip()], [client_port, way.vip_port()]);
+        self.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
+        let lane = if udp || is_ack_v4::<L3, HEAD>(head) {
+            way.lane.with_len(total_len)
+        } else if way.lane.first_place() != 0
+            && client_port != FTP_DATA_PORT
+            && is_syn_v4::<L3, HEAD>(head)
+        {
+            if let Some(scope) = way.templates() {
+                self.templates.put(at, client & way.mask, scope);
+            }
+            Lane::new(Kind::Open, way.lane.first_place()).with_len(total_len)
+        } else {
+            Lane::BIND
+        };
+        self.put_lane(at, lane);
+    }
+
+    /// Reads frames from a place on as long as they are plain and go the same way, and answers
+    /// how many did.
+    fn read_alike<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        eyes: Eyes<'_>,
+        way: &Way,
+    ) -> usize {
+        let frames = frames.get(at..).unwrap_or_default();
+        let form = way.form(eyes.gate);
+        match (way.lane.kind(), form.is_udp()) {
+            (Kind::Client, false) => {
+                self.read_by_tier::<F, L3, HEAD, CLIENT, TCP>(at, frames, form, eyes, way)
+            }
+            (Kind::Client, true) => {
+                self.read_by_tier::<F, L3, HEAD, CLIENT, UDP>(at, frames, form, eyes, way)
+            }
+            (Kind::ConnTcp, _) => {
+                self.read_by_tier::<F, L3, HEAD, CONN, TCP>(at, frames, form, eyes, way)
+            }
+            (Kind::ConnUdp, _) => {
+                self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes, way)
+            }
+            (Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::ReplyTcp | Kind::ReplyUdp, _) => 0,
+        }
+    }
+
+    fn read_by_tier<
+        F: Frame,
+        const L3: usize,
+        const HEAD: usize,
+        const CONN: bool,
+        const UDP: bool,
+    >(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: Form,
+        eyes: Eyes<'_>,
+        way: &Way,
+    ) -> usize {
+        match (eyes.tier, eyes.aimer) {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            (Tier::Avx512, Some(aimer)) => unsafe {
+                let form = form.wide::<L3>();
+                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, &form, aimer, way)
+            },
+            _ => self.read_any::<F, L3, HEAD, CONN, UDP>(at, frames, form, way),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
+    #[inline(never)]
+    fn read_avx512<
+        F: Frame,
+        const L3: usize,
+        const HEAD: usize,
+        const CONN: bool,
+        const UDP: bool,
+    >(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: &WideForm,
+        aimer: Aimer<'_>,
+        way: &Way,
+    ) -> usize {
+        let alike = |head: &[u8; HEAD]| form.is_alike(head);
+        match (CONN, way.scope) {
+            (false, Some(scope)) => {
+                let fours = self.read_fours::<F, L3, HEAD, UDP>(at, frames, form, aimer, way);
+                let rest = frames.get(fours..).unwrap_or_default();
+                let put = |place: ClientPlace<'_>, client| aimer.put(place, client, scope);
+                fours + self.read_clients::<F, L3, HEAD, UDP>(at + fours, rest, way, alike, put)
+            }
+            (false, None) => 0,
+            (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
+        }
+    }
+
+    /// Reads clients' frames four at a time, as long as all four are alike.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
+    #[inline]
+    fn read_fours<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: &WideForm,
+        aimer: Aimer<'_>,
+        way: &Way,
+    ) -> usize {
+        let (Some(scope), Some(lanes)) = (way.scope, self.lanes.get_mut(at..)) else { return 0 };
+        let (frames, _) = frames.as_chunks::<FOUR>();
+        let places = lanes.as_chunks_mut::<FOUR>().0.iter_mut().zip(self.clients.fours(at));
+        let mut read = 0;
+        for (frames, (lanes, clients)) in frames.iter().zip(places) {
+            let Some(rows) = fours::read::<F, L3, HEAD, UDP>(frames, form) else { break };
+            aimer.put_four(clients, fours::names(rows, way.mask, scope.number()));
+            *lanes = way.lane.with_lens(fours::total_lens(rows));
+            read += FOUR;
+        }
+        self.seeks_clients |= read > 0;
+        read
+    }
+
+    #[inline(never)]
+    fn read_any<F: Frame, const L3: usize, const HEAD: usize, const CONN: bool, const UDP: bool>(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        form: Form,
+        way: &Way,
+    ) -> usize {
+        let alike = |head: &[u8; HEAD]| form.is_alike::<L3, HEAD>(head);
+        match (CONN, way.scope) {
+            (false, Some(scope)) => {
+                self.has_unaimed = true;
+                let put = |place: ClientPlace<'_>, client| place.put(client, scope);
+                self.read_clients::<F, L3, HEAD, UDP>(at, frames, way, alike, put)
+            }
+            (false, None) => 0,
+            (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
+        }
+    }
+
+    #[inline(always)]
+    fn read_clients<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        at: usize,
+        frames: &[F],
+        way: &Way,
+        alike: impl Fn(&[u8; HEAD]) -> bool,
+        put: impl Fn(ClientPlace<'_>, u32),
+    ) -> usize {
+        let Some(lanes) = self.lanes.get_mut(at..) else { return 0 };
+        let (lane, mask) = (way.lane, way.mask);
+        let mut read = 0;
+        let places = lanes.iter_mut().zip(self.clients.places(at));
+        for (frame, (place, client)) in frames.iter().zip(places) {
+            let Some((plain, _)) = Form::read::<L3, HEAD, UDP>(frame.bytes(), &alike) else {
+                break;
+            };
+            put(client, plain.client & mask);
+            *place = lane.with_len(plain.total_len);
+            read += 1;
+        }
+        self.seeks_clients |= read > 0;
+        read
+    }
+
+    #[inline(always)]
+    fn read_conns<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        from: usize,
+        frames: &[F],
+        way: &Way,
+        alike: impl Fn(&[u8; HEAD]) -> bool,
+    ) -> usize {
+        let mut at = from;
+        for frame in frames {
+            let Some((plain, head)) = Form::read::<L3, HEAD, UDP>(frame.bytes(), &alike) else {
+                break;
+            };
+            self.put_nothing(at);
+            self.put_conn::<L3, HEAD>(at, way, plain.client, plain.total_len, head);
+            at += 1;
+        }
+        at - from
+    }
+}
+
+/// Where a core reads frames, and what of.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub gate: Gate,
+    pub snapshot: &'a Snapshot,
+    pub clients: &'a ClientTable,
+    /// Where masqueraded real servers' packets are known, if there are such servers.
+    pub replies: Option<&'a ReplyTable>,
+}
+
+/// With what frames that are alike are looked at.
+#[derive(Clone, Copy)]
+struct Eyes<'a> {
+    gate: Gate,
+    tier: Tier,
+    aimer: Option<Aimer<'a>>,
+}
+
+impl Learned {
+    /// Reads the frames.
+    #[inline(never)]
+    pub(super) fn read_all<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &mut Reading,
+        frames: &[F],
+        sight: Sight<'_>,
+    ) {
+        let aimer = sight.clients.aimer(&mut reading.clients);
+        let eyes = Eyes { gate: sight.gate, tier: self.tier, aimer };
+        let mut way = self.services.last();
+        let mut at = 0;
+        loop {
+            at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+            let Some(frame) = frames.get(at) else { return };
+            self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way);
+            at += 1;
+        }
+    }
+
+    /// Reads one frame, whatever it is. `way` is that of the frame before.
+    fn read_one<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &mut Reading,
+        at: usize,
+        frame: &F,
+        sight: Sight<'_>,
+        way: &mut Way,
+    ) {
+        reading.put_nothing(at);
+        let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else { return };
+        if !way.is_to(header.target) {
+            let vip = Addr::v4(header.target.vip());
+            if let Some(table) = sight.replies
+                && !sight.snapshot.classifier.may_have(vip)
+            {
+                let replies = &mut reading.replies;
+                let lane = read_reply_v4::<L3, HEAD>(replies, at, &header, head, table);
+                return reading.put_lane(at, lane);
+            }
+            *way = self.services.way(header.target, sight.snapshot);
+        }
+        reading.put::<L3, HEAD>(at, way, header.client, header.total_len, head);
+    }
+}

@@ -1,0 +1,117 @@
+//! The templates that a burst's opening packets ask for: all are hashed and all lines on their
+//! way from memory at once, before the first one is decided about.
+
+use super::cells::{Cells, V4};
+use super::hash::Hash;
+use super::key::{ClientKey, Handle, Probe, TemplateKey};
+use super::segments::{hash_of, pair_of, shard_of};
+use super::template::TemplateTable;
+use super::value::Value;
+use crate::ids::{RealId, ScopeId};
+use crate::port::BURST;
+use crate::tick::Tick;
+
+/// An IPv4 client and its scope.
+#[derive(Clone, Copy, Default)]
+struct Name(u64);
+
+impl Name {
+    fn key(self) -> TemplateKey {
+        let client = ClientKey::V4((self.0 >> 32) as u32);
+        TemplateKey { scope: ScopeId(self.0 as u32), client }
+    }
+}
+
+/// A burst's IPv4 clients that open connections, each at its frame's place.
+pub struct TemplateBurst {
+    /// In the order in which they were put.
+    names: [Name; BURST],
+    hashes: [Hash; BURST],
+    count: usize,
+    /// By a frame's place: which of them it is.
+    turns: [u8; BURST],
+}
+
+impl Default for TemplateBurst {
+    fn default() -> Self {
+        let (names, hashes) = ([Name(0); BURST], [Hash::default(); BURST]);
+        Self { names, hashes, count: 0, turns: [NOBODY; BURST] }
+    }
+}
+
+/// No client was put there.
+const NOBODY: u8 = u8::MAX;
+
+impl TemplateBurst {
+    /// Forgets all clients.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.turns = [NOBODY; BURST];
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Puts a client to a place, under its service's netmask.
+    #[inline(always)]
+    pub fn put(&mut self, at: usize, client: u32, scope: ScopeId) {
+        if let (Some(name), Some(turn)) = (self.names.get_mut(self.count), self.turns.get_mut(at)) {
+            *name = Name(u64::from(client) << 32 | u64::from(scope.0));
+            *turn = self.count as u8;
+            self.count += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn wanted(&self, at: usize) -> Option<(Name, Hash)> {
+        let turn = usize::from(*self.turns.get(at)?);
+        Some((*self.names.get(turn)?, *self.hashes.get(turn)?))
+    }
+}
+
+impl TemplateTable {
+    /// Hashes a burst's clients and requests their lines.
+    #[inline]
+    pub fn aim(&self, burst: &mut TemplateBurst) {
+        let TemplateBurst { names, hashes, count, .. } = burst;
+        for (name, place) in names.iter().zip(hashes).take(*count) {
+            let key = name.key();
+            let hash = hash_of(&self.hasher, &key);
+            self.v4.prefetch(&Probe { key, hash, shard: shard_of(hash, self.shards) });
+            *place = hash;
+        }
+    }
+
+    /// Makes the template of the client at a place of a burst, from the picked real server, and
+    /// counts the connection that it is made for: what [`Self::get_or_insert`] and
+    /// [`Self::attach`] give. `None`, and nobody was asked for a pick, unless all that is to be
+    /// known is that the client has none, and there is room; `None` also where none was picked.
+    #[inline(always)]
+    pub fn make_at(
+        &self,
+        burst: &TemplateBurst,
+        at: usize,
+        timeout_index: u8,
+        now: Tick,
+        pick: impl FnOnce() -> Option<RealId>,
+    ) -> Option<(Handle, RealId)> {
+        // The only core of a table that has not grown: nobody else writes there.
+        if self.shards > 1 || self.v4.announced() > 1 {
+            return None;
+        }
+        let (name, hash) = burst.wanted(at)?;
+        let name = V4::name(&Probe { key: name.key(), hash, shard: 0 });
+        let row = self.v4.row(0)?;
+        let place = row.vacant(pair_of(self.v4.per_shard(row), &hash, 0), name)?;
+        let real = pick()?;
+        let expires = now.plus_secs(self.period_s(Value::EMPTY, timeout_index));
+        let value = Value::new(real, expires, self.rule).count_up();
+        row.take(place, name, timeout_index, value.0);
+        self.counters.inserted_alone();
+        Some((Handle::v4(0, place), real))
+    }
+}
