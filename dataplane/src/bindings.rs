@@ -331,7 +331,8 @@ impl Bindings {
             && service.compat.ip_vs_ftp
             && let Some(choice) = self.agreed(packet, snapshot, now)
         {
-            return self.open(&Opening::of(packet), hit.own_port, service, choice, snapshot, now);
+            let opening = Opening::of(packet);
+            return self.open(&opening, hit.own_port, service, choice, snapshot, now);
         }
         // In IPVS this comes before a look at the ports.
         if let Some((_, service)) = opener

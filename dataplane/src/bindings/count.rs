@@ -11,14 +11,14 @@ impl Bindings {
     /// One packet from a client, with its IP length.
     pub(super) fn count_incoming(&self, real: RealId, packet: &Packet) {
         if let Some(load) = self.shared.loads.of_core(self.core, real) {
-            load.incoming(1, counted_len(packet));
+            load.incoming(1, u64::from(counted_len(packet)));
         }
     }
 
     /// One packet to a client, with its IP length.
     pub(super) fn count_outgoing(&self, real: RealId, packet: &Packet) {
         if let Some(load) = self.shared.loads.of_core(self.core, real) {
-            load.outgoing(1, counted_len(packet));
+            load.outgoing(1, u64::from(counted_len(packet)));
         }
     }
 
@@ -79,13 +79,11 @@ impl Bindings {
 
 /// The bytes that a packet or a first fragment counts for: as if its datagram came whole, and
 /// without the header that IPv6 has for fragments alone.
-fn counted_len(packet: &Packet) -> u64 {
+pub(super) fn counted_len(packet: &Packet) -> u16 {
     const FRAGMENT_HEADER: u16 = 8;
     match (packet.family, packet.fragment) {
-        (Family::V6, Fragment::First { .. }) => {
-            u64::from(packet.total_len.saturating_sub(FRAGMENT_HEADER))
-        }
-        _ => u64::from(packet.total_len),
+        (Family::V6, Fragment::First { .. }) => packet.total_len.saturating_sub(FRAGMENT_HEADER),
+        _ => packet.total_len,
     }
 }
 

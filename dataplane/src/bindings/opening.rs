@@ -1,5 +1,6 @@
 //! New connections.
 
+use super::count::counted_len;
 use super::{Bindings, Choice, Outcome, pool};
 use crate::conn::table::Flow;
 use crate::conn::{Conn, ConnFlags, Signal, State, Timeouts};
@@ -23,7 +24,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(super) fn of(packet: &Packet) -> Self {
-        let total_len = packet.total_len;
+        let total_len = counted_len(packet);
         Self { flow: Flow::of(packet), signal: Signal::of(packet), total_len }
     }
 }
