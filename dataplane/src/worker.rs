@@ -293,7 +293,13 @@ impl<P: Port> Worker<P> {
                 read += usize::from(frames > 0);
                 more = frames == BURST && read < BURSTS_PER_TURN;
             }
-            if fetched < if few { read } else { were_read }
+            let next = self.intakes.get(fetched % INTAKES).map(|intake| &intake.reading);
+            let soon = few
+                && next.is_some_and(|reading| {
+                    (near_v4 || !reading.seeks_v4_clients())
+                        && (near_v6 || !reading.has_v6_clients())
+                });
+            if fetched < if soon { read } else { were_read }
                 && let Some(intake) = self.intakes.get_mut(fetched % INTAKES)
             {
                 self.director.fetch(&mut intake.reading);

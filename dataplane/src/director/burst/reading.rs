@@ -79,6 +79,12 @@ const TCP: bool = false;
 const UDP: bool = true;
 
 impl Reading {
+    /// Whether there are IPv4 clients that were not looked for yet.
+    #[inline]
+    pub fn seeks_v4_clients(&self) -> bool {
+        self.seeks_clients
+    }
+
     /// Whether something besides clients is to be fetched between reading and deciding.
     #[inline]
     pub fn is_fetched(&self) -> bool {
