@@ -435,7 +435,7 @@ fn wide_clients_that_meet(one: u128, other: u128) {
 #[test]
 fn two_wide_clients_that_claim_one_slot_get_one_each() {
     let high = 7u128 << 64;
-    // Found to have the same first bucket and line.
+    // In a table so small their windows meet, whichever slots they choose.
     for (one, other) in [(high | 1, high | 2), (high, 9 << 64)] {
         wide_clients_that_meet(one, other);
     }
