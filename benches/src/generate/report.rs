@@ -186,6 +186,9 @@ pub fn sentence(trial: &Trial) -> String {
             findings.doubled
         );
     }
+    if trial.received.late > 0 {
+        let _ = write!(text, "; {} more of an earlier trial, late", trial.received.late);
+    }
     if !trial.received.servers.is_empty() {
         let _ = write!(text, "; {} server(s)", trial.received.servers.len());
     }

@@ -108,6 +108,12 @@ impl Stamp {
         [mark, self.flow, self.sequence.0, self.time]
     }
 
+    /// Whether it was made before `time`, in the same steps and less than 34 seconds away.
+    #[inline]
+    pub const fn is_before(self, time: u32) -> bool {
+        (self.time.wrapping_sub(time) as i32) < 0
+    }
+
     /// Nanoseconds from this stamp's time to `now`, a time in the same steps.
     #[inline]
     pub const fn age_ns(self, now: u32) -> u64 {
@@ -145,5 +151,7 @@ mod tests {
     fn ages_are_right_when_the_clock_begins_anew() {
         let stamp = Stamp { flow: 0, sequence: Sequence(0), time: u32::MAX };
         assert_eq!(stamp.age_ns(1), 32);
+        assert!(stamp.is_before(0) && stamp.is_before(5));
+        assert!(!stamp.is_before(u32::MAX) && !stamp.is_before(u32::MAX - 5));
     }
 }

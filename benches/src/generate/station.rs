@@ -38,7 +38,8 @@ pub enum Job {
     Everyone(Kind, f64),
     /// Send so many packets a second for so long. Answered with [`Answer::Sent`].
     Send(f64, Duration),
-    /// Tell what came back since the last report. Answered with [`Answer::Received`].
+    /// Tell what came back since the last report. Answered with [`Answer::Received`]. What was
+    /// sent before and comes later than this is [`Received::late`].
     Report,
     /// The end.
     Stop,
@@ -75,6 +76,10 @@ pub struct Received {
     pub bytes: u64,
     /// Generated packets that came out of the sending port although others receive.
     pub elsewhere: u64,
+    /// Packets of an earlier trial, which had been counted as lost there. They count nowhere
+    /// else: a trial's losses must not be hidden by what another one left under way. Zero
+    /// where frames are only counted ([`Look::Count`]).
+    pub late: u64,
     /// How long they took.
     pub latency: Histogram,
     /// Whether the invariants hold.
@@ -133,6 +138,8 @@ pub struct Station {
     answers: mpsc::Sender<Answer>,
     sending: Sending,
     began: u64,
+    /// The last report's time, in steps of [`STEP_NS`].
+    reported: u32,
     sent: Sent,
     unlimited: bool,
     asked: Option<(Addr, u64)>,
@@ -193,6 +200,7 @@ impl Station {
             answers: plan.answers,
             sending: Sending::Nothing,
             began: 0,
+            reported: 0,
             sent: Sent::default(),
             unlimited: false,
             asked: None,
@@ -259,6 +267,7 @@ impl Station {
             }
             Job::Report => {
                 let mut report = std::mem::take(&mut self.received);
+                self.reported = (now / STEP_NS) as u32;
                 if let Look::Whole(verify) = &mut self.look {
                     report.findings = verify.findings();
                     report.servers = verify.servers();
@@ -374,6 +383,9 @@ impl Station {
         let mut at = 0;
         while let Some(frame) = frames.get(at) {
             match sight::read(frame.bytes()) {
+                Some(sight) if counts && sight.stamp.is_before(self.reported) => {
+                    self.received.late += 1;
+                }
                 Some(sight) if counts => {
                     self.received.packets += 1;
                     self.received.bytes += frame.bytes().len() as u64;

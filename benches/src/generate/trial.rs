@@ -15,10 +15,12 @@ use super::search::Verdict;
 use super::station::{Answer, Gauge, Job, Received, Sent};
 use crate::error::BenchError;
 
-/// How long what is under way may take.
-const STRAGGLERS: Duration = Duration::from_millis(1500);
+/// How long what is under way may take (RFC 2544, section 24).
+const STRAGGLERS: Duration = Duration::from_secs(2);
 /// Nothing is under way any more when nothing came for so long.
-const SILENCE: Duration = Duration::from_millis(200);
+const SILENCE: Duration = Duration::from_millis(400);
+/// How long the first packets may take: the box may have to find its neighbours first.
+const OPENING: Duration = Duration::from_secs(4);
 /// How long to ask for the box's MAC address.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A sender that is further below the rate that was asked for has not kept it.
@@ -106,6 +108,7 @@ impl Trial {
             "received": self.received.packets,
             "received_bytes": self.received.bytes,
             "elsewhere": self.received.elsewhere,
+            "late": self.received.late,
             "lost": self.lost(),
             "loss": self.loss(),
             "latency_us": {
@@ -175,7 +178,7 @@ impl Stations {
         for kind in kinds {
             self.report()?;
             let sent = self.sent(Job::Everyone(*kind, rate), &|_| ())?;
-            self.wait_for(sent.packets);
+            self.wait_for(sent.packets, OPENING, OPENING);
             lost += sent.packets.saturating_sub(self.report()?.packets);
         }
         Ok(lost)
@@ -193,7 +196,7 @@ impl Stations {
     ) -> Result<Trial, BenchError> {
         self.report()?;
         let sent = self.sent(Job::Send(rate, time), watch)?;
-        self.wait_for(sent.packets);
+        self.wait_for(sent.packets, STRAGGLERS, SILENCE);
         Ok(Trial { asked: rate, sent, received: self.report()? })
     }
 
@@ -222,11 +225,11 @@ impl Stations {
         }
     }
 
-    /// Waits until so many packets are back, or no more come.
-    fn wait_for(&self, packets: u64) {
+    /// Waits until so many packets are back, no more come for `silence`, or `most` is over.
+    fn wait_for(&self, packets: u64, most: Duration, silence: Duration) {
         let began = Instant::now();
         let (mut last, mut changed) = (0, began);
-        while began.elapsed() < STRAGGLERS && changed.elapsed() < SILENCE {
+        while began.elapsed() < most && changed.elapsed() < silence {
             let received = self.gauge.received.load(Ordering::Relaxed);
             if received >= packets {
                 break;
