@@ -3,12 +3,14 @@
 //! One per core. Connections are the core's own; templates are shared by all cores and
 //! single-assigned. The rules are IPVS's; where a rule is surprising, a comment says so.
 
+mod binder;
 mod client;
 mod count;
 mod defence;
 mod expiry;
 mod ftp;
 mod growth;
+mod opener;
 mod opening;
 mod pace;
 mod persistent;
@@ -573,6 +575,7 @@ impl Bindings {
     }
 }
 
+pub(crate) use binder::Binder;
 pub use client::{client_scope, service_of};
 pub(crate) use opening::Opening;
 pub(crate) use persistent::{Standing, standing};

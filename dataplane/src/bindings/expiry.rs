@@ -21,8 +21,10 @@ impl Bindings {
             self.schedulers.tend(&self.shared.loads, self.core);
             self.set_pace();
         }
-        let all = Sizes { v4: budget, v6: budget, templates: budget, clients: budget };
-        let shares = if budget >= self.round { all } else { self.pace.shares(budget) };
+        let shares = match budget >= self.round {
+            true => Sizes::all(budget),
+            false => self.pace.shares(budget),
+        };
         for (family, mut left) in [(Family::V4, shares.v4), (Family::V6, shares.v6)] {
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
                 self.end(family, slot, snapshot, now);
@@ -30,7 +32,8 @@ impl Bindings {
         }
         let defending = self.defends(snapshot, Family::V4) || self.defends(snapshot, Family::V6);
         if snapshot.flushes_removed || defending {
-            self.thin_templates(snapshot, now, shares.templates, defending);
+            let [v4, v6] = shares.templates;
+            self.thin_templates(snapshot, now, v4 + v6, defending);
         }
         self.sweep_templates(snapshot, now, shares.templates);
         self.sweep_clients(snapshot, now, shares.clients);
@@ -39,13 +42,14 @@ impl Bindings {
     /// Looks at how large the tables are by now.
     fn set_pace(&mut self) {
         let cores = self.shared.cores();
-        let templates = self.shared.templates.buckets() / cores;
-        let clients = self.shared.clients.buckets() / cores;
+        let templates = self.shared.templates.buckets_each().map(|buckets| buckets / cores);
+        let clients = self.shared.clients.buckets_each().map(|buckets| buckets / cores);
         // Clients' ages are that coarse.
         let age_unit_s = self.shared.age_unit_s as usize;
-        let (v4, v6) = (self.v4.round(), self.v6.round());
-        self.pace.resize(Sizes { v4, v6, templates, clients: clients.div_ceil(age_unit_s) });
-        self.round = v4.max(v6).max(templates).max(clients);
+        let sizes = Sizes { v4: self.v4.round(), v6: self.v6.round(), templates, clients };
+        self.round = sizes.largest();
+        let clients = clients.map(|buckets| buckets.div_ceil(age_unit_s));
+        self.pace.resize(Sizes { clients, ..sizes });
     }
 
     fn next_over(
@@ -71,9 +75,9 @@ impl Bindings {
         }
     }
 
-    fn sweep_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+    fn sweep_templates(&mut self, snapshot: &Snapshot, now: Tick, budgets: [usize; 2]) {
         let (shared, core) = (&self.shared, self.core);
-        shared.templates.sweep(&mut self.seat.templates, now, budget, |swept| match swept {
+        shared.templates.sweep_each(&mut self.seat.templates, now, budgets, |swept| match swept {
             Swept::Freed { real, .. } => {
                 shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.

@@ -4,7 +4,7 @@
 //! that is gone round more often than it needs takes the time from packets.
 
 /// Tables that are swept.
-const TABLES: usize = 4;
+const TABLES: usize = 6;
 /// A table with fewer entries, but any, counts as if it had so many: it costs nothing, and what
 /// is over in a small table is gone soon even on a core that seldom makes a turn.
 const LEAST: usize = 4096;
@@ -16,10 +16,31 @@ pub(super) struct Sizes {
     pub v4: usize,
     /// IPv6 connections.
     pub v6: usize,
-    /// Buckets of templates.
-    pub templates: usize,
-    /// Buckets of clients.
-    pub clients: usize,
+    /// Buckets of templates: IPv4, IPv6.
+    pub templates: [usize; 2],
+    /// Buckets of clients: IPv4, IPv6.
+    pub clients: [usize; 2],
+}
+
+impl Sizes {
+    /// The same of every table.
+    pub(super) const fn all(size: usize) -> Self {
+        Self { v4: size, v6: size, templates: [size; 2], clients: [size; 2] }
+    }
+
+    fn each(self) -> [usize; TABLES] {
+        let Self { v4, v6, templates: [t4, t6], clients: [c4, c6] } = self;
+        [v4, v6, t4, t6, c4, c6]
+    }
+
+    fn of([v4, v6, t4, t6, c4, c6]: [usize; TABLES]) -> Self {
+        Self { v4, v6, templates: [t4, t6], clients: [c4, c6] }
+    }
+
+    /// That of the largest table.
+    pub(super) fn largest(self) -> usize {
+        self.each().into_iter().fold(0, usize::max)
+    }
 }
 
 /// The part of each table in what is to be looked at.
@@ -33,16 +54,13 @@ pub(super) struct Pace {
 impl Pace {
     /// What the largest table is looked at in one second.
     pub(super) fn largest(&self) -> usize {
-        let Sizes { v4, v6, templates, clients } = self.sizes;
-        v4.max(v6).max(templates).max(clients).max(1)
+        self.sizes.largest().max(1)
     }
 
     /// The tables have other sizes now.
     pub(super) fn resize(&mut self, sizes: Sizes) {
         let least = |size: usize| if size == 0 { 0 } else { size.max(LEAST) };
-        let Sizes { v4, v6, templates, clients } = sizes;
-        let (v4, v6, templates, clients) = (least(v4), least(v6), least(templates), least(clients));
-        let sizes = Sizes { v4, v6, templates, clients };
+        let sizes = Sizes::of(sizes.each().map(least));
         if self.sizes != sizes {
             *self = Self { sizes, owed: [0; TABLES] };
         }
@@ -52,16 +70,14 @@ impl Pace {
     /// in a division comes with later calls.
     pub(super) fn shares(&mut self, budget: usize) -> Sizes {
         let largest = self.largest() as u64;
-        let Sizes { v4, v6, templates, clients } = self.sizes;
-        let sizes = [v4, v6, templates, clients];
+        let sizes = self.sizes.each();
         let mut shares = [0; TABLES];
         for ((share, owed), size) in shares.iter_mut().zip(&mut self.owed).zip(sizes) {
             *owed += budget as u64 * size as u64;
             *share = (*owed / largest) as usize;
             *owed %= largest;
         }
-        let [v4, v6, templates, clients] = shares;
-        Sizes { v4, v6, templates, clients }
+        Sizes::of(shares)
     }
 }
 
@@ -71,7 +87,7 @@ mod tests {
 
     #[test]
     fn all_tables_are_gone_round_in_one_time() {
-        let sizes = Sizes { v4: 1_000_000, v6: 0, templates: 300, clients: 77_777 };
+        let sizes = Sizes { v4: 1_000_000, v6: 0, templates: [300, 0], clients: [77_777, 5] };
         let mut pace = Pace::default();
         pace.resize(sizes);
         assert_eq!(pace.largest(), 1_000_000);
@@ -81,17 +97,20 @@ mod tests {
             looked += 64;
             sum.v4 += share.v4;
             sum.v6 += share.v6;
-            sum.templates += share.templates;
-            sum.clients += share.clients;
+            for family in 0..2 {
+                sum.templates[family] += share.templates[family];
+                sum.clients[family] += share.clients[family];
+            }
         }
-        assert_eq!(sum, Sizes { templates: LEAST, ..sizes });
+        assert_eq!(sum, Sizes { templates: [LEAST, 0], clients: [77_777, LEAST], ..sizes });
     }
 
     #[test]
     fn empty_tables_have_a_pace_too() {
         let mut pace = Pace::default();
         assert_eq!((pace.largest(), pace.shares(64)), (1, Sizes::default()));
-        pace.resize(Sizes { v4: 1, v6: 0, templates: 5, clients: 0 });
-        assert_eq!(pace.shares(5), Sizes { v4: 5, v6: 0, templates: 5, clients: 0 });
+        let sizes = Sizes { v4: 1, v6: 0, templates: [5, 0], clients: [0, 0] };
+        pace.resize(sizes);
+        assert_eq!(pace.shares(5), Sizes { v4: 5, ..sizes });
     }
 }

@@ -92,6 +92,7 @@ impl<E: Entry> Slab<E> {
     }
 
     /// Puts an entry where there is room.
+    #[inline]
     pub(super) fn add(&mut self, entry: E) -> Option<Slot> {
         let number = self.first_free.or_else(|| self.next_fresh())?;
         let slot = Slot::from_number(number);

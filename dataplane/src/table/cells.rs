@@ -122,7 +122,7 @@ impl V4 {
         let [first, second] = buckets;
         let first_free = self.0.get(first)?.free_unless(name)?;
         let second_free = self.0.get(second)?.free_unless(name)?;
-        let (bucket, free) = match second_free.count_ones() > first_free.count_ones() {
+        let (bucket, free) = match count(second_free) > count(first_free) {
             true => (second, second_free),
             false => (first, first_free),
         };
@@ -138,15 +138,23 @@ impl V4 {
     }
 }
 
+/// How many of four bits are set: counting them takes longer where CPUs may be old.
+#[inline(always)]
+fn count(four: u32) -> u64 {
+    const COUNTS: u64 = 0x4332_3221_3221_2110;
+    COUNTS >> (4 * four) & 7
+}
+
 impl BucketV4 {
-    /// A bit for every free slot; `None` if one is the key's, in whatever state.
+    /// A bit for every free slot; `None` if one is the key's, in whatever state. For the only
+    /// core of a table, which never sees one of a slot's words cleared and the other not.
     #[inline(always)]
     fn free_unless(&self, name: u64) -> Option<u32> {
         let (mut free, mut taken) = (0, false);
         for (way, slot) in self.0.iter().enumerate() {
             let key = slot.key.load(Ordering::Acquire);
             taken |= key & !TIMEOUT_MASK == name;
-            free |= u32::from(key | slot.value.load(Ordering::Acquire) == 0) << way;
+            free |= u32::from(key == 0) << way;
         }
         (!taken).then_some(free)
     }

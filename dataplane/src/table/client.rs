@@ -13,6 +13,7 @@
 //! had read the word before it was doomed has written the age before the grace period ended, and
 //! the owner sees that.
 
+use std::cell::Cell;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -319,14 +320,36 @@ impl ClientTable {
         age_now: u8,
         budget: usize,
         timeout_of: impl Fn(ClientScope) -> u8,
+        on_freed: impl FnMut(Freed),
+    ) {
+        self.sweep_each(seat, age_now, [budget; 2], timeout_of, on_freed);
+    }
+
+    /// The same with a budget for each family: IPv4, IPv6.
+    pub fn sweep_each(
+        &self,
+        seat: &mut ClientSeat,
+        age_now: u8,
+        [budget_v4, budget_v6]: [usize; 2],
+        timeout_of: impl Fn(ClientScope) -> u8,
         mut on_freed: impl FnMut(Freed),
     ) {
         self.v4.open_if(|since| self.grace.over(since));
         self.v6.open_if(|since| self.grace.over(since));
+        // Neighbours are mostly of one scope.
+        let last = Cell::new((None, 0));
+        let timeout_of = |scope| match last.get() {
+            (Some(known), timeout) if known == scope => timeout,
+            _ => {
+                let timeout = timeout_of(scope);
+                last.set((Some(scope), timeout));
+                timeout
+            }
+        };
         let over = |scope, age| aged(age, age_now, timeout_of(scope));
         let around = (&self.grace, &self.counters);
-        seat.v4.sweep(&self.v4, around, budget, &over, &mut on_freed);
-        seat.v6.sweep(&self.v6, around, budget, &over, &mut |freed| {
+        seat.v4.sweep(&self.v4, around, (budget_v4, age_now), &over, &mut on_freed);
+        seat.v6.sweep(&self.v6, around, (budget_v6, age_now), &over, &mut |freed| {
             on_freed(Freed { client: self.veil.client(freed.client), ..freed });
         });
     }
@@ -377,6 +400,11 @@ impl ClientTable {
     /// Buckets of both families in all shards: what a round of sweeps goes through.
     pub fn buckets(&self) -> usize {
         self.v4.buckets() + self.v6.buckets()
+    }
+
+    /// The same of each family: IPv4, IPv6.
+    pub fn buckets_each(&self) -> [usize; 2] {
+        [self.v4.buckets(), self.v6.buckets()]
     }
 
     /// Bytes of the memory for a family's clients.

@@ -91,6 +91,16 @@ impl Slots for Dense {
     fn clear(&self, place: usize) {
         self.word(place).store(0, Ordering::Release);
     }
+
+    #[inline(always)]
+    fn is_quiet(&self, bucket: usize, age_now: u8) -> bool {
+        let line = &self.0[bucket];
+        let slots = line.words.iter().zip(&line.beside);
+        let each = slots.map(|(word, age)| {
+            Word(word.load(Ordering::Acquire)).is_quiet(age.load(Ordering::Relaxed), age_now)
+        });
+        each.fold(true, |all, is_quiet| all & is_quiet)
+    }
 }
 
 impl Dense {

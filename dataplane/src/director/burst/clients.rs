@@ -1,9 +1,29 @@
 //! Plain packets of bound clients: `tracking: client`.
 
-use super::hops::{self, Side};
+use super::bind::Binding;
+use super::hops::{self, Side, Sources};
 use super::{Desk, Learned, Reading, rewrite};
 use crate::ids::PortIndex;
+use crate::load::CoreLoads;
 use crate::port::Frame;
+use crate::tick::Tick;
+
+/// What frames that go on together have in common.
+#[derive(Clone, Copy)]
+struct Like {
+    side: Side,
+    /// The first frame's real server, which may have been bound just now.
+    first: u16,
+    manner: u16,
+}
+
+/// The [`Desk`] without what clients are bound with.
+#[derive(Clone, Copy)]
+struct Others<'a> {
+    sources: Sources<'a>,
+    loads: CoreLoads<'a>,
+    now: Tick,
+}
 
 impl Learned {
     /// Sends plain frames of bound clients on, from the first one, as long as they leave on
@@ -17,8 +37,10 @@ impl Learned {
         let nowhere = (0, PortIndex::default());
         let side = self.client_hops.side(desk.sources.vlan.unwrap_or(0));
         let lane = reading.lanes.get(reading.done).copied().unwrap_or_default();
+        let mut binding = Binding::Idle(&mut *desk.bindings);
+        let at = (desk.sources.snapshot, desk.now);
         let first = match (reading.clients.found(reading.done).next(), frames.first()) {
-            (Some(0), Some(frame)) => desk.bind_client::<F, L3, HEAD>(reading, reading.done, frame),
+            (Some(0), Some(frame)) => binding.bind::<F, L3, HEAD>(reading, reading.done, frame, at),
             (found, _) => found.unwrap_or(0),
         };
         if first == 0 {
@@ -29,42 +51,47 @@ impl Learned {
             return nowhere;
         };
         let manner = hop.manner();
+        let like = Like { side, first, manner };
+        let others = Others { sources: desk.sources, loads: desk.loads, now: desk.now };
         let count = match hops::takes_ttl(manner) {
             true => {
-                self.pass_alike::<F, L3, HEAD, true>(reading, desk, frames, side, (first, manner))
+                self.pass_alike::<F, L3, HEAD, true>(reading, &mut binding, others, frames, like)
             }
             false => {
-                self.pass_alike::<F, L3, HEAD, false>(reading, desk, frames, side, (first, manner))
+                self.pass_alike::<F, L3, HEAD, false>(reading, &mut binding, others, frames, like)
             }
         };
         (count, hops::port_of(manner))
     }
 
-    /// `first` is the first frame's real server, which may have been bound just now.
     #[inline(never)]
-    fn pass_alike<F: Frame, const L3: usize, const HEAD: usize, const TTL: bool>(
+    fn pass_alike<'a, F: Frame, const L3: usize, const HEAD: usize, const TTL: bool>(
         &mut self,
-        reading: &Reading,
-        desk: &mut Desk<'_>,
+        reading: &'a Reading,
+        binding: &mut Binding<'a>,
+        others: Others<'a>,
         frames: &mut [F],
-        side: Side,
-        (first, manner): (u16, u16),
+        Like { side, first, manner }: Like,
     ) -> usize {
+        let Others { sources, loads, now } = others;
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let found = reading.clients.found(reading.done);
-        let Some(mut loads) = desk.loads.shelf() else { return 0 };
+        let Some(mut loads) = loads.shelf() else { return 0 };
         let mut count = 0;
         for (frame, (lane, real)) in frames.iter_mut().zip(lanes.iter().zip(found)) {
             let real = match real {
                 0 if count == 0 => first,
-                0 => desk.bind_client::<F, L3, HEAD>(reading, reading.done + count, frame),
+                0 => {
+                    let at = reading.done + count;
+                    binding.bind::<F, L3, HEAD>(reading, at, frame, (sources.snapshot, now))
+                }
                 bound => bound,
             };
             if real == 0 {
                 break;
             }
             let place = lane.first_place().wrapping_add(u32::from(real));
-            let Some(hop) = self.client_hops.get_or_learn(side, place, &desk.sources) else {
+            let Some(hop) = self.client_hops.get_or_learn(side, place, &sources) else {
                 break;
             };
             if hop.manner() != manner || !hop.takes(lane.total_len()) {
