@@ -7,6 +7,7 @@ use super::client_dense::{Dense, Room};
 use super::counters::Counters;
 use super::line::Line;
 use super::segments::pair_of;
+use crate::cpu::Tier;
 
 /// Where a client of a burst is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub(crate) struct SoleClients<'a> {
     row: &'a Dense,
     buckets: usize,
     counters: &'a Counters,
+    tier: Tier,
 }
 
 impl SoleClients<'_> {
@@ -38,7 +40,7 @@ impl SoleClients<'_> {
     ) -> Option<BoundAt> {
         let (name, hash) = burst.wanted(at)?;
         let buckets = pair_of(self.buckets, &hash, 0);
-        match self.row.room_in(buckets, name) {
+        match self.row.room_in(buckets, name, self.tier) {
             Room::Vacant(place) => {
                 let real = pick()?;
                 self.row.take(place, name, real, age_now);
@@ -68,7 +70,8 @@ impl ClientTable {
             return None;
         }
         let row = self.v4.row(0)?;
-        Some(SoleClients { row, buckets: self.v4.per_shard(row), counters: &self.counters })
+        let (buckets, counters) = (self.v4.per_shard(row), &self.counters);
+        Some(SoleClients { row, buckets, counters, tier: self.tier })
     }
 
     /// The real server of the client at a place of a burst that was looked up; the picked one if

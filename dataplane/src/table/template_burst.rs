@@ -8,6 +8,7 @@ use super::key::{ClientKey, Handle, Probe, TemplateKey};
 use super::segments::{hash_of, pair_of, shard_of};
 use super::template::TemplateTable;
 use super::value::Value;
+use crate::cpu::Tier;
 use crate::ids::{RealId, ScopeId};
 use crate::port::BURST;
 use crate::tick::Tick;
@@ -122,6 +123,7 @@ impl TemplateTable {
             buckets: self.v4.per_shard(row),
             counters: &self.counters,
             timeout_index,
+            tier: self.tier,
             first: Value::new(RealId(0), expires, self.rule).count_up(),
         })
     }
@@ -133,6 +135,7 @@ pub(crate) struct SoleTemplates<'a> {
     buckets: usize,
     counters: &'a Counters,
     timeout_index: u8,
+    tier: Tier,
     /// The value of a new one, but for its real server.
     first: Value,
 }
@@ -159,7 +162,7 @@ impl SoleTemplates<'_> {
     pub(crate) fn vacant_at(&self, burst: &TemplateBurst, at: usize) -> Option<VacantSlot> {
         let (name, hash) = burst.wanted(at)?;
         let name = V4::name(&Probe { key: name.key(), hash, shard: 0 });
-        let place = self.row.vacant(pair_of(self.buckets, &hash, 0), name)?;
+        let place = self.row.vacant(pair_of(self.buckets, &hash, 0), name, self.tier)?;
         Some(VacantSlot { place, name })
     }
 
