@@ -176,7 +176,7 @@ impl Draw {
         }
         let mut flow = self.flow(self.some_client(bits), bits, ACK);
         if !self.servers.is_empty() && bits & 1 == 1 {
-            flow.server = self.servers.get(flow.client as usize % self.servers.len()).copied();
+            flow.server = self.server_of(flow.client);
         }
         flow
     }
@@ -234,6 +234,33 @@ impl Draw {
             _mm512_or_si512(_mm512_and_si512(bits, row(self.port_mask)), row(self.core))
         };
         KnownWide { clients, ports: _mm512_add_epi64(ports, row(u32::from(FIRST_CLIENT_PORT))) }
+    }
+
+    #[inline(always)]
+    fn server_of(&self, client: u32) -> Option<u16> {
+        // A division takes longer than all the rest, and is seldom needed.
+        match self.servers.get(client as usize) {
+            Some(server) => Some(*server),
+            None => self.servers.get(client as usize % self.servers.len().max(1)).copied(),
+        }
+    }
+
+    /// Whether packets of known clients of one service and answers to them are all there are.
+    #[inline]
+    pub fn is_answered(&self) -> bool {
+        self.order == Order::Random
+            && self.new_of_all == 0
+            && !self.servers.is_empty()
+            && self.services == 1
+    }
+
+    /// A known client's flow and its server, and whether the packet is the answer: nobody can
+    /// predict that.
+    #[inline(always)]
+    pub fn either_way(&mut self) -> (Flow, u16, bool) {
+        let bits = self.bits();
+        let flow = self.flow(self.some_client(bits), bits, ACK);
+        (flow, self.server_of(flow.client).unwrap_or(0), bits & 1 == 1)
     }
 
     /// The port of a client's one connection.

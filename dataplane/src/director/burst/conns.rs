@@ -1,11 +1,10 @@
 //! Plain packets of established connections, directly routed or masqueraded, and of masqueraded
 //! real servers to their clients.
 
-use super::hops::{self, Side};
+use super::hops::{self, Alike, Side};
 use super::lane::{Kind, Lane};
 use super::{Desk, Learned, Reading, rewrite};
 use crate::conn::State;
-use crate::conn::table::Packed;
 use crate::forward::Forwarding;
 use crate::forward::masq::End;
 use crate::ids::{PortIndex, RealId};
@@ -54,19 +53,17 @@ impl Learned {
             leaving: PortIndex::default(),
             count: 0,
         };
-        if let (Some(first), true) = (lanes.first(), frames.len() > 1) {
-            let [side, _] = round.sides;
-            let passed = match first.kind() {
-                Kind::ConnTcp => {
-                    self.pass_routed::<F, L3, HEAD, false>(reading, desk, frames, side)
-                }
-                Kind::ConnUdp => self.pass_routed::<F, L3, HEAD, true>(reading, desk, frames, side),
-                _ => Default::default(),
-            };
-            if passed.0 > 0 {
-                return passed;
-            }
-        }
+        let [side, _] = round.sides;
+        let routed = match lanes.first().map_or(Kind::ByTheBook, |lane| lane.kind()) {
+            Kind::ConnTcp => self.pass_routed::<F, L3, HEAD, false>(reading, desk, frames, side),
+            Kind::ConnUdp => self.pass_routed::<F, L3, HEAD, true>(reading, desk, frames, side),
+            _ => None,
+        };
+        let frames = match routed {
+            Some((0, _)) => frames.get_mut(..1).unwrap_or_default(),
+            Some(passed) => return passed,
+            None => frames,
+        };
         let Some(mut loads) = desk.loads.shelf() else { return Default::default() };
         for (frame, lane) in frames.iter_mut().zip(lanes) {
             let bytes = frame.bytes_mut();
@@ -102,7 +99,7 @@ impl Learned {
     }
 
     /// Sends plain frames of established connections on that are directly routed, from the
-    /// first one, as long as they leave in one manner.
+    /// first one, as long as they leave in one manner. `None` if the first is not routed.
     #[inline(always)]
     fn pass_routed<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
         &mut self,
@@ -110,24 +107,25 @@ impl Learned {
         desk: &mut Desk<'_>,
         frames: &mut [F],
         side: Side,
-    ) -> (usize, PortIndex) {
-        let table = desk.bindings.table_v4();
-        let first = reading.conns.guesses(reading.done).next();
-        let first =
-            first.and_then(|(key, slot)| table.entry(slot).filter(|_| table.is_of(slot, key)));
-        let Some(real) = first.map(Packed::real) else { return Default::default() };
+    ) -> Option<(usize, PortIndex)> {
+        let nobody = Some(Default::default());
+        let table = desk.bindings.table_v4_mut();
+        let (key, slot) = reading.conns.guesses(reading.done).next()?;
+        let Some(first) = table.entry_of(slot, key) else { return nobody };
+        if first.forwarding() != Forwarding::Route {
+            return None;
+        }
+        let real = first.real();
         let Some(hop) = self.conn_hops.get_or_learn(side, real.0, &desk.sources) else {
-            return Default::default();
+            return nobody;
         };
         let manner = hop.manner();
+        let alike = side.alike(manner);
         let count = match hops::takes_ttl(manner) {
-            true => {
-                self.pass_alike_conns::<F, L3, HEAD, UDP, true>(reading, desk, frames, side, manner)
-            }
-            false => self
-                .pass_alike_conns::<F, L3, HEAD, UDP, false>(reading, desk, frames, side, manner),
+            true => self.pass_alike_conns::<F, L3, HEAD, UDP, true>(reading, desk, frames, alike),
+            false => self.pass_alike_conns::<F, L3, HEAD, UDP, false>(reading, desk, frames, alike),
         };
-        (count, hops::port_of(manner))
+        Some((count, hops::port_of(manner)))
     }
 
     #[inline(never)]
@@ -142,8 +140,7 @@ impl Learned {
         reading: &Reading,
         desk: &mut Desk<'_>,
         frames: &mut [F],
-        side: Side,
-        manner: u16,
+        alike: Alike,
     ) -> usize {
         let (kind, state) = match UDP {
             true => (Kind::ConnUdp, State::Udp),
@@ -162,11 +159,10 @@ impl Learned {
                 break;
             }
             let real = entry.real();
-            let Some(hop) = self.conn_hops.get_or_learn(side, real.0, &desk.sources) else { break };
-            if hop.manner() != manner || !hop.takes(lane.total_len()) {
-                break;
-            }
-            if !rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop) {
+            let Some(hop) = self.conn_hops.get_alike(alike, real.0) else { break };
+            if !hop.takes(lane.total_len())
+                || !rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop)
+            {
                 break;
             }
             if let Some(load) = loads.of(real) {

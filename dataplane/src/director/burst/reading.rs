@@ -220,12 +220,8 @@ impl Reading {
             // SAFETY: the CPU has the tier.
             #[allow(unsafe_code)]
             (Tier::Avx512, Some(aimer)) => unsafe {
-                let forms = match CONN && !UDP {
-                    true => [form.wide::<L3>(), form.wide_of_acks::<L3>()],
-                    false => [form.wide::<L3>(); 2],
-                };
                 let looks = (aimer, eyes.conns);
-                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, &forms, looks, way)
+                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, eyes.forms, looks, way)
             },
             _ => self.read_any::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes.conns, way),
         }
@@ -423,6 +419,14 @@ struct Eyes<'a> {
     tier: Tier,
     aimer: Option<Aimer<'a>>,
     conns: &'a Table<EntryV4>,
+    forms: &'a [WideForm; 2],
+}
+
+/// The wide forms of a way's packets, and of those that neither open nor close anything.
+fn forms_of<const L3: usize>(way: &Way, gate: Gate) -> [WideForm; 2] {
+    let form = way.form(gate);
+    let is_tcp = !form.is_udp();
+    [form.wide::<L3>(), if is_tcp { form.wide_of_acks::<L3>() } else { form.wide::<L3>() }]
 }
 
 impl Learned {
@@ -435,10 +439,17 @@ impl Learned {
         sight: Sight<'_>,
     ) {
         let aimer = sight.clients.aimer(&mut reading.clients);
-        let eyes = Eyes { gate: sight.gate, tier: self.tier, aimer, conns: sight.conns };
+        let (gate, conns, tier) = (sight.gate, sight.conns, self.tier);
         let mut way = self.services.last();
+        let mut forms = forms_of::<L3>(&way, gate);
+        let mut formed = way;
         let mut at = 0;
         loop {
+            // Between frames of two directions the way stays: those of replies are no service's.
+            if way != formed {
+                (forms, formed) = (forms_of::<L3>(&way, gate), way);
+            }
+            let eyes = Eyes { gate, tier, aimer, conns, forms: &forms };
             at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
             let Some(frame) = frames.get(at) else { return };
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
