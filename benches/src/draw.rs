@@ -191,8 +191,8 @@ impl Draw {
             return self.flow(client, bits, if is_new { SYN } else { ACK });
         }
         let mut flow = self.flow(self.some_client(bits), bits, ACK);
-        if if self.mixed { bits & 1 == 1 } else { self.answering } {
-            flow.server = self.servers.get(flow.client as usize % self.servers.len()).copied();
+        if self.is_answer(bits) {
+            flow.server = self.server_of(flow.client);
         }
         flow
     }
@@ -224,6 +224,10 @@ impl Draw {
     }
 
     /// [`Self::known`], in one row of eight 64-bit words each.
+    ///
+    /// # Safety
+    /// Where this is not called from code for the same CPUs, the CPU was asked
+    /// ([`crate::template::is_wide`]).
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq")]
     #[inline]
@@ -250,6 +254,37 @@ impl Draw {
             _mm512_or_si512(_mm512_and_si512(bits, row(self.port_mask)), row(self.core))
         };
         KnownWide { clients, ports: _mm512_add_epi64(ports, row(u32::from(FIRST_CLIENT_PORT))) }
+    }
+
+    #[inline(always)]
+    fn is_answer(&self, bits: u64) -> bool {
+        if self.mixed { bits & 1 == 1 } else { self.answering }
+    }
+
+    #[inline(always)]
+    fn server_of(&self, client: u32) -> Option<u16> {
+        // A division takes longer than all the rest, and is seldom needed.
+        match self.servers.get(client as usize) {
+            Some(server) => Some(*server),
+            None => self.servers.get(client as usize % self.servers.len().max(1)).copied(),
+        }
+    }
+
+    /// Whether packets of known clients of one service and answers to them are all there are.
+    #[inline]
+    pub fn is_answered(&self) -> bool {
+        self.order == Order::Random
+            && self.new_of_all == 0
+            && !self.servers.is_empty()
+            && self.services == 1
+    }
+
+    /// A known client's flow and its server, and whether the packet is the answer.
+    #[inline(always)]
+    pub fn either_way(&mut self) -> (Flow, u16, bool) {
+        let bits = self.bits();
+        let flow = self.flow(self.some_client(bits), bits, ACK);
+        (flow, self.server_of(flow.client).unwrap_or(0), self.is_answer(bits))
     }
 
     /// The port of a client's one connection.
@@ -297,6 +332,7 @@ mod tests {
     use dataplane::forward::Forwarding;
     use dataplane::sched::Scheduler;
     use dataplane::wire::Family;
+    use std::arch::x86_64::__m512i;
 
     #[test]
     fn both_ways_of_drawing_draw_the_same() {
@@ -329,7 +365,7 @@ mod tests {
                 // SAFETY: eight words each.
                 let rows = unsafe {
                     [wide.clients, wide.ports]
-                        .map(|row| std::mem::transmute::<_, [u64; AT_ONCE]>(row))
+                        .map(|row| std::mem::transmute::<__m512i, [u64; AT_ONCE]>(row))
                 };
                 assert_eq!(rows, [known.clients.map(u64::from), known.ports.map(u64::from)]);
                 assert!(known.clients.iter().all(|client| *client < 1000));

@@ -65,9 +65,11 @@ impl Bindings {
                 || snapshot.flushes_removed && is_flushed(entry.real(), snapshot)
                 || defending && defences.takes(&entry.conn(), now)
         };
+        // What ends for another reason than its time may be anywhere.
+        let which = (now, snapshot.flushes_removed || defending);
         match family {
-            Family::V4 => self.v4.sweep(left, over),
-            Family::V6 => self.v6.sweep(left, over),
+            Family::V4 => self.v4.sweep(left, which, over),
+            Family::V6 => self.v6.sweep(left, which, over),
         }
     }
 

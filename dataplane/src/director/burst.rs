@@ -156,7 +156,8 @@ impl Path {
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
                 let clients = &self.shared.clients;
-                let sight = Sight { gate, snapshot, clients, replies };
+                let conns = self.bindings.table_v4();
+                let sight = Sight { gate, snapshot, clients, conns, replies };
                 match gate.vlan {
                     0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
                     _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
@@ -176,9 +177,9 @@ impl Path {
         }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
-            reading.conns.aim(self.bindings.table_v4());
             self.shared.templates.aim(&mut reading.templates);
         }
+        reading.seeks_strays = false;
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
@@ -194,6 +195,7 @@ impl Path {
         }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
+            reading.seeks_strays = reading.conns.has_strays();
         }
         let [to_request, _] = &mut reading.seeks_replies;
         if std::mem::take(to_request) {
@@ -201,8 +203,12 @@ impl Path {
         }
     }
 
-    /// Reads the replies' entries and requests their connections'.
+    /// Reads the replies' entries and requests their connections', and those that are not at
+    /// home.
     pub(super) fn find(&self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_strays) {
+            reading.conns.find(self.bindings.table_v4());
+        }
         let [_, to_read] = &mut reading.seeks_replies;
         if std::mem::take(to_read) {
             let (table, core) = (self.bindings.table_v4(), self.bindings.core());

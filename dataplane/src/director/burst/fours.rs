@@ -4,7 +4,7 @@
 //! between frames of one form, and nothing else, is then gathered into a row of 16 bytes:
 //!
 //! ```text
-//! words of 16 bits: 0, 0 | client 2 | IP length | TCP data offset or UDP length | TTL | frame length
+//! words of 16 bits: 0 | client's port | client 2 | IP length | TCP data offset or UDP length | TTL | frame length
 //! ```
 //!
 //! and four rows are checked at once.
@@ -18,8 +18,9 @@ use std::arch::x86_64::{
 };
 
 use super::read::{V4_ODD_SOURCES, WideForm};
+use crate::conn::table::EntryV4;
 use crate::port::Frame;
-use crate::wire::{ipv4, tcp, udp};
+use crate::wire::{Protocol, ipv4, tcp, udp};
 
 /// How many frames are read at a time.
 pub(super) const FOUR: usize = 4;
@@ -27,6 +28,7 @@ pub(super) const FOUR: usize = 4;
 /// (a ^ b) & c
 const DIFFERENT_UNDER: i32 = 0x28;
 /// Where in a row stands what: numbers of bytes.
+const CLIENT_PORT: usize = 2;
 const CLIENT: usize = 4;
 const TOTAL_LEN: usize = 8;
 const L4: usize = 10;
@@ -46,6 +48,8 @@ const fn order(l3: usize, udp: bool) -> [u8; 64] {
         order[CLIENT + at] = (l3 + ipv4::SRC + 3 - at) as u8;
         at += 1;
     }
+    order[CLIENT_PORT] = (l4 + 1) as u8;
+    order[CLIENT_PORT + 1] = l4 as u8;
     order[TOTAL_LEN] = (l3 + ipv4::TOTAL_LEN + 1) as u8;
     order[TOTAL_LEN + 1] = (l3 + ipv4::TOTAL_LEN) as u8;
     if udp {
@@ -200,6 +204,33 @@ pub(super) fn names(rows: __m512i, mask: u32, scope: u16) -> __m512i {
     _mm512_or_si512(_mm512_and_si512(rows, low), scopes)
 }
 
+/// The rows' flows to one destination, as [`EntryV4::key_of`] has them; `None` where a client
+/// has port 0.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+pub(super) fn flows(
+    rows: __m512i,
+    vip: u32,
+    vip_port: u16,
+    protocol: Protocol,
+) -> Option<[[u64; 2]; FOUR]> {
+    use std::arch::x86_64::_mm512_testn_epi16_mask;
+    // The words of a client, behind one for the VIP's, and of its port.
+    let from = const { words([None, None, Some(2), Some(3), None, None, None, Some(1)]) };
+    let [addresses, ports] = EntryV4::key_of([0, vip], [0, vip_port], protocol);
+    let [a, b, c, d, e, f, g, h] = addresses.to_le_bytes();
+    let [i, j, k, l, m, n, o, p] = ports.to_le_bytes();
+    let own = quarters([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
+    let flows = _mm512_or_si512(_mm512_shuffle_epi8(rows, quarters(from)), own);
+    const PORTS: u32 = 0x8080_8080;
+    if _mm512_testn_epi16_mask(flows, flows) & PORTS != 0 {
+        return None;
+    }
+    // SAFETY: eight words, whatever their bits.
+    #[allow(unsafe_code)]
+    Some(unsafe { std::mem::transmute::<__m512i, [[u64; 2]; FOUR]>(flows) })
+}
+
 /// The bytes of the rows' IP packets.
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -278,7 +309,7 @@ mod tests {
         let four = unsafe {
             read::<_, L3, HEAD, UDP>(frames, &wide).map(|rows| {
                 let names = std::mem::transmute::<__m512i, [u64; 8]>(names(rows, !0xFF, 7));
-                (names, total_lens(rows))
+                (names, total_lens(rows), flows(rows, 0xC612_0001, 80, Protocol::Tcp))
             })
         };
         let wanted = each.map(|plain| {
@@ -286,7 +317,15 @@ mod tests {
             for (at, plain) in plain.iter().enumerate() {
                 names[2 * at] = u64::from(plain.client & !0xFF) << 32 | 7 << 16;
             }
-            (names, std::array::from_fn(|at| u64::from(plain[at].total_len)))
+            let flow = |at: usize| {
+                let bytes = &frames[at].bytes()[L3 + 20..];
+                let port = u16::from_be_bytes([bytes[0], bytes[1]]);
+                EntryV4::key_of([plain[at].client, 0xC612_0001], [port, 80], Protocol::Tcp)
+            };
+            let flows: [[u64; 2]; FOUR] = std::array::from_fn(flow);
+            let have_ports = flows.iter().all(|[_, ports]| ports >> 48 != 0);
+            let lens = std::array::from_fn(|at| u64::from(plain[at].total_len));
+            (names, lens, have_ports.then_some(flows))
         });
         assert_eq!(four, wanted);
     }

@@ -213,6 +213,15 @@ impl Form {
 
     /// The form for [`WideForm::is_alike`].
     pub(super) fn wide<const L3: usize>(&self) -> WideForm {
+        self.wide_if::<L3>(false)
+    }
+
+    /// The form of those packets only, over TCP, that neither open nor close anything.
+    pub(super) fn wide_of_acks<const L3: usize>(&self) -> WideForm {
+        self.wide_if::<L3>(true)
+    }
+
+    fn wide_if<const L3: usize>(&self, is_ack: bool) -> WideForm {
         let mut wide = WideForm { bytes: [0; 64], mask: [0; 64] };
         let mut put = |at: usize, value: &[u8], mask: &[u8]| {
             let both = wide.bytes.iter_mut().zip(&mut wide.mask).skip(at);
@@ -224,6 +233,9 @@ impl Form {
         if L3 == TAGGED {
             put(HEADER_LEN - 2, &TYPE_VLAN.to_be_bytes(), &[0xFF; 2]);
             put(HEADER_LEN, &self.gate.vlan.to_be_bytes(), &[0x0F, 0xFF]);
+        }
+        if is_ack {
+            put(L3 + ipv4::HEADER_LEN + tcp::FLAGS, &[TcpFlags::ACK.bits()], &[TELLING.bits()]);
         }
         put(L3 - 2, &V4_PLAIN.to_le_bytes(), &[0xFF; 3]);
         put(L3 + ipv4::FLAGS, &self.whole.to_le_bytes(), &(V4_WHOLE_BYTES as u32).to_le_bytes());
@@ -295,6 +307,10 @@ impl WideForm {
     }
 }
 
+/// The flags that say what a segment does to its connection.
+const TELLING: TcpFlags =
+    TcpFlags::SYN.union(TcpFlags::FIN).union(TcpFlags::RST).union(TcpFlags::ACK);
+
 /// The client's port, of a frame that was read.
 #[inline(always)]
 pub(super) fn client_port_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> u16 {
@@ -305,16 +321,14 @@ pub(super) fn client_port_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEA
 #[inline(always)]
 pub(super) fn is_ack_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
     let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
-    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
-    flags.intersection(telling) == TcpFlags::ACK
+    flags.intersection(TELLING) == TcpFlags::ACK
 }
 
 /// Whether a TCP segment, of a frame that was read, opens a connection and does nothing else.
 #[inline(always)]
 pub(super) fn is_syn_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
     let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
-    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
-    flags.intersection(telling) == TcpFlags::SYN
+    flags.intersection(TELLING) == TcpFlags::SYN
 }
 
 /// Whether a packet, of a frame that was read, is a TCP segment with RST.
