@@ -322,12 +322,12 @@ impl Window for WideWindow<'_> {
 
     fn look(&self, at: usize) -> Seen<Hit> {
         let Some((row, place, slot, open)) = self.slot(at) else { return Seen::Other };
-        match row.settle(place, self.name) {
+        let word = match row.settle(place, self.name) {
             (Whose::Free, _) if open => return Seen::Free,
             (Whose::Free | Whose::Other, _) => return Seen::Other,
-            (Whose::This, _) => {}
-        }
-        let word = row.load(place);
+            // Not read again: a dead slot may be another client's by then.
+            (Whose::This, word) => word,
+        };
         if word.0 == self.name.word {
             return Seen::Tentative;
         }
