@@ -168,7 +168,8 @@ fn two_cores_that_find_different_ipv6_holes_agree() {
 fn an_ipv6_slot_that_is_reclaimed_while_its_client_comes_back_can_be_used_again() {
     check(3, || {
         let (table, mut seats) = table(2);
-        let client = |number: u32| v6(u128::from(number) << 64 | 7);
+        // No half of one is another's.
+        let client = |number: u32| v6(u128::from(number + 2) << 64 | u128::from(number + 20));
         insert(&table, client(0), 9, START);
         let mut owner = seats.remove(0);
         let mut seat = seats.remove(0);

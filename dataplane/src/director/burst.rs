@@ -12,6 +12,8 @@ mod decided;
 mod exits;
 #[cfg(target_arch = "x86_64")]
 mod fours;
+#[cfg(target_arch = "x86_64")]
+mod fours_v6;
 mod hops;
 mod lane;
 mod read;

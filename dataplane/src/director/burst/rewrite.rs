@@ -40,13 +40,23 @@ pub(super) fn route<const L3: usize, const HEAD: usize, const TTL: bool>(
 /// Writes a plain IPv6 frame's way to its real server, as [`route_v4`] does.
 #[inline(always)]
 pub(super) fn route_v6<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
+    match hop.takes_ttl() {
+        true => route_v6_by::<L3, HEAD, true>(frame, hop),
+        false => route_v6_by::<L3, HEAD, false>(frame, hop),
+    }
+}
+
+/// [`route_v6`] to a hop of which it is known whether it takes one off the `HOPS` that are left.
+#[inline(always)]
+pub(super) fn route_v6_by<const L3: usize, const HEAD: usize, const HOPS: bool>(
+    frame: &mut [u8],
+    hop: Hop<'_>,
+) -> bool {
     let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
     if !write_link::<L3, HEAD>(head, hop) {
         return false;
     }
-    if hop.takes_ttl()
-        && let Some(hops) = head.get_mut(L3 + ipv6::HOP_LIMIT)
-    {
+    if HOPS && let Some(hops) = head.get_mut(L3 + ipv6::HOP_LIMIT) {
         *hops = hops.wrapping_sub(1);
     }
     true
