@@ -8,6 +8,7 @@ mod bind;
 mod clients;
 mod clients_v6;
 mod conns;
+mod conns_v6;
 mod decided;
 mod exits;
 #[cfg(target_arch = "x86_64")]
@@ -23,6 +24,7 @@ mod replies;
 mod rewrite;
 mod services;
 mod services_v6;
+mod tunnels;
 
 use super::{Arrival, Path};
 use crate::bindings::Bindings;
@@ -44,6 +46,7 @@ pub use reading::Reading;
 use reading::Sight;
 use services::Services;
 use services_v6::ServicesV6;
+use tunnels::Tunnels;
 
 /// What plain packets read and write besides their frames.
 struct Desk<'a> {
@@ -52,6 +55,9 @@ struct Desk<'a> {
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
     bindings: &'a mut Bindings,
+    /// Tunnelled packets so far.
+    packets_made: &'a mut u64,
+    key: [u64; 2],
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -74,6 +80,8 @@ pub(super) struct Learned {
     client_hops: Hops,
     conn_hops: Hops,
     exit_hops: Hops,
+    client_tunnels: Tunnels,
+    conn_tunnels: Tunnels,
     exits: Ways,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
@@ -88,6 +96,8 @@ impl Learned {
             client_hops: Hops::new(By::Number),
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
+            client_tunnels: Tunnels::new(By::Number),
+            conn_tunnels: Tunnels::new(By::Id),
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
@@ -106,6 +116,8 @@ impl Learned {
         self.client_hops.forget();
         self.conn_hops.forget();
         self.exit_hops.forget();
+        self.client_tunnels.forget();
+        self.conn_tunnels.forget();
     }
 
     /// Forgets what was learned from the neighbours, if one has changed.
@@ -117,9 +129,24 @@ impl Learned {
         }
     }
 
-    /// Sends plain frames of one kind of tracking on, from the first one, as long as they leave on one port.
+    /// Sends plain frames on, from the first one, as long as they leave on one port.
     #[inline]
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let (count, port) = self.simply::<F, L3, HEAD>(reading, desk, frames);
+        match count {
+            0 => self.pass_tunnelled::<F, L3>(reading, desk, frames),
+            _ => (count, port),
+        }
+    }
+
+    /// Sends plain frames of one kind of tracking on, from the first one, as long as they leave on one port.
+    #[inline]
+    fn simply<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
         reading: &Reading,
         desk: &mut Desk<'_>,
@@ -129,6 +156,7 @@ impl Learned {
             Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ClientV6 => self.pass_clients_v6::<F, L3>(reading, desk, frames),
+            Kind::ConnTcpV6 | Kind::ConnUdpV6 => self.pass_conns_v6::<F, L3>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp | Kind::ReplyTcp | Kind::ReplyUdp => {
                 self.pass_conns::<F, L3, HEAD>(reading, desk, frames)
             }
@@ -148,6 +176,7 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.conns_v6.clear();
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
@@ -181,6 +210,10 @@ impl Path {
             reading.conns.aim(self.bindings.table_v4());
             self.shared.templates.aim(&mut reading.templates);
         }
+        reading.seeks_conns_v6 = !reading.conns_v6.is_empty();
+        if reading.seeks_conns_v6 {
+            reading.conns_v6.aim(self.bindings.table_v6());
+        }
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
@@ -196,6 +229,9 @@ impl Path {
         }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
+        }
+        if std::mem::take(&mut reading.seeks_conns_v6) {
+            reading.conns_v6.fetch(self.bindings.table_v6());
         }
         let [to_request, _] = &mut reading.seeks_replies;
         if std::mem::take(to_request) {
@@ -276,6 +312,8 @@ impl Path {
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
             bindings: &mut self.bindings,
+            packets_made: &mut self.packets_made,
+            key: self.shared.key.0,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

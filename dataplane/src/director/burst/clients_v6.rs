@@ -22,11 +22,14 @@ use crate::table::AimerV6;
 
 impl Reading {
     /// Puts a plain packet to its place.
-    fn put_v6(&mut self, at: usize, way: &WayV6, plain: PlainV6) {
+    fn put_v6<const L3: usize>(&mut self, at: usize, way: &WayV6, plain: PlainV6, frame: &[u8]) {
         self.put_nothing(at);
         if let Some(scope) = way.scope {
             self.clients_v6.put(at, way.client(plain.client), scope);
-            self.put_lane(at, way.lane.with_len(plain.total_len));
+            return self.put_lane(at, way.lane.with_len(plain.total_len));
+        }
+        if let Kind::ConnTcpV6 | Kind::ConnUdpV6 = way.lane.kind() {
+            self.put_conn_v6::<L3>(at, way, plain, frame);
         }
     }
 
@@ -40,12 +43,14 @@ impl Reading {
         way: &WayV6,
         tier: Tier,
     ) -> usize {
-        if way.scope.is_none() {
-            return 0;
-        }
-        match way.form(sight.gate).is_udp() {
-            true => self.read_by_tier_v6::<F, L3, HEAD, true>(at, frames, sight, way, tier),
-            false => self.read_by_tier_v6::<F, L3, HEAD, false>(at, frames, sight, way, tier),
+        match (way.lane.kind(), way.form(sight.gate).is_udp()) {
+            (Kind::ConnTcpV6, _) => {
+                self.read_conns_v6::<F, L3, HEAD, false>(at, frames, sight, way)
+            }
+            (Kind::ConnUdpV6, _) => self.read_conns_v6::<F, L3, HEAD, true>(at, frames, sight, way),
+            _ if way.scope.is_none() => 0,
+            (_, true) => self.read_by_tier_v6::<F, L3, HEAD, true>(at, frames, sight, way, tier),
+            (_, false) => self.read_by_tier_v6::<F, L3, HEAD, false>(at, frames, sight, way, tier),
         }
     }
 
@@ -151,13 +156,14 @@ impl Learned {
         loop {
             at += reading.read_alike_v6::<F, L3, HEAD>(at, frames, sight, &way, self.tier);
             let frame = frames.get(at).map(F::bytes);
-            let read = frame.and_then(|frame| read_v6::<L3, HEAD>(frame, sight.gate));
-            let Some((target, plain)) = read else {
+            let read =
+                frame.and_then(|frame| Some((frame, read_v6::<L3, HEAD>(frame, sight.gate)?)));
+            let Some((frame, (target, plain))) = read else {
                 // Of no kind that is read here.
                 return (at - from).max(1);
             };
             way = self.services_v6.way(target, sight.snapshot);
-            reading.put_v6(at, &way, plain);
+            reading.put_v6::<L3>(at, &way, plain, frame);
             at += 1;
         }
     }
@@ -213,19 +219,17 @@ impl Learned {
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let found = reading.clients_v6.found(reading.done);
         let Some(mut loads) = desk.loads.shelf() else { return 0 };
-        let mut count = 0;
+        let (alike, mut count) = (side.alike(manner), 0);
         for (frame, (lane, real)) in frames.iter_mut().zip(lanes.iter().zip(found)) {
             if lane.kind() != Kind::ClientV6 || real == 0 {
                 break;
             }
             let place = lane.first_place().wrapping_add(u32::from(real));
-            let Some(hop) = self.client_hops.get_or_learn(side, place, &desk.sources) else {
-                break;
-            };
-            if hop.manner() != manner || !hop.takes(lane.total_len()) {
-                break;
-            }
-            if !rewrite::route_v6_by::<L3, HEAD, HOPS>(frame.bytes_mut(), hop) {
+            // A row that is made first, or another manner, begins another stretch.
+            let Some(hop) = self.client_hops.get_alike(alike, place) else { break };
+            if !hop.takes(lane.total_len())
+                || !rewrite::route_v6_by::<L3, HEAD, HOPS>(frame.bytes_mut(), hop)
+            {
                 break;
             }
             if let Some(load) = loads.of(hop.real()) {

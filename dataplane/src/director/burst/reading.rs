@@ -12,7 +12,7 @@ use super::services::Way;
 use super::{Arrival, Learned};
 use crate::bindings::FTP_DATA_PORT;
 use crate::conn::ConnBurst;
-use crate::conn::table::EntryV4;
+use crate::conn::table::{EntryV4, EntryV6};
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
@@ -41,6 +41,9 @@ pub struct Reading {
     pub(super) conns: ConnBurst<EntryV4>,
     /// Whether the connections' entries are still to be requested.
     pub(super) seeks_conns: bool,
+    pub(super) conns_v6: ConnBurst<EntryV6>,
+    /// Whether the IPv6 connections' entries are still to be requested.
+    pub(super) seeks_conns_v6: bool,
     /// The clients that open connections.
     pub(super) templates: TemplateBurst,
     pub(super) replies: ReplyBurst,
@@ -64,6 +67,8 @@ impl Default for Reading {
             seeks_clients_v6: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
+            conns_v6: ConnBurst::default(),
+            seeks_conns_v6: false,
             templates: TemplateBurst::default(),
             replies: ReplyBurst::default(),
             seeks_replies: [false; 2],
@@ -88,7 +93,13 @@ impl Reading {
     /// Whether something besides clients is to be fetched between reading and deciding.
     #[inline]
     pub fn is_fetched(&self) -> bool {
-        !self.conns.is_empty() || !self.replies.is_empty()
+        !self.conns.is_empty() || !self.replies.is_empty() || self.has_v6_conns()
+    }
+
+    /// Whether there are IPv6 connections among its frames'.
+    #[inline]
+    pub fn has_v6_conns(&self) -> bool {
+        !self.conns_v6.is_empty()
     }
 
     /// Whether there are IPv6 clients among its frames'.
@@ -192,7 +203,8 @@ impl Reading {
                 self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes, way)
             }
             (Kind::ByTheBook | Kind::Bind | Kind::Open, _)
-            | (Kind::ReplyTcp | Kind::ReplyUdp | Kind::ClientV6, _) => 0,
+            | (Kind::ReplyTcp | Kind::ReplyUdp, _)
+            | (Kind::ClientV6 | Kind::ConnTcpV6 | Kind::ConnUdpV6, _) => 0,
         }
     }
 
