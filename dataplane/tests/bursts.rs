@@ -191,7 +191,7 @@ impl World {
                 _ => RealState::Up,
             },
             tunnel: match number % 5 {
-                0 => Tunnel::Gre { checksum: number % 2 == 0 },
+                0 => Tunnel::Gre { checksum: number.is_multiple_of(2) },
                 1 => Tunnel::Gue { port: 6080, checksum: GueChecksum::None },
                 2 => Tunnel::Gue { port: 6080, checksum: GueChecksum::Full },
                 _ => Tunnel::Ipip,

@@ -28,7 +28,6 @@ pub(super) struct Four {
 }
 
 /// From the bytes of a head to the bytes of a row.
-#[expect(clippy::indexing_slicing, reason = "at compile time")]
 const fn order(l3: usize, of_udp: bool) -> [u8; 64] {
     let mut order = [GAP; 64];
     // What stands there is the payload's; the header's length is added.

@@ -17,6 +17,8 @@ use crate::wire::ethernet::HEADER_LEN;
 use crate::wire::field::{bytes_at, u16_at, u32_at};
 use crate::wire::{Addr, Family, ipv4, ipv6};
 
+/// Bits of a place, beside which a VLAN stands in a key.
+const PLACE_BITS: u32 = PLACES.trailing_zeros();
 /// Rows there are; real servers beyond share them.
 const ROWS: usize = 1 << 12;
 
@@ -68,7 +70,7 @@ impl Tunnels {
     #[inline(always)]
     fn get_or_learn(&mut self, place: u32, sources: &Sources<'_>) -> Option<&Way> {
         let vlan = u64::from(sources.vlan.unwrap_or(0));
-        let key = u64::from(self.epoch) << 32 | vlan * u64::from(PLACES) + u64::from(place);
+        let key = u64::from(self.epoch) << 32 | vlan << PLACE_BITS | u64::from(place);
         let at = place as usize % ROWS;
         if self.rows.get(at).is_none_or(|row| row.key != key) {
             self.learn(at, place, key, sources);
