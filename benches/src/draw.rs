@@ -95,6 +95,10 @@ pub struct Draw {
     /// By client number, modulo its length: the client's real server. Empty where answers do
     /// not pass the director.
     servers: Vec<u16>,
+    /// Whether requests and answers come in the same bursts.
+    mixed: bool,
+    /// Whether this burst is of answers, where they are not mixed.
+    answering: bool,
 }
 
 impl Draw {
@@ -121,10 +125,12 @@ impl Draw {
             newest: load.clients + core,
             next: core,
             servers: Vec::new(),
+            mixed: load.mixed,
+            answering: false,
         }
     }
 
-    /// From now on every second packet is the answer of a client's real server; `servers` are
+    /// From now on half of the packets are answers of clients' real servers; `servers` are
     /// those of the first clients, and the others' follow in the same order again and again.
     pub fn answer_from(&mut self, servers: Vec<u16>) {
         self.servers = servers;
@@ -151,6 +157,12 @@ impl Draw {
         self.newest = self.clients + self.core;
     }
 
+    /// Another burst begins.
+    #[inline(always)]
+    pub fn begin_burst(&mut self) {
+        self.answering = !self.answering;
+    }
+
     /// The next packet's flow.
     #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "it never ends, and is no iterator")]
@@ -169,13 +181,17 @@ impl Draw {
     #[inline(always)]
     fn random(&mut self) -> Flow {
         let bits = self.bits();
-        if self.new_of_all != 0 && bits & 0xFFFF_FFFF < self.new_of_all {
-            let client = self.newest;
-            self.newest = client.wrapping_add(self.cores);
-            return self.flow(client, bits, SYN);
+        if self.servers.is_empty() {
+            // Without a branch, of which no CPU could know where it goes: it would be this
+            // program's share of what a mixture costs.
+            let is_new = bits & 0xFFFF_FFFF < self.new_of_all;
+            let known = self.some_client(bits);
+            let client = if is_new { self.newest } else { known };
+            self.newest = self.newest.wrapping_add(if is_new { self.cores } else { 0 });
+            return self.flow(client, bits, if is_new { SYN } else { ACK });
         }
         let mut flow = self.flow(self.some_client(bits), bits, ACK);
-        if !self.servers.is_empty() && bits & 1 == 1 {
+        if if self.mixed { bits & 1 == 1 } else { self.answering } {
             flow.server = self.servers.get(flow.client as usize % self.servers.len()).copied();
         }
         flow
@@ -277,6 +293,10 @@ impl Draw {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
+    use crate::load::{FrameSize, Source};
+    use dataplane::forward::Forwarding;
+    use dataplane::sched::Scheduler;
+    use dataplane::wire::Family;
 
     #[test]
     fn both_ways_of_drawing_draw_the_same() {
@@ -284,7 +304,22 @@ mod tests {
             return;
         }
         for (tracking, cores) in [(Tracking::Full, 1), (Tracking::Client, 1), (Tracking::Full, 3)] {
-            let load = Load { tracking, clients: 1000, ..Load::default() };
+            let load = Load {
+                tracking,
+                clients: 1000,
+                services: 1,
+                services_in_use: 1,
+                servers: 1,
+                scheduler: Scheduler::Wlc,
+                persistence_s: 360,
+                family: Family::V4,
+                forwarding: Forwarding::Route,
+                new_share: 0.0,
+                mixed: false,
+                room_for_new: 0,
+                size: FrameSize::Bytes(64),
+                source: Source::Memory,
+            };
             let mut one = Draw::new(&load, cores - 1, cores);
             let mut other = one.clone();
             for _ in 0..100 {
