@@ -160,6 +160,16 @@ impl Bindings {
         &mut self.v4
     }
 
+    /// The IPv6 connections.
+    pub(crate) fn table_v6(&self) -> &Table<EntryV6> {
+        &self.v6
+    }
+
+    /// The IPv6 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v6_mut(&mut self) -> &mut Table<EntryV6> {
+        &mut self.v6
+    }
+
     /// A number that moves whenever this core changes what replies are found by.
     pub(crate) fn reply_changes(&self) -> u64 {
         self.reply_changes

@@ -202,6 +202,12 @@ impl Director {
         self.path.bindings.table_v4().bytes() <= NEAREST && !self.path.shared.replies.is_open()
     }
 
+    /// The same of IPv6 connections.
+    #[inline]
+    pub fn has_few_v6_connections(&self) -> bool {
+        self.path.bindings.table_v6().bytes() <= NEAREST
+    }
+
     /// Decides about frames of a burst that was read, from the first undecided one on, and
     /// rewrites them: all of them, or up to one that other frames may have waited for
     /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] gives for one after the

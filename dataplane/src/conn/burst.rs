@@ -202,6 +202,6 @@ mod tests {
         assert_eq!(real(31, &mut table), Some(RealId(5)));
         burst.clear();
         assert!(burst.is_empty());
-        assert!(burst.entry(0, &mut table).is_none());
+        assert!(burst.entry(0, &table).is_none());
     }
 }

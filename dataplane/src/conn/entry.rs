@@ -336,6 +336,20 @@ impl Entry for EntryV4 {
     }
 }
 
+impl EntryV6 {
+    /// The key of a flow from its parts: the addresses' words, upper ones first, the port's
+    /// numbers, and the protocol's bits.
+    #[inline(always)]
+    pub fn key_of(
+        [[a, b], [c, d]]: [[u64; 2]; 2],
+        [client_port, vip_port]: [u16; 2],
+        protocol: Protocol,
+    ) -> [u64; 5] {
+        let ports = u64::from(client_port) << 48 | u64::from(vip_port) << 32;
+        [a, b, c, d, ports | bits_of(protocol) << PROTOCOL_SHIFT]
+    }
+}
+
 impl Entry for EntryV6 {
     type Key = [u64; 5];
 

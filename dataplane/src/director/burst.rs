@@ -8,10 +8,13 @@ mod bind;
 mod clients;
 mod clients_v6;
 mod conns;
+mod conns_v6;
 mod decided;
 mod exits;
 #[cfg(target_arch = "x86_64")]
 mod fours;
+#[cfg(target_arch = "x86_64")]
+mod fours_v6;
 mod hops;
 mod lane;
 mod read;
@@ -21,6 +24,7 @@ mod replies;
 mod rewrite;
 mod services;
 mod services_v6;
+mod tunnels;
 
 use super::{Arrival, Path};
 use crate::bindings::Bindings;
@@ -42,6 +46,7 @@ pub use reading::Reading;
 use reading::Sight;
 use services::Services;
 use services_v6::ServicesV6;
+use tunnels::Tunnels;
 
 /// What plain packets read and write besides their frames.
 struct Desk<'a> {
@@ -50,6 +55,9 @@ struct Desk<'a> {
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
     bindings: &'a mut Bindings,
+    /// Tunnelled packets so far.
+    packets_made: &'a mut u64,
+    key: [u64; 2],
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -72,6 +80,8 @@ pub(super) struct Learned {
     client_hops: Hops,
     conn_hops: Hops,
     exit_hops: Hops,
+    client_tunnels: Tunnels,
+    conn_tunnels: Tunnels,
     exits: Ways,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
@@ -86,6 +96,8 @@ impl Learned {
             client_hops: Hops::new(By::Number),
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
+            client_tunnels: Tunnels::new(By::Number),
+            conn_tunnels: Tunnels::new(By::Id),
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
@@ -104,6 +116,8 @@ impl Learned {
         self.client_hops.forget();
         self.conn_hops.forget();
         self.exit_hops.forget();
+        self.client_tunnels.forget();
+        self.conn_tunnels.forget();
     }
 
     /// Forgets what was learned from the neighbours, if one has changed.
@@ -115,9 +129,24 @@ impl Learned {
         }
     }
 
-    /// Sends plain frames of one kind of tracking on, from the first one, as long as they leave on one port.
+    /// Sends plain frames on, from the first one, as long as they leave on one port.
     #[inline]
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let (count, port) = self.simply::<F, L3, HEAD>(reading, desk, frames);
+        match count {
+            0 => self.pass_tunnelled::<F, L3>(reading, desk, frames),
+            _ => (count, port),
+        }
+    }
+
+    /// Sends plain frames of one kind of tracking on, from the first one, as long as they leave on one port.
+    #[inline]
+    fn simply<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
         reading: &Reading,
         desk: &mut Desk<'_>,
@@ -127,6 +156,7 @@ impl Learned {
             Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ClientV6 => self.pass_clients_v6::<F, L3>(reading, desk, frames),
+            Kind::ConnTcpV6 | Kind::ConnUdpV6 => self.pass_conns_v6::<F, L3>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp | Kind::ReplyTcp | Kind::ReplyUdp => {
                 self.pass_conns::<F, L3, HEAD>(reading, desk, frames)
             }
@@ -146,6 +176,7 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.conns_v6.clear();
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
@@ -157,7 +188,8 @@ impl Path {
             Some(gate) => {
                 let clients = &self.shared.clients;
                 let conns = self.bindings.table_v4();
-                let sight = Sight { gate, snapshot, clients, conns, replies };
+                let conns_v6 = self.bindings.table_v6();
+                let sight = Sight { gate, snapshot, clients, conns, conns_v6, replies };
                 match gate.vlan {
                     0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
                     _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
@@ -179,7 +211,8 @@ impl Path {
         if reading.seeks_conns {
             self.shared.templates.aim(&mut reading.templates);
         }
-        reading.seeks_strays = false;
+        reading.seeks_conns_v6 = !reading.conns_v6.is_empty();
+        [reading.seeks_strays, reading.seeks_strays_v6] = [false; 2];
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
@@ -197,6 +230,10 @@ impl Path {
             reading.conns.fetch(self.bindings.table_v4());
             reading.seeks_strays = reading.conns.has_strays();
         }
+        if std::mem::take(&mut reading.seeks_conns_v6) {
+            reading.conns_v6.fetch(self.bindings.table_v6());
+            reading.seeks_strays_v6 = reading.conns_v6.has_strays();
+        }
         let [to_request, _] = &mut reading.seeks_replies;
         if std::mem::take(to_request) {
             reading.replies.fetch(&self.shared.replies);
@@ -208,6 +245,9 @@ impl Path {
     pub(super) fn find(&self, reading: &mut Reading) {
         if std::mem::take(&mut reading.seeks_strays) {
             reading.conns.find(self.bindings.table_v4());
+        }
+        if std::mem::take(&mut reading.seeks_strays_v6) {
+            reading.conns_v6.find(self.bindings.table_v6());
         }
         let [_, to_read] = &mut reading.seeks_replies;
         if std::mem::take(to_read) {
@@ -280,6 +320,8 @@ impl Path {
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
             bindings: &mut self.bindings,
+            packets_made: &mut self.packets_made,
+            key: self.shared.key.0,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

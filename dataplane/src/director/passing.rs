@@ -6,7 +6,7 @@ use crate::bindings::Outcome;
 use crate::compat::TtlPolicy;
 use crate::forward::ftp;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
-use crate::forward::{Egress, Forwarding, Outer, Rewrite, admit, route, send};
+use crate::forward::{Egress, Forwarding, Inner, Outer, Rewrite, admit, route, send};
 use crate::ids::NeighbourId;
 use crate::mailbox::Event;
 use crate::port::Frame;
@@ -157,28 +157,18 @@ impl Path {
             dst: real.address,
             ttl: packet.ttl.saturating_sub(taken),
             dont_fragment: packet.family == Family::V4 && packet.dont_fragment && compat.pmtu_disc,
-            id: self.next_id(),
-            flow: self.flow_hash(packet),
+            id: next_id(&mut self.packets_made, self.bindings.core(), self.shared.key.0),
+            flow: flow_hash(
+                [packet.src, packet.dst],
+                [packet.src_port, packet.dst_port],
+                self.shared.key.0,
+            ),
         };
-        if !tunnel.wrap(frame, packet, &outer) {
+        if !tunnel.wrap(frame, Inner::of(packet), &outer) {
             return Verdict::Drop(DropReason::FrameMemory);
         }
         let rewrite = send(frame, packet.vlan, next, &self.egress(snapshot, Some(real)));
         self.sent(rewrite, frame, packet, packet.total_len <= room, None, at)
-    }
-
-    /// Identifications of the director's own IPv4 packets: hard to guess, and seldom twice
-    /// in a row of 2^16 (RFC 6864, 4.3).
-    fn next_id(&mut self) -> u16 {
-        self.packets_made = self.packets_made.wrapping_add(1);
-        let core = self.bindings.core() as u64;
-        (hash([self.packets_made, core, 0, 0], self.shared.key.0) as u16).max(1)
-    }
-
-    fn flow_hash(&self, packet: &Packet) -> u64 {
-        let ([a, b], [c, d]) = (packet.src.words(), packet.dst.words());
-        let ports = u64::from(packet.src_port) << 16 | u64::from(packet.dst_port);
-        hash([a ^ ports, b, c, d], self.shared.key.0)
     }
 
     /// Sends a real server's packet on to its client, as coming from the VIP.
@@ -435,6 +425,20 @@ impl Path {
         }
         self.outward(snapshot, frame, packet, at, |_| Ok(()))
     }
+}
+
+/// Identifications of the director's own IPv4 packets: hard to guess, and seldom twice
+/// in a row of 2^16 (RFC 6864, 4.3).
+pub(super) fn next_id(packets_made: &mut u64, core: usize, key: [u64; 2]) -> u16 {
+    *packets_made = packets_made.wrapping_add(1);
+    (hash([*packets_made, core as u64, 0, 0], key) as u16).max(1)
+}
+
+/// A number that is the same for all packets of a flow.
+pub(super) fn flow_hash(addresses: [Addr; 2], ports: [u16; 2], key: [u64; 2]) -> u64 {
+    let [[a, b], [c, d]] = addresses.map(Addr::words);
+    let [source, destination] = ports.map(u64::from);
+    hash([a ^ (source << 16 | destination), b, c, d], key)
 }
 
 fn hash(words: [u64; 4], [first, second]: [u64; 2]) -> u64 {

@@ -24,7 +24,7 @@ pub const SRC: usize = 12;
 /// Offset of the destination address.
 pub const DST: usize = 16;
 
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1FFF;
 

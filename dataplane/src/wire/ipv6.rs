@@ -9,6 +9,8 @@ use super::packet::{Fragment, Malformed, NO_CHUNK, Packet, Protocol, TcpFlags, V
 pub const HEADER_LEN: usize = 40;
 /// Offset of the payload length.
 pub const PAYLOAD_LEN: usize = 4;
+/// Offset of the number of what follows.
+pub const NEXT_HEADER: usize = 6;
 /// Offset of the hop limit.
 pub const HOP_LIMIT: usize = 7;
 /// Offset of the source address.

@@ -86,7 +86,8 @@ impl Learned {
                     self.pass_reply::<L3, HEAD, true>(reading, desk, &mut round, lane, at, bytes),
                     true,
                 ),
-                Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::Client | Kind::ClientV6 => break,
+                Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::Client => break,
+                Kind::ClientV6 | Kind::ConnTcpV6 | Kind::ConnUdpV6 => break,
             };
             let Some(real) = real else { break };
             if let Some(load) = loads.of(real) {

@@ -26,15 +26,15 @@ use crate::wire::{Protocol, ipv4, tcp, udp};
 pub(super) const FOUR: usize = 4;
 
 /// (a ^ b) & c
-const DIFFERENT_UNDER: i32 = 0x28;
+pub(super) const DIFFERENT_UNDER: i32 = 0x28;
 /// Where in a row stands what: numbers of bytes.
 const CLIENT_PORT: usize = 2;
 const CLIENT: usize = 4;
-const TOTAL_LEN: usize = 8;
-const L4: usize = 10;
-const TTL: usize = 12;
+pub(super) const TOTAL_LEN: usize = 8;
+pub(super) const L4: usize = 10;
+pub(super) const TTL: usize = 12;
 /// The frame's length is this word.
-const FRAME_LEN: i32 = 7;
+pub(super) const FRAME_LEN: i32 = 7;
 /// Each row's word of L4.
 const L4_WORDS: u32 = 0x2020_2020;
 
@@ -62,11 +62,11 @@ const fn order(l3: usize, udp: bool) -> [u8; 64] {
     order
 }
 
-const GAP: u8 = 0xFF;
+pub(super) const GAP: u8 = 0xFF;
 
 /// The bytes of a row that are taken from somewhere.
 #[expect(clippy::indexing_slicing, reason = "at compile time")]
-const fn taken(order: &[u8; 64]) -> u64 {
+pub(super) const fn taken(order: &[u8; 64]) -> u64 {
     let (mut bits, mut at) = (0, 0);
     while at < order.len() {
         if order[at] != GAP {
@@ -95,7 +95,7 @@ const fn words(words: [Option<u8>; 8]) -> [u8; 16] {
 /// Sixteen bytes in each quarter.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn quarters(bytes: [u8; 16]) -> __m512i {
+pub(super) fn quarters(bytes: [u8; 16]) -> __m512i {
     // SAFETY: sixteen bytes, whatever their bits.
     #[allow(unsafe_code)]
     let one = unsafe { std::mem::transmute::<[u8; 16], __m128i>(bytes) };
@@ -103,7 +103,7 @@ fn quarters(bytes: [u8; 16]) -> __m512i {
 }
 
 #[expect(clippy::indexing_slicing, reason = "at compile time")]
-const fn as_bytes(words: [u16; 8]) -> [u8; 16] {
+pub(super) const fn as_bytes(words: [u16; 8]) -> [u8; 16] {
     let mut bytes = [0; 16];
     let mut at = 0;
     while at < 8 {
@@ -144,7 +144,7 @@ fn row<const L3: usize, const HEAD: usize, const UDP: bool>(
 }
 
 #[repr(align(64))]
-struct Aligned([u8; 64]);
+pub(super) struct Aligned(pub(super) [u8; 64]);
 
 /// Reads four frames; `None` unless all of them are plain and of this form.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
@@ -161,14 +161,17 @@ pub(super) fn read<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool
     let rows = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
     let rows = _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(rows, c), d);
     let other = _mm512_or_si512(_mm512_or_si512(not_a, not_b), _mm512_or_si512(not_c, not_d));
-    let whole = are_whole::<L3, UDP>(rows);
+    let whole = are_whole::<L3, { ipv4::HEADER_LEN }, UDP>(rows);
     (whole && _mm512_test_epi64_mask(other, other) == 0).then_some(rows)
 }
 
-/// Whether all lengths, sources and hops are as [`super::read::read_v4`] wants them.
+/// Whether all lengths, sources and hops are as [`super::read::read_v4`] wants them; `HEADER` is
+/// the IP header's length.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn are_whole<const L3: usize, const UDP: bool>(rows: __m512i) -> bool {
+pub(super) fn are_whole<const L3: usize, const HEADER: usize, const UDP: bool>(
+    rows: __m512i,
+) -> bool {
     let rows = match UDP {
         true => rows,
         false => {
@@ -183,7 +186,7 @@ fn are_whole<const L3: usize, const UDP: bool>(rows: __m512i) -> bool {
     let left = const { words([Some(4), Some(7), Some(6), None, Some(5), None, None, None]) };
     let right = const { words([Some(5), Some(4), None, Some(3), None, None, None, None]) };
     let least_l4 = if UDP { udp::HEADER_LEN } else { tcp::HEADER_LEN } as u16;
-    let least = as_bytes([ipv4::HEADER_LEN as u16, L3 as u16, 2, 1, least_l4, 0, 0, 0]);
+    let least = as_bytes([HEADER as u16, L3 as u16, 2, 1, least_l4, 0, 0, 0]);
     let sources = quarters(as_bytes([0, 0, 0, ODD, 0, 0, 0, 0]));
     let left = _mm512_or_si512(_mm512_shuffle_epi8(rows, quarters(left)), sources);
     let right = _mm512_shuffle_epi8(rows, quarters(right));

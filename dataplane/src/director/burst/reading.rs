@@ -12,7 +12,7 @@ use super::services::Way;
 use super::{Arrival, Learned};
 use crate::bindings::FTP_DATA_PORT;
 use crate::conn::ConnBurst;
-use crate::conn::table::{EntryV4, Table};
+use crate::conn::table::{EntryV4, EntryV6, Table};
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
@@ -43,6 +43,10 @@ pub struct Reading {
     /// in the index.
     pub(super) seeks_conns: bool,
     pub(super) seeks_strays: bool,
+    pub(super) conns_v6: ConnBurst<EntryV6>,
+    /// The same of IPv6 connections.
+    pub(super) seeks_conns_v6: bool,
+    pub(super) seeks_strays_v6: bool,
     /// The clients that open connections.
     pub(super) templates: TemplateBurst,
     pub(super) replies: ReplyBurst,
@@ -67,6 +71,9 @@ impl Default for Reading {
             conns: ConnBurst::default(),
             seeks_conns: false,
             seeks_strays: false,
+            conns_v6: ConnBurst::default(),
+            seeks_conns_v6: false,
+            seeks_strays_v6: false,
             templates: TemplateBurst::default(),
             replies: ReplyBurst::default(),
             seeks_replies: [false; 2],
@@ -91,7 +98,13 @@ impl Reading {
     /// Whether something besides clients is to be fetched between reading and deciding.
     #[inline]
     pub fn is_fetched(&self) -> bool {
-        !self.conns.is_empty() || !self.replies.is_empty()
+        !self.conns.is_empty() || !self.replies.is_empty() || self.has_v6_conns()
+    }
+
+    /// Whether there are IPv6 connections among its frames'.
+    #[inline]
+    pub fn has_v6_conns(&self) -> bool {
+        !self.conns_v6.is_empty()
     }
 
     /// Whether there are IPv6 clients among its frames'.
@@ -197,7 +210,8 @@ impl Reading {
                 self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes, way)
             }
             (Kind::ByTheBook | Kind::Bind | Kind::Open, _)
-            | (Kind::ReplyTcp | Kind::ReplyUdp | Kind::ClientV6, _) => 0,
+            | (Kind::ReplyTcp | Kind::ReplyUdp, _)
+            | (Kind::ClientV6 | Kind::ConnTcpV6 | Kind::ConnUdpV6, _) => 0,
         }
     }
 
@@ -408,6 +422,7 @@ pub(super) struct Sight<'a> {
     pub snapshot: &'a Snapshot,
     pub clients: &'a ClientTable,
     pub conns: &'a Table<EntryV4>,
+    pub conns_v6: &'a Table<EntryV6>,
     /// Where masqueraded real servers' packets are known, if there are such servers.
     pub replies: Option<&'a ReplyTable>,
 }
