@@ -20,6 +20,7 @@ use dataplane::wire::Family;
 use crate::cli::{
     self, BenchDuring, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking,
 };
+use crate::reason::reason;
 
 /// `director bench`.
 ///
@@ -70,7 +71,7 @@ fn say(line: &str) {
 fn write(args: &cli::Bench, json: &str) -> Result<(), String> {
     let Some(path) = &args.output else { return Ok(()) };
     fs::write(path, format!("{json}\n"))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        .map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))
 }
 
 fn bench(args: &cli::Bench) -> Result<Bench, String> {

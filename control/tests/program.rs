@@ -216,9 +216,8 @@ fn a_socket_that_cannot_be_had_is_said_and_a_link_that_is_down_is_only_a_warning
         node.shell("ip -br link show eth0").contains("NO-CARRIER").then_some(())
     });
     let program = Program::start(&node, &farm::one_port());
-    program.logs("WARN port lan0 (net_af_packet0,iface=eth0");
-    program.logs("has no link: set it up (ip link set eth0 up)");
-    program.logs("Director goes on and uses the link when it comes up");
+    program.logs("WARN port lan0: eth0 is up and has no carrier");
+    program.logs("nothing is received or sent there until it has a link; bring its other end up");
     assert_eq!(program.status()["ports"][0]["link_up"], false);
     peer.ip("link set peer0 up");
     eventually("the link is up", || {
