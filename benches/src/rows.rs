@@ -64,7 +64,7 @@ pub enum Method {
     Pause(&'static str, f64),
     /// Speed against testpmd's macswap, both behind memif in a process of their own.
     Memif,
-    /// Allocations and moved clients, counted by another program.
+    /// Allocations, moved clients and lost packets, counted by another program.
     Steady,
     /// Another program on the device of this load, against testpmd's macswap.
     Peer(Peer, &'static str),
@@ -82,7 +82,7 @@ impl Method {
             Self::Difference(..) => "ns",
             Self::Pause(..) => "us",
             Self::Memif => "of testpmd macswap's speed",
-            Self::Steady => "allocations and moved clients",
+            Self::Steady => "allocations, moved clients and lost packets",
         }
     }
 }
@@ -200,6 +200,16 @@ pub const ROWS: &[Row] = &[
     slow(
         "table growth 1M -> 2M at full load",
         Pause("--tracking full --clients 800000 --during growth --rounds 3", 10_000.0),
+        AtMost(50.0, 20.0),
+    ),
+    slow(
+        "list of 10M clients at full load",
+        Pause("--clients 10000000 --during listing --rounds 3", 10_000.0),
+        AtMost(50.0, 20.0),
+    ),
+    slow(
+        "list of 1M connections and their templates at full load",
+        Pause("--tracking full --clients 1000000 --during listing --rounds 3", 10_000.0),
         AtMost(50.0, 20.0),
     ),
     slow("10^8 packets", Steady, AtMost(0.0, 0.0)),

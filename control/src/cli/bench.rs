@@ -129,10 +129,12 @@ pub enum BenchTable {
 /// See [`Bench::during`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BenchDuring {
-    /// A reload that changes every service.
+    /// A reload that changes every service, from the text of its configuration on.
     Reload,
     /// Tables that become larger by as much as they had at the start.
     Growth,
+    /// A list of every client and every connection, as `director clients` makes it.
+    Listing,
 }
 
 /// See [`Bench::tracking`].
