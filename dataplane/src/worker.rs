@@ -28,11 +28,11 @@ const SWEEP_PER_TURN: usize = 64;
 const BURSTS_PER_TURN: usize = 4;
 /// Bursts that are under way at a time.
 const INTAKES: usize = 3;
-/// How long a frame waits for its next hop's MAC address.
+/// How long frames wait for their next hop's MAC address: three questions, a second apart.
 const HOLD: u32 = 3 * TICKS_PER_SECOND;
 
 /// The next hop that a frame waits for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Awaited {
     /// Its MAC address.
     Mac(NeighbourId),
@@ -87,6 +87,8 @@ pub struct Worker<P: Port> {
     parting: Option<Arc<Snapshot>>,
     swept_at: Tick,
     sweep_credit: usize,
+    /// Packets that were cut so far.
+    cut: u32,
     tracer: Tracer,
 }
 
@@ -109,6 +111,7 @@ impl<P: Port> Worker<P> {
             parting: None,
             swept_at: Tick::default(),
             sweep_credit: 0,
+            cut: (core as u32) << 24,
             tracer: Tracer::default(),
             shared,
         };
@@ -125,6 +128,11 @@ impl<P: Port> Worker<P> {
     /// The director inside, for tests and explanations.
     pub fn director(&self) -> &Director {
         &self.director
+    }
+
+    /// When the first frame that waits for its next hop is given up.
+    pub fn gives_up_at(&self) -> Option<Tick> {
+        self.held.iter().map(|held| held.until).reduce(|a, b| if a.has_come(b) { a } else { b })
     }
 
     /// The director inside, for simulations that sweep its tables at moments of their own.
@@ -497,7 +505,7 @@ impl<P: Port> Worker<P> {
         let Some(mtu) = self.director.snapshot().port(port).map(|facts| facts.mtu) else {
             return self.count_drop(DropReason::NotForUs);
         };
-        let mut cut = match fragment::Cut::of(frame, mtu) {
+        let mut cut = match fragment::Cut::of(frame, mtu, self.next_id()) {
             Ok(cut) => cut,
             Err(frame) => return self.send(frame, port),
         };
@@ -511,6 +519,16 @@ impl<P: Port> Worker<P> {
             self.send_own(piece, port);
         }
         self.send(cut.into_last(), port);
+    }
+
+    /// What the pieces of one packet share: hard to guess, and no number twice in a row of 2^32
+    /// (RFC 7739).
+    fn next_id(&mut self) -> u32 {
+        self.cut = self.cut.wrapping_add(1);
+        let [first, second] = self.shared.key.0;
+        // Odd factors and shifts lose nothing.
+        let mixed = (self.cut ^ first as u32).wrapping_mul(second as u32 | 1);
+        (mixed ^ mixed >> 16).wrapping_mul((second >> 32) as u32 | 1)
     }
 
     /// Sends a piece at once, behind what is ready already.
@@ -533,7 +551,11 @@ impl<P: Port> Worker<P> {
             self.count_drop(DropReason::HoldQueueFull);
             return;
         }
-        self.held.push_back(Held { frame, awaited, mac: None, port, until: now.plus(HOLD) });
+        // All that wait for one neighbour wait for the answer to one question.
+        let asked =
+            self.held.iter().rev().find(|held| held.awaited == awaited && held.port == port);
+        let until = asked.map_or(now.plus(HOLD), |held| held.until);
+        self.held.push_back(Held { frame, awaited, mac: None, port, until });
         if let Some(counters) = self.counters() {
             counters.held.add(1);
         }
@@ -558,7 +580,8 @@ impl<P: Port> Worker<P> {
                 self.split(held.frame, held.port);
             } else if held.until.has_come(now) {
                 self.unhold();
-                self.count_drop(DropReason::NoNeighbour);
+                let verdict = self.director.give_up(&mut held.frame, held.port, now);
+                self.carry_out(held.frame, verdict, now);
             } else {
                 self.held.push_back(held);
             }
