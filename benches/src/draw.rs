@@ -7,6 +7,13 @@ use crate::plan::FIRST_CLIENT_PORT;
 
 /// Ports from which a client has its connections.
 const PORTS: u32 = 1 << 14;
+/// From a client's number to its one port.
+const PORT_STEP: u32 = 0x9E37_79B1;
+const PORT_SHIFT: u32 = 18;
+/// A linear congruential generator's next number, of which the upper half is random enough
+/// (Knuth's MMIX).
+const STEP: u64 = 6_364_136_223_846_793_005;
+const STEP_ON: u64 = 1_442_695_040_888_963_407;
 /// TCP flags.
 pub const SYN: u8 = 0x02;
 /// TCP flags.
@@ -27,6 +34,28 @@ pub struct Flow {
     pub server: Option<u16>,
 }
 
+/// Packets that are drawn together.
+pub const AT_ONCE: usize = 8;
+
+/// What tells packets of known clients apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The clients' numbers.
+    pub clients: [u32; AT_ONCE],
+    /// Their TCP ports, each below 2^16.
+    pub ports: [u32; AT_ONCE],
+}
+
+/// [`Known`], each number in 64 bits of which it needs 32.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub struct KnownWide {
+    /// The clients' numbers.
+    pub clients: std::arch::x86_64::__m512i,
+    /// Their TCP ports.
+    pub ports: std::arch::x86_64::__m512i,
+}
+
 /// In which order known clients come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -42,6 +71,8 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct Draw {
     state: u64,
+    /// For packets that are drawn together, one generator for each.
+    lanes: [u64; AT_ONCE],
     order: Order,
     clients: u32,
     services: u32,
@@ -73,6 +104,9 @@ impl Draw {
         let one_connection = load.tracking == Tracking::Full;
         Self {
             state: 0x9E37_79B9_7F4A_7C15 ^ u64::from(core) << 17,
+            lanes: std::array::from_fn(|lane| {
+                (lane as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(core) << 40
+            }),
             order: Order::Random,
             clients,
             services: load.services_in_use.max(1),
@@ -147,7 +181,7 @@ impl Draw {
         flow
     }
 
-    /// Whether all packets are such as [`Self::two_known`] draws: from known clients, of one
+    /// Whether all packets are such as [`Self::known`] draws: from known clients, of one
     /// service, none an answer.
     #[inline]
     pub fn is_plain(&self) -> bool {
@@ -157,28 +191,55 @@ impl Draw {
             && self.services == 1
     }
 
-    /// The flows of two packets where all come from known clients. One random number is
-    /// enough for both.
+    /// Packets that all come from known clients, as ACKs.
     #[inline(always)]
-    pub fn two_known(&mut self) -> [Flow; 2] {
-        let bits = self.bits();
-        [bits >> 32, bits & 0xFFFF_FFFF].map(|bits| {
-            let nth = (bits * u64::from(self.own_clients)) >> 32;
-            let client = nth as u32 * self.step + self.first_client;
-            let port = if self.one_connection {
-                Self::port_of(client)
-            } else {
-                bits as u32 & self.port_mask | self.core
-            };
-            let port = FIRST_CLIENT_PORT + port as u16;
-            Flow { client, port, service: 0, flags: ACK, server: None }
-        })
+    pub fn known(&mut self) -> Known {
+        self.lanes = self.lanes.map(|state| state.wrapping_mul(STEP).wrapping_add(STEP_ON));
+        let bits = self.lanes.map(|state| (state >> 32) as u32);
+        let clients = bits.map(|bits| {
+            let nth = (u64::from(bits) * u64::from(self.own_clients)) >> 32;
+            (nth as u32).wrapping_mul(self.step).wrapping_add(self.first_client)
+        });
+        let ports = match self.one_connection {
+            true => clients.map(Self::port_of),
+            false => bits.map(|bits| bits & self.port_mask | self.core),
+        };
+        Known { clients, ports: ports.map(|port| u32::from(FIRST_CLIENT_PORT) + port) }
+    }
+
+    /// [`Self::known`], in one row of eight 64-bit words each.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    #[inline]
+    pub fn known_wide(&mut self) -> KnownWide {
+        use std::arch::x86_64::{
+            __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_mul_epu32, _mm512_mullo_epi64,
+            _mm512_or_si512, _mm512_set1_epi64, _mm512_srli_epi64,
+        };
+        let row = |number: u32| _mm512_set1_epi64(i64::from(number));
+        // SAFETY: eight words, whatever their bits.
+        let state = unsafe { std::mem::transmute::<[u64; AT_ONCE], __m512i>(self.lanes) };
+        let state = _mm512_mullo_epi64(state, _mm512_set1_epi64(STEP as i64));
+        let state = _mm512_add_epi64(state, _mm512_set1_epi64(STEP_ON as i64));
+        // SAFETY: as above.
+        self.lanes = unsafe { std::mem::transmute::<__m512i, [u64; AT_ONCE]>(state) };
+        let bits = _mm512_srli_epi64(state, 32);
+        let nth = _mm512_srli_epi64(_mm512_mul_epu32(bits, row(self.own_clients)), 32);
+        let clients = _mm512_mul_epu32(nth, row(self.step));
+        let clients = _mm512_add_epi64(clients, row(self.first_client));
+        let ports = if self.one_connection {
+            let spread = _mm512_mul_epu32(clients, row(PORT_STEP));
+            _mm512_srli_epi64(_mm512_and_si512(spread, row(u32::MAX)), PORT_SHIFT)
+        } else {
+            _mm512_or_si512(_mm512_and_si512(bits, row(self.port_mask)), row(self.core))
+        };
+        KnownWide { clients, ports: _mm512_add_epi64(ports, row(u32::from(FIRST_CLIENT_PORT))) }
     }
 
     /// The port of a client's one connection.
     #[inline(always)]
     const fn port_of(client: u32) -> u32 {
-        client.wrapping_mul(0x9E37_79B1) >> 18
+        client.wrapping_mul(PORT_STEP) >> PORT_SHIFT
     }
 
     #[inline(always)]
@@ -210,5 +271,34 @@ impl Draw {
             ((u64::from(spread) * u64::from(self.services)) >> 32) as u32
         };
         Flow { client, port: FIRST_CLIENT_PORT + port, service, flags, server: None }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_drawing_draw_the_same() {
+        if !crate::template::is_wide() {
+            return;
+        }
+        for (tracking, cores) in [(Tracking::Full, 1), (Tracking::Client, 1), (Tracking::Full, 3)] {
+            let load = Load { tracking, clients: 1000, ..Load::default() };
+            let mut one = Draw::new(&load, cores - 1, cores);
+            let mut other = one.clone();
+            for _ in 0..100 {
+                let known = one.known();
+                // SAFETY: the CPU was asked.
+                let wide = unsafe { other.known_wide() };
+                // SAFETY: eight words each.
+                let rows = unsafe {
+                    [wide.clients, wide.ports]
+                        .map(|row| std::mem::transmute::<_, [u64; AT_ONCE]>(row))
+                };
+                assert_eq!(rows, [known.clients.map(u64::from), known.ports.map(u64::from)]);
+                assert!(known.clients.iter().all(|client| *client < 1000));
+            }
+        }
     }
 }

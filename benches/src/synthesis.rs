@@ -8,10 +8,10 @@ use dataplane::port::{Burst, Frame, Port};
 use dataplane::wire::Family;
 use dataplane::wire::ethernet::Mac;
 
-use crate::draw::{Draw, Flow};
+use crate::draw::{AT_ONCE, Draw, Flow};
 use crate::load::{FCS, Load};
 use crate::plan;
-use crate::template::Template;
+use crate::template::{KnownHead, Template};
 
 /// A port whose received frames get a drawn client's header.
 pub struct Synthesis<P> {
@@ -22,6 +22,7 @@ pub struct Synthesis<P> {
     bursts: u64,
     family: Family,
     many_services: bool,
+    wide: bool,
     /// While this is set nothing is received.
     pub paused: bool,
     /// While this is there, the real servers of the first clients are written into it.
@@ -42,6 +43,10 @@ impl<P: Port> Synthesis<P> {
             bursts: 0,
             family: load.family,
             many_services: load.services_in_use > 1,
+            #[cfg(target_arch = "x86_64")]
+            wide: crate::template::is_wide(),
+            #[cfg(not(target_arch = "x86_64"))]
+            wide: false,
             paused: false,
             learned: None,
         }
@@ -95,6 +100,38 @@ fn write(template: &Template, frame: &mut impl Frame, flow: Flow, many: Option<F
     }
 }
 
+/// Makes frames those of known clients.
+#[inline(always)]
+fn write_known<F: Frame>(
+    template: &Template,
+    frames: &mut [[F; AT_ONCE]],
+    draw: &mut Draw,
+    wide: bool,
+) {
+    let head = template.known();
+    #[cfg(target_arch = "x86_64")]
+    if wide {
+        // SAFETY: the CPU was asked.
+        return unsafe { write_known_wide(template, &head, frames, draw) };
+    }
+    for frames in frames {
+        template.write_known(&head, frames, draw.known());
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+fn write_known_wide<F: Frame>(
+    template: &Template,
+    head: &KnownHead,
+    frames: &mut [[F; AT_ONCE]],
+    draw: &mut Draw,
+) {
+    for frames in frames {
+        template.write_known_wide(head, frames, draw.known_wide());
+    }
+}
+
 impl<P: Port> Port for Synthesis<P> {
     type Frame = P::Frame;
 
@@ -106,18 +143,15 @@ impl<P: Port> Port for Synthesis<P> {
         let have = burst.len();
         self.inner.rx(burst);
         self.bursts += u64::from(burst.len() > have);
-        let Self { draw: Some(draw), templates, place, many_services, family, .. } = self else {
+        let Self { draw: Some(draw), templates, place, many_services, family, wide, .. } = self
+        else {
             return;
         };
         match &templates[..] {
             [template] if draw.is_plain() => {
                 let received = burst.get_mut(have..).unwrap_or_default();
-                let (pairs, last) = received.as_chunks_mut::<2>();
-                for [first, second] in pairs {
-                    let [one, other] = draw.two_known();
-                    template.write(first, one, None);
-                    template.write(second, other, None);
-                }
+                let (together, last) = received.as_chunks_mut::<AT_ONCE>();
+                write_known(template, together, draw, *wide);
                 for frame in last {
                     template.write(frame, draw.next(), None);
                 }

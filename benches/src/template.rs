@@ -4,7 +4,9 @@ use dataplane::port::Frame;
 use dataplane::wire::Family;
 use dataplane::wire::ethernet::Mac;
 
-use crate::draw::{ACK, Flow};
+#[cfg(target_arch = "x86_64")]
+use crate::draw::KnownWide;
+use crate::draw::{ACK, AT_ONCE, Flow, Known};
 use crate::plan;
 
 /// Bytes of Ethernet, IPv4 and TCP headers, and what fills an Ethernet frame up to 60.
@@ -26,6 +28,19 @@ pub struct Template {
     vip: [u8; 4],
 }
 
+/// A header of which a client's address and port are left out; see [`Template::known`].
+#[derive(Clone, Debug)]
+pub enum KnownHead {
+    /// IPv4.
+    V4(Words<7>),
+    /// IPv6.
+    V6(Words<9>),
+}
+
+/// No byte, in an order of bytes.
+#[cfg(target_arch = "x86_64")]
+const GAP: u8 = 0x80;
+
 #[derive(Clone, Debug)]
 enum Head {
     V4(Words<7>),
@@ -39,7 +54,7 @@ enum Head {
 
 /// A header in words of 8 bytes, and the few bytes behind them.
 #[derive(Clone, Copy, Debug)]
-struct Words<const N: usize> {
+pub struct Words<const N: usize> {
     words: [u64; N],
     rest: [u8; 4],
 }
@@ -58,10 +73,31 @@ impl<const N: usize> Words<N> {
     }
 }
 
+/// Whether this CPU takes the ways that are made for AVX-512.
+#[cfg(target_arch = "x86_64")]
+pub fn is_wide() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512dq")
+}
+
 /// Four bytes and two more as the bytes of a word at this place, the others zero.
 #[inline(always)]
 fn word(bytes: [u8; 8]) -> u64 {
     u64::from_ne_bytes(bytes)
+}
+
+/// A number, big end first, in a word's middle.
+#[inline(always)]
+fn middle(number: u32) -> u64 {
+    let [a, b, c, d] = number.to_be_bytes();
+    word([0, 0, a, b, c, d, 0, 0])
+}
+
+/// The lower half of a number, big end first, as a word's end.
+#[inline(always)]
+fn end(number: u32) -> u64 {
+    let [_, _, a, b] = number.to_be_bytes();
+    word([0, 0, 0, 0, 0, 0, a, b])
 }
 
 #[inline(always)]
@@ -123,6 +159,112 @@ impl Template {
                 let w8 = w8 | word([0, 0, 0, flow.flags, 0, 0, 0, 0]);
                 put(bytes, [*w0, *w1, *w2, *w3, w4, *w5, w6, *w7, w8], *rest);
             }
+        }
+    }
+
+    /// The header of ACKs of known clients to the first VIP, but for what tells them apart.
+    pub fn known(&self) -> KnownHead {
+        let [v0, v1, v2, v3] = self.vip;
+        match self.head {
+            Head::V4(mut head) => {
+                let [_, _, _, w3, w4, w5, _] = &mut head.words;
+                *w3 |= word([0, 0, 0, 0, 0, 0, v0, v1]);
+                *w4 |= word([v2, v3, 0, 0, 0, 0, 0, 0]);
+                *w5 |= word([0, 0, 0, 0, 0, 0, 0, ACK]);
+                KnownHead::V4(head)
+            }
+            Head::V6 { request: mut head, .. } => {
+                let [_, _, _, _, _, _, w6, _, w8] = &mut head.words;
+                *w6 |= word([0, 0, v0, v1, v2, v3, 0, 0]);
+                *w8 |= word([0, 0, 0, ACK, 0, 0, 0, 0]);
+                KnownHead::V6(head)
+            }
+        }
+    }
+
+    /// [`Self::write`] for ACKs of known clients to the first VIP.
+    #[inline(always)]
+    pub fn write_known(&self, head: &KnownHead, frames: &mut [impl Frame; AT_ONCE], known: Known) {
+        let words = match head {
+            KnownHead::V4(_) => {
+                let clients = known.clients.map(|client| middle(plan::client_v4(client)));
+                [clients, known.ports.map(|port| middle(port << 16))]
+            }
+            KnownHead::V6(_) => {
+                let clients = known.clients.map(|client| middle(plan::client_v6_low(client)));
+                [clients, known.ports.map(end)]
+            }
+        };
+        self.write_all(head, frames, words);
+    }
+
+    /// [`Self::write_known`] of packets in rows.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+    #[inline]
+    pub fn write_known_wide(
+        &self,
+        head: &KnownHead,
+        frames: &mut [impl Frame; AT_ONCE],
+        known: KnownWide,
+    ) {
+        use std::arch::x86_64::{
+            __m512i, _mm512_add_epi64, _mm512_set1_epi64, _mm512_set4_epi64, _mm512_shuffle_epi8,
+        };
+        // Where each byte of a word comes from, in both halves of 128 bits.
+        let order = |from: [u8; 8]| {
+            let high = from.map(|byte| if byte == GAP { GAP } else { byte + 8 });
+            let [low, high] = [from, high].map(i64::from_le_bytes);
+            _mm512_set4_epi64(high, low, high, low)
+        };
+        let client = order([GAP, GAP, 3, 2, 1, 0, GAP, GAP]);
+        let (first, port) = match head {
+            KnownHead::V4(_) => (plan::client_v4(0), [GAP, GAP, 1, 0, GAP, GAP, GAP, GAP]),
+            KnownHead::V6(_) => (plan::client_v6_low(0), [GAP, GAP, GAP, GAP, GAP, GAP, 1, 0]),
+        };
+        let addresses = _mm512_add_epi64(known.clients, _mm512_set1_epi64(i64::from(first)));
+        let rows =
+            [_mm512_shuffle_epi8(addresses, client), _mm512_shuffle_epi8(known.ports, order(port))];
+        // SAFETY: eight words each, whatever their bits.
+        let words = rows.map(|row| unsafe { std::mem::transmute::<__m512i, [u64; AT_ONCE]>(row) });
+        self.write_all(head, frames, words);
+    }
+
+    #[inline(always)]
+    fn write_all(
+        &self,
+        head: &KnownHead,
+        frames: &mut [impl Frame; AT_ONCE],
+        [clients, ports]: [[u64; AT_ONCE]; 2],
+    ) {
+        let parts = frames.iter_mut().zip(clients.into_iter().zip(ports));
+        match head {
+            KnownHead::V4(Words { words: [w0, w1, w2, w3, w4, w5, w6], rest }) => {
+                for (frame, (client, port)) in parts {
+                    let words = [*w0, *w1, *w2, w3 | client, w4 | port, *w5, *w6];
+                    self.write_words::<7, HEAD_V4>(frame, words, *rest);
+                }
+            }
+            KnownHead::V6(Words { words: [w0, w1, w2, w3, w4, w5, w6, w7, w8], rest }) => {
+                for (frame, (client, port)) in parts {
+                    let words = [*w0, *w1, *w2, *w3, w4 | client, *w5, w6 | port, *w7, *w8];
+                    self.write_words::<9, HEAD_V6>(frame, words, *rest);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write_words<const N: usize, const LEN: usize>(
+        &self,
+        frame: &mut impl Frame,
+        words: [u64; N],
+        rest: [u8; 4],
+    ) {
+        if self.has_length(frame)
+            && let Some(bytes) = frame.bytes_mut().first_chunk_mut::<LEN>()
+        {
+            put(bytes, words, rest);
         }
     }
 
@@ -215,6 +357,45 @@ fn write_tcp(tcp: &mut [u8]) {
     for (at, bytes) in fields {
         if let Some(place) = tcp.get_mut(at..at + 2) {
             place.copy_from_slice(&bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::port::memory::MemoryFrame;
+
+    #[test]
+    fn frames_written_together_are_as_those_written_one_by_one() {
+        for (family, len) in [(Family::V4, 60), (Family::V6, 74), (Family::V4, 1496)] {
+            let template = Template::new(family, Mac([2, 0, 0, 0, 0, 1]), len);
+            let frame = || MemoryFrame::new(&vec![0xA5; usize::from(len)]);
+            let mut together: [_; AT_ONCE] = std::array::from_fn(|_| frame());
+            let clients = std::array::from_fn(|at| 0x0102_0304_u32.wrapping_mul(at as u32));
+            let ports = std::array::from_fn(|at| 0xFFFF - 300 * at as u32);
+            let known = Known { clients, ports };
+            template.write_known(&template.known(), &mut together, known);
+            for (written, (client, port)) in together.iter().zip(clients.into_iter().zip(ports)) {
+                let port = port as u16;
+                let flow = Flow { client, port, service: 0, flags: ACK, server: None };
+                let mut alone = frame();
+                template.write(&mut alone, flow, None);
+                assert_eq!(written.bytes(), alone.bytes());
+            }
+            #[cfg(target_arch = "x86_64")]
+            if is_wide() {
+                use std::mem::transmute;
+                let [clients, ports] = [clients, ports].map(|row| row.map(u64::from));
+                // SAFETY: eight words each, and the CPU was asked.
+                unsafe {
+                    let (clients, ports) = (transmute(clients), transmute(ports));
+                    let known = KnownWide { clients, ports };
+                    let mut wide: [_; AT_ONCE] = std::array::from_fn(|_| frame());
+                    template.write_known_wide(&template.known(), &mut wide, known);
+                    assert!(wide.iter().zip(&together).all(|(a, b)| a.bytes() == b.bytes()));
+                }
+            }
         }
     }
 }

@@ -150,7 +150,7 @@ impl Receivers {
             Family::V4 => 0,
             Family::V6 => u32::from(128_u8.saturating_sub(length) >> 5),
         };
-        let price = BETWEEN * PARTS >> narrowing;
+        let price = (BETWEEN * PARTS) >> narrowing;
         let [high, low] = to.words();
         let product = u128::from(high ^ low.rotate_left(32) ^ self.secret | 1)
             * u128::from(low ^ 0x9E37_79B9_7F4A_7C15);

@@ -32,7 +32,8 @@ impl<T: Default> Pieces<T> {
 /// A look at many elements one after the other, mostly of one piece.
 pub(crate) struct Shelf<'a, T> {
     pieces: &'a Pieces<T>,
-    number: usize,
+    /// The place of the piece's first element.
+    first: usize,
     piece: &'a [T; PIECE],
 }
 
@@ -40,7 +41,7 @@ impl<T> Pieces<T> {
     /// A look at the elements; `None` while there are none.
     #[inline(always)]
     pub(crate) fn shelf(&self) -> Option<Shelf<'_, T>> {
-        Some(Shelf { pieces: self, number: 0, piece: self.piece(0)? })
+        Some(Shelf { pieces: self, first: 0, piece: self.piece(0)? })
     }
 
     #[inline(always)]
@@ -53,19 +54,17 @@ impl<'a, T> Shelf<'a, T> {
     /// As [`Pieces::get`].
     #[inline(always)]
     pub(crate) fn get(&mut self, place: usize) -> Option<&'a T> {
-        if place / PIECE != self.number && !self.turns_to(place / PIECE) {
-            return None;
+        match self.piece.get(place.wrapping_sub(self.first)) {
+            Some(element) => Some(element),
+            None => self.turn_to(place),
         }
-        self.piece.get(place % PIECE)
     }
 
     #[cold]
     #[inline(never)]
-    fn turns_to(&mut self, number: usize) -> bool {
-        let piece = self.pieces.piece(number);
-        if let Some(piece) = piece {
-            (self.number, self.piece) = (number, piece);
-        }
-        piece.is_some()
+    fn turn_to(&mut self, place: usize) -> Option<&'a T> {
+        let piece = self.pieces.piece(place / PIECE)?;
+        (self.first, self.piece) = (place / PIECE * PIECE, piece);
+        piece.get(place % PIECE)
     }
 }

@@ -47,26 +47,48 @@ impl MbufFrame {
 #[inline(always)]
 pub(crate) unsafe fn is_plain(mbuf: NonNull<ffi::rte_mbuf>) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { oddness(mbuf) == 0 }
+    unsafe { Oddness::default().of(mbuf) }.is_none()
 }
 
-/// Zero for an mbuf that [`is_plain`]. No branches: whole bursts are asked, and hardly any
-/// mbuf is odd.
-///
-/// # Safety
-/// `mbuf` points to an mbuf.
-#[inline(always)]
-pub(crate) unsafe fn oddness(mbuf: NonNull<ffi::rte_mbuf>) -> u64 {
-    // SAFETY: the caller says that it is one; it was just written, so it is in the cache.
-    let mbuf = unsafe { mbuf.as_ref() };
-    let end = u64::from(mbuf.data_off) + u64::from(mbuf.data_len);
-    let lengths = mbuf.pkt_len ^ u32::from(mbuf.data_len);
-    u64::from(mbuf.nb_segs ^ 1)
-        | u64::from(mbuf.refcnt ^ 1)
-        | u64::from(lengths)
-        | mbuf.ol_flags & (ffi::SHIM_MBUF_INDIRECT | ffi::SHIM_MBUF_EXTERNAL)
-        // Below zero, so not zero, where the bytes go past the buffer's end.
-        | u64::from(mbuf.buf_len).wrapping_sub(end) >> 63
+/// What is odd about some mbufs, gathered without a branch: whole bursts are asked, and hardly
+/// any mbuf is odd.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Oddness {
+    /// Or of all segment counts, which are 1 or more, and of all reference counts.
+    counts: u16,
+    /// Other bits than 0 where lengths do not agree.
+    lengths: u32,
+    /// The highest bit is set where bytes go past their buffer's end.
+    beyond: u32,
+    flags: u64,
+}
+
+impl Oddness {
+    /// Adds an mbuf.
+    ///
+    /// # Safety
+    /// `mbuf` points to an mbuf.
+    #[inline(always)]
+    pub(crate) unsafe fn of(self, mbuf: NonNull<ffi::rte_mbuf>) -> Self {
+        // SAFETY: the caller says that it is one; it was just written, so it is in the cache.
+        let mbuf = unsafe { mbuf.as_ref() };
+        let end = u32::from(mbuf.data_off) + u32::from(mbuf.data_len);
+        Self {
+            counts: self.counts | mbuf.nb_segs | mbuf.refcnt,
+            lengths: self.lengths | mbuf.pkt_len ^ u32::from(mbuf.data_len),
+            beyond: self.beyond | u32::from(mbuf.buf_len).wrapping_sub(end),
+            flags: self.flags | mbuf.ol_flags,
+        }
+    }
+
+    /// Whether every one of them [`is_plain`].
+    #[inline(always)]
+    pub(crate) fn is_none(self) -> bool {
+        self.counts <= 1
+            && self.lengths == 0
+            && self.beyond >> 31 == 0
+            && self.flags & (ffi::SHIM_MBUF_INDIRECT | ffi::SHIM_MBUF_EXTERNAL) == 0
+    }
 }
 
 impl Frame for MbufFrame {

@@ -9,7 +9,7 @@ use capsule_ffi as ffi;
 use dataplane::port::{BURST, Burst, Frame, Port};
 use dataplane::wire::ethernet::Mac;
 
-use crate::frame::{MbufFrame, is_plain, oddness};
+use crate::frame::{MbufFrame, Oddness, is_plain};
 use crate::rss::Watch;
 
 /// Kept by every queue; memory stays while one exists.
@@ -152,9 +152,9 @@ impl Port for Queue {
             std::slice::from_raw_parts(slots, usize::from(count))
         };
         let count = received.len();
+        let odd = Oddness::default();
         // SAFETY: what a driver hands over are mbufs.
-        let odd = received.iter().fold(0, |odd, mbuf| odd | unsafe { oddness(*mbuf) });
-        let plain = odd == 0;
+        let plain = received.iter().fold(odd, |odd, mbuf| unsafe { odd.of(*mbuf) }).is_none();
         // SAFETY: `count` places were filled with owned mbufs; all of them may be frames, or
         // they are sorted out.
         unsafe {

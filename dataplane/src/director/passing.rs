@@ -94,7 +94,7 @@ impl Path {
                 }
             },
         };
-        self.sent(snapshot, rewrite, frame, packet, packet.total_len <= next.mtu, None, at)
+        self.sent(snapshot, (rewrite, packet.total_len <= next.mtu), frame, packet, None, at)
     }
 
     /// Looks for the packet's own destination on the real servers' network, where the route was
@@ -116,7 +116,7 @@ impl Path {
         let exit = *snapshot.exits.lookup(real.address).filter(|exit| exit.gateway.is_none())?;
         let ttl = self.egress(snapshot, Some(real)).ttl;
         Some(match admit(frame, packet, next.mtu, ttl) {
-            Err(refused) => self.sent(snapshot, refused, frame, packet, true, None, at),
+            Err(refused) => self.sent(snapshot, (refused, true), frame, packet, None, at),
             Ok(()) => self.seek(frame, packet, &exit),
         })
     }
@@ -163,7 +163,7 @@ impl Path {
         let Some(room) = tunnel.room(family, next.mtu) else {
             // Nothing fits, and still the TTL comes first.
             return match admit(frame, packet, u16::MAX, compat.ttl) {
-                Err(refused) => self.sent(snapshot, refused, frame, packet, true, None, at),
+                Err(refused) => self.sent(snapshot, (refused, true), frame, packet, None, at),
                 Ok(()) => Verdict::Drop(DropReason::TooBig),
             };
         };
@@ -178,7 +178,7 @@ impl Path {
             admitted => admitted,
         };
         if let Err(refused) = admitted {
-            return self.sent(snapshot, refused, frame, packet, true, None, at);
+            return self.sent(snapshot, (refused, true), frame, packet, None, at);
         }
         let taken = u8::from(compat.ttl == TtlPolicy::Decrement);
         let outer = Outer {
@@ -193,7 +193,7 @@ impl Path {
             return Verdict::Drop(DropReason::FrameMemory);
         }
         let rewrite = send(frame, packet.vlan, next, &self.egress(snapshot, Some(real)));
-        self.sent(snapshot, rewrite, frame, packet, packet.total_len <= room, None, at)
+        self.sent(snapshot, (rewrite, packet.total_len <= room), frame, packet, None, at)
     }
 
     /// Identifications of the director's own IPv4 packets: hard to guess, and seldom twice
@@ -255,7 +255,7 @@ impl Path {
         let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
         let egress = self.egress(snapshot, None);
         if let Err(refused) = admit(frame, packet, exit.mtu, egress.ttl) {
-            return self.sent(snapshot, refused, frame, packet, true, own, at);
+            return self.sent(snapshot, (refused, true), frame, packet, own, at);
         }
         if let Err(why) = change(frame.bytes_mut()) {
             return unwritable(why);
@@ -264,7 +264,7 @@ impl Path {
             return self.seek(frame, packet, &exit);
         };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
-        self.sent(snapshot, rewrite, frame, packet, packet.total_len <= exit.mtu, own, at)
+        self.sent(snapshot, (rewrite, packet.total_len <= exit.mtu), frame, packet, own, at)
     }
 
     pub(super) fn next_hop(&self, exit: &Exit, to: Addr) -> Option<NextHop> {
@@ -303,10 +303,9 @@ impl Path {
     pub(super) fn sent(
         &mut self,
         snapshot: &Snapshot,
-        rewrite: Rewrite,
+        (rewrite, fits): (Rewrite, bool),
         frame: &mut impl Frame,
         packet: &Packet,
-        fits: bool,
         own: Option<Addr>,
         at: Arrival,
     ) -> Verdict {
@@ -426,7 +425,7 @@ impl Path {
                 send(frame, to.packet.vlan, &next, &egress)
             }
         };
-        self.sent(snapshot, rewrite, frame, to.packet, to.packet.total_len <= next.mtu, None, at)
+        self.sent(snapshot, (rewrite, to.packet.total_len <= next.mtu), frame, to.packet, None, at)
     }
 
     /// A masqueraded real server's packet that belongs to no connection: its own traffic
@@ -455,7 +454,7 @@ impl Path {
             // Quoted as a router has it already: with one taken off its TTL.
             let ttl = self.egress(snapshot, None).ttl;
             if let Err(refused) = admit(frame, packet, u16::MAX, ttl) {
-                return self.sent(snapshot, refused, frame, packet, true, Some(own), at);
+                return self.sent(snapshot, (refused, true), frame, packet, Some(own), at);
             }
             let refusal = Answer::IcmpFrom(own, icmp::Error::PortUnreachable);
             return self.answer_or(snapshot, refusal, DropReason::NotForUs, frame, packet, at);

@@ -126,7 +126,7 @@ impl Path {
             return self.seek(frame, &packet, &exit);
         };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
-        self.sent(snapshot, rewrite, frame, &packet, true, None, at)
+        self.sent(snapshot, (rewrite, true), frame, &packet, None, at)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Plain packets of bound clients: `tracking: client`.
 
-use super::hops::{self, Side};
+use super::hops::{self, Alike, Hops, Side};
+use super::lane::Lane;
 use super::{Desk, Learned, Reading, rewrite};
 use crate::ids::PortIndex;
+use crate::load::LoadShelf;
 use crate::port::Frame;
 
 impl Learned {
@@ -50,34 +52,60 @@ impl Learned {
         side: Side,
         (first, manner): (u16, u16),
     ) -> usize {
-        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
-        let found = reading.clients.found(reading.done);
         let Some(mut loads) = desk.loads.shelf() else { return 0 };
-        let mut count = 0;
-        for (frame, (lane, real)) in frames.iter_mut().zip(lanes.iter().zip(found)) {
-            let real = match real {
-                0 if count == 0 => first,
-                0 => desk.bind_client::<F, L3, HEAD>(reading, reading.done + count, frame),
-                bound => bound,
+        let alike = side.alike(manner);
+        let (mut real, mut count) = (first, 0);
+        loop {
+            // A frame about which there is more to be found out than that it goes on.
+            let at = reading.done + count;
+            let (Some(lane), Some(frame)) = (reading.lanes.get(at), frames.get_mut(count)) else {
+                return count;
             };
             if real == 0 {
-                break;
+                real = desk.bind_client::<F, L3, HEAD>(reading, at, frame);
             }
             let place = lane.first_place().wrapping_add(u32::from(real));
-            let Some(hop) = self.client_hops.get_or_learn(side, place, &desk.sources) else {
-                break;
-            };
-            if hop.manner() != manner || !hop.takes(lane.total_len()) {
-                break;
+            if real == 0 || self.client_hops.get_or_learn(side, place, &desk.sources).is_none() {
+                return count;
             }
-            if !rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop) {
-                break;
-            }
-            if let Some(load) = loads.of(hop.real()) {
-                load.incoming(1, u64::from(lane.total_len()));
+            let hops = &self.client_hops;
+            if !pass::<L3, HEAD, TTL>(hops, alike, *lane, real, frame, &mut loads) {
+                return count;
             }
             count += 1;
+            let lanes = reading.lanes.get(at + 1..).unwrap_or_default();
+            let found = reading.clients.found(at + 1);
+            let rest = frames.get_mut(count..).unwrap_or_default();
+            let hops = &self.client_hops;
+            real = 0;
+            for (frame, (lane, bound)) in rest.iter_mut().zip(lanes.iter().zip(found)) {
+                if !pass::<L3, HEAD, TTL>(hops, alike, *lane, bound, frame, &mut loads) {
+                    real = bound;
+                    break;
+                }
+                count += 1;
+            }
         }
-        count
     }
+}
+
+/// Sends one bound client's frame on, if it goes like the others.
+#[inline(always)]
+fn pass<const L3: usize, const HEAD: usize, const TTL: bool>(
+    hops: &Hops,
+    alike: Alike,
+    lane: Lane,
+    real: u16,
+    frame: &mut impl Frame,
+    loads: &mut LoadShelf<'_>,
+) -> bool {
+    let place = lane.first_place().wrapping_add(u32::from(real));
+    let Some(hop) = hops.get_alike(alike, place) else { return false };
+    let passed = real != 0
+        && hop.takes(lane.total_len())
+        && rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop);
+    if passed && let Some(load) = loads.of(hop.real()) {
+        load.incoming(1, u64::from(lane.total_len()));
+    }
+    passed
 }

@@ -22,10 +22,12 @@ const _: () = assert!(RealId::LIMIT <= PLACES);
 /// zeroed memory that the system makes real when a row is first used.
 ///
 /// ```text
-/// 0: epoch 32 | VLAN 12 that packets come from | place 20: whether the row is good
+/// 0: epoch 16 | manner 16 | VLAN 12 that packets come from | place 20: whether the row is good
 /// 1: destination MAC address, and the first two bytes of the source's, in memory order
 /// 2: its last four bytes, and a tag's four bytes
-/// 3: writes the tag 1 | takes one off the TTL 1 | port 8 | real server or RIP 32 | MTU 16
+/// 3: real server or RIP 32 | manner 16 | MTU 16
+///
+/// manner: writes the tag 1 | takes one off the TTL 1 | port 8
 /// ```
 ///
 /// The MTU is 0 where packets take the reference path. What stands for the real server is the
@@ -34,10 +36,15 @@ const _: () = assert!(RealId::LIMIT <= PLACES);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop<'a>(&'a [u64; 4]);
 
-const WRITES_TAG: u64 = 1 << 57;
-const TAKES_TTL: u64 = 1 << 56;
-const PORT_SHIFT: u32 = 48;
-const NUMBER_SHIFT: u32 = 16;
+const WRITES_TAG: u16 = 1 << 9;
+const TAKES_TTL: u16 = 1 << 8;
+/// Where in the last word the manner stands, and the number.
+const MANNER_SHIFT: u32 = 16;
+const NUMBER_SHIFT: u32 = 32;
+/// Where in the first word the epoch stands, and the manner.
+const EPOCH_SHIFT: u32 = 48;
+const ALIKE_SHIFT: u32 = 32;
+const ALIKE: u64 = 0xFFFF << ALIKE_SHIFT;
 
 impl Hop<'_> {
     /// The real server, in a row by a client's number.
@@ -56,13 +63,13 @@ impl Hop<'_> {
     /// it is the same.
     #[inline(always)]
     pub(super) fn manner(self) -> u16 {
-        (self.0[3] >> PORT_SHIFT) as u16
+        (self.0[3] >> MANNER_SHIFT) as u16
     }
 
     /// Where its frames leave.
     #[inline(always)]
     pub(super) fn port(self) -> PortIndex {
-        PortIndex((self.0[3] >> PORT_SHIFT) as u8)
+        port_of(self.manner())
     }
 
     /// Whether one is taken off the TTL.
@@ -88,7 +95,7 @@ impl Hop<'_> {
     /// The tag behind them, if it changes.
     #[inline(always)]
     pub(super) fn tag(self) -> Option<[u8; 4]> {
-        let writes = self.0[3] & WRITES_TAG != 0;
+        let writes = self.manner() & WRITES_TAG != 0;
         writes.then_some(((self.0[2] >> 32) as u32).to_le_bytes())
     }
 }
@@ -102,7 +109,7 @@ pub(super) fn port_of(manner: u16) -> PortIndex {
 /// Whether one is taken off the TTL of frames of a [`Hop::manner`].
 #[inline(always)]
 pub(super) fn takes_ttl(manner: u16) -> bool {
-    u64::from(manner) << PORT_SHIFT & TAKES_TTL != 0
+    manner & TAKES_TTL != 0
 }
 
 /// What makes a row.
@@ -120,15 +127,16 @@ impl Row {
     fn pack(&self, key: u64) -> [u64; 4] {
         let (Mac([d0, d1, d2, d3, d4, d5]), Mac([s0, s1, s2, s3, s4, s5])) = (self.to, self.from);
         let ([t0, t1], [t2, t3]) = (TYPE_VLAN.to_be_bytes(), self.tci.unwrap_or(0).to_be_bytes());
-        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        let flag = |set: bool, flag: u16| if set { flag } else { 0 };
+        let manner = flag(self.tci.is_some(), WRITES_TAG)
+            | flag(self.ttl == TtlPolicy::Decrement, TAKES_TTL)
+            | u16::from(self.next.port.0);
         [
-            key,
+            key | u64::from(manner) << ALIKE_SHIFT,
             u64::from_le_bytes([d0, d1, d2, d3, d4, d5, s0, s1]),
             u64::from_le_bytes([s2, s3, s4, s5, t0, t1, t2, t3]),
-            flag(self.tci.is_some(), WRITES_TAG)
-                | flag(self.ttl == TtlPolicy::Decrement, TAKES_TTL)
-                | u64::from(self.next.port.0) << PORT_SHIFT
-                | u64::from(self.number) << NUMBER_SHIFT
+            u64::from(self.number) << NUMBER_SHIFT
+                | u64::from(manner) << MANNER_SHIFT
                 | u64::from(self.next.mtu),
         ]
     }
@@ -151,7 +159,7 @@ pub(super) enum By {
 pub(super) struct Hops {
     by: By,
     rows: Box<[[u64; 4]; ROWS]>,
-    epoch: u32,
+    epoch: u16,
 }
 
 /// Where hops are made from.
@@ -167,6 +175,17 @@ pub(super) struct Sources<'a> {
 /// A burst's rows: those for packets from one VLAN.
 #[derive(Clone, Copy)]
 pub(super) struct Side(u64);
+
+/// Those of a side's rows that have one manner.
+#[derive(Clone, Copy)]
+pub(super) struct Alike(u64);
+
+impl Side {
+    #[inline(always)]
+    pub(super) fn alike(self, manner: u16) -> Alike {
+        Alike(self.0 | u64::from(manner) << ALIKE_SHIFT)
+    }
+}
 
 impl Hops {
     pub(super) fn new(by: By) -> Self {
@@ -188,14 +207,21 @@ impl Hops {
     /// The rows for packets from this VLAN, 0 for none.
     #[inline]
     pub(super) fn side(&self, vlan: u16) -> Side {
-        Side((u64::from(self.epoch) << 32) + u64::from(vlan) * u64::from(PLACES))
+        Side((u64::from(self.epoch) << EPOCH_SHIFT) + u64::from(vlan) * u64::from(PLACES))
     }
 
     /// The row of a place, if it is up to date.
     #[inline(always)]
     pub(super) fn get(&self, side: Side, place: u32) -> Option<Hop<'_>> {
         let row = self.rows.get(place as usize % ROWS)?;
-        (row[0] == side.0 + u64::from(place)).then_some(Hop(row))
+        (row[0] & !ALIKE == side.0 + u64::from(place)).then_some(Hop(row))
+    }
+
+    /// [`Self::get`] of rows that have one manner.
+    #[inline(always)]
+    pub(super) fn get_alike(&self, alike: Alike, place: u32) -> Option<Hop<'_>> {
+        let row = self.rows.get(place as usize % ROWS)?;
+        (row[0] == alike.0.wrapping_add(u64::from(place))).then_some(Hop(row))
     }
 
     /// The row of a place, made if it is not up to date.

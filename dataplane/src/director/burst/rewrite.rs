@@ -105,10 +105,12 @@ pub(super) fn masquerade_v4<const L3: usize, const HEAD: usize>(
 fn take_ttl(bytes: &mut [u8; 4]) {
     // The lowest byte is the TTL, the upper half the checksum with its bytes swapped, as is the
     // word that loses one: RFC 1624's equation 3 holds in either byte order (RFC 1071, 2(B)).
-    // In one's complement the checksum gains one, which passes over 0xFFFF.
+    // In one's complement the checksum gains one, which passes over 0xFFFF: where two more
+    // are too many, one is added after the overflow.
     let word = u32::from_le_bytes(*bytes);
-    let over = u32::from(word >= 0xFFFE_0000) << 16;
-    *bytes = word.wrapping_add(0xFFFF).wrapping_add(over).to_le_bytes();
+    let (passed, passes) = word.overflowing_add(0x1_FFFF);
+    let taken = if passes { passed } else { word.wrapping_add(0xFFFF) };
+    *bytes = taken.to_le_bytes();
 }
 
 #[cfg(test)]

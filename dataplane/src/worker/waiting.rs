@@ -1,0 +1,130 @@
+//! Frames that wait: for their next hop's MAC address, or for their datagram's first fragment.
+
+use super::Worker;
+use crate::ids::{NeighbourId, PortIndex};
+use crate::port::{Frame, Port};
+use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::verdict::DropReason;
+use crate::wire::Addr;
+use crate::wire::ethernet::{self, Mac};
+
+/// How long frames wait for their next hop's MAC address: three questions, a second apart.
+const HOLD: u32 = 3 * TICKS_PER_SECOND;
+
+/// The next hop that a frame waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// Its MAC address.
+    Mac(NeighbourId),
+    /// First its id.
+    Id(Addr),
+}
+
+/// A frame that waits for its next hop.
+pub(super) struct Held<F> {
+    frame: F,
+    awaited: Awaited,
+    /// What it waits for, once that was found.
+    mac: Option<Mac>,
+    port: PortIndex,
+    pub(super) until: Tick,
+}
+
+/// A fragment that waits for its datagram's first one.
+pub(super) struct Early<F> {
+    frame: F,
+    ingress: PortIndex,
+    until: Tick,
+}
+
+impl<P: Port> Worker<P> {
+    pub(super) fn wait_for_first(&mut self, frame: P::Frame, ingress: PortIndex, now: Tick) {
+        let limits = self.director.snapshot().fragments;
+        if self.early.len() >= limits.early {
+            return self.count_drop(DropReason::FragmentTable);
+        }
+        self.early.push_back(Early { frame, ingress, until: now.plus(limits.early_wait) });
+        if let Some(counters) = self.counters() {
+            counters.held.add(1);
+        }
+    }
+
+    /// Hands early fragments in again; those whose first one is still to come keep their
+    /// place and their time.
+    pub(super) fn retry_early(&mut self, now: Tick) {
+        for _ in 0..self.early.len() {
+            let Some(early) = self.early.pop_front() else { break };
+            match self.handle(early.frame, early.ingress, now) {
+                Some(frame) => self.early.push_back(Early { frame, ..early }),
+                None => self.unhold(),
+            }
+        }
+    }
+
+    pub(super) fn drop_early(&mut self, now: Tick) {
+        while self.early.front().is_some_and(|early| early.until.has_come(now)) {
+            self.early.pop_front();
+            self.unhold();
+            self.count_drop(DropReason::FragmentEarly);
+        }
+    }
+
+    pub(super) fn hold(&mut self, frame: P::Frame, awaited: Awaited, port: PortIndex, now: Tick) {
+        if self.held.len() >= self.held_limit {
+            self.count_drop(DropReason::HoldQueueFull);
+            return;
+        }
+        // All that wait for one neighbour wait for the answer to one question.
+        let asked =
+            self.held.iter().rev().find(|held| held.awaited == awaited && held.port == port);
+        let until = asked.map_or(now.plus(HOLD), |held| held.until);
+        self.held.push_back(Held { frame, awaited, mac: None, port, until });
+        if let Some(counters) = self.counters() {
+            counters.held.add(1);
+        }
+    }
+
+    pub(super) fn unhold(&self) {
+        if let Some(counters) = self.counters() {
+            counters.held.sub(1);
+        }
+    }
+
+    /// Sends the held frames whose next hop is known by now and drops those that waited
+    /// too long; the rest keep their order.
+    pub(super) fn release(&mut self, now: Tick) {
+        self.look_up_held();
+        for _ in 0..self.held.len() {
+            let Some(mut held) = self.held.pop_front() else { break };
+            if let Some(mac) = held.mac {
+                let own = ethernet::source(held.frame.bytes()).unwrap_or_default();
+                ethernet::set_macs(held.frame.bytes_mut(), mac, own);
+                self.unhold();
+                self.split(held.frame, held.port);
+            } else if held.until.has_come(now) {
+                self.unhold();
+                let verdict = self.director.give_up(&mut held.frame, held.port, now);
+                self.carry_out(held.frame, verdict, now);
+            } else {
+                self.held.push_back(held);
+            }
+        }
+    }
+
+    /// The newest first: control may tell a MAC address meanwhile, and no frame may find one
+    /// that an older frame to the same next hop has just missed.
+    fn look_up_held(&mut self) {
+        let neighbours = &self.shared.neighbours;
+        for held in self.held.iter_mut().rev() {
+            if let Awaited::Id(address) = held.awaited
+                && let Some(neighbour) = neighbours.find(held.port, address)
+            {
+                held.awaited = Awaited::Mac(neighbour);
+            }
+            held.mac = match held.awaited {
+                Awaited::Mac(neighbour) => neighbours.mac(neighbour),
+                Awaited::Id(_) => None,
+            };
+        }
+    }
+}
