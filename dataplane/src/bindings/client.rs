@@ -9,7 +9,6 @@ use crate::table::{
     ServiceReal,
 };
 use crate::tick::{TICKS_PER_SECOND, Tick};
-use crate::verdict::DropReason;
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
 
 /// The client's real server is down, and the client waits for it.
@@ -139,7 +138,7 @@ impl Bindings {
                 Outcome::Forward { real, forwarding, real_port: packet.dst_port }
             }
             Err(NoChoice::Nobody) => Outcome::Refuse,
-            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
+            Err(why @ (NoChoice::Down | NoChoice::Full)) => Outcome::Drop(why.reason()),
         }
     }
 

@@ -158,7 +158,7 @@ impl Bindings {
     /// Takes a connection out of its table.
     pub(super) fn remove(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
         if let (Some(flow), Some(conn)) = (self.flow(family, slot), self.conn(family, slot)) {
-            self.withdraw(&flow, slot, &conn, snapshot);
+            self.withdraw(&flow, slot, &conn, snapshot, now);
         }
         let removed = match family {
             Family::V4 => self.v4.remove(slot),
@@ -205,6 +205,8 @@ impl Bindings {
 
 /// Whether entries of this real server end because it was removed.
 fn is_flushed(real: RealId, snapshot: &Snapshot) -> bool {
-    snapshot.real(real).is_none_or(|real| !real.available)
-        && snapshot.compat_of_real(real).expire_nodest_conn
+    match snapshot.real(real) {
+        Some(real) => real.flushed,
+        None => snapshot.compat.expire_nodest_conn,
+    }
 }

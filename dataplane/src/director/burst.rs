@@ -31,7 +31,7 @@ use crate::bindings::Bindings;
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
-use crate::mailbox::{Mailbox, Seen};
+use crate::mailbox::{Mailbox, Note, Seen};
 use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
 use crate::reply::{Origin, ReplyTable};
@@ -68,7 +68,7 @@ impl Desk<'_> {
     fn note(&self, origin: &Origin, seen: Seen) {
         if let Some(owner) = self.mailboxes.get(usize::from(origin.core)) {
             // A full queue loses the note; the next reply brings another one.
-            let _ = owner.seen.push(seen);
+            let _ = owner.seen.push(Note::Replied(seen));
         }
     }
 }

@@ -85,6 +85,18 @@ pub(super) fn read(frame: &[u8], l3: usize, vlan: Vlan, whole: bool) -> Result<P
     })
 }
 
+/// As [`read`], also of fragments that cut a TCP header in pieces.
+pub(super) fn read_piece(frame: &[u8], l3: usize, vlan: Vlan) -> Result<Packet, Malformed> {
+    let packet = read(frame, l3, vlan, false)?;
+    if frame.len() < packet.end() {
+        return Err(Malformed::Truncated);
+    }
+    let header_len = packet.l4_offset - packet.l3_offset;
+    let any = Protocol::Other(u8::MAX);
+    check_fragment(packet.fragment, any, header_len, packet.total_len - header_len)?;
+    Ok(packet)
+}
+
 /// Refuses fragments that no honest sender makes. `head_len` is what comes before the fragmented
 /// part in the reassembled packet, `len` the bytes of payload; shared with IPv6.
 #[inline]

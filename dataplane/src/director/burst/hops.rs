@@ -273,7 +273,7 @@ impl Hops {
 fn row_of(real: RealId, by: By, sources: &Sources<'_>) -> Option<Row> {
     let real = sources.snapshot.available(real)?;
     let compat = sources.snapshot.compat_of(real.service);
-    if real.state != RealState::Up || real.local {
+    if real.state != RealState::Up || real.local || real.shared_route.is_some() {
         return None;
     }
     let number = match by {
