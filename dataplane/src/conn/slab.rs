@@ -263,7 +263,7 @@ impl<E: Entry> Slab<E> {
                 (self.sweep_at, self.sweep_due) = (0, None);
                 continue;
             };
-            let Some(segment) = self.segments.get(number) else { return None };
+            let segment = self.segments.get(number)?;
             let mut soonest = self.sweep_due;
             if place % BLOCK == 0 {
                 if !all && !segment.places.due(place).has_come(now) {

@@ -76,6 +76,8 @@ pub(super) struct Learned {
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
     tier: Tier,
+    /// Whether masqueraded real servers' packets were among the last burst's.
+    answers: bool,
 }
 
 impl Learned {
@@ -89,6 +91,7 @@ impl Learned {
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
+            answers: false,
         }
     }
 
