@@ -54,6 +54,7 @@ fn load(family: Family, services: u32, servers: u32, scheduler: Scheduler) -> Lo
         family,
         forwarding: Forwarding::Route,
         new_share: 0.0,
+        mixed: false,
         room_for_new: 0,
         size: FrameSize::Bytes(64),
         source: Source::Memory,

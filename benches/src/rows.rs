@@ -179,7 +179,12 @@ pub const ROWS: &[Row] = &[
     ),
     slow(
         "half the packets from new sources: slowdown of the others",
-        Flood("--clients 1000000", "--clients 1000000 --new 1", "--clients 1000000 --new 0.5"),
+        // One new client in a million: the same tables and the same way of making packets.
+        Flood(
+            "--clients 1000000 --new 0.000001",
+            "--clients 1000000 --new 1",
+            "--clients 1000000 --new 0.5",
+        ),
         AtMost(35.0, 25.0),
     ),
     slow(
@@ -218,6 +223,11 @@ pub const ROWS: &[Row] = &[
     slow(
         "Masq, 1k connections, both directions",
         Ratio("--tracking full --forwarding masq"),
+        Nothing,
+    ),
+    slow(
+        "Masq, 1M connections, both directions in every burst",
+        Ratio("--tracking full --forwarding masq --clients 1000000 --mixed"),
         Nothing,
     ),
     slow("what measuring costs: no director, 1k, net_null", Ratio("--bare 1"), Nothing),

@@ -147,6 +147,7 @@ impl<P: Port> Port for Synthesis<P> {
         else {
             return;
         };
+        draw.begin_burst();
         match &templates[..] {
             [template] if draw.is_plain() => {
                 let received = burst.get_mut(have..).unwrap_or_default();

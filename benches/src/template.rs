@@ -199,6 +199,9 @@ impl Template {
     }
 
     /// [`Self::write_known`] of packets in rows.
+    ///
+    /// # Safety
+    /// Where this is not called from code for the same CPUs, the CPU was asked ([`is_wide`]).
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
     #[inline]
@@ -418,11 +421,12 @@ mod tests {
             }
             #[cfg(target_arch = "x86_64")]
             if is_wide() {
-                use std::mem::transmute;
-                let [clients, ports] = [clients, ports].map(|row| row.map(u64::from));
+                use std::arch::x86_64::__m512i;
+                let rows = [clients, ports].map(|row| row.map(u64::from));
                 // SAFETY: eight words each, and the CPU was asked.
                 unsafe {
-                    let (clients, ports) = (transmute(clients), transmute(ports));
+                    let [clients, ports] =
+                        rows.map(|row| std::mem::transmute::<[u64; AT_ONCE], __m512i>(row));
                     let known = KnownWide { clients, ports };
                     let mut wide: [_; AT_ONCE] = std::array::from_fn(|_| frame());
                     template.write_known_wide(&template.known(), &mut wide, known);

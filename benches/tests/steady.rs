@@ -106,6 +106,7 @@ fn load(tracking: Tracking, family: Family) -> Load {
         family,
         forwarding: Forwarding::Route,
         new_share: 0.0,
+        mixed: false,
         room_for_new: 1 << 20,
         size: FrameSize::Imix,
         source: Source::Memory,

@@ -130,6 +130,7 @@ fn load(args: &cli::Bench) -> Result<Load, String> {
             BenchForwarding::Tunnel => Forwarding::Tunnel,
         },
         new_share: args.new,
+        mixed: args.mixed,
         room_for_new: args.room,
         size: size(&args.size)?,
         source: match args.source {
@@ -151,6 +152,9 @@ fn together(load: &Load) -> Result<(), String> {
         }
         Load { tracking: Tracking::Client, forwarding: Forwarding::Masq, .. } => {
             refused("--forwarding masq needs connections: take --tracking full")
+        }
+        Load { forwarding, mixed: true, .. } if *forwarding != Forwarding::Masq => {
+            refused("--mixed is about answers, which pass the director with --forwarding masq only")
         }
         Load { forwarding: Forwarding::Masq, services_in_use, .. } if *services_in_use > 1 => {
             refused(

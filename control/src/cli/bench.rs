@@ -42,6 +42,10 @@ pub struct Bench {
     /// them; then they are emptied.
     #[arg(long, value_name = "N", default_value_t = 16 << 20, help_heading = "Load")]
     pub room: u32,
+    /// With --forwarding masq, requests and answers in the same bursts, at random; without it
+    /// every second burst is of answers, as with a port on either side.
+    #[arg(long, help_heading = "Load")]
+    pub mixed: bool,
     /// IPv4 or IPv6.
     #[arg(long, value_enum, default_value_t = BenchFamily::V4, help_heading = "Load")]
     pub family: BenchFamily,

@@ -9,7 +9,7 @@ use crate::tick::Tick;
 use crate::wire::Family;
 
 /// Bursts taken from one port in one turn at the most.
-const BURSTS_PER_TURN: usize = 4;
+const BURSTS_PER_TURN: usize = 8;
 /// Bursts that are under way at a time.
 pub(super) const INTAKES: usize = 3;
 
