@@ -262,7 +262,7 @@ impl Bindings {
         Some(Related { real: real.id, forwarding: real.forwarding, real_port: real.port })
     }
 
-    pub(super) fn sweep_clients(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+    pub(super) fn sweep_clients(&mut self, snapshot: &Snapshot, now: Tick, budget: [usize; 2]) {
         let age = self.ages.at(now);
         let (shared, core, ages) = (&self.shared, self.core, self.ages);
         let timeout = |scope: ClientScope| {
@@ -276,7 +276,7 @@ impl Bindings {
                 shared.loads.bind(core, real, -1);
             }
         };
-        shared.clients.sweep(&mut self.seat.clients, age, budget, timeout, freed);
+        shared.clients.sweep_each(&mut self.seat.clients, age, budget, timeout, freed);
     }
 }
 

@@ -21,8 +21,8 @@ impl Bindings {
             self.schedulers.tend(&self.shared.loads, self.core);
             self.set_pace();
         }
-        let all = Sizes { v4: budget, v6: budget, templates: budget, clients: budget };
-        let shares = if budget >= self.round { all } else { self.pace.shares(budget) };
+        let all = budget >= self.round;
+        let shares = if all { Sizes::all(budget) } else { self.pace.shares(budget) };
         for (family, mut left) in [(Family::V4, shares.v4), (Family::V6, shares.v6)] {
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
                 self.end(family, slot, snapshot, now);
@@ -30,22 +30,26 @@ impl Bindings {
         }
         let defending = self.defends(snapshot, Family::V4) || self.defends(snapshot, Family::V6);
         if snapshot.flushes_removed || defending {
-            self.thin_templates(snapshot, now, shares.templates, defending);
+            let templates = shares.templates.saturating_add(shares.templates_v6);
+            self.thin_templates(snapshot, now, templates, defending);
         }
-        self.sweep_templates(snapshot, now, shares.templates);
-        self.sweep_clients(snapshot, now, shares.clients);
+        self.sweep_templates(snapshot, now, [shares.templates, shares.templates_v6]);
+        self.sweep_clients(snapshot, now, [shares.clients, shares.clients_v6]);
     }
 
     /// Looks at how large the tables are by now.
     fn set_pace(&mut self) {
         let cores = self.shared.cores();
-        let templates = self.shared.templates.buckets() / cores;
-        let clients = self.shared.clients.buckets() / cores;
+        let [templates, templates_v6] = self.shared.templates.buckets().map(|all| all / cores);
+        let clients = self.shared.clients.buckets().map(|all| all / cores);
         // Clients' ages are that coarse.
         let age_unit_s = self.shared.age_unit_s as usize;
         let (v4, v6) = (self.v4.round(), self.v6.round());
-        self.pace.resize(Sizes { v4, v6, templates, clients: clients.div_ceil(age_unit_s) });
-        self.round = v4.max(v6).max(templates).max(clients);
+        let round = Sizes { v4, v6, templates, templates_v6, ..Sizes::default() };
+        let [clients_v4, clients_v6] = clients.map(|all| all.div_ceil(age_unit_s));
+        self.pace.resize(Sizes { clients: clients_v4, clients_v6, ..round });
+        let [clients, clients_v6] = clients;
+        self.round = Sizes { clients, clients_v6, ..round }.largest();
     }
 
     fn next_over(
@@ -73,9 +77,9 @@ impl Bindings {
         }
     }
 
-    fn sweep_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+    fn sweep_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: [usize; 2]) {
         let (shared, core) = (&self.shared, self.core);
-        shared.templates.sweep(&mut self.seat.templates, now, budget, |swept| match swept {
+        shared.templates.sweep_each(&mut self.seat.templates, now, budget, |swept| match swept {
             Swept::Freed { real, .. } => {
                 shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.
@@ -114,8 +118,9 @@ impl Bindings {
     /// How many entries, or buckets of entries, the core's largest table has.
     pub fn round(&self) -> usize {
         let cores = self.shared.cores();
-        let templates = self.shared.templates.buckets().max(self.shared.clients.buckets()) / cores;
-        self.v4.round().max(self.v6.round()).max(templates)
+        let buckets = [self.shared.templates.buckets(), self.shared.clients.buckets()];
+        let largest = buckets.as_flattened().iter().fold(0, |all, one| all.max(*one));
+        self.v4.round().max(self.v6.round()).max(largest / cores)
     }
 
     /// How many entries of the largest table, by [`Self::sweep`]'s measure, are to be looked at

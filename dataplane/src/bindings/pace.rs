@@ -4,7 +4,7 @@
 //! that is gone round more often than it needs takes the time from packets.
 
 /// Tables that are swept.
-const TABLES: usize = 4;
+const TABLES: usize = 6;
 /// A table with fewer entries, but any, counts as if it had so many: it costs nothing, and what
 /// is over in a small table is gone soon even on a core that seldom makes a turn.
 const LEAST: usize = 4096;
@@ -16,10 +16,35 @@ pub(super) struct Sizes {
     pub v4: usize,
     /// IPv6 connections.
     pub v6: usize,
-    /// Buckets of templates.
+    /// Buckets of IPv4 templates.
     pub templates: usize,
-    /// Buckets of clients.
+    /// Buckets of IPv6 templates.
+    pub templates_v6: usize,
+    /// Buckets of IPv4 clients.
     pub clients: usize,
+    /// Buckets of IPv6 clients.
+    pub clients_v6: usize,
+}
+
+impl Sizes {
+    /// So many of each.
+    pub(super) fn all(size: usize) -> Self {
+        Self::of([size; TABLES])
+    }
+
+    fn of([v4, v6, templates, templates_v6, clients, clients_v6]: [usize; TABLES]) -> Self {
+        Self { v4, v6, templates, templates_v6, clients, clients_v6 }
+    }
+
+    fn each(self) -> [usize; TABLES] {
+        let Self { v4, v6, templates, templates_v6, clients, clients_v6 } = self;
+        [v4, v6, templates, templates_v6, clients, clients_v6]
+    }
+
+    /// Of the largest one.
+    pub(super) fn largest(self) -> usize {
+        self.each().into_iter().fold(0, usize::max)
+    }
 }
 
 /// The part of each table in what is to be looked at.
@@ -33,16 +58,13 @@ pub(super) struct Pace {
 impl Pace {
     /// What the largest table is looked at in one second.
     pub(super) fn largest(&self) -> usize {
-        let Sizes { v4, v6, templates, clients } = self.sizes;
-        v4.max(v6).max(templates).max(clients).max(1)
+        self.sizes.largest().max(1)
     }
 
     /// The tables have other sizes now.
     pub(super) fn resize(&mut self, sizes: Sizes) {
         let least = |size: usize| if size == 0 { 0 } else { size.max(LEAST) };
-        let Sizes { v4, v6, templates, clients } = sizes;
-        let (v4, v6, templates, clients) = (least(v4), least(v6), least(templates), least(clients));
-        let sizes = Sizes { v4, v6, templates, clients };
+        let sizes = Sizes::of(sizes.each().map(least));
         if self.sizes != sizes {
             *self = Self { sizes, owed: [0; TABLES] };
         }
@@ -52,16 +74,14 @@ impl Pace {
     /// in a division comes with later calls.
     pub(super) fn shares(&mut self, budget: usize) -> Sizes {
         let largest = self.largest() as u64;
-        let Sizes { v4, v6, templates, clients } = self.sizes;
-        let sizes = [v4, v6, templates, clients];
+        let sizes = self.sizes.each();
         let mut shares = [0; TABLES];
         for ((share, owed), size) in shares.iter_mut().zip(&mut self.owed).zip(sizes) {
             *owed += budget as u64 * size as u64;
             *share = (*owed / largest) as usize;
             *owed %= largest;
         }
-        let [v4, v6, templates, clients] = shares;
-        Sizes { v4, v6, templates, clients }
+        Sizes::of(shares)
     }
 }
 
@@ -71,7 +91,8 @@ mod tests {
 
     #[test]
     fn all_tables_are_gone_round_in_one_time() {
-        let sizes = Sizes { v4: 1_000_000, v6: 0, templates: 300, clients: 77_777 };
+        let sizes =
+            Sizes { v4: 1_000_000, v6: 0, templates: 300, clients: 77_777, ..Sizes::default() };
         let mut pace = Pace::default();
         pace.resize(sizes);
         assert_eq!(pace.largest(), 1_000_000);
@@ -83,6 +104,8 @@ mod tests {
             sum.v6 += share.v6;
             sum.templates += share.templates;
             sum.clients += share.clients;
+            sum.templates_v6 += share.templates_v6;
+            sum.clients_v6 += share.clients_v6;
         }
         assert_eq!(sum, Sizes { templates: LEAST, ..sizes });
     }
@@ -91,7 +114,10 @@ mod tests {
     fn empty_tables_have_a_pace_too() {
         let mut pace = Pace::default();
         assert_eq!((pace.largest(), pace.shares(64)), (1, Sizes::default()));
-        pace.resize(Sizes { v4: 1, v6: 0, templates: 5, clients: 0 });
-        assert_eq!(pace.shares(5), Sizes { v4: 5, v6: 0, templates: 5, clients: 0 });
+        pace.resize(Sizes { v4: 1, templates: 5, ..Sizes::default() });
+        assert_eq!(
+            pace.shares(5),
+            Sizes { v4: 5, v6: 0, templates: 5, clients: 0, ..Sizes::default() }
+        );
     }
 }

@@ -86,6 +86,8 @@ pub(super) struct Learned {
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
     tier: Tier,
+    /// Whether masqueraded real servers' packets were among the last burst's.
+    answers: bool,
 }
 
 impl Learned {
@@ -101,6 +103,7 @@ impl Learned {
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
+            answers: false,
         }
     }
 

@@ -319,14 +319,26 @@ impl ClientTable {
         age_now: u8,
         budget: usize,
         timeout_of: impl Fn(ClientScope) -> u8,
+        on_freed: impl FnMut(Freed),
+    ) {
+        self.sweep_each(seat, age_now, [budget; 2], timeout_of, on_freed);
+    }
+
+    /// [`Self::sweep`] of so many buckets of IPv4 and of IPv6.
+    pub fn sweep_each(
+        &self,
+        seat: &mut ClientSeat,
+        age_now: u8,
+        [v4, v6]: [usize; 2],
+        timeout_of: impl Fn(ClientScope) -> u8,
         mut on_freed: impl FnMut(Freed),
     ) {
         self.v4.open_if(|since| self.grace.over(since));
         self.v6.open_if(|since| self.grace.over(since));
         let over = |scope, age| aged(age, age_now, timeout_of(scope));
         let around = (&self.grace, &self.counters);
-        seat.v4.sweep(&self.v4, around, budget, &over, &mut on_freed);
-        seat.v6.sweep(&self.v6, around, budget, &over, &mut |freed| {
+        seat.v4.sweep(&self.v4, around, v4, &over, &mut on_freed);
+        seat.v6.sweep(&self.v6, around, v6, &over, &mut |freed| {
             on_freed(Freed { client: self.veil.client(freed.client), ..freed });
         });
     }
@@ -374,9 +386,9 @@ impl ClientTable {
         Ok(())
     }
 
-    /// Buckets of both families in all shards: what a round of sweeps goes through.
-    pub fn buckets(&self) -> usize {
-        self.v4.buckets() + self.v6.buckets()
+    /// IPv4 and IPv6 buckets in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> [usize; 2] {
+        [self.v4.buckets(), self.v6.buckets()]
     }
 
     /// Bytes of the memory for a family's clients.

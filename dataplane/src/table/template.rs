@@ -384,16 +384,21 @@ impl TemplateTable {
 
     /// Walks the next `budget` buckets of each family in the core's own shard: extends and frees
     /// what has expired, and makes memory of the dead free again.
-    pub fn sweep(
+    pub fn sweep(&self, seat: &mut Seat, now: Tick, budget: usize, on_event: impl FnMut(Swept)) {
+        self.sweep_each(seat, now, [budget; 2], on_event);
+    }
+
+    /// [`Self::sweep`] of so many buckets of IPv4 and of IPv6.
+    pub fn sweep_each(
         &self,
         seat: &mut Seat,
         now: Tick,
-        budget: usize,
+        [v4, v6]: [usize; 2],
         mut on_event: impl FnMut(Swept),
     ) {
         self.open_grown();
-        self.sweep_in(&self.v4, seat.core, &mut seat.v4, (now, budget), &mut on_event);
-        self.sweep_in(&self.v6, seat.core, &mut seat.v6, (now, budget), &mut on_event);
+        self.sweep_in(&self.v4, seat.core, &mut seat.v4, (now, v4), &mut on_event);
+        self.sweep_in(&self.v6, seat.core, &mut seat.v6, (now, v6), &mut on_event);
     }
 
     /// Lists up to `budget` buckets of a shard from `from` on, dead and unfinished templates left
@@ -435,9 +440,9 @@ impl TemplateTable {
         Ok(())
     }
 
-    /// Buckets of both families in all shards: what a round of sweeps goes through.
-    pub fn buckets(&self) -> usize {
-        self.v4.buckets() + self.v6.buckets()
+    /// IPv4 and IPv6 buckets in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> [usize; 2] {
+        [self.v4.buckets(), self.v6.buckets()]
     }
 
     /// Sizes and events so far.

@@ -234,7 +234,7 @@ impl Reading {
             // SAFETY: the CPU has the tier.
             #[allow(unsafe_code)]
             (Tier::Avx512, Some(aimer)) => unsafe {
-                let looks = (aimer, eyes.conns);
+                let looks = (aimer, eyes.conns, eyes.by_fours);
                 self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, eyes.forms, looks, way)
             },
             _ => self.read_any::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes.conns, way),
@@ -255,7 +255,7 @@ impl Reading {
         at: usize,
         frames: &[F],
         [form, of_acks]: &[WideForm; 2],
-        (aimer, conns): (Aimer<'_>, &Table<EntryV4>),
+        (aimer, conns, by_fours): (Aimer<'_>, &Table<EntryV4>, bool),
         way: &Way,
     ) -> usize {
         let alike = |head: &[u8; HEAD]| form.is_alike(head);
@@ -267,6 +267,9 @@ impl Reading {
                 fours + self.read_clients::<F, L3, HEAD, UDP>(at + fours, rest, way, alike, put)
             }
             (false, None) => 0,
+            (true, _) if !by_fours => {
+                self.read_conns::<F, L3, HEAD, UDP>(at, frames, conns, way, alike)
+            }
             (true, _) => {
                 let mut read = 0;
                 loop {
@@ -435,6 +438,8 @@ struct Eyes<'a> {
     aimer: Option<Aimer<'a>>,
     conns: &'a Table<EntryV4>,
     forms: &'a [WideForm; 2],
+    /// Whether four frames of connections in a row are likely to go the same way.
+    by_fours: bool,
 }
 
 /// The wide forms of a way's packets, and of those that neither open nor close anything.
@@ -464,14 +469,17 @@ impl Learned {
             if way != formed {
                 (forms, formed) = (forms_of::<L3>(&way, gate), way);
             }
-            let eyes = Eyes { gate, tier, aimer, conns, forms: &forms };
+            let by_fours = !self.answers;
+            let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
             at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
-            let Some(frame) = frames.get(at) else { return };
+            let Some(frame) = frames.get(at) else { break };
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
                 true => 1,
                 false => self.read_v6::<F, L3>(reading, at, frames, &sight),
             };
         }
+        // The next burst will be as this one was.
+        self.answers = !reading.replies.is_empty();
     }
 
     /// Reads one frame, if it is a plain IPv4 one. `way` is that of the frame before.
