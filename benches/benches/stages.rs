@@ -25,7 +25,7 @@ use dataplane::compat::TtlPolicy;
 use dataplane::conn::table::Table;
 use dataplane::conn::{Conn, ConnFlags, EntryV4, Flow, State};
 use dataplane::forward::masq::{self, End, Endpoint};
-use dataplane::forward::{self, Egress, Forwarding, Outer, Tunnel};
+use dataplane::forward::{self, Egress, Forwarding, Inner, Outer, Tunnel};
 use dataplane::ids::{PortIndex, RealId, ScopeId};
 use dataplane::port::Frame;
 use dataplane::port::memory::MemoryFrame;
@@ -54,6 +54,7 @@ fn load(family: Family, services: u32, servers: u32, scheduler: Scheduler) -> Lo
         family,
         forwarding: Forwarding::Route,
         new_share: 0.0,
+        mixed: false,
         room_for_new: 0,
         size: FrameSize::Bytes(64),
         source: Source::Memory,
@@ -253,7 +254,7 @@ fn rewrites(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("tunnel", name), |b| {
             b.iter_batched_ref(
                 || original.clone(),
-                |frame| black_box(Tunnel::Ipip.wrap(frame, &packet, &outer)),
+                |frame| black_box(Tunnel::Ipip.wrap(frame, Inner::of(&packet), &outer)),
                 criterion::BatchSize::SmallInput,
             );
         });

@@ -108,6 +108,9 @@ pub fn conduct(
             all(cores, Job::Pass { seconds: ALL_TIMEOUTS_S })?;
             fill(load, cores)?;
         }
+        if let Some(control) = control.as_deref_mut() {
+            control.prepare()?;
+        }
         begin(cores, round)?;
         if let Some(control) = control.as_deref_mut() {
             std::thread::sleep(extent.time / 4);

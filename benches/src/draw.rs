@@ -95,6 +95,10 @@ pub struct Draw {
     /// By client number, modulo its length: the client's real server. Empty where answers do
     /// not pass the director.
     servers: Vec<u16>,
+    /// Whether requests and answers come in the same bursts.
+    mixed: bool,
+    /// Whether this burst is of answers, where they are not mixed.
+    answering: bool,
 }
 
 impl Draw {
@@ -121,10 +125,12 @@ impl Draw {
             newest: load.clients + core,
             next: core,
             servers: Vec::new(),
+            mixed: load.mixed,
+            answering: false,
         }
     }
 
-    /// From now on every second packet is the answer of a client's real server; `servers` are
+    /// From now on half of the packets are answers of clients' real servers; `servers` are
     /// those of the first clients, and the others' follow in the same order again and again.
     pub fn answer_from(&mut self, servers: Vec<u16>) {
         self.servers = servers;
@@ -151,6 +157,12 @@ impl Draw {
         self.newest = self.clients + self.core;
     }
 
+    /// Another burst begins.
+    #[inline(always)]
+    pub fn begin_burst(&mut self) {
+        self.answering = !self.answering;
+    }
+
     /// The next packet's flow.
     #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "it never ends, and is no iterator")]
@@ -169,14 +181,18 @@ impl Draw {
     #[inline(always)]
     fn random(&mut self) -> Flow {
         let bits = self.bits();
-        if self.new_of_all != 0 && bits & 0xFFFF_FFFF < self.new_of_all {
-            let client = self.newest;
-            self.newest = client.wrapping_add(self.cores);
-            return self.flow(client, bits, SYN);
+        if self.servers.is_empty() {
+            // Without a branch, of which no CPU could know where it goes: it would be this
+            // program's share of what a mixture costs.
+            let is_new = bits & 0xFFFF_FFFF < self.new_of_all;
+            let known = self.some_client(bits);
+            let client = if is_new { self.newest } else { known };
+            self.newest = self.newest.wrapping_add(if is_new { self.cores } else { 0 });
+            return self.flow(client, bits, if is_new { SYN } else { ACK });
         }
         let mut flow = self.flow(self.some_client(bits), bits, ACK);
-        if !self.servers.is_empty() && bits & 1 == 1 {
-            flow.server = self.servers.get(flow.client as usize % self.servers.len()).copied();
+        if self.is_answer(bits) {
+            flow.server = self.server_of(flow.client);
         }
         flow
     }
@@ -208,6 +224,10 @@ impl Draw {
     }
 
     /// [`Self::known`], in one row of eight 64-bit words each.
+    ///
+    /// # Safety
+    /// Where this is not called from code for the same CPUs, the CPU was asked
+    /// ([`crate::template::is_wide`]).
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq")]
     #[inline]
@@ -234,6 +254,37 @@ impl Draw {
             _mm512_or_si512(_mm512_and_si512(bits, row(self.port_mask)), row(self.core))
         };
         KnownWide { clients, ports: _mm512_add_epi64(ports, row(u32::from(FIRST_CLIENT_PORT))) }
+    }
+
+    #[inline(always)]
+    fn is_answer(&self, bits: u64) -> bool {
+        if self.mixed { bits & 1 == 1 } else { self.answering }
+    }
+
+    #[inline(always)]
+    fn server_of(&self, client: u32) -> Option<u16> {
+        // A division takes longer than all the rest, and is seldom needed.
+        match self.servers.get(client as usize) {
+            Some(server) => Some(*server),
+            None => self.servers.get(client as usize % self.servers.len().max(1)).copied(),
+        }
+    }
+
+    /// Whether packets of known clients of one service and answers to them are all there are.
+    #[inline]
+    pub fn is_answered(&self) -> bool {
+        self.order == Order::Random
+            && self.new_of_all == 0
+            && !self.servers.is_empty()
+            && self.services == 1
+    }
+
+    /// A known client's flow and its server, and whether the packet is the answer.
+    #[inline(always)]
+    pub fn either_way(&mut self) -> (Flow, u16, bool) {
+        let bits = self.bits();
+        let flow = self.flow(self.some_client(bits), bits, ACK);
+        (flow, self.server_of(flow.client).unwrap_or(0), self.is_answer(bits))
     }
 
     /// The port of a client's one connection.
@@ -277,6 +328,11 @@ impl Draw {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
+    use crate::load::{FrameSize, Source};
+    use dataplane::forward::Forwarding;
+    use dataplane::sched::Scheduler;
+    use dataplane::wire::Family;
+    use std::arch::x86_64::__m512i;
 
     #[test]
     fn both_ways_of_drawing_draw_the_same() {
@@ -284,7 +340,22 @@ mod tests {
             return;
         }
         for (tracking, cores) in [(Tracking::Full, 1), (Tracking::Client, 1), (Tracking::Full, 3)] {
-            let load = Load { tracking, clients: 1000, ..Load::default() };
+            let load = Load {
+                tracking,
+                clients: 1000,
+                services: 1,
+                services_in_use: 1,
+                servers: 1,
+                scheduler: Scheduler::Wlc,
+                persistence_s: 360,
+                family: Family::V4,
+                forwarding: Forwarding::Route,
+                new_share: 0.0,
+                mixed: false,
+                room_for_new: 0,
+                size: FrameSize::Bytes(64),
+                source: Source::Memory,
+            };
             let mut one = Draw::new(&load, cores - 1, cores);
             let mut other = one.clone();
             for _ in 0..100 {
@@ -294,7 +365,7 @@ mod tests {
                 // SAFETY: eight words each.
                 let rows = unsafe {
                     [wide.clients, wide.ports]
-                        .map(|row| std::mem::transmute::<_, [u64; AT_ONCE]>(row))
+                        .map(|row| std::mem::transmute::<__m512i, [u64; AT_ONCE]>(row))
                 };
                 assert_eq!(rows, [known.clients.map(u64::from), known.ports.map(u64::from)]);
                 assert!(known.clients.iter().all(|client| *client < 1000));

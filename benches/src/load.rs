@@ -87,6 +87,9 @@ pub struct Load {
     pub forwarding: Forwarding,
     /// The share of packets that come from clients never seen before, 0 to 1.
     pub new_share: f64,
+    /// Whether, under masquerading, requests and answers come in the same bursts; else every
+    /// second burst is of answers, as with two ports.
+    pub mixed: bool,
     /// New clients that the tables have room for beside the known ones, where there are any.
     pub room_for_new: u32,
     /// How long the frames are.
@@ -113,8 +116,9 @@ impl Load {
             Family::V4 => "IPv4",
             Family::V6 => "IPv6",
         };
+        let mixed = if self.mixed { ", mixed" } else { "" };
         format!(
-            "tracking {tracking}, {} client(s), {} service(s) of {} server(s), {}, {family}, {}, \
+            "tracking {tracking}, {} client(s), {} service(s) of {} server(s), {}, {family}, {}{mixed}, \
              {:.0} % new, frames of {}, source {}",
             self.clients,
             self.services,

@@ -64,7 +64,7 @@ pub enum Method {
     Pause(&'static str, f64),
     /// Speed against testpmd's macswap, both behind memif in a process of their own.
     Memif,
-    /// Allocations and moved clients, counted by another program.
+    /// Allocations, moved clients and lost packets, counted by another program.
     Steady,
     /// Another program on the device of this load, against testpmd's macswap.
     Peer(Peer, &'static str),
@@ -82,7 +82,7 @@ impl Method {
             Self::Difference(..) => "ns",
             Self::Pause(..) => "us",
             Self::Memif => "of testpmd macswap's speed",
-            Self::Steady => "allocations and moved clients",
+            Self::Steady => "allocations, moved clients and lost packets",
         }
     }
 }
@@ -179,7 +179,12 @@ pub const ROWS: &[Row] = &[
     ),
     slow(
         "half the packets from new sources: slowdown of the others",
-        Flood("--clients 1000000", "--clients 1000000 --new 1", "--clients 1000000 --new 0.5"),
+        // One new client in a million: the same tables and the same way of making packets.
+        Flood(
+            "--clients 1000000 --new 0.000001",
+            "--clients 1000000 --new 1",
+            "--clients 1000000 --new 0.5",
+        ),
         AtMost(35.0, 25.0),
     ),
     slow(
@@ -195,6 +200,16 @@ pub const ROWS: &[Row] = &[
     slow(
         "table growth 1M -> 2M at full load",
         Pause("--tracking full --clients 800000 --during growth --rounds 3", 10_000.0),
+        AtMost(50.0, 20.0),
+    ),
+    slow(
+        "list of 10M clients at full load",
+        Pause("--clients 10000000 --during listing --rounds 3", 10_000.0),
+        AtMost(50.0, 20.0),
+    ),
+    slow(
+        "list of 1M connections and their templates at full load",
+        Pause("--tracking full --clients 1000000 --during listing --rounds 3", 10_000.0),
         AtMost(50.0, 20.0),
     ),
     slow("10^8 packets", Steady, AtMost(0.0, 0.0)),
@@ -218,6 +233,11 @@ pub const ROWS: &[Row] = &[
     slow(
         "Masq, 1k connections, both directions",
         Ratio("--tracking full --forwarding masq"),
+        Nothing,
+    ),
+    slow(
+        "Masq, 1M connections, both directions in every burst",
+        Ratio("--tracking full --forwarding masq --clients 1000000 --mixed"),
         Nothing,
     ),
     slow("what measuring costs: no director, 1k, net_null", Ratio("--bare 1"), Nothing),

@@ -4,7 +4,7 @@
 //! in the template: the packet path only ever changes them by differences. So are IPv4
 //! header checksums, for the same reason.
 
-use dataplane::port::{Burst, Frame, Port};
+use dataplane::port::{BURST, Burst, Frame, Port};
 use dataplane::wire::Family;
 use dataplane::wire::ethernet::Mac;
 
@@ -147,6 +147,7 @@ impl<P: Port> Port for Synthesis<P> {
         else {
             return;
         };
+        draw.begin_burst();
         match &templates[..] {
             [template] if draw.is_plain() => {
                 let received = burst.get_mut(have..).unwrap_or_default();
@@ -154,6 +155,17 @@ impl<P: Port> Port for Synthesis<P> {
                 write_known(template, together, draw, *wide);
                 for frame in last {
                     template.write(frame, draw.next(), None);
+                }
+            }
+            [template] if draw.is_answered() => {
+                let received = burst.get_mut(have..).unwrap_or_default();
+                let mut flows = [None; BURST];
+                // All of them first: the servers stand in a table that no near cache holds.
+                for flow in flows.iter_mut().take(received.len()) {
+                    *flow = Some(draw.either_way());
+                }
+                for (frame, flow) in received.iter_mut().zip(flows.iter().flatten()) {
+                    template.write_either_way(frame, *flow);
                 }
             }
             templates => {

@@ -199,6 +199,9 @@ impl Template {
     }
 
     /// [`Self::write_known`] of packets in rows.
+    ///
+    /// # Safety
+    /// Where this is not called from code for the same CPUs, the CPU was asked ([`is_wide`]).
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
     #[inline]
@@ -266,6 +269,39 @@ impl Template {
         {
             put(bytes, words, rest);
         }
+    }
+
+    /// [`Self::write`] for the first service or [`Self::write_answer`], without a branch for IPv4
+    /// that asks which it is.
+    #[inline(always)]
+    pub fn write_either_way(
+        &self,
+        frame: &mut impl Frame,
+        (flow, server, is_answer): (Flow, u16, bool),
+    ) {
+        let Head::V4(Words { words: [w0, w1, w2, w3, w4, w5, w6], rest }) = &self.head else {
+            return match is_answer {
+                true => self.write_answer(frame, flow, server),
+                false => self.write(frame, flow, None),
+            };
+        };
+        if !self.has_length(frame) {
+            return;
+        }
+        let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V4>() else { return };
+        let [v0, v1, v2, v3] = self.vip;
+        let [p0, p1] = flow.port.to_be_bytes();
+        let [q0, q1] = plan::VIP_PORT.to_be_bytes();
+        let [s0, s1, s2, s3] = plan::server_bytes(Family::V4, server);
+        let [c0, c1, c2, c3] = plan::client_v4(flow.client).to_be_bytes();
+        let all = u64::from(is_answer).wrapping_neg();
+        let choose = |answer: u64, request: u64| answer & all | request & !all;
+        let w3 =
+            w3 | choose(word([0, 0, s0, s1, s2, s3, c0, c1]), word([0, 0, c0, c1, c2, c3, v0, v1]));
+        let w4 =
+            choose(word([c2, c3, q0, q1, p0, p1, 0, 0]), w4 | word([v2, v3, p0, p1, 0, 0, 0, 0]));
+        let w5 = w5 | word([0, 0, 0, 0, 0, 0, 0, ACK]);
+        put(bytes, [*w0, *w1, *w2, w3, w4, w5, *w6], *rest);
     }
 
     /// Makes `frame` the real server's answer to this flow.
@@ -385,11 +421,12 @@ mod tests {
             }
             #[cfg(target_arch = "x86_64")]
             if is_wide() {
-                use std::mem::transmute;
-                let [clients, ports] = [clients, ports].map(|row| row.map(u64::from));
+                use std::arch::x86_64::__m512i;
+                let rows = [clients, ports].map(|row| row.map(u64::from));
                 // SAFETY: eight words each, and the CPU was asked.
                 unsafe {
-                    let (clients, ports) = (transmute(clients), transmute(ports));
+                    let [clients, ports] =
+                        rows.map(|row| std::mem::transmute::<[u64; AT_ONCE], __m512i>(row));
                     let known = KnownWide { clients, ports };
                     let mut wide: [_; AT_ONCE] = std::array::from_fn(|_| frame());
                     template.write_known_wide(&template.known(), &mut wide, known);

@@ -7,6 +7,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Write as _;
 use std::time::Instant;
 
 use benches::draw::{ACK, Draw, Order, SYN};
@@ -106,9 +107,18 @@ fn load(tracking: Tracking, family: Family) -> Load {
         family,
         forwarding: Forwarding::Route,
         new_share: 0.0,
+        mixed: false,
         room_for_new: 1 << 20,
         size: FrameSize::Imix,
         source: Source::Memory,
+    }
+}
+
+/// Leaves what was counted for `scripts/bench`, in the file that it names.
+fn tell(count: u64) {
+    if let Some(path) = std::env::var_os("STEADY_COUNTS") {
+        let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        writeln!(file, "{count}").unwrap();
     }
 }
 
@@ -128,6 +138,8 @@ fn assert_steady(load: &Load) {
     let totals = steady.measured.shared.totals();
     let witness = steady.worker.ports_mut()[0].inner();
     let sentence = load.sentence();
+    let lost = totals.received - totals.forwarded;
+    tell(allocated + witness.moved() + lost);
     assert_eq!(allocated, 0, "allocations: {sentence}");
     assert_eq!(totals.forwarded, totals.received, "{totals:?}: {sentence}");
     assert_eq!(witness.moved(), 0, "clients that changed their real server: {sentence}");
@@ -173,6 +185,9 @@ fn assert_steady_with_new_clients(tracking: Tracking) {
     while steady.draw().new_clients() < 400_000 {
         steady.turn();
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
-    assert_eq!(steady.worker.ports_mut()[0].inner().moved(), 0);
+    let allocated = ALLOCATIONS.get() - before;
+    let moved = steady.worker.ports_mut()[0].inner().moved();
+    tell(allocated + moved);
+    assert_eq!(allocated, 0);
+    assert_eq!(moved, 0);
 }

@@ -22,6 +22,7 @@ use tracing::warn;
 
 use crate::guests::{Guest, Guests, Stream as _};
 use crate::peers::Peers;
+use crate::reason::reason;
 pub use crate::request::{Listing, Request};
 
 /// A request is at most this long: a configuration of 8 MiB, escaped.
@@ -122,7 +123,11 @@ pub enum SocketError {
     #[error("{0} is there already and is no socket; it is left alone: give another path")]
     NoSocket(PathBuf),
     /// The folder or the socket could not be made.
-    #[error("cannot listen on {path}: {error}; give a path in a folder that you may write to")]
+    #[error(
+        "cannot listen on {path}: {}; be root, or give a path in a folder that you may write to \
+         (control.socket, --socket)",
+        reason(.error)
+    )]
     Listen {
         /// The path.
         path: PathBuf,
@@ -130,9 +135,7 @@ pub enum SocketError {
         error: io::Error,
     },
     /// Nobody listens.
-    #[error(
-        "no director answers on {path} ({error}); is it running? Another socket is named with --socket"
-    )]
+    #[error("{}", unreached(.path, .error))]
     Unreachable {
         /// The path.
         path: PathBuf,
@@ -140,13 +143,31 @@ pub enum SocketError {
         error: io::Error,
     },
     /// The answer could not be read.
-    #[error("the director on {path} gave no readable answer: {error}")]
+    #[error("the director on {path} gave no readable answer: {}", reason(.error))]
     Garbled {
         /// The path.
         path: PathBuf,
         /// What is wrong with it.
         error: io::Error,
     },
+}
+
+/// Why nobody answered, and what to do.
+fn unreached(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            return format!(
+                "this user may not speak to the director on {path}; be root, or have \
+                 control.allow name the user"
+            );
+        }
+        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        _ => reason(error),
+    };
+    format!(
+        "no director answers on {path} ({why}); is it running? Another socket is named with --socket"
+    )
 }
 
 /// An open control socket; closing it removes the file.

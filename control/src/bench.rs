@@ -1,5 +1,7 @@
 //! `director bench`: from the command line to a measurement, and its result.
 
+mod reload;
+
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ use dataplane::wire::Family;
 use crate::cli::{
     self, BenchDuring, BenchFamily, BenchForwarding, BenchSource, BenchTable, BenchTracking,
 };
+use crate::reason::reason;
 
 /// `director bench`.
 ///
@@ -70,7 +73,7 @@ fn say(line: &str) {
 fn write(args: &cli::Bench, json: &str) -> Result<(), String> {
     let Some(path) = &args.output else { return Ok(()) };
     fs::write(path, format!("{json}\n"))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        .map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))
 }
 
 fn bench(args: &cli::Bench) -> Result<Bench, String> {
@@ -92,8 +95,9 @@ fn bench(args: &cli::Bench) -> Result<Bench, String> {
     };
     let reference = args.reference.clone();
     let during = args.during.map(|during| match during {
-        BenchDuring::Reload => Disturbance::Reload,
+        BenchDuring::Reload => Disturbance::Reload(reload::CONFIGURATION),
         BenchDuring::Growth => Disturbance::Growth,
+        BenchDuring::Listing => Disturbance::Listing,
     });
     let (load, bare, peer) = (load(args)?, args.bare, args.peer.clone());
     Ok(Bench { load, cores, extent, reference, peer, during, bare, no_huge: args.no_huge })
@@ -130,6 +134,7 @@ fn load(args: &cli::Bench) -> Result<Load, String> {
             BenchForwarding::Tunnel => Forwarding::Tunnel,
         },
         new_share: args.new,
+        mixed: args.mixed,
         room_for_new: args.room,
         size: size(&args.size)?,
         source: match args.source {
@@ -151,6 +156,9 @@ fn together(load: &Load) -> Result<(), String> {
         }
         Load { tracking: Tracking::Client, forwarding: Forwarding::Masq, .. } => {
             refused("--forwarding masq needs connections: take --tracking full")
+        }
+        Load { forwarding, mixed: true, .. } if *forwarding != Forwarding::Masq => {
+            refused("--mixed is about answers, which pass the director with --forwarding masq only")
         }
         Load { forwarding: Forwarding::Masq, services_in_use, .. } if *services_in_use > 1 => {
             refused(

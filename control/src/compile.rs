@@ -106,6 +106,7 @@ fn compat(compat: &model::Compat, ttl: model::Ttl) -> Compat {
         amemthresh: compat.amemthresh,
         ip_vs_ftp: compat.ip_vs_ftp,
         renew_extended_templates: compat.renew_extended_templates,
+        as_kernel: compat.defaults == Defaults::Ipvs,
     }
 }
 
@@ -503,7 +504,8 @@ mod tests {
         let (safe, ipvs) = (planned(text), planned(&format!("compat: ipvs\n{text}")));
         assert_eq!((safe.selectors[0].rank, safe.compat), (Rank::ALL_PORTS, Compat::default()));
         assert!(ipvs.selectors[0].rank > Rank::PORT);
-        assert_eq!(ipvs.compat, Compat::default(), "all switches are the kernel's either way");
+        let expected = Compat { as_kernel: true, ..Compat::default() };
+        assert_eq!(ipvs.compat, expected, "all switches are the kernel's either way");
         let policy = |plan: &Plan| plan.farms[1].service.policy;
         assert_eq!(policy(&safe).on_down, OnDown::Rebind);
         assert_eq!(policy(&ipvs), Policy { on_drain: OnDrain::Keep, on_down: OnDown::Keep });

@@ -18,6 +18,7 @@ use dataplane::wire::{Addr, Protocol};
 
 use crate::bench;
 use crate::cli::{self, Stays};
+use crate::reason::reason;
 
 /// Exit status of a run in which an invariant was broken.
 const BROKEN: u8 = 3;
@@ -42,8 +43,9 @@ pub fn run(args: &cli::Generate) -> Result<ExitCode, String> {
 }
 
 fn plots(report: &Report, folder: &Path) -> Result<(), String> {
-    fs::create_dir_all(folder)
-        .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
+    fs::create_dir_all(folder).map_err(|error| {
+        format!("cannot make the folder {}: {}", folder.display(), reason(&error))
+    })?;
     for (name, plot) in
         [("throughput.svg", report.throughput_plot()), ("latency.svg", report.latency_plot())]
     {
@@ -55,7 +57,8 @@ fn plots(report: &Report, folder: &Path) -> Result<(), String> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    fs::write(path, text)
+        .map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))
 }
 
 /// Standard error: lines, and on a terminal the last one replaced every second.

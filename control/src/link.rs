@@ -35,6 +35,11 @@ impl fmt::Display for NoLink {
 
 impl std::error::Error for NoLink {}
 
+/// The interface of a device that sits on one of the kernel's, as `net_af_packet` does.
+fn kernel_interface(device: &str) -> Option<String> {
+    nic::PortConfig::new("", device, &[]).interface()
+}
+
 /// The kernel's interface under a device.
 fn interface(device: &str) -> Option<&str> {
     device.split(',').find_map(|argument| argument.strip_prefix("iface="))
@@ -55,7 +60,9 @@ pub fn check(model: &Model, ports: &[PortInfo], nic: &NicHandle) -> Result<(), N
     if let Some(port) = down.iter().find(|port| required(&port.port)) {
         return Err(port.clone());
     }
-    for port in down {
+    // Interfaces of the kernel are among what `director doctor` finds, which is logged at
+    // every start.
+    for port in down.into_iter().filter(|port| kernel_interface(&port.device).is_none()) {
         warn!("{port}; Director goes on and uses the link when it comes up");
     }
     Ok(())

@@ -13,6 +13,7 @@ use crate::config::{self, keys};
 use crate::import::{self, Imported, Input, Kind};
 use crate::ipvsadm::Names;
 use crate::manual;
+use crate::reason::reason;
 use crate::replay::{self, pcap};
 use crate::simulate;
 
@@ -45,7 +46,7 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
     }
     if let Some(path) = &args.output {
         fs::write(path, pcap::write(&replayed.sent))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            .map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))?;
     }
     print(&text);
     Ok(ExitCode::SUCCESS)
@@ -130,6 +131,8 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
 
 /// Notes that are told of a file that is probably of another kind.
 const TOLD: usize = 20;
+/// The same where it is known of which one.
+const TOLD_OF_OTHERS: usize = 3;
 
 /// Why there is nothing to write, and what the file looks like instead.
 fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Failed {
@@ -140,6 +143,7 @@ fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Fa
     };
     let files: Vec<&str> = inputs.iter().map(|input| input.name).collect();
     let mut text = format!("{}: no service was found, so nothing was written", files.join(", "));
+    let mut most = TOLD;
     if let Some(first) = inputs.first() {
         let other = [Kind::Ipvsadm, Kind::Iptables, Kind::Keepalived].into_iter().find(|kind| {
             *kind != first.kind
@@ -147,16 +151,17 @@ fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Fa
         });
         text += &match other {
             Some(other) => {
+                most = TOLD_OF_OTHERS;
                 format!("; {0} looks like {1}'s: director import {1} {0}", first.name, word(other))
             }
             None => format!("; is {} what {} reads?", first.name, word(first.kind)),
         };
     }
-    for note in imported.notes.iter().take(TOLD) {
+    for note in imported.notes.iter().take(most) {
         text += &format!("\n  {note}");
     }
-    if imported.notes.len() > TOLD {
-        text += &format!("\n  and {} more", imported.notes.len() - TOLD);
+    if imported.notes.len() > most {
+        text += &format!("\n  and {} more", imported.notes.len() - most);
     }
     text
 }
@@ -197,8 +202,9 @@ pub fn completions(args: &cli::Completions) {
 /// # Errors
 /// A folder that cannot be written to.
 pub fn manual(args: &cli::Manual) -> Result<ExitCode, Failed> {
-    manual::write(&args.folder)
-        .map_err(|error| format!("cannot write to {}: {error}", args.folder.display()))?;
+    manual::write(&args.folder).map_err(|error| {
+        format!("cannot write to {}: {}", args.folder.display(), reason(&error))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -228,7 +234,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> Failed {
-    format!("cannot read {}: {error}", file.display())
+    format!("cannot read {}: {}", file.display(), reason(error))
 }
 
 fn print(text: &str) {

@@ -26,12 +26,12 @@ pub enum PrivilegeError {
     /// No such user.
     #[error(
         "run_as: there is no user `{0}` on this machine; make one \
-         (useradd --system --no-create-home {0}) or name another"
+         (`useradd --system --no-create-home {0}`) or name another"
     )]
     NoUser(String),
     /// No such group.
     #[error(
-        "run_as: there is no group `{0}` on this machine; make one (groupadd --system {0}) or name another"
+        "run_as: there is no group `{0}` on this machine; make one (`groupadd --system {0}`) or name another"
     )]
     NoGroup(String),
     /// Only root can become somebody else.

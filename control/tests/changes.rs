@@ -75,6 +75,11 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
     let unknown = program.ask(&["rollback", "99"]);
     assert_eq!(unknown.code(), Some(1));
     assert!(unknown.stderr.contains("generation 99 is not in the history"), "{}", unknown.stderr);
+    let status = program.told(&["status"]);
+    assert!(
+        status.contains("last apply: generation 1 taken over"),
+        "a slip is no refusal: {status}"
+    );
     program.stop();
 }
 
@@ -168,6 +173,7 @@ fn everything_that_runs_can_be_got_in_four_forms() {
     assert_eq!(program.told(&["get", "cores", "0"]).lines().count(), 2);
     for (words, code, sentence) in [
         (&["get", "reals", "nosuch"][..], 1, "there is no real server or service 'nosuch'; "),
+        (&["get", "services", "255.1:80"], 1, "there is no service '255.1:80'"),
         (&["get", "services", "web", "nosuch"], 1, "there is no service 'nosuch'; 'director get"),
         (&["get", "ports", "eth7"], 1, "there is no port 'eth7'"),
         (&["get", "config", "web"], 2, "'director get services web' shows a part"),

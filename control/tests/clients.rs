@@ -168,6 +168,10 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
     assert!(told.contains("bound") || told.contains("pinned"), "{told}");
     let yaml = program.told(&["get"]);
     assert_eq!(yaml.matches("client: 198.18.64.1/32").count(), 2, "{yaml}");
+    let back = program.told(&["rollback", "1"]);
+    assert!(back.contains(": no change of services or real servers, 2 pin(s) removed"), "{back}");
+    let again = program.told(&["rollback"]);
+    assert!(again.contains(", 2 pin(s) added"), "{again}");
     let drift = program.ask(&["diff"]);
     assert!(drift.stdout.contains("services[web].pins"), "{}", drift.stdout);
     std::fs::write(program.file(), yaml).unwrap();

@@ -12,7 +12,8 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,6 +21,7 @@ use control::config;
 use control::doctor::{Finding, Severity, examine};
 use nic::Machine;
 use serde_json::Value;
+use support::eventually;
 use support::farm;
 use support::node::Node;
 use support::program::{Home, Program, director};
@@ -292,11 +294,18 @@ fn each_thing_about_an_interface_of_the_kernel_is_found_by_itself() {
             Some("ip link set eth0 up"),
         ),
         (
+            "somebody at the other end",
+            |fake| fake.write("sys/class/net/eth0/carrier", "0"),
+            Severity::Warning,
+            &["port lan0", "eth0 is up and has no carrier"],
+            None,
+        ),
+        (
             "the MTU",
             |fake| fake.write("sys/class/net/eth0/mtu", "1400"),
             Severity::Fatal,
             &["port lan0", "an MTU of 1500 is not possible", "576 to 1400"],
-            None,
+            Some("ip link set eth0 mtu 1500"),
         ),
         (
             "the right to raw frames",
@@ -422,14 +431,56 @@ fn the_command_compares_with_this_machine_and_a_start_logs_what_is_lacking() {
     program.stop();
 
     // What would stop a start.
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
     let home = Home::new();
     let file = home.file();
-    let yaml = home.yaml(&farm::port_on("net_af_packet0,iface=eth7", "[1]"));
-    fs::write(&file, yaml).unwrap();
-    let ended = node.inside(|| director(&["doctor", "-c", file.to_str().unwrap()]));
-    assert_eq!(ended.code(), Some(1));
-    assert!(ended.stdout.contains("FATAL    port lan0: there is no network interface eth7"));
+    let diagnosed = |yaml: &str, code, words: &[&str]| {
+        fs::write(&file, yaml).unwrap();
+        let ended = node.inside(|| director(&["doctor", "-c", file.to_str().unwrap()]));
+        assert_eq!(ended.code(), Some(code), "{}", ended.stdout);
+        for word in words {
+            assert!(ended.stdout.contains(word), "{word} is not in {}", ended.stdout);
+        }
+    };
+    let missing = home.yaml(&farm::port_on("net_af_packet0,iface=eth7", "[1]"));
+    diagnosed(&missing, 1, &["FATAL    port lan0: there is no network interface eth7"]);
+    peer.ip("link set peer0 down");
+    eventually("the kernel knows that the link is down", || {
+        node.shell("ip -br link show eth0").contains("NO-CARRIER").then_some(())
+    });
+    let fine = home.yaml(&farm::one_port());
+    let unplugged = "port lan0: eth0 is up and has no carrier";
+    diagnosed(&fine, 0, &["WARNING", unplugged]);
+    let required = home.yaml(&format!("{}    require_link: true\n", farm::one_port()));
+    diagnosed(&required, 1, &["FATAL", unplugged, "require_link is set"]);
+    node.ip("link set eth0 down");
+    diagnosed(&fine, 0, &["WARNING", "port lan0: eth0 is down", "`ip link set eth0 up`"]);
+    node.ip("link set eth0 up");
+    diagnosed(
+        &format!("{fine}run_as: nobody-knows-him\n"),
+        1,
+        &["FATAL    run_as: there is no user `nobody-knows-him`", "`useradd --system"],
+    );
+    let socket = home.control();
+    let allow = |names: &str| {
+        let socket = socket.replace(" }", &format!(", allow: {{ {names} }} }}"));
+        fine.replace(&home.control(), &socket)
+    };
+    diagnosed(
+        &allow("groups: [no-such-group]"),
+        1,
+        &["FATAL    control.allow.groups: there is no group no-such-group here", "`groupadd"],
+    );
+    fs::set_permissions(&home.folder, fs::Permissions::from_mode(0o700)).unwrap();
+    diagnosed(&allow("users: [daemon]"), 0, &["WARNING  control.allow: nobody else gets into /"]);
+    fs::set_permissions(&home.folder, fs::Permissions::from_mode(0o711)).unwrap();
+    let taken = node.inside(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    diagnosed(
+        &format!("{fine}metrics: {{ address: \"{}\" }}\n", taken.local_addr().unwrap()),
+        1,
+        &["FATAL    metrics: cannot listen on 127.0.0.1:", "stop the program that listens there"],
+    );
+    fs::write(home.socket(), "no socket").unwrap();
+    diagnosed(&fine, 1, &["FATAL    control socket: ", "is there already and is no socket"]);
     fs::write(&file, "ports: 7\n").unwrap();
     let ended = node.inside(|| director(&["doctor", "-c", file.to_str().unwrap()]));
     assert_eq!((ended.code(), ended.stdout.as_str()), (Some(1), ""));

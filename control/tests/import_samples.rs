@@ -116,10 +116,19 @@ fn told(line: &Line, notes: &[Note]) -> bool {
         // Of the samples' services these are only the frame for the rest.
         let frame = ["virtual_server", "real_server", "virtual_server_group"].contains(&word);
         notes.iter().any(|note| {
-            let near =
-                note.line == *number || line.inside.iter().any(|(opened, _)| note.line == *opened);
+            let here = |number: &usize| note.line == *number || alike(note).contains(number);
+            let near = here(number) || line.inside.iter().any(|(opened, _)| here(opened));
             near && !frame && note.what.contains(word)
         })
+    })
+}
+
+/// The lines of other real servers that have the same as the one that a note is about.
+fn alike(note: &Note) -> Vec<usize> {
+    let ends = [" more in lines ", " one more in line "];
+    let numbers = ends.iter().find_map(|end| note.what.rsplit_once(end));
+    numbers.map_or(Vec::new(), |(_, numbers)| {
+        numbers.split(", ").map(|number| number.parse().unwrap()).collect()
     })
 }
 

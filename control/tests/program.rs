@@ -58,6 +58,32 @@ fn assert_refused(node: &Node, home: &Home, yaml: &str, code: i32, parts: &[&str
     assert!(!home.socket().exists(), "the socket of a director that did not start");
 }
 
+/// Every command is run by some test: its name stands first among a program's arguments.
+#[test]
+fn every_subcommand_is_run_by_a_test() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let texts: Vec<String> = (std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let told = director(&["help"]).stdout;
+    let names: Vec<&str> = (told.lines())
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 25, "{names:?}");
+    for name in names {
+        let first = [format!("[\"{name}\""), format!("arg(\"{name}\")")];
+        let tried = texts.iter().any(|text| first.iter().any(|words| text.contains(words)));
+        assert!(tried, "no test runs `director {name}`");
+    }
+}
+
 #[test]
 fn every_subcommand_has_help_that_names_its_options() {
     for (command, words) in [
@@ -216,9 +242,8 @@ fn a_socket_that_cannot_be_had_is_said_and_a_link_that_is_down_is_only_a_warning
         node.shell("ip -br link show eth0").contains("NO-CARRIER").then_some(())
     });
     let program = Program::start(&node, &farm::one_port());
-    program.logs("WARN port lan0 (net_af_packet0,iface=eth0");
-    program.logs("has no link: set it up (ip link set eth0 up)");
-    program.logs("Director goes on and uses the link when it comes up");
+    program.logs("WARN port lan0: eth0 is up and has no carrier");
+    program.logs("nothing is received or sent there until it has a link; bring its other end up");
     assert_eq!(program.status()["ports"][0]["link_up"], false);
     peer.ip("link set peer0 up");
     eventually("the link is up", || {
@@ -302,7 +327,7 @@ fn check_reads_standard_input_and_says_what_a_path_is() {
     assert_sentence(
         &missing,
         1,
-        &["the file cannot be read: there is no such file", "check the path"],
+        &["the file cannot be read: there is no such file", "name another one (-c FILE)"],
     );
     for ended in [folder, missing] {
         assert!(!ended.stderr.contains("-c FILE"), "{}", ended.stderr);

@@ -3,6 +3,7 @@
 //! One per core. Connections are the core's own; templates are shared by all cores and
 //! single-assigned. The rules are IPVS's; where a rule is surprising, a comment says so.
 
+mod begun;
 mod binder;
 mod client;
 mod count;
@@ -10,6 +11,7 @@ mod defence;
 mod expiry;
 mod ftp;
 mod growth;
+mod ipsec;
 mod opener;
 mod opening;
 mod pace;
@@ -109,6 +111,8 @@ struct Choice {
     template: Option<Handle>,
     /// An ICMP error was what told of the flow.
     by_error: bool,
+    /// The real server itself began the flow.
+    by_server: bool,
     /// The port on the real server, where it was agreed upon.
     real_port: Option<u16>,
 }
@@ -124,6 +128,19 @@ enum NoChoice {
     Nobody,
     /// The client's real server is down, and the client is to wait for it.
     Down,
+    /// There is no room for the client's template.
+    Full,
+}
+
+impl NoChoice {
+    /// Why the packet is dropped, where it is not answered.
+    const fn reason(self) -> DropReason {
+        match self {
+            Self::Nobody => DropReason::NoRealServer,
+            Self::Down => DropReason::RealServerDown,
+            Self::Full => DropReason::TableFull,
+        }
+    }
 }
 
 impl Bindings {
@@ -160,6 +177,16 @@ impl Bindings {
     /// The IPv4 connections, for packets that change nothing but their timers and counts.
     pub(crate) fn table_v4_mut(&mut self) -> &mut Table<EntryV4> {
         &mut self.v4
+    }
+
+    /// The IPv6 connections.
+    pub(crate) fn table_v6(&self) -> &Table<EntryV6> {
+        &self.v6
+    }
+
+    /// The IPv6 connections, for packets that change nothing but their timers and counts.
+    pub(crate) fn table_v6_mut(&mut self) -> &mut Table<EntryV6> {
+        &mut self.v6
     }
 
     /// A number that moves whenever this core changes what replies are found by.
@@ -252,6 +279,9 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Outcome {
+        if ipsec::follows(packet.protocol) {
+            return self.follow_key_exchange(packet, snapshot, now);
+        }
         if !packet.protocol.has_ports() {
             return Outcome::NotOurs;
         }
@@ -322,9 +352,14 @@ impl Bindings {
             return reply;
         }
         if shadowed.is_none()
-            && let Some(reply) = self.reply(packet, snapshot, now)
+            && let Some(reply) = self.reply(packet, hit.is_some(), snapshot, now)
         {
             return reply;
+        }
+        if shadowed.is_none()
+            && let Some(begun) = self.begun_by_server(packet, transport, snapshot, now)
+        {
+            return begun;
         }
         let opener = hit.zip(service).filter(|(_, service)| may_open(packet, &service.compat));
         if let Some((hit, service)) = opener
@@ -363,7 +398,7 @@ impl Bindings {
             }
             Some(((hit, _), Err(NoChoice::Nobody))) if hit.ftp_data => Outcome::NotOurs,
             Some((_, Err(NoChoice::Nobody))) => Outcome::Refuse,
-            Some((_, Err(NoChoice::Down))) => Outcome::Drop(DropReason::RealServerDown),
+            Some((_, Err(why @ (NoChoice::Down | NoChoice::Full)))) => Outcome::Drop(why.reason()),
         }
     }
 
@@ -429,8 +464,7 @@ impl Bindings {
                 self.open(&Opening::of(&packet), hit.own_port, service, choice, snapshot, now)
             }
             // An error is never answered.
-            Err(NoChoice::Nobody) => Outcome::Drop(DropReason::NoRealServer),
-            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
+            Err(why) => Outcome::Drop(why.reason()),
         })
     }
 
@@ -496,7 +530,13 @@ impl Bindings {
             }
             None => {
                 let real = self.pick(packet, service, snapshot, now).ok_or(NoChoice::Nobody)?;
-                Ok(Choice { real, template: None, by_error: false, real_port: None })
+                Ok(Choice {
+                    real,
+                    template: None,
+                    by_error: false,
+                    by_server: false,
+                    real_port: None,
+                })
             }
         }
     }
@@ -532,7 +572,7 @@ impl Bindings {
     }
 
     /// The real server of the flow that an ICMP error is about. The error leaves state and
-    /// timer alone.
+    /// timer alone. Whether a real server was removed is not asked, as in IPVS.
     pub fn related(
         &mut self,
         error: &Packet,
@@ -544,6 +584,7 @@ impl Bindings {
             return None;
         }
         // What is quoted went from the VIP to the client.
+        let quoted = &ipsec::exchange_of(quoted);
         let flow = Flow {
             client: quoted.dst,
             vip: quoted.src,
@@ -561,8 +602,10 @@ impl Bindings {
         }
         let slot = self.find(&flow, now)?;
         let conn = self.conn(flow.client.family(), slot)?;
-        snapshot.available(conn.real)?;
-        self.count_incoming(conn.real, error);
+        // It follows to a real server that was removed as well, but is not counted there.
+        if snapshot.available(conn.real).is_some() {
+            self.count_incoming(conn.real, error);
+        }
         let Conn { real, forwarding, real_port, .. } = conn;
         Some(Related { real, forwarding, real_port })
     }
@@ -577,6 +620,7 @@ impl Bindings {
 
 pub(crate) use binder::Binder;
 pub use client::{client_scope, service_of};
+pub(crate) use ipsec::follows as follows_key_exchange;
 pub(crate) use opening::Opening;
 pub(crate) use persistent::{Standing, standing};
 pub use rebind::{BoundKey, Rebind, Rebound};

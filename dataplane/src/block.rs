@@ -5,6 +5,7 @@
 //! as transparent hugepages, and where it has none of those, from the reserved ones; the
 //! reserved ones come second because packet buffers can have nothing else.
 
+use std::alloc::Layout;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -54,7 +55,35 @@ fn in_use(pages: Pages) -> &'static AtomicU64 {
     }
 }
 
-/// So many values in a row, for as long as their table lives.
+/// Blocks begin with a cache line.
+const CACHE_LINE: usize = 64;
+
+/// How values are laid out that come from the allocator; `None` where they take no memory.
+fn layout<T>(length: usize) -> Option<Layout> {
+    let layout = Layout::array::<T>(length).and_then(|layout| layout.align_to(CACHE_LINE));
+    layout.ok().filter(|layout| layout.size() > 0)
+}
+
+/// So many values in memory of the allocator.
+fn allocated<T>(length: usize, make: impl Fn() -> T) -> NonNull<T> {
+    let Some(layout) = layout::<T>(length) else { return NonNull::dangling() };
+    // SAFETY: the layout's size is not 0.
+    #[allow(unsafe_code)]
+    let memory = unsafe { std::alloc::alloc(layout) };
+    let Some(first) = NonNull::new(memory.cast::<T>()) else {
+        std::alloc::handle_alloc_error(layout)
+    };
+    for at in 0..length {
+        // SAFETY: the memory has room for `length` values at their alignment, and is ours alone.
+        #[allow(unsafe_code)]
+        unsafe {
+            first.add(at).write(make());
+        }
+    }
+    first
+}
+
+/// So many values in a row, for as long as their table lives; the first one begins a cache line.
 pub struct Block<T> {
     first: NonNull<T>,
     length: usize,
@@ -92,9 +121,7 @@ impl<T> Block<T> {
             let (first, bytes) = mapping.keep();
             return Self::counted(Self { first, length, source: Source::Mapping { bytes, pages } });
         }
-        let values: Box<[T]> = (0..length).map(|_| make()).collect();
-        let first = NonNull::from(Box::leak(values)).cast();
-        Self::counted(Self { first, length, source: Source::Allocator })
+        Self::counted(Self { first: allocated(length, make), length, source: Source::Allocator })
     }
 
     fn counted(block: Self) -> Self {
@@ -151,9 +178,17 @@ impl<T> Drop for Block<T> {
         in_use(self.pages()).fetch_sub(self.taken(), Ordering::Relaxed);
         let values = NonNull::slice_from_raw_parts(self.first, self.length);
         match self.source {
-            // SAFETY: the values came out of a boxed slice of this length, which nobody else has.
-            #[allow(unsafe_code)]
-            Source::Allocator => drop(unsafe { Box::from_raw(values.as_ptr()) }),
+            Source::Allocator => {
+                // SAFETY: all values were written and are dropped once, here; the memory was
+                // allocated with this layout, and nothing points there any more.
+                #[allow(unsafe_code)]
+                unsafe {
+                    values.drop_in_place();
+                    if let Some(layout) = layout::<T>(self.length) {
+                        std::alloc::dealloc(self.first.as_ptr().cast(), layout);
+                    }
+                }
+            }
             #[cfg(target_os = "linux")]
             Source::Mapping { bytes, .. } => {
                 // SAFETY: all values were written and are dropped once, here; the mapping of this

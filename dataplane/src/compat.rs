@@ -75,6 +75,10 @@ pub struct Compat {
     /// A template that a new connection uses gets the service's timeout back even after it
     /// outlived its own (the kernel leaves it at 60 s). Not a kernel switch.
     pub renew_extended_templates: bool,
+    /// Where Director does better than the kernel on purpose, the kernel's way is taken: what
+    /// finds a full table is dropped, errors are limited by their receiver, `rr` and its like
+    /// have one cursor for all cores. Not a kernel switch.
+    pub as_kernel: bool,
 }
 
 impl Default for Compat {
@@ -97,6 +101,7 @@ impl Default for Compat {
             secure_tcp: Defence::Off,
             ip_vs_ftp: true,
             renew_extended_templates: false,
+            as_kernel: false,
         }
     }
 }

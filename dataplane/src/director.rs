@@ -8,7 +8,7 @@ mod relay;
 
 use std::sync::Arc;
 
-use crate::answer::{Answer, Budget};
+use crate::answer::{Answer, Budget, Receivers};
 use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::fragments::Fragments;
@@ -22,7 +22,9 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::ndp::{self, Ndp};
-use crate::wire::{Family, Fragment, Packet, Parsed, Protocol, icmp, parse};
+use crate::wire::{
+    Addr, Family, Fragment, Malformed, Packet, Parsed, Protocol, icmp, ipv6, parse, parse_piece,
+};
 use burst::Learned;
 pub use burst::{Decided, Reading};
 use passing::Inward;
@@ -56,6 +58,8 @@ struct Path {
     bindings: Bindings,
     surroundings: Surroundings,
     answers: Budget,
+    /// What the kernel would still answer, where its limits hold.
+    as_kernel: Option<Box<(Receivers, Budget)>>,
     fragments: Fragments,
     /// Tunnelled packets so far, for their identifications.
     packets_made: u64,
@@ -79,6 +83,7 @@ impl Director {
         let path = Path {
             bindings: Bindings::new(Arc::clone(&shared), seat),
             answers: Budget::new(surroundings.answers_per_second),
+            as_kernel: None,
             fragments: Fragments::new(
                 shared.sizes.fragments.div_ceil(shared.cores().max(1)),
                 shared.key.0,
@@ -202,6 +207,12 @@ impl Director {
         self.path.bindings.table_v4().bytes() <= NEAREST && !self.path.shared.replies.is_open()
     }
 
+    /// The same of IPv6 connections.
+    #[inline]
+    pub fn has_few_v6_connections(&self) -> bool {
+        self.path.bindings.table_v6().bytes() <= NEAREST
+    }
+
     /// Decides about frames of a burst that was read, from the first undecided one on, and
     /// rewrites them: all of them, or up to one that other frames may have waited for
     /// ([`Self::fragments_remembered`]). Gives what [`Self::handle`] gives for one after the
@@ -214,6 +225,12 @@ impl Director {
         decided: &mut Decided,
     ) {
         self.path.decide(reading, &mut self.learned, &self.snapshot, undecided, decided);
+    }
+
+    /// A frame whose next hop did not say its MAC address in time: its sender is told, where
+    /// that is possible.
+    pub fn give_up(&mut self, frame: &mut impl Frame, port: PortIndex, now: Tick) -> Verdict {
+        self.path.unreachable(&self.snapshot, frame, Arrival { port, now })
     }
 
     /// Decides about one frame and rewrites it.
@@ -232,7 +249,13 @@ impl Path {
         if port.kernel_facing {
             return Self::kernel_sends(port);
         }
-        let parsed = parse(frame.bytes());
+        let parsed = match parse(frame.bytes()) {
+            // Where datagrams are put together before anything is decided, their headers are.
+            refused @ Parsed::Malformed(Malformed::TinyFragment) if snapshot.fragments.whole => {
+                parse_piece(frame.bytes()).map_or(refused, Parsed::Packet)
+            }
+            parsed => parsed,
+        };
         if !matches!(parsed, Parsed::Malformed(_))
             && let Some(reason) = self.not_ours(frame.bytes(), at.port)
         {
@@ -242,6 +265,13 @@ impl Path {
             Parsed::Packet(packet) => {
                 if packet.vlan.id() != port.vlan.id() {
                     return Verdict::Drop(DropReason::OtherVlan);
+                }
+                // What puts datagrams together leaves no trace of a fragment.
+                if snapshot.fragments.whole
+                    && ipv6::take_fragment_header(frame, &packet)
+                    && let Parsed::Packet(packet) = parse(frame.bytes())
+                {
+                    return self.packet(snapshot, frame, &packet, at);
                 }
                 self.packet(snapshot, frame, &packet, at)
             }
@@ -323,7 +353,7 @@ impl Path {
             Outcome::NotOurs => self.host(snapshot, frame, packet, at),
             Outcome::Refuse => {
                 let refusal = Answer::Icmp(icmp::Error::PortUnreachable);
-                match self.answer(refusal, frame, packet, at) {
+                match self.answer(snapshot, refusal, frame, packet, at) {
                     Verdict::Drop(_) => Verdict::Drop(DropReason::NoRealServer),
                     answered => answered,
                 }
@@ -365,7 +395,7 @@ impl Path {
             return self.neighbour_discovery(snapshot, frame, packet, &message, at.port);
         }
         if icmp::is_echo_request(packet) && snapshot.hosts.get(packet.dst).is_some() {
-            return self.answer(Answer::Echo, frame, packet, at);
+            return self.answer(snapshot, Answer::Echo, frame, packet, at);
         }
         self.host(snapshot, frame, packet, at)
     }
@@ -472,19 +502,45 @@ impl Path {
             return Verdict::Drop(DropReason::NotForUs);
         }
         match Answer::for_unwanted(packet) {
-            Some(answer) => self.answer(answer, frame, packet, at),
+            Some(answer) => self.answer(snapshot, answer, frame, packet, at),
             None => Verdict::Drop(DropReason::NotForUs),
         }
     }
 
+    /// Whether an answer to this address, an ICMP error or another one, may be given now.
+    fn may_answer(
+        &mut self,
+        snapshot: &Snapshot,
+        error: Option<icmp::Error>,
+        to: Addr,
+        now: Tick,
+    ) -> bool {
+        if !snapshot.compat.as_kernel || self.answers.is_unlimited() {
+            return self.answers.take(now);
+        }
+        // The kernel limits errors alone.
+        let Some(error) = error else { return true };
+        let length = snapshot.exits.lookup(to).map_or(0, |exit| exit.length);
+        let (receivers, errors) = self
+            .as_kernel
+            .get_or_insert_with(|| {
+                let cores = self.shared.cores();
+                Box::new((Receivers::new(self.shared.key.0[0]), Budget::of_kernel(cores)))
+            })
+            .as_mut();
+        receivers.take(to, length, error, now)
+            && (matches!(error, icmp::Error::PacketTooBig { .. }) || errors.take(now))
+    }
+
     fn answer(
         &mut self,
+        snapshot: &Snapshot,
         answer: Answer,
         frame: &mut impl Frame,
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if !self.answers.take(at.now) {
+        if !self.may_answer(snapshot, answer.error(), packet.src, at.now) {
             return Verdict::Drop(DropReason::AnswerLimited);
         }
         match answer.write(frame, packet, self.mac(at.port)) {

@@ -19,8 +19,10 @@ const WAYS: usize = 4;
 /// Time is told in this many ticks, about a second, so that what is left of a tick's bits wraps
 /// when ticks do.
 const UNIT_SHIFT: u32 = 8;
-/// For how long a connection is expected, in units: as long as IPVS keeps one in LISTEN.
-const PATIENCE: u32 = (120 * TICKS_PER_SECOND) >> UNIT_SHIFT;
+/// For how many seconds FTP's data connections are expected: as long as IPVS keeps one in LISTEN.
+pub(crate) const LISTENING_S: u32 = 120;
+/// For how many seconds key exchanges are known to other cores, unless they end before.
+pub(crate) const EXCHANGES_S: u32 = 86_400;
 
 // An entry: mark 20 | real server 20 | unit in which it ends 24. Zero is free.
 const MARK_SHIFT: u32 = 44;
@@ -44,12 +46,15 @@ pub struct Expectation {
 pub struct ExpectedTable {
     sets: Box<[[AtomicU64; WAYS]]>,
     secret: [u64; 2],
+    /// For how long a connection is expected, in units.
+    patience: u32,
 }
 
 impl ExpectedTable {
-    /// An empty table, hashed under this secret.
-    pub fn new(secret: [u64; 2]) -> Self {
-        Self { sets: (0..SETS).map(|_| Default::default()).collect(), secret }
+    /// An empty table that forgets what is older than so many seconds, hashed under this secret.
+    pub fn new(secret: [u64; 2], patience_s: u32) -> Self {
+        let patience = (patience_s * TICKS_PER_SECOND) >> UNIT_SHIFT;
+        Self { sets: (0..SETS).map(|_| Default::default()).collect(), secret, patience }
     }
 
     /// The set of an expectation, and its mark, which is not zero.
@@ -69,11 +74,11 @@ impl ExpectedTable {
     pub fn add(&self, expectation: &Expectation, real: RealId, now: Tick) {
         let (Some(set), mark) = self.place(expectation) else { return };
         let unit = now.0 >> UNIT_SHIFT;
-        let left = |word: u64| left_of(word, unit);
+        let left = |word: u64| self.left_of(word, unit);
         let same = set.iter().find(|way| way.load(Ordering::Relaxed) >> MARK_SHIFT == mark);
         let oldest = || set.iter().min_by_key(|way| left(way.load(Ordering::Relaxed)));
         if let Some(way) = same.or_else(oldest) {
-            let end = unit.wrapping_add(PATIENCE) & UNITS;
+            let end = unit.wrapping_add(self.patience) & UNITS;
             let real = u64::from(real.0 & (RealId::LIMIT - 1));
             way.store(mark << MARK_SHIFT | real << REAL_SHIFT | u64::from(end), Ordering::Relaxed);
         }
@@ -85,7 +90,7 @@ impl ExpectedTable {
         let unit = now.0 >> UNIT_SHIFT;
         set?.iter().find_map(|way| {
             let word = way.load(Ordering::Relaxed);
-            if word >> MARK_SHIFT != mark || left_of(word, unit) == 0 {
+            if word >> MARK_SHIFT != mark || self.left_of(word, unit) == 0 {
                 return None;
             }
             // Whoever takes it first has it: a connection is made once.
@@ -93,12 +98,30 @@ impl ExpectedTable {
             Some(RealId((word >> REAL_SHIFT) as u32 & (RealId::LIMIT - 1)))
         })
     }
-}
 
-/// Units that an entry has left; 0 for none, and for a free one.
-fn left_of(word: u64, unit: u32) -> u32 {
-    let left = (word as u32).wrapping_sub(unit) & UNITS;
-    if word != 0 && left <= PATIENCE { left } else { 0 }
+    /// The real server of an expectation, which stays and has all its time again; and whether
+    /// this is the first time in about a second.
+    pub fn find(&self, expectation: &Expectation, now: Tick) -> Option<(RealId, bool)> {
+        let (set, mark) = self.place(expectation);
+        let unit = now.0 >> UNIT_SHIFT;
+        set?.iter().find_map(|way| {
+            let word = way.load(Ordering::Relaxed);
+            if word >> MARK_SHIFT != mark || self.left_of(word, unit) == 0 {
+                return None;
+            }
+            let end = u64::from(unit.wrapping_add(self.patience) & UNITS);
+            let again = word & !u64::from(UNITS) | end;
+            let is_due = again != word
+                && way.compare_exchange(word, again, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            Some((RealId((word >> REAL_SHIFT) as u32 & (RealId::LIMIT - 1)), is_due))
+        })
+    }
+
+    /// Units that an entry has left; 0 for none, and for a free one.
+    fn left_of(&self, word: u64, unit: u32) -> u32 {
+        let left = (word as u32).wrapping_sub(unit) & UNITS;
+        if word != 0 && left <= self.patience { left } else { 0 }
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_expected_connection_is_found_once_and_with_all_that_is_known_of_it() {
-        let table = ExpectedTable::new(SECRET);
+        let table = ExpectedTable::new(SECRET, LISTENING_S);
         let now = Tick::from_secs(7);
         table.add(&expectation(1, 0), RealId(77), now);
         table.add(&expectation(1, 900), RealId(RealId::LIMIT - 1), now);
@@ -133,7 +156,7 @@ mod tests {
     #[test]
     fn nothing_is_expected_for_longer_than_two_minutes_wherever_the_clock_stands() {
         for start in [Tick(0), Tick(u32::MAX - 50), Tick(u32::MAX / 2)] {
-            let table = ExpectedTable::new(SECRET);
+            let table = ExpectedTable::new(SECRET, LISTENING_S);
             table.add(&expectation(1, 0), RealId(1), start);
             table.add(&expectation(2, 0), RealId(2), start);
             assert_eq!(table.take(&expectation(1, 0), start.plus_secs(117)), Some(RealId(1)));
@@ -142,8 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_found_stays_and_is_news_once_a_second() {
+        let table = ExpectedTable::new(SECRET, EXCHANGES_S);
+        let start = Tick(u32::MAX - 50);
+        table.add(&expectation(1, 500), RealId(7), start);
+        assert_eq!(table.find(&expectation(2, 500), start), None);
+        assert_eq!(table.find(&expectation(1, 500), start), Some((RealId(7), false)));
+        for seconds in [2, 80_000, 160_000] {
+            let now = start.plus_secs(seconds);
+            assert_eq!(table.find(&expectation(1, 500), now), Some((RealId(7), true)));
+            assert_eq!(table.find(&expectation(1, 500), now), Some((RealId(7), false)));
+        }
+        assert_eq!(table.take(&expectation(1, 500), start.plus_secs(160_001)), Some(RealId(7)));
+        assert_eq!(table.find(&expectation(1, 500), start.plus_secs(160_002)), None);
+    }
+
+    #[test]
     fn the_newest_of_many_are_kept() {
-        let table = ExpectedTable::new(SECRET);
+        let table = ExpectedTable::new(SECRET, LISTENING_S);
         let many = 100_000;
         for number in 0..many {
             table.add(&expectation(number, 0), RealId(number % 1000), Tick(number));

@@ -83,11 +83,16 @@ struct Pieces {
     ranges: ArrayVec<(u32, u32), RANGES>,
     /// The datagram's length, once its last fragment has told it.
     len: Option<u32>,
+    /// Its first bytes, as far as they are there: as long as a TCP header can be.
+    head: [u8; HEAD],
 }
+
+/// Bytes of the longest transport header.
+const HEAD: usize = 60;
 
 impl Pieces {
     fn new(since: Tick) -> Self {
-        Self { since, ranges: ArrayVec::new(), len: None }
+        Self { since, ranges: ArrayVec::new(), len: None, head: [0; HEAD] }
     }
 
     fn add(&mut self, start: u32, end: u32, more: bool) {
@@ -105,6 +110,18 @@ impl Pieces {
         let place = self.ranges.partition_point(|(from, _)| *from < start);
         // More gaps than that are nobody's datagram: it never becomes whole.
         let _ = self.ranges.try_insert(place, (start, end));
+    }
+
+    fn keep_head(&mut self, start: u32, bytes: &[u8]) {
+        if let Some(place) = self.head.get_mut(start as usize..) {
+            place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    /// The beginning of the datagram, if all of it is there.
+    fn head(&self) -> Option<&[u8]> {
+        let len = self.len.filter(|_| self.is_whole())? as usize;
+        self.head.get(..len.min(HEAD))
     }
 
     fn is_whole(&self) -> bool {
@@ -149,7 +166,13 @@ impl Fragments {
 
     /// Whether a fragment's datagram is decided about, or all of it is there by now; asked only
     /// where nothing may be decided before ([`FragmentLimits::whole`]).
-    pub fn gather(&mut self, packet: &Packet, now: Tick, limits: &FragmentLimits) -> bool {
+    pub fn gather(
+        &mut self,
+        packet: &Packet,
+        transport: &[u8],
+        now: Tick,
+        limits: &FragmentLimits,
+    ) -> bool {
         let Some(key) = Key::of(packet) else { return true };
         if self.entry(&key, now, limits).is_some() {
             return true;
@@ -173,11 +196,23 @@ impl Fragments {
         let len = packet.end().saturating_sub(usize::from(packet.l4_offset));
         let was_whole = pieces.is_whole();
         pieces.add(start, start.saturating_add(u32::try_from(len).unwrap_or(u32::MAX)), more);
+        pieces.keep_head(start, transport);
         let whole = pieces.is_whole();
         if whole && !was_whole {
             self.remembered = self.remembered.wrapping_add(1);
         }
         whole
+    }
+
+    /// The first bytes of a datagram of which all is there and about which nothing is decided.
+    pub fn head(&self, packet: &Packet) -> Option<&[u8]> {
+        self.pieces.get(&Key::of(packet)?)?.head()
+    }
+
+    /// The ports of a datagram that was decided about.
+    pub fn ports(&self, packet: &Packet, now: Tick, limits: &FragmentLimits) -> Option<(u16, u16)> {
+        let (_, source, destination) = self.entry(&Key::of(packet)?, now, limits)?.ports;
+        Some((source, destination))
     }
 
     /// Counts first fragments and datagrams that became whole: when it has changed, early ones

@@ -61,6 +61,15 @@ pub struct Seen {
     pub signal: Signal,
 }
 
+/// What other cores tell a connection's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A reply has passed.
+    Replied(Seen),
+    /// Packets that follow this key exchange have passed: it goes on.
+    Kept(Flow),
+}
+
 /// A frame that control wants sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
@@ -140,8 +149,8 @@ pub struct Mailbox {
     pub growths: ArrayQueue<TableGrowth>,
     /// Memory that the core has done with, for control to free.
     pub leftovers: ArrayQueue<Leftover>,
-    /// Replies of this core's connections that other cores have sent on.
-    pub seen: ArrayQueue<Seen>,
+    /// What other cores have seen of this core's connections.
+    pub seen: ArrayQueue<Note>,
 }
 
 impl Default for Mailbox {

@@ -5,7 +5,7 @@ mod growth;
 use crossbeam::utils::CachePadded;
 
 use crate::counters::{CoreCounters, CoreTotals};
-use crate::expected::ExpectedTable;
+use crate::expected::{EXCHANGES_S, ExpectedTable, LISTENING_S};
 use crate::load::LoadBoard;
 use crate::mailbox::Mailbox;
 use crate::neighbour::NeighbourTable;
@@ -83,6 +83,8 @@ pub struct Shared {
     pub replies: ReplyTable,
     /// Connections that were agreed upon in others.
     pub expected: ExpectedTable,
+    /// Key exchanges, which AH and ESP follow.
+    pub exchanges: ExpectedTable,
     /// What real servers carry.
     pub loads: LoadBoard,
     /// Next hops' MAC addresses.
@@ -136,7 +138,8 @@ impl Shared {
             templates,
             clients,
             replies: ReplyTable::new(sizes.connections_v4, sizes.connections_v6, key.0),
-            expected: ExpectedTable::new(key.0),
+            expected: ExpectedTable::new(key.0, LISTENING_S),
+            exchanges: ExpectedTable::new(key.0, EXCHANGES_S),
             loads: LoadBoard::new(cores),
             neighbours: NeighbourTable::default(),
             counters: (0..cores).map(|_| CachePadded::default()).collect(),

@@ -7,7 +7,8 @@
 mod numbers;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::classify::Classifier;
 use crate::compat::{Compat, Kernel};
@@ -17,7 +18,7 @@ use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, Mark, NeighbourId, PortIndex, RealId, ScopeId, ServiceId};
 use crate::pins::Pins;
 use crate::route::{Exits, Routes};
-use crate::sched::{Scheduler, SchedulerFlags, Tables, rr, wrr};
+use crate::sched::{Scheduler, SchedulerFlags, State, Tables, rr, wrr};
 use crate::table::ServiceReal;
 use crate::tick::Tick;
 use crate::wire::ethernet::Mac;
@@ -167,6 +168,8 @@ pub struct Service {
     pub scheduler_epoch: u64,
     /// Changes when a real server is added, edited or removed.
     pub list_epoch: u64,
+    /// What the scheduler remembers, where all cores share it as in the kernel.
+    pub common: Option<Arc<Mutex<State>>>,
     /// Hash tables of the scheduler.
     pub tables: Tables,
     /// What was taken out of the list, for rr.
@@ -239,6 +242,28 @@ pub struct NextHop {
     pub mtu: u16,
 }
 
+/// The one route to a real server that IPVS keeps for its connections of all methods, anew after
+/// every edit. Made for masquerading or a tunnel, it leads to the address that a packet names,
+/// and so packets of direct routing are given to whoever has the VIP there: nobody.
+#[derive(Debug, Default)]
+pub struct SharedRoute(AtomicU8);
+
+impl SharedRoute {
+    const FOR_ROUTE: u8 = 1;
+    const FOR_OTHERS: u8 = 2;
+
+    /// Takes the route for a packet of this method, and answers whether it leads to the real
+    /// server.
+    pub fn leads(&self, forwarding: Forwarding) -> bool {
+        let own = match forwarding {
+            Forwarding::Route | Forwarding::Local => Self::FOR_ROUTE,
+            Forwarding::Masq | Forwarding::Tunnel => Self::FOR_OTHERS,
+        };
+        let taken = self.0.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
+        own == Self::FOR_OTHERS || taken.unwrap_or_else(|made| made) != Self::FOR_OTHERS
+    }
+}
+
 /// A real server of one service.
 #[derive(Clone, Debug)]
 pub struct Real {
@@ -279,9 +304,15 @@ pub struct Real {
     pub mac: Option<Mac>,
     /// Whose threshold rules are followed.
     pub kernel: Kernel,
+    /// The route that connections of several methods share, where the method was changed and
+    /// the kernel's way is taken with it.
+    pub shared_route: Option<Arc<SharedRoute>>,
     /// Whether it is in its service's list. A removed real server keeps its id as long as
     /// connections or templates name it, and is the same again when it is put back.
     pub available: bool,
+    /// Whether what names it is to be ended: it is not available, and it or another one was
+    /// removed while `expire_nodest_conn` was on.
+    pub flushed: bool,
 }
 
 impl Real {
@@ -349,6 +380,8 @@ pub struct Masqueraded {
     pub everybody: bool,
     addresses: std::collections::HashSet<Addr>,
     ports: std::collections::HashSet<(Option<Protocol>, Addr, u16)>,
+    /// Those that may begin flows through their service.
+    callers: std::collections::HashMap<(Addr, u16), RealId>,
 }
 
 impl Masqueraded {
@@ -356,6 +389,19 @@ impl Masqueraded {
     pub fn add(&mut self, protocol: Option<Protocol>, address: Addr, port: u16) {
         self.addresses.insert(address);
         self.ports.insert((protocol, address, port));
+    }
+
+    /// Adds a real server that may begin flows over UDP through its service.
+    pub fn add_caller(&mut self, address: Addr, port: u16, real: RealId) {
+        self.callers.entry((address, port)).or_insert(real);
+    }
+
+    /// The real server that begins flows from this address and port.
+    pub fn caller(&self, address: Addr, port: u16) -> Option<RealId> {
+        if self.callers.is_empty() {
+            return None;
+        }
+        self.callers.get(&(address, port)).copied()
     }
 
     /// Whether this is one's address.

@@ -45,6 +45,8 @@ pub struct Worker<P: Port> {
     parting: Option<Arc<Snapshot>>,
     swept_at: Tick,
     sweep_credit: usize,
+    /// Packets that were cut so far.
+    cut: u32,
     tracer: Tracer,
 }
 
@@ -67,6 +69,7 @@ impl<P: Port> Worker<P> {
             parting: None,
             swept_at: Tick::default(),
             sweep_credit: 0,
+            cut: (core as u32) << 24,
             tracer: Tracer::default(),
             shared,
         };
@@ -83,6 +86,11 @@ impl<P: Port> Worker<P> {
     /// The director inside, for tests and explanations.
     pub fn director(&self) -> &Director {
         &self.director
+    }
+
+    /// When the first frame that waits for its next hop is given up.
+    pub fn gives_up_at(&self) -> Option<Tick> {
+        self.held.iter().map(|held| held.until).reduce(|a, b| if a.has_come(b) { a } else { b })
     }
 
     /// The director inside, for simulations that sweep its tables at moments of their own.

@@ -14,7 +14,7 @@ use dataplane::catalog::Catalog;
 use dataplane::catalog::spec::{PortSpec, RealSpec, ServiceSpec, Site};
 use dataplane::compat::{Compat, TtlPolicy};
 use dataplane::director::{Decided, Director, Reading, Surroundings};
-use dataplane::forward::Forwarding;
+use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::ids::{PortIndex, RealId};
 use dataplane::port::Frame;
 use dataplane::port::memory::MemoryFrame;
@@ -189,6 +189,12 @@ impl World {
                 1 => RealState::Drain,
                 2 => RealState::Down,
                 _ => RealState::Up,
+            },
+            tunnel: match number % 5 {
+                0 => Tunnel::Gre { checksum: number.is_multiple_of(2) },
+                1 => Tunnel::Gue { port: 6080, checksum: GueChecksum::None },
+                2 => Tunnel::Gue { port: 6080, checksum: GueChecksum::Full },
+                _ => Tunnel::Ipip,
             },
             drain_until: kind.is_multiple_of(5).then(|| self.now.plus(500)),
             upper_threshold: if number == 3 { 4 } else { 0 },

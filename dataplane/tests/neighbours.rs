@@ -9,6 +9,7 @@ use dataplane::catalog::spec::RealSpec;
 use dataplane::ids::PortIndex;
 use dataplane::mailbox::{Event, Outgoing};
 use dataplane::verdict::DropReason;
+use dataplane::wire::Addr;
 use dataplane::wire::ethernet::Mac;
 use support::lab::Seen::{Dropped, Held, Real, Unsent};
 use support::lab::{Lab, Setup, identity, real_mac};
@@ -70,17 +71,28 @@ fn no_more_frames_wait_than_the_limit() {
 }
 
 #[test]
-fn frames_that_waited_three_seconds_are_dropped() {
+fn frames_that_waited_three_seconds_are_given_up_together_and_their_sender_is_told() {
     let mut lab = lab(8);
-    let conn = lab.client(1).opens("V:80");
+    let client = Addr::v4(0xC612_004D);
+    let id = lab.shared.neighbours.intern(PortIndex(0), client).unwrap();
+    lab.shared.neighbours.set(id, Some(Mac(CLIENT_MAC)));
+    let syn = packet::tcp("198.18.0.77:1024", "198.18.255.1:80").flags("S");
+    assert_eq!(lab.send(&syn), Held);
     lab.after_secs(2);
-    lab.sends(&conn, "S");
-    lab.after_ticks(250);
-    assert_eq!(lab.totals().dropped_for(DropReason::NoNeighbour), 1);
-    assert_eq!(lab.totals().held, 1);
-    lab.after_secs(2);
-    assert_eq!(lab.totals().dropped_for(DropReason::NoNeighbour), 2);
+    assert_eq!(lab.send(&syn), Held);
+    lab.after_ticks(249);
+    assert_eq!(lab.totals().held, 2);
+    lab.now = lab.now.plus(1);
+    let told = lab.turn();
     assert_eq!(lab.totals().held, 0);
+    assert_eq!(told.len(), 2);
+    for (port, frame) in told {
+        assert_eq!((port, &frame[..6]), (PortIndex(0), &CLIENT_MAC[..]));
+        assert_eq!(frame[30..34], [198, 18, 0, 77], "to the client");
+        assert_eq!(frame[34..36], [3, 1], "host unreachable");
+        assert_eq!(frame[58..62], [198, 18, 255, 1], "about its packet to the VIP");
+        packet::assert_checksums(&frame);
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use dataplane::ids::{RealId, ScopeId};
 use dataplane::table::{
@@ -160,6 +161,31 @@ fn two_cores_that_find_different_holes_in_the_other_order_agree() {
 fn two_cores_that_find_different_ipv6_holes_agree() {
     check(1, || holes(|number| v6(u128::from(number) << 3), 0, false));
     check(1, || holes(|number| v6(u128::from(number) << 3), 6, false));
+}
+
+/// A template that died long ago is reclaimed while another core binds its client anew.
+#[test]
+fn an_ipv6_slot_that_is_reclaimed_while_its_client_comes_back_can_be_used_again() {
+    check(3, || {
+        let (table, mut seats) = table(2);
+        // No half of one is another's.
+        let client = |number: u32| v6(u128::from(number + 2) << 64 | u128::from(number + 20));
+        insert(&table, client(0), 9, START);
+        let mut owner = seats.remove(0);
+        let mut seat = seats.remove(0);
+        assert_eq!(sweep(&table, &mut owner, LATE).len(), 1);
+        sweep(&table, &mut owner, LATE);
+        table.quiescent(&mut owner);
+        table.quiescent(&mut seat);
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || insert_real(&other, client(0), 1, LATE));
+        sweep(&table, &mut owner, LATE);
+        assert_eq!(thread.join().unwrap(), (1, true));
+        // All eight slots are there.
+        for number in 1..8 {
+            assert_eq!(insert_real(&table, client(number), 2, LATE), (2, true));
+        }
+    });
 }
 
 #[test]
@@ -402,26 +428,40 @@ fn two_cores_that_bind_one_wide_client_agree() {
     clients_agree(ClientKey::V6(7), 3);
 }
 
-/// Two cores bind clients of one scope at once, which may claim the same slot and then both write
+/// Where a wide client goes in an empty table for two cores.
+fn wide_slot(client: u128) -> dataplane::table::Handle {
+    let (table, _seats) = clients(2);
+    let probe = client_probe(&table, ClientKey::V6(client));
+    table.get_or_insert(&probe, client_real(1), 1).unwrap().hit().slot
+}
+
+/// Two cores bind clients of one scope at once, which claim the same slot and then both write
 /// their addresses there.
 fn wide_clients_that_meet(one: u128, other: u128) {
+    let has_first_slot = Arc::new([(); 2].map(|()| AtomicUsize::new(0)));
+    let counts = Arc::clone(&has_first_slot);
     check(3, move || {
         let (table, seats) = clients(2);
         let both = [one, other].map(ClientKey::V6);
         let threads: Vec<_> = seats
             .into_iter()
             .zip(both.into_iter().zip(1..))
-            .map(|(_seat, (client, number))| {
+            .map(|(seat, (client, number))| {
                 let table = Arc::clone(&table);
                 thread::spawn(move || {
                     let probe = client_probe(&table, client);
                     let bound = table.get_or_insert(&probe, client_real(number), 1).unwrap();
                     assert_eq!(bound.hit().real, client_real(number));
                     assert!(matches!(bound, Bound::Inserted(_)));
+                    (bound.hit().slot, seat)
                 })
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let (slots, mut seats): (Vec<_>, Vec<_>) =
+            threads.into_iter().map(|thread| thread.join().unwrap()).unzip();
+        for (count, slot) in counts.iter().zip(&slots) {
+            count.fetch_add(usize::from(*slot == wide_slot(one)), Ordering::Relaxed);
+        }
         let mut listed = Vec::new();
         let mut cursor = Some(Default::default());
         while let Some(from) = cursor {
@@ -429,14 +469,32 @@ fn wide_clients_that_meet(one: u128, other: u128) {
         }
         listed.sort_unstable();
         assert_eq!(listed, [1, 2].map(client_real).into_iter().zip(both).collect::<Vec<_>>());
+        // Once abandoned slots are reclaimed there is room for ten more: none is lost for good.
+        for _ in 0..3 {
+            seats.iter_mut().for_each(|seat| assert_eq!(client_sweep(&table, seat, 1), 0));
+        }
+        for number in 2..12 {
+            let probe = client_probe(&table, ClientKey::V6(number << 65));
+            assert!(table.get_or_insert(&probe, client_real(3), 1).is_ok());
+        }
     });
+    let counts = has_first_slot.each_ref().map(|count| count.load(Ordering::Relaxed));
+    assert!(counts.iter().all(|count| *count > 0), "both want that slot: {counts:?}");
 }
 
 #[test]
 fn two_wide_clients_that_claim_one_slot_get_one_each() {
     let high = 7u128 << 64;
-    // In a table so small their windows meet, whichever slots they choose.
-    for (one, other) in [(high | 1, high | 2), (high, 9 << 64)] {
+    // The first half of both is the same, so that the second one tells whose the slot is; or both
+    // halves differ.
+    for (one, others) in [(high | 1, high | 2..high | 99), (high, 9 << 64..9 << 64 | 99)] {
+        let same = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&same);
+        check(0, move || {
+            let wanted = wide_slot(one);
+            *found.lock().unwrap() = others.clone().find(|other| wide_slot(*other) == wanted);
+        });
+        let other = same.lock().unwrap().expect("one slot in twelve is that one");
         wide_clients_that_meet(one, other);
     }
 }

@@ -42,6 +42,10 @@ pub struct Bench {
     /// them; then they are emptied.
     #[arg(long, value_name = "N", default_value_t = 16 << 20, help_heading = "Load")]
     pub room: u32,
+    /// With --forwarding masq, requests and answers in the same bursts, at random; without it
+    /// every second burst is of answers, as with a port on either side.
+    #[arg(long, help_heading = "Load")]
+    pub mixed: bool,
     /// IPv4 or IPv6.
     #[arg(long, value_enum, default_value_t = BenchFamily::V4, help_heading = "Load")]
     pub family: BenchFamily,
@@ -125,10 +129,12 @@ pub enum BenchTable {
 /// See [`Bench::during`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BenchDuring {
-    /// A reload that changes every service.
+    /// A reload that changes every service, from the text of its configuration on.
     Reload,
     /// Tables that become larger by as much as they had at the start.
     Growth,
+    /// A list of every client and every connection, as `director clients` makes it.
+    Listing,
 }
 
 /// See [`Bench::tracking`].

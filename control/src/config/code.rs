@@ -21,7 +21,7 @@ pub enum Code {
     ControlCharacter = 4,
     /// Lists and mappings are nested more than 64 deep.
     TooDeep = 5,
-    /// The file has more than 1,000,000 values.
+    /// The file has more than 1,000,000 values, or a mapping more than 1,000 keys.
     TooManyValues = 6,
     /// YAML anchors and aliases are not accepted.
     Alias = 7,

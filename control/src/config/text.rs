@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::code::Code;
 use super::problem::{Excerpt, Problem};
+use crate::reason::reason;
 
 /// The largest file, 8 MiB: about 15,000 services with 8 real servers each.
 pub const MAX_BYTES: usize = 8 << 20;
@@ -29,12 +30,14 @@ pub(super) fn read_from(reader: &mut dyn Read) -> Result<Vec<u8>, Problem> {
 
 fn unreadable(error: &io::Error) -> Problem {
     let (why, hint) = match error.kind() {
-        io::ErrorKind::NotFound => ("there is no such file".to_owned(), "check the path"),
+        io::ErrorKind::NotFound => {
+            ("there is no such file".to_owned(), "write it, or name another one (-c FILE)")
+        }
         io::ErrorKind::IsADirectory => {
             ("it is a folder".to_owned(), "name the file in it, such as FOLDER/director.yaml")
         }
-        io::ErrorKind::PermissionDenied => (error.to_string(), "run as a user who may read it"),
-        _ => (error.to_string(), "check that it is a regular file"),
+        io::ErrorKind::PermissionDenied => (reason(error), "run as a user who may read it"),
+        _ => (reason(error), "check that it is a regular file"),
     };
     whole(Code::Unreadable, format!("the file cannot be read: {why}"), hint)
 }

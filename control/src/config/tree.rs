@@ -21,6 +21,9 @@ pub(super) const MAX_DEPTH: usize = 64;
 /// each have about 700,000.
 pub(super) const MAX_VALUES: usize = 1_000_000;
 
+/// Keys of one mapping; the widest section has a few dozen.
+const MAX_KEYS: usize = 1_000;
+
 /// A line and a column, both from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -176,7 +179,7 @@ impl<'t> Builder<'t> {
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 self.alias(place);
                 self.count(place)?;
-                Ok(self.close(Node { place, value: Value::Unknown }))
+                self.close(Node { place, value: Value::Unknown })
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.admit(place, anchor, tag.is_some())?;
@@ -184,7 +187,7 @@ impl<'t> Builder<'t> {
                     ScalarStyle::Plain => Value::Plain(text),
                     _ => Value::Quoted(text),
                 };
-                Ok(self.close(Node { place, value }))
+                self.close(Node { place, value })
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(place, anchor, tag.is_some(), Open::List(place, Vec::new()))
@@ -194,10 +197,10 @@ impl<'t> Builder<'t> {
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::List(place, items)) => {
-                    Ok(self.close(Node { place, value: Value::List(exact(items)) }))
+                    self.close(Node { place, value: Value::List(exact(items)) })
                 }
                 Some(Open::Map(place, entries, _)) => {
-                    Ok(self.close(Node { place, value: Value::Map(exact(entries)) }))
+                    self.close(Node { place, value: Value::Map(exact(entries)) })
                 }
                 None => Ok(None),
             },
@@ -243,12 +246,16 @@ impl<'t> Builder<'t> {
     }
 
     /// Puts a complete node into the list or mapping around it; gives the root back.
-    fn close(&mut self, node: Node<'t>) -> Option<Node<'t>> {
+    fn close(&mut self, node: Node<'t>) -> Result<Option<Node<'t>>, Problem> {
         match self.open.last_mut() {
-            None => return Some(node),
+            None => return Ok(Some(node)),
             Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(_, entries, key)) => {
                 match (std::mem::replace(key, Key::Awaited), node.value) {
+                    (Key::Read(place, _), _) if entries.len() >= MAX_KEYS => {
+                        let what = format!("a mapping has more than {MAX_KEYS} keys");
+                        return Err(problem(place, Code::TooManyValues, what));
+                    }
                     (Key::Read(place, key), value) => {
                         entries.push(Entry { place, key, node: Node { place: node.place, value } });
                     }
@@ -266,7 +273,7 @@ impl<'t> Builder<'t> {
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     fn malformed(place: Place, kind: &ErrorKind) -> Problem {
@@ -388,6 +395,8 @@ mod tests {
         assert_eq!(refused(&nested(MAX_DEPTH + 1)), (Code::TooDeep, 1, 65));
         assert_eq!(refused(&"- ".repeat(MAX_DEPTH + 1)).0, Code::TooDeep);
         assert_eq!(refused(&"- a\n".repeat(MAX_VALUES)).0, Code::TooManyValues);
+        assert!(build(&"a: 1\n".repeat(MAX_KEYS)).is_ok());
+        assert_eq!(refused(&"a: 1\n".repeat(MAX_KEYS + 1)), (Code::TooManyValues, 1_001, 1));
         assert_eq!(refused("a: !x 1\nb: [\n").0, Code::Syntax);
         assert_eq!(build("a: !x 1\nb: [\n").unwrap_err().len(), 2);
     }

@@ -16,6 +16,7 @@ use super::{ControlThread, to_json};
 use crate::api::Reply;
 use crate::listing::endpoint_text;
 use crate::page::{Filter, Page, Part, Place};
+use crate::service_name;
 
 /// Buckets that are looked at for one page: a few milliseconds of the control thread's time.
 pub(super) const BUCKETS: usize = 1 << 16;
@@ -70,13 +71,8 @@ impl ControlThread {
     }
 
     pub(super) fn service_named(&self, name: &str) -> Result<&Service, String> {
-        let mut services = self.snapshot.services.iter().flatten();
-        match services.find(|service| &*service.name == name) {
-            Some(service) => Ok(service),
-            None => Err(format!(
-                "there is no service '{name}'; 'director get services' lists their names\n"
-            )),
-        }
+        let services = self.snapshot.services.iter().flatten();
+        service_name::meant(name, services, |one| &*one.name).map(|service| &**service)
     }
 
     /// One page of bindings, or of connections.

@@ -1,6 +1,7 @@
 //! One configuration after another: taken over whole or not at all, compared before, noted
 //! afterwards, and taken back.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::{ControlThread, neighbour_settings, restart, to_json};
 use crate::api::{Peer, Reply};
+use crate::config::model::Pin;
 use crate::config::{self, Model};
 use crate::difference::{self, Change};
 use crate::history::Cause;
@@ -90,7 +92,8 @@ impl ControlThread {
         publish::publish(&self.shared, &self.snapshot);
         self.neighbours.configure(neighbour_settings(&self.model));
         self.settle_neighbours();
-        Ok(format!("{changes}{tables}"))
+        let pins = pins_changed(&before, &self.model);
+        Ok(format!("{changes}{pins}{tables}"))
     }
 
     /// Puts what runs now into the history.
@@ -216,16 +219,17 @@ impl ControlThread {
         let Some(generation) = generation.or_else(|| self.history.previous()) else {
             return Reply::refused("there is nothing to go back to: the history has one entry\n");
         };
-        let model = self.history.model(generation);
+        // Nothing to take over is no refused configuration, of which monitoring would tell.
+        let model = match self.history.model(generation) {
+            Ok(model) => model,
+            Err(sentence) => return Reply::refused(sentence),
+        };
         let name = format!("generation {generation}");
         if dry {
-            return match model {
-                Ok(model) => self.dry_run(&model, &name),
-                Err(problems) => Reply::refused(problems),
-            };
+            return self.dry_run(&model, &name);
         }
         let source = Source { cause: Cause::Rollback, who: peer.user(), name };
-        let reply = self.change_by(model, &source);
+        let reply = self.change_by(Ok(model), &source);
         match reply.ok {
             true => Reply {
                 text: format!("back to generation {generation} as {}", reply.text),
@@ -256,6 +260,26 @@ impl ControlThread {
         }
         Reply::done(text)
     }
+}
+
+/// How many clients' pins came and went, in words; nothing where none did.
+fn pins_changed(before: &Model, after: &Model) -> String {
+    let pins = |model: &Model| -> HashSet<(String, Pin)> {
+        let services = model.services.iter().filter(|service| !service.pins.is_empty());
+        let each = services.flat_map(|one| one.pins.iter().map(|pin| (one.name.clone(), *pin)));
+        each.collect()
+    };
+    let (before, after) = (pins(before), pins(after));
+    let mut said = String::new();
+    for (count, what) in [
+        (after.difference(&before).count(), "added"),
+        (before.difference(&after).count(), "removed"),
+    ] {
+        if count > 0 {
+            let _ = write!(said, ", {count} pin(s) {what}");
+        }
+    }
+    said
 }
 
 /// `director diff` found a difference.

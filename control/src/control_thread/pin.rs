@@ -26,6 +26,10 @@ impl ControlThread {
         let Some(network) = Cidr::new(client.address, client.length) else {
             return Reply::refused(format!("{client} is no client\n"));
         };
+        let service = match service.map(|name| self.service_named(name)).transpose() {
+            Ok(service) => service.map(|service| &*service.name),
+            Err(sentence) => return Reply::refused(sentence),
+        };
         let mut services = self.model.services.clone();
         let mut touched = Vec::new();
         for one in services.iter_mut().filter(|one| service.is_none_or(|name| one.name == name)) {

@@ -58,6 +58,12 @@ impl ControlThread {
                 return Reply::refused("bindings and connections are asked for in pages\n");
             }
         };
+        // A service may be called by the end of its name; then that name is meant.
+        let whole = |name: &String| match (what, self.service_named(name)) {
+            (Kind::Services | Kind::Reals, Ok(service)) => service.name.to_string(),
+            _ => name.clone(),
+        };
+        let names: Vec<String> = names.iter().map(whole).collect();
         let named = |row: &Value, key: &str, wanted: &str| {
             row.get(key).is_some_and(|name| match name {
                 Value::Number(number) => number.to_string() == wanted,

@@ -1,16 +1,16 @@
 //! Interfaces of the kernel that a virtual device sits on: what the kernel does there to
 //! frames before or after the director has them.
 
-use nic::{Offload, PortConfig};
+use nic::{Carrier, Offload, PortConfig};
 
 use super::{Examination, Finding, Severity};
 
 pub(super) fn examine(patient: &mut Examination<'_>) {
-    for port in &patient.nic.ports {
+    for (index, port) in patient.nic.ports.iter().enumerate() {
         let Some(interface) = port.interface() else { continue };
         offloads(patient, port, &interface);
         ipv6(patient, port, &interface);
-        promiscuous(patient, port, &interface);
+        carrier(patient, index, port, &interface);
     }
 }
 
@@ -51,20 +51,20 @@ fn ipv6(patient: &mut Examination<'_>, port: &PortConfig, interface: &str) {
     ));
 }
 
-/// Frames for other stations reach an AF_PACKET socket only if somebody asked for them.
-fn promiscuous(patient: &mut Examination<'_>, port: &PortConfig, interface: &str) {
-    const IFF_UP: u32 = 1;
-    let flags = patient.machine.read(&format!("/sys/class/net/{interface}/flags"));
-    let flags = flags.and_then(|hex| u32::from_str_radix(hex.trim_start_matches("0x"), 16).ok());
-    // `/sys/class/net` may be that of another network namespace than this thread's.
-    let known = flags.filter(|_| !patient.machine.is_this());
-    if known.is_some_and(|flags| flags & IFF_UP == 0) {
-        patient.find(Finding::new(
-            Severity::Warning,
-            format!("port {}", port.name),
-            format!("{interface} is down"),
-            "nothing is received or sent there",
-            format!("bring it up (`ip link set {interface} up`)"),
-        ));
-    }
+/// What is not up, or has nothing at its other end.
+fn carrier(patient: &mut Examination<'_>, index: usize, port: &PortConfig, interface: &str) {
+    let (what, mend) = match patient.machine.carrier_of(interface) {
+        None | Some(Carrier::There) => return,
+        Some(Carrier::Down) => ("is down", format!("bring it up (`ip link set {interface} up`)")),
+        Some(Carrier::Absent) => {
+            ("is up and has no carrier", "bring its other end up, or connect its cable".to_owned())
+        }
+    };
+    let required = patient.model.ports.get(index).is_some_and(|port| port.require_link);
+    let (severity, why) = match required {
+        true => (Severity::Fatal, "require_link is set, and the start waits five seconds for it"),
+        false => (Severity::Warning, "nothing is received or sent there until it has a link"),
+    };
+    let about = format!("port {}", port.name);
+    patient.find(Finding::new(severity, about, format!("{interface} {what}"), why, mend));
 }

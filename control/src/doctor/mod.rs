@@ -12,6 +12,7 @@ mod finding;
 mod interfaces;
 mod kernel;
 mod memory;
+mod people;
 mod place;
 mod ports;
 mod report;
@@ -82,6 +83,7 @@ pub fn examine(model: &Model, machine: &Machine) -> Report {
     tunnels::examine(&mut patient);
     cores::examine(&mut patient);
     place::examine(&mut patient);
+    people::examine(&mut patient);
     let mut findings = patient.findings;
     findings.sort_by_key(|finding| finding.severity);
     Report::new(&nic, machine, running, findings)

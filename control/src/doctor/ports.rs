@@ -12,7 +12,15 @@ pub(super) fn examine(patient: &mut Examination<'_>) {
         let core = matches!(fault, NicError::CoreUnavailable { .. });
         let said = core && patient.findings.iter().any(|finding| finding.about == "cores");
         if !(memory && patient.running.is_some() || said) {
-            patient.find(of_fault(&fault));
+            let mut found = of_fault(&fault);
+            if let NicError::Mtu { port, mtu, .. } = &fault
+                && let Some(port) = patient.nic.ports.iter().find(|one| one.name == *port)
+                && let Some(interface) = port.interface()
+            {
+                let command = format!("`ip link set {interface} mtu {mtu}`");
+                found.mend = format!("let the interface take more ({command}), or {}", found.mend);
+            }
+            patient.find(found);
         }
     }
     for port in &patient.nic.ports {

@@ -22,7 +22,12 @@ pub(super) fn read(origin: Origin, args: &[String], names: &Names, draft: &mut D
         Ok(command) => command,
         Err(usage) => {
             let hint = "mend the line, with numbers instead of names (`ipvsadm-save -n`)";
-            draft.notes.add(origin, line(), format!("ipvsadm refuses it: {}", usage.message), hint);
+            // Where its first word is no option at all, ipvsadm has no more to say than that.
+            let why = match usage.message.starts_with("Try `ipvsadm") {
+                true => "it is no command of ipvsadm's".to_owned(),
+                false => format!("ipvsadm refuses it: {}", usage.message),
+            };
+            draft.notes.add(origin, line(), why, hint);
             return;
         }
     };

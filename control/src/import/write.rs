@@ -48,7 +48,7 @@ pub(super) fn write(plan: &Plan, mut notes: Notes) -> Imported {
     );
     yaml.push_str(&ports(plan));
     yaml.push_str(&timeouts(plan.timeouts_s));
-    yaml.push_str(if count > 0 { "services:\n" } else { "services: []\n" });
+    yaml.push_str("services:\n");
     yaml.push_str(&services);
     if !notes.is_empty() {
         yaml.push_str("\n# Not carried over, or not as it was:\n");
@@ -110,11 +110,17 @@ fn ports(plan: &Plan) -> String {
             matches!(one.forwarding, Forwarding::Tunnel(_)) && one.address.is_ipv6() == six
         })
     };
-    if tunnelled(false) {
-        remark(&mut text, PORTS_COLUMN, "#     gateway: ?.?.?.?", "the way to tunnels' ends");
-    }
-    if tunnelled(true) {
-        remark(&mut text, PORTS_COLUMN, "#     gateway6: \"?::?\"", "the way to tunnels' ends");
+    let masqueraded = |six| {
+        servers().any(|one| one.forwarding == Forwarding::Masq && one.address.is_ipv6() == six)
+    };
+    for (six, line) in [(false, "#     gateway: ?.?.?.?"), (true, "#     gateway6: \"?::?\"")] {
+        let what = match (masqueraded(six), tunnelled(six)) {
+            (false, false) => continue,
+            (true, false) => "the way back to clients (masq)",
+            (false, true) => "the way to tunnels' ends",
+            (true, true) => "the way back to clients (masq), and to tunnels' ends",
+        };
+        remark(&mut text, PORTS_COLUMN, line, what);
     }
     if servers().any(|one| one.forwarding == Forwarding::Local) {
         let line = "#     kernel_port: net_tap0,iface=dlan0";

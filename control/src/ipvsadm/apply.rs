@@ -194,6 +194,10 @@ fn edit_server(target: &mut Target<'_>, options: &ServerOptions) -> Done {
         return Err(SERVICE_NOT_DEFINED);
     }
     let (address, port) = (options.address, options.port);
+    // The kernel looks at the numbers before it looks for the server.
+    if options.lower_threshold > options.upper_threshold {
+        return Err(OUT_OF_RANGE);
+    }
     let old = target.catalog.real(&options.service, address, port).ok_or(NO_SERVER)?;
     let spec = RealSpec {
         mac: old.mac,

@@ -82,6 +82,9 @@ pub fn parse(args: &[String], names: &Names) -> Result<Command, Usage> {
     if let Some(extra) = left.next() {
         return Err(Usage::new(format!("unexpected argument {extra}")));
     }
+    // A flag that does not go with the scheduler is told of before options that do not go with
+    // the command.
+    specify::flags(gathered.flags.as_deref(), gathered.scheduler.as_deref().unwrap_or_default())?;
     verb.check(|name| gathered.has(name))?;
     match verb {
         Verb::AddService => specify::service(&gathered).map(Command::AddService),
@@ -134,7 +137,7 @@ fn take(gathered: &mut Gathered, given: Given, names: &Names) -> Result<(), Usag
                 gathered.service = Some(Identity::Mark { family: Family::V6, mark });
                 gathered.mask = None;
             }
-            _ => return Err(Usage::new("-6 used before -f")),
+            _ => return Err(Usage::new("-6 used before -f\n")),
         },
         Meaning::Gatewaying => take_forward(gathered, Forward::Route)?,
         Meaning::Masquerading => take_forward(gathered, Forward::Masq)?,

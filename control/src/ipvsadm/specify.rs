@@ -45,7 +45,7 @@ pub(super) fn service(gathered: &Gathered) -> Result<ServiceOptions, Usage> {
     })
 }
 
-fn flags(text: Option<&str>, scheduler: &str) -> Result<SchedulerFlags, Usage> {
+pub(super) fn flags(text: Option<&str>, scheduler: &str) -> Result<SchedulerFlags, Usage> {
     let mut flags = SchedulerFlags::empty();
     for word in text.into_iter().flat_map(|text| text.split(',')) {
         let (flag, of) = match word {

@@ -26,10 +26,13 @@ pub use page::Applies;
 use exposition::Format;
 use http::{Answer, Asked, Server};
 
+use crate::reason::reason;
+
 /// Why metrics cannot be offered.
 #[derive(Debug, Error)]
 #[error(
-    "cannot listen on {address} for metrics: {error}; change metrics.address, or stop the program that listens there"
+    "cannot listen on {address} for metrics: {}; change metrics.address, or stop the program that listens there",
+    reason(.error)
 )]
 pub struct ListenError {
     address: SocketAddr,

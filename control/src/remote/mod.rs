@@ -12,6 +12,7 @@ use crate::api::{self, Reply, Request, SocketError};
 use crate::cli;
 use crate::config;
 use crate::get::{Kind, Output};
+use crate::reason::reason;
 
 pub use clients::{clients, evict, pin, rebind, unpin};
 pub use drain::{drain, undrain};
@@ -141,7 +142,7 @@ fn name_of(file: &Path) -> String {
 fn unreadable(file: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::InvalidData => format!("{}: it is no text (UTF-8)", name_of(file)),
-        _ => format!("cannot read {}: {error}", name_of(file)),
+        _ => format!("cannot read {}: {}", name_of(file), reason(error)),
     }
 }
 

@@ -53,6 +53,13 @@ pub(super) fn sysctl(world: &mut World, args: &[String]) -> Result<Reply, String
         };
         let name = name.replace('/', ".");
         if let Some(value) = value {
+            if is_refused(&name, value) {
+                reply
+                    .stderr
+                    .push_str(&format!("sysctl: setting key \"{name}\": Invalid argument\n"));
+                reply.rc = 1;
+                continue;
+            }
             set(world, &name, value)?;
             world.settings.insert(name.clone(), value.to_owned());
         }
@@ -65,6 +72,13 @@ pub(super) fn sysctl(world: &mut World, args: &[String]) -> Result<Reply, String
     }
     world.publish();
     Ok(reply)
+}
+
+/// Whether the kernel takes no such value.
+fn is_refused(name: &str, value: &str) -> bool {
+    let modes = ["drop_entry", "drop_packet", "secure_tcp"];
+    name.strip_prefix(IPVS).is_some_and(|setting| modes.contains(&setting))
+        && value.parse().is_ok_and(|mode: i64| !(0..=3).contains(&mode))
 }
 
 fn value_of(world: &World, name: &str) -> Result<String, String> {

@@ -140,7 +140,7 @@ fn site(topology: &Topology) -> Result<Site, String> {
 
 impl World {
     /// The director of this topology, without services, at time 0.
-    pub(super) fn new(topology: &Topology) -> Result<Self, String> {
+    pub(super) fn new(topology: &Topology, phase: u32) -> Result<Self, String> {
         let key = HashKey([0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210]);
         let (shared, seats) = Shared::new(1, SIZES, TimerRule::KernelWheel, key);
         let site = site(topology)?;
@@ -149,6 +149,7 @@ impl World {
         catalog.routes_all = true;
         // And its kernel was without the module that understands FTP.
         catalog.compat.ip_vs_ftp = false;
+        catalog.compat.as_kernel = true;
         catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
         catalog.fragments.early = EARLY;
         catalog.fragments.whole = true;
@@ -173,7 +174,7 @@ impl World {
             worker: Worker::new(0, director, ports, 64),
             snapshot,
             now: Tick(0),
-            next_meter: Tick::from_secs(Meters::PERIOD_S),
+            next_meter: Tick::from_secs(Meters::PERIOD_S).plus(phase),
             flush_at: None,
             stations: HashMap::new(),
             real_servers: HashMap::new(),
@@ -225,6 +226,9 @@ impl World {
         while let Some(due) = self.next_due().filter(|due| due.has_come(to)) {
             self.now = if due.has_come(self.now) { self.now.plus(1) } else { due };
             self.sweep();
+            if self.worker.gives_up_at().is_some_and(|until| until.has_come(self.now)) {
+                self.worker.turn(self.now);
+            }
             self.flush_at = self.flush_at.filter(|flush| !flush.has_come(self.now));
             if self.next_meter.has_come(self.now) {
                 self.meters.tick(&self.snapshot, &self.shared.loads);
@@ -249,6 +253,7 @@ impl World {
         let rule = self.shared.rule;
         let mut due = vec![self.next_meter];
         due.extend(self.flush_at);
+        due.extend(self.worker.gives_up_at());
         for (_, conn) in self.worker.director().bindings().iter() {
             due.push(timer::fires(rule, conn.expires, conn.timeout));
         }

@@ -15,6 +15,7 @@ use super::session::{Batch, Opened};
 use super::{Question, hex, pcapng};
 use crate::api::{self, Reply, Request};
 use crate::cli;
+use crate::reason::reason;
 
 /// Between two questions while there is nothing to tell.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -74,7 +75,7 @@ fn print_trace(args: &cli::Trace) -> Result<(), Failure> {
 
 fn write_capture(args: &cli::Capture) -> Result<(), Failure> {
     let name = args.output.display();
-    let failed = |error: io::Error| format!("{name} cannot be written: {error}");
+    let failed = |error: io::Error| format!("{name} cannot be written: {}", reason(&error));
     let mut out = open(&args.output).map_err(failed)?;
     let opened = begin(&args.at.socket, &question(&args.select, args.snaplen))?;
     let mut written = pcapng::begin(&mut out, &opened.ports, args.snaplen);

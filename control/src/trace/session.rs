@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Question, hex, verdict};
+use crate::service_name;
 use crate::{status, story};
 
 /// Who has not asked for so long is gone.
@@ -66,13 +67,12 @@ impl Sessions {
         if self.list.len() >= MOST_ORDERS {
             return Err(format!("{MOST_ORDERS} traces run already; end one of them first"));
         }
-        let filter = question.filter()?;
-        if let Some(name) = &filter.service
-            && !snapshot.services.iter().flatten().any(|service| service.name == *name)
-        {
-            return Err(format!(
-                "there is no service '{name}'; 'director get services' lists them"
-            ));
+        let mut filter = question.filter()?;
+        if let Some(wanted) = &filter.service {
+            let services = snapshot.services.iter().flatten();
+            let service = service_name::meant(wanted, services, |service| &*service.name)
+                .map_err(|sentence| sentence.trim_end().to_owned())?;
+            filter.service = Some(Arc::clone(&service.name));
         }
         let snaplen = question.snaplen.min(super::MOST_SNAPLEN) as usize;
         let order = Order::new(filter, snaplen, question.rate.clamp(1, super::MOST_RATE));

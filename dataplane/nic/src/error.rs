@@ -219,7 +219,7 @@ pub enum NicError {
     },
     /// The MTU is not possible.
     #[error(
-        "port {port}: an MTU of {mtu} is not possible, the device allows {least} to {most}; change mtu"
+        "port {port}: an MTU of {mtu} is not possible, the device allows {least} to {most}; write another mtu under the port"
     )]
     Mtu {
         /// The port's name.

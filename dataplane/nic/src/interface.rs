@@ -23,12 +23,27 @@ pub(crate) fn mtu(interface: &str) -> Option<u32> {
     u32::try_from(unsafe { answer.ifr_ifru.ifru_mtu }).ok()
 }
 
-/// Whether it is up and has a carrier; `None` where the kernel does not tell.
-pub(crate) fn is_running(interface: &str) -> Option<bool> {
+/// Whether frames can pass an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// The operator has not set it up.
+    Down,
+    /// It is up, and nothing is at its other end.
+    Absent,
+    /// Frames pass.
+    There,
+}
+
+/// Whether frames can pass it; `None` where the kernel does not tell.
+pub(crate) fn carrier(interface: &str) -> Option<Carrier> {
     let answer = ask(interface, libc::SIOCGIFFLAGS)?;
     // SAFETY: the kernel has written this member of the union.
     let flags = i32::from(unsafe { answer.ifr_ifru.ifru_flags });
-    Some(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
+    Some(match (flags & libc::IFF_UP != 0, flags & libc::IFF_RUNNING != 0) {
+        (false, _) => Carrier::Down,
+        (true, false) => Carrier::Absent,
+        (true, true) => Carrier::There,
+    })
 }
 
 /// Something that a kernel's interface does to frames and that a poll-mode port on it cannot
@@ -143,7 +158,8 @@ mod tests {
         assert!(exists("lo") && !exists("nope0"));
         assert!(mtu("lo").is_some_and(|mtu| mtu >= 1280));
         assert_eq!(mtu("nope0"), None);
-        assert_eq!(is_running("nope0"), None);
+        assert_eq!(carrier("nope0"), None);
+        assert_eq!(carrier("lo"), Some(Carrier::There));
         assert_eq!(offloads("nope0"), []);
         assert!(offloads("lo").contains(&Offload::TxChecksum), "it never leaves the machine");
     }

@@ -32,7 +32,7 @@ pub use config::{Memory, NicConfig, PortConfig};
 pub use error::NicError;
 pub use frame::MbufFrame;
 pub use handle::{NicHandle, NicStats, PortStats};
-pub use interface::Offload;
+pub use interface::{Carrier, Offload};
 pub use log::{dpdk_log, dpdk_version};
 pub use machine::Machine;
 pub use open::{Nic, open};

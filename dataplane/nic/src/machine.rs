@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::interface::{self, Offload};
+use crate::interface::{self, Carrier, Offload};
 
 /// A machine to be looked at.
 #[derive(Clone, Debug)]
@@ -101,6 +101,23 @@ impl Machine {
             None => interface::mtu(name),
             Some(_) => self.number(&format!("/sys/class/net/{name}/mtu")),
         }
+    }
+
+    /// Whether frames can pass the interface; `None` where it is not known.
+    pub fn carrier_of(&self, name: &str) -> Option<Carrier> {
+        const UP: u32 = 1;
+        if self.is_this() {
+            return interface::carrier(name);
+        }
+        // `flags` there has no IFF_RUNNING, and `carrier` cannot be read of one that is down.
+        let folder = format!("/sys/class/net/{name}");
+        let flags = self.read(&format!("{folder}/flags"))?;
+        let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok()?;
+        Some(match self.number::<u8>(&format!("{folder}/carrier")) {
+            _ if flags & UP == 0 => Carrier::Down,
+            Some(0) => Carrier::Absent,
+            _ => Carrier::There,
+        })
     }
 
     /// The offloads that the interface has switched on, of those that no poll-mode port can

@@ -15,7 +15,7 @@ use dataplane::wire::ethernet::Mac;
 use crate::config::{NicConfig, PortConfig};
 use crate::error::NicError;
 use crate::handle::SharedPort;
-use crate::interface;
+use crate::interface::{self, Carrier};
 use crate::log;
 use crate::queue::{Alive, Queue};
 use crate::rss::{self, Rss, Sightings, Steered, Watch};
@@ -398,8 +398,8 @@ pub(crate) fn link(id: u16, interface: Option<&str>) -> (bool, u32) {
         return (false, 0);
     }
     let speed = if link.link_speed == u32::MAX { 0 } else { link.link_speed };
-    let running = interface.and_then(interface::is_running).unwrap_or(true);
-    (link.link_status() != 0 && running, speed)
+    let carrier = interface.and_then(interface::carrier).unwrap_or(Carrier::There);
+    (link.link_status() != 0 && carrier == Carrier::There, speed)
 }
 
 fn text(pointer: *const std::os::raw::c_char) -> String {

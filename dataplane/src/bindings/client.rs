@@ -8,7 +8,6 @@ use crate::table::{
     Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal,
 };
 use crate::tick::{TICKS_PER_SECOND, Tick};
-use crate::verdict::DropReason;
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
 
 /// The client's real server is down, and the client waits for it.
@@ -101,7 +100,7 @@ impl Bindings {
                 Outcome::Forward { real, forwarding, real_port: packet.dst_port }
             }
             Err(NoChoice::Nobody) => Outcome::Refuse,
-            Err(NoChoice::Down) => Outcome::Drop(DropReason::RealServerDown),
+            Err(why @ (NoChoice::Down | NoChoice::Full)) => Outcome::Drop(why.reason()),
         }
     }
 
@@ -225,7 +224,7 @@ impl Bindings {
         Some(Related { real: real.id, forwarding: real.forwarding, real_port: real.port })
     }
 
-    pub(super) fn sweep_clients(&mut self, snapshot: &Snapshot, now: Tick, budgets: [usize; 2]) {
+    pub(super) fn sweep_clients(&mut self, snapshot: &Snapshot, now: Tick, budget: [usize; 2]) {
         let age = self.ages.at(now);
         let (shared, core, ages) = (&self.shared, self.core, self.ages);
         let timeout = |scope: ClientScope| {
@@ -239,7 +238,7 @@ impl Bindings {
                 shared.loads.bind(core, real, -1);
             }
         };
-        shared.clients.sweep_each(&mut self.seat.clients, age, budgets, timeout, freed);
+        shared.clients.sweep_each(&mut self.seat.clients, age, budget, timeout, freed);
     }
 }
 

@@ -21,10 +21,8 @@ impl Bindings {
             self.schedulers.tend(&self.shared.loads, self.core);
             self.set_pace();
         }
-        let shares = match budget >= self.round {
-            true => Sizes::all(budget),
-            false => self.pace.shares(budget),
-        };
+        let all = budget >= self.round;
+        let shares = if all { Sizes::all(budget) } else { self.pace.shares(budget) };
         for (family, mut left) in [(Family::V4, shares.v4), (Family::V6, shares.v6)] {
             while let Some(slot) = self.next_over(family, snapshot, now, &mut left) {
                 self.end(family, slot, snapshot, now);
@@ -32,24 +30,26 @@ impl Bindings {
         }
         let defending = self.defends(snapshot, Family::V4) || self.defends(snapshot, Family::V6);
         if snapshot.flushes_removed || defending {
-            let [v4, v6] = shares.templates;
-            self.thin_templates(snapshot, now, v4 + v6, defending);
+            let templates = shares.templates.saturating_add(shares.templates_v6);
+            self.thin_templates(snapshot, now, templates, defending);
         }
-        self.sweep_templates(snapshot, now, shares.templates);
-        self.sweep_clients(snapshot, now, shares.clients);
+        self.sweep_templates(snapshot, now, [shares.templates, shares.templates_v6]);
+        self.sweep_clients(snapshot, now, [shares.clients, shares.clients_v6]);
     }
 
     /// Looks at how large the tables are by now.
     fn set_pace(&mut self) {
         let cores = self.shared.cores();
-        let templates = self.shared.templates.buckets_each().map(|buckets| buckets / cores);
-        let clients = self.shared.clients.buckets_each().map(|buckets| buckets / cores);
+        let [templates, templates_v6] = self.shared.templates.buckets().map(|all| all / cores);
+        let clients = self.shared.clients.buckets().map(|all| all / cores);
         // Clients' ages are that coarse.
         let age_unit_s = self.shared.age_unit_s as usize;
-        let sizes = Sizes { v4: self.v4.round(), v6: self.v6.round(), templates, clients };
-        self.round = sizes.largest();
-        let clients = clients.map(|buckets| buckets.div_ceil(age_unit_s));
-        self.pace.resize(Sizes { clients, ..sizes });
+        let (v4, v6) = (self.v4.round(), self.v6.round());
+        let round = Sizes { v4, v6, templates, templates_v6, ..Sizes::default() };
+        let [clients_v4, clients_v6] = clients.map(|all| all.div_ceil(age_unit_s));
+        self.pace.resize(Sizes { clients: clients_v4, clients_v6, ..round });
+        let [clients, clients_v6] = clients;
+        self.round = Sizes { clients, clients_v6, ..round }.largest();
     }
 
     fn next_over(
@@ -69,15 +69,17 @@ impl Bindings {
                 || snapshot.flushes_removed && is_flushed(entry.real(), snapshot)
                 || defending && defences.takes(&entry.conn(), now)
         };
+        // What ends for another reason than its time may be anywhere.
+        let which = (now, snapshot.flushes_removed || defending);
         match family {
-            Family::V4 => self.v4.sweep(left, over),
-            Family::V6 => self.v6.sweep(left, over),
+            Family::V4 => self.v4.sweep(left, which, over),
+            Family::V6 => self.v6.sweep(left, which, over),
         }
     }
 
-    fn sweep_templates(&mut self, snapshot: &Snapshot, now: Tick, budgets: [usize; 2]) {
+    fn sweep_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: [usize; 2]) {
         let (shared, core) = (&self.shared, self.core);
-        shared.templates.sweep_each(&mut self.seat.templates, now, budgets, |swept| match swept {
+        shared.templates.sweep_each(&mut self.seat.templates, now, budget, |swept| match swept {
             Swept::Freed { real, .. } => {
                 shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.
@@ -116,8 +118,9 @@ impl Bindings {
     /// How many entries, or buckets of entries, the core's largest table has.
     pub fn round(&self) -> usize {
         let cores = self.shared.cores();
-        let templates = self.shared.templates.buckets().max(self.shared.clients.buckets()) / cores;
-        self.v4.round().max(self.v6.round()).max(templates)
+        let buckets = [self.shared.templates.buckets(), self.shared.clients.buckets()];
+        let largest = buckets.as_flattened().iter().fold(0, |all, one| all.max(*one));
+        self.v4.round().max(self.v6.round()).max(largest / cores)
     }
 
     /// How many entries of the largest table, by [`Self::sweep`]'s measure, are to be looked at
@@ -160,7 +163,7 @@ impl Bindings {
     /// Takes a connection out of its table.
     pub(super) fn remove(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
         if let (Some(flow), Some(conn)) = (self.flow(family, slot), self.conn(family, slot)) {
-            self.withdraw(&flow, slot, &conn, snapshot);
+            self.withdraw(&flow, slot, &conn, snapshot, now);
         }
         let removed = match family {
             Family::V4 => self.v4.remove(slot),
@@ -207,6 +210,8 @@ impl Bindings {
 
 /// Whether entries of this real server end because it was removed.
 fn is_flushed(real: RealId, snapshot: &Snapshot) -> bool {
-    snapshot.real(real).is_none_or(|real| !real.available)
-        && snapshot.compat_of_real(real).expire_nodest_conn
+    match snapshot.real(real) {
+        Some(real) => real.flushed,
+        None => snapshot.compat.expire_nodest_conn,
+    }
 }

@@ -110,6 +110,6 @@ impl Bindings {
             (true, port) => port.wrapping_sub(1),
         };
         let real_port = Some(real_port);
-        Some(Choice { real: id, template: None, by_error: false, real_port })
+        Some(Choice { real: id, template: None, by_error: false, by_server: false, real_port })
     }
 }

@@ -51,7 +51,13 @@ impl Bindings {
         let pool = pool(shared, *core, service, snapshot, now);
         let pick = || schedulers.pick_unread(service, &pool, read);
         let choice = match service.persistence {
-            None => Choice { real: pick()?, template: None, by_error: false, real_port: None },
+            None => Choice {
+                real: pick()?,
+                template: None,
+                by_error: false,
+                by_server: false,
+                real_port: None,
+            },
             Some(_) => {
                 let templates = &shared.templates;
                 let made = templates.make_at(clients, at, service.timeout_index, now, pick);
@@ -59,7 +65,13 @@ impl Bindings {
                 if let Some(real) = snapshot.real(real) {
                     self.shift_bound(real, 1);
                 }
-                Choice { real, template: Some(template), by_error: false, real_port: None }
+                Choice {
+                    real,
+                    template: Some(template),
+                    by_error: false,
+                    by_server: false,
+                    real_port: None,
+                }
             }
         };
         Some(self.open(opening, own_port, service, choice, snapshot, now))
@@ -84,7 +96,10 @@ impl Bindings {
             None => flow.vip_port,
         };
         let outcome = Outcome::Forward { real: real.id, forwarding: real.forwarding, real_port };
-        self.count_opening(real.id, choice.template.is_some(), *total_len);
+        match choice.by_server {
+            true => self.count_scheduled(real.id),
+            false => self.count_opening(real.id, choice.template.is_some(), *total_len),
+        }
         if service.one_packet && flow.protocol == Protocol::Udp {
             if let Some(handle) = choice.template {
                 self.shared.templates.release(handle, now, &mut self.seat.templates);
@@ -102,9 +117,9 @@ impl Bindings {
             state: first_state(flow.protocol),
             flags,
             forwarding: real.forwarding,
-            in_packets: 1,
+            in_packets: u8::from(!choice.by_server),
         };
-        if !choice.by_error {
+        if !choice.by_error && !choice.by_server {
             let (compat, family) = (&service.compat, flow.client.family());
             let secure = self.is_up(compat.secure_tcp, compat.amemthresh, family);
             let next = signal.next(conn.state, conn.direction_in(), secure);
@@ -123,7 +138,10 @@ impl Bindings {
                 self.forget(&conn, snapshot, now);
                 // A persistent client is bound by its template even without an entry; only
                 // the way back through masquerading needs one.
-                if choice.template.is_none() || real.forwarding == Forwarding::Masq {
+                if choice.template.is_none()
+                    || real.forwarding == Forwarding::Masq
+                    || service.compat.as_kernel
+                {
                     return Outcome::Drop(DropReason::TableFull);
                 }
             }

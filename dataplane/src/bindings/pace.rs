@@ -16,28 +16,32 @@ pub(super) struct Sizes {
     pub v4: usize,
     /// IPv6 connections.
     pub v6: usize,
-    /// Buckets of templates: IPv4, IPv6.
-    pub templates: [usize; 2],
-    /// Buckets of clients: IPv4, IPv6.
-    pub clients: [usize; 2],
+    /// Buckets of IPv4 templates.
+    pub templates: usize,
+    /// Buckets of IPv6 templates.
+    pub templates_v6: usize,
+    /// Buckets of IPv4 clients.
+    pub clients: usize,
+    /// Buckets of IPv6 clients.
+    pub clients_v6: usize,
 }
 
 impl Sizes {
-    /// The same of every table.
-    pub(super) const fn all(size: usize) -> Self {
-        Self { v4: size, v6: size, templates: [size; 2], clients: [size; 2] }
+    /// So many of each.
+    pub(super) fn all(size: usize) -> Self {
+        Self::of([size; TABLES])
+    }
+
+    fn of([v4, v6, templates, templates_v6, clients, clients_v6]: [usize; TABLES]) -> Self {
+        Self { v4, v6, templates, templates_v6, clients, clients_v6 }
     }
 
     fn each(self) -> [usize; TABLES] {
-        let Self { v4, v6, templates: [t4, t6], clients: [c4, c6] } = self;
-        [v4, v6, t4, t6, c4, c6]
+        let Self { v4, v6, templates, templates_v6, clients, clients_v6 } = self;
+        [v4, v6, templates, templates_v6, clients, clients_v6]
     }
 
-    fn of([v4, v6, t4, t6, c4, c6]: [usize; TABLES]) -> Self {
-        Self { v4, v6, templates: [t4, t6], clients: [c4, c6] }
-    }
-
-    /// That of the largest table.
+    /// Of the largest one.
     pub(super) fn largest(self) -> usize {
         self.each().into_iter().fold(0, usize::max)
     }
@@ -87,7 +91,8 @@ mod tests {
 
     #[test]
     fn all_tables_are_gone_round_in_one_time() {
-        let sizes = Sizes { v4: 1_000_000, v6: 0, templates: [300, 0], clients: [77_777, 5] };
+        let sizes =
+            Sizes { v4: 1_000_000, v6: 0, templates: 300, clients: 77_777, ..Sizes::default() };
         let mut pace = Pace::default();
         pace.resize(sizes);
         assert_eq!(pace.largest(), 1_000_000);
@@ -97,20 +102,22 @@ mod tests {
             looked += 64;
             sum.v4 += share.v4;
             sum.v6 += share.v6;
-            for family in 0..2 {
-                sum.templates[family] += share.templates[family];
-                sum.clients[family] += share.clients[family];
-            }
+            sum.templates += share.templates;
+            sum.clients += share.clients;
+            sum.templates_v6 += share.templates_v6;
+            sum.clients_v6 += share.clients_v6;
         }
-        assert_eq!(sum, Sizes { templates: [LEAST, 0], clients: [77_777, LEAST], ..sizes });
+        assert_eq!(sum, Sizes { templates: LEAST, ..sizes });
     }
 
     #[test]
     fn empty_tables_have_a_pace_too() {
         let mut pace = Pace::default();
         assert_eq!((pace.largest(), pace.shares(64)), (1, Sizes::default()));
-        let sizes = Sizes { v4: 1, v6: 0, templates: [5, 0], clients: [0, 0] };
-        pace.resize(sizes);
-        assert_eq!(pace.shares(5), Sizes { v4: 5, ..sizes });
+        pace.resize(Sizes { v4: 1, templates: 5, ..Sizes::default() });
+        assert_eq!(
+            pace.shares(5),
+            Sizes { v4: 5, v6: 0, templates: 5, clients: 0, ..Sizes::default() }
+        );
     }
 }

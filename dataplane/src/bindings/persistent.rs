@@ -10,7 +10,7 @@ use crate::tick::Tick;
 use crate::wire::{Addr, Family, Packet};
 
 /// How often a lookup is tried again when other cores end the template in between.
-const TRIES: usize = 4;
+pub(super) const TRIES: usize = 4;
 
 impl Bindings {
     /// The template of a client, whether it may be used or not.
@@ -81,16 +81,20 @@ impl Bindings {
                     real: bound.real,
                     template: Some(bound.handle),
                     by_error: false,
+                    by_server: false,
                     real_port: None,
                 });
             }
+        }
+        if service.compat.as_kernel {
+            return Err(NoChoice::Full);
         }
         self.place_by_hash(hit, persistence, packet.src, service, snapshot)
     }
 
     /// Makes a template, or finds the one that another core has just made. `None` when the
     /// table has no room.
-    fn make(
+    pub(super) fn make(
         &mut self,
         probe: &Probe,
         real: RealId,
@@ -135,8 +139,14 @@ impl Bindings {
         }
         let client = persistence.masked(client);
         let real = by_hash(&self.shared.key.0, hit, client, service, snapshot);
-        real.map(|real| Choice { real: real.id, template: None, by_error: false, real_port: None })
-            .ok_or(NoChoice::Nobody)
+        real.map(|real| Choice {
+            real: real.id,
+            template: None,
+            by_error: false,
+            by_server: false,
+            real_port: None,
+        })
+        .ok_or(NoChoice::Nobody)
     }
 }
 

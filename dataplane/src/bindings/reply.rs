@@ -1,11 +1,11 @@
 //! The way back: packets from real servers to clients.
 
-use super::{Bindings, Outcome, follows_flow, ftp};
+use super::{Bindings, Outcome, follows_flow, ftp, ipsec};
 use crate::conn::table::{Flow, Slot};
 use crate::conn::{Conn, ConnFlags, Direction, Signal};
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
-use crate::mailbox::Seen;
+use crate::mailbox::{Note, Seen};
 use crate::reply::{Origin, ReplyKey};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
@@ -16,16 +16,20 @@ const NOTES_PER_TURN: usize = 512;
 
 impl Bindings {
     /// The connection that a packet answers, if any: counted, and moved by it. Of those that
-    /// are not masqueraded.
+    /// are not masqueraded. `served` says whether some service takes the packet.
     pub(super) fn reply(
         &mut self,
         packet: &Packet,
+        served: bool,
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<Outcome> {
         // A reply of direct routing or a tunnel goes past the director, except where the
         // director is the real server's gateway: it then passes as it is.
-        snapshot.classifier.lookup(packet.src, packet.protocol, packet.src_port)?;
+        // The connection may have outlived its service; no service's client need be asked about.
+        if served {
+            snapshot.classifier.lookup(packet.src, packet.protocol, packet.src_port)?;
+        }
         let flow = flow(packet.dst, packet.dst_port, packet.src, packet.src_port, packet.protocol);
         let slot = self.find(&flow, now)?;
         let conn = self.conn(packet.family, slot)?;
@@ -33,7 +37,9 @@ impl Bindings {
             return None;
         }
         self.replied(&flow, slot, Signal::of(packet), snapshot, now);
-        self.count_outgoing(conn.real, packet);
+        if snapshot.available(conn.real).is_some() {
+            self.count_outgoing(conn.real, packet);
+        }
         Some(Outcome::Reply { real: conn.real, from: None })
     }
 
@@ -57,7 +63,10 @@ impl Bindings {
         } else if signal.is_news() || self.shared.replies.note_is_due(place, now) {
             self.note(&origin, Seen { slot: origin.slot, flow, signal });
         }
-        self.count_outgoing(origin.real, packet);
+        // Removed ones' replies pass, and count nowhere.
+        if snapshot.available(origin.real).is_some() {
+            self.count_outgoing(origin.real, packet);
+        }
         if ftp::is_control(packet.protocol, origin.vip_port)
             && snapshot.compat_of_real(origin.real).ip_vs_ftp
         {
@@ -70,6 +79,7 @@ impl Bindings {
     /// on, or what a host says for which no one listens. IPVS sees its host's packets, and takes
     /// those to a client that is not masqueraded for replies of the real server.
     pub fn answered_by_host(&self, packet: &Packet, len: u16, now: Tick) {
+        let packet = &ipsec::exchange_of(packet);
         if !packet.protocol.has_ports() {
             return;
         }
@@ -96,6 +106,7 @@ impl Bindings {
         if !follows_flow(error) {
             return None;
         }
+        let quoted = &ipsec::exchange_of(quoted);
         let key = ReplyKey {
             real: quoted.dst,
             real_port: quoted.dst_port,
@@ -114,7 +125,12 @@ impl Bindings {
             let Some(seen) = self.shared.mailboxes.get(self.core).and_then(|m| m.seen.pop()) else {
                 return;
             };
-            self.replied(&seen.flow, seen.slot, seen.signal, snapshot, now);
+            match seen {
+                Note::Replied(seen) => {
+                    self.replied(&seen.flow, seen.slot, seen.signal, snapshot, now);
+                }
+                Note::Kept(flow) => self.keep_exchange(&flow, snapshot, now),
+            }
         }
     }
 
@@ -122,7 +138,7 @@ impl Bindings {
     fn note(&self, origin: &Origin, seen: Seen) {
         if let Some(owner) = self.shared.mailboxes.get(usize::from(origin.core)) {
             // A full queue loses the note; the next reply brings another one.
-            let _ = owner.seen.push(seen);
+            let _ = owner.seen.push(Note::Replied(seen));
         }
     }
 
@@ -133,7 +149,14 @@ impl Bindings {
     }
 
     /// A packet from the real server: state and timer.
-    fn replied(&mut self, flow: &Flow, slot: Slot, signal: Signal, snapshot: &Snapshot, now: Tick) {
+    pub(super) fn replied(
+        &mut self,
+        flow: &Flow,
+        slot: Slot,
+        signal: Signal,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
         let Some(conn) = self.owned(flow, slot) else { return };
         let compat = snapshot.compat_of_real(conn.real);
         let secure = self.is_up(compat.secure_tcp, compat.amemthresh, flow.client.family());
@@ -157,6 +180,7 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) {
+        self.announce_exchange(flow, conn.real, now);
         if conn.forwarding == Forwarding::Masq
             && let Some(key) = reply_key(flow, conn, snapshot)
         {
@@ -173,7 +197,15 @@ impl Bindings {
     }
 
     /// Takes back what [`Self::announce`] said.
-    pub(super) fn withdraw(&mut self, flow: &Flow, slot: Slot, conn: &Conn, snapshot: &Snapshot) {
+    pub(super) fn withdraw(
+        &mut self,
+        flow: &Flow,
+        slot: Slot,
+        conn: &Conn,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
+        self.withdraw_exchange(flow, now);
         if conn.forwarding == Forwarding::Masq
             && let Some(key) = reply_key(flow, conn, snapshot)
         {

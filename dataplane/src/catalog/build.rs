@@ -9,10 +9,10 @@ use crate::forward::Forwarding;
 use crate::ids::{Generation, PortIndex, RealId, ScopeId, ServiceId};
 use crate::pins::{Pin, Pins};
 use crate::route::{Exit, Exits, Route, Routes};
-use crate::sched::{Listed, Tables, rr, wrr};
+use crate::sched::{Listed, State, Tables, rr, wrr};
 use crate::snapshot::{
     HostAddress, Hosts, Identity, Masqueraded, NextHop, Numbers, PortFacts, Real, RealState, Scope,
-    Service, Snapshot,
+    Service, SharedRoute, Snapshot,
 };
 use crate::wire::{Addr, Protocol};
 
@@ -38,6 +38,7 @@ pub(super) fn empty_service(id: ServiceId, spec: &ServiceSpec) -> Service {
         members: Arc::default(),
         scheduler_epoch: 0,
         list_epoch: 0,
+        common: None,
         tables: Tables::None,
         rr_removals: rr::Removals::default(),
         wrr_history: wrr::History::default(),
@@ -76,6 +77,8 @@ impl ServiceEntry {
             members: self.members.clone().into(),
             scheduler_epoch: self.scheduler_epoch,
             list_epoch: self.list_epoch,
+            common: (self.spec.compat.as_kernel && self.spec.scheduler.is_some_and(State::is_of))
+                .then(|| Arc::clone(&self.common)),
             tables: Tables::build(self.spec.scheduler, self.spec.seed, &hashed),
             rr_removals: self.rr_removals.clone(),
             wrr_history: self.wrr_history.clone(),
@@ -125,8 +128,23 @@ impl Catalog {
             mac: spec.mac,
             number: self.number_of(service, id),
             kernel: self.compat.kernel,
+            shared_route: self.shared_route(id, service, spec),
             available: true,
+            flushed: false,
         }
+    }
+
+    /// What connections of several methods share, if the real server has had another one.
+    fn shared_route(
+        &self,
+        id: RealId,
+        service: ServiceId,
+        spec: &RealSpec,
+    ) -> Option<Arc<SharedRoute>> {
+        let entry = self.services.get(service.0 as usize)?.as_ref()?;
+        let old = &self.reals.get(id.0 as usize)?.as_ref()?.real;
+        let mixed = old.shared_route.is_some() || old.forwarding != spec.forwarding;
+        (mixed && entry.spec.compat.as_kernel).then(Arc::default)
     }
 
     /// Whether packets for this address stay here, whatever the forwarding method.
@@ -287,19 +305,29 @@ impl Catalog {
                 Identity::Ports { protocol, .. } => protocol,
                 Identity::Mark { .. } => None,
             };
-            let specs = entry.members.iter().filter_map(|member| self.spec_of(member.real));
-            for spec in specs.filter(|spec| spec.forwarding == Forwarding::Masq) {
+            // What has an engine may begin calls, from the port that the service knows it by.
+            let calls = entry.spec.engine.is_some()
+                && matches!(
+                    entry.spec.identity,
+                    Identity::Address { protocol: Protocol::Udp, vip_port: 1.., .. }
+                );
+            for member in entry.members.iter() {
+                let spec = self.spec_of(member.real);
+                let Some(spec) = spec.filter(|spec| spec.forwarding == Forwarding::Masq) else {
+                    continue;
+                };
                 self.shared.replies.open();
                 masqueraded.add(protocol, spec.address, spec.port);
+                if calls && spec.port != 0 {
+                    masqueraded.add_caller(spec.address, spec.port, member.real);
+                }
             }
         }
         masqueraded
     }
 
     fn flushes_removed(&self) -> bool {
-        let services = self.services.iter().flatten().map(|entry| &entry.spec.compat);
-        let told = services.chain([&self.compat]).any(|compat| compat.expire_nodest_conn);
-        told && self.reals.iter().flatten().any(|entry| !entry.real.available)
+        self.reals.iter().flatten().any(|entry| entry.real.flushed)
     }
 
     fn rules(&self) -> Vec<Rule> {

@@ -14,7 +14,7 @@ pub mod spec;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use apply::Changes;
 use spec::{RealSpec, Selector, ServiceSpec, Site};
@@ -24,7 +24,7 @@ use crate::conn::Timeouts;
 use crate::fragments::FragmentLimits;
 use crate::ids::{Generation, RealId, ScopeId, ServiceId};
 use crate::pins::Pin;
-use crate::sched::{rr, wrr};
+use crate::sched::{State, rr, wrr};
 use crate::shared::Shared;
 use crate::snapshot::{Identity, Member, Real, Scope, Service};
 use crate::wire::Addr;
@@ -69,6 +69,8 @@ struct ServiceEntry {
     list_epoch: u64,
     rr_removals: rr::Removals,
     wrr_history: wrr::History,
+    /// For all cores together, where they share it.
+    common: Arc<Mutex<State>>,
     timeout_index: u8,
     built: Arc<Service>,
 }
@@ -224,6 +226,7 @@ impl Catalog {
             list_epoch: epoch,
             rr_removals: rr::Removals::default(),
             wrr_history: wrr::History::default(),
+            common: Arc::default(),
             timeout_index,
         };
         let pins = self.pins.get(&entry.spec.identity).map_or(&[][..], Vec::as_slice);
@@ -386,7 +389,8 @@ impl Catalog {
         for (id, service, spec, last_weight) in specs {
             let made = self.make_real(id, service, &spec, last_weight);
             if let Some(Some(entry)) = self.reals.get_mut(id.0 as usize) {
-                entry.real = Real { available: entry.real.available, ..made };
+                let Real { available, flushed, .. } = entry.real;
+                entry.real = Real { available, flushed, ..made };
                 entry.built = Arc::new(entry.real.clone());
             }
         }
@@ -410,6 +414,34 @@ impl Catalog {
             entry.real.available = false;
             entry.built = Arc::new(entry.real.clone());
             entry.removed_in = Some(Generation(generation.0 + 1));
+        }
+        self.end_removed(id);
+    }
+
+    /// A real server was removed. With `expire_nodest_conn`, what belongs to it ends, and what
+    /// belongs to those that were removed before; a switch that is thrown later ends nothing.
+    fn end_removed(&mut self, removed: RealId) {
+        let ends = |service: ServiceId| {
+            let entry = self.services.get(service.0 as usize).and_then(Option::as_ref);
+            entry.map_or(self.compat, |entry| entry.spec.compat).expire_nodest_conn
+        };
+        let of = self.reals.get(removed.0 as usize).and_then(Option::as_ref);
+        if !of.is_some_and(|entry| ends(entry.real.service)) {
+            return;
+        }
+        let gone = |entry: &RealEntry| !entry.real.available && !entry.real.flushed;
+        let those: Vec<RealId> = self
+            .reals
+            .iter()
+            .flatten()
+            .filter(|entry| gone(entry) && ends(entry.real.service))
+            .map(|entry| entry.real.id)
+            .collect();
+        for id in those {
+            if let Some(Some(entry)) = self.reals.get_mut(id.0 as usize) {
+                entry.real.flushed = true;
+                entry.built = Arc::new(entry.real.clone());
+            }
         }
     }
 

@@ -1,7 +1,7 @@
-//! The flows of one burst, looked up together: all are hashed and all index lines on their way
-//! from memory at once, then all entries.
+//! The flows of one burst, looked up together: all are hashed and all homes on their way from
+//! memory at once, then index lines of those that are not at home, then their entries.
 
-use super::table::{Entry, Home, Packed, Slot, Table};
+use super::table::{Entry, Home, Slot, Table};
 use crate::port::{BURST, places};
 
 /// No entry.
@@ -13,7 +13,9 @@ pub struct ConnBurst<E: Entry> {
     taken: u32,
     keys: [E::Key; BURST],
     homes: [Home; BURST],
-    /// The number of the entry that is most probably the flow's, or [`NONE`].
+    /// A bit for every flow that is not at home.
+    strays: u32,
+    /// The number of the home's first entry; once it was read, the number of the entry that is most probably the flow's, or [`NONE`].
     guesses: [u32; BURST],
 }
 
@@ -25,6 +27,7 @@ impl<E: Entry> Default for ConnBurst<E> {
             taken: 0,
             keys: [E::Key::default(); BURST],
             homes: [Home::default(); BURST],
+            strays: 0,
             guesses: [NONE; BURST],
         }
     }
@@ -35,7 +38,7 @@ impl<E: Entry> ConnBurst<E> {
     #[inline]
     pub fn clear(&mut self) {
         if self.taken != 0 {
-            self.taken = 0;
+            (self.taken, self.strays) = (0, 0);
             self.guesses = [NONE; BURST];
         }
     }
@@ -46,30 +49,67 @@ impl<E: Entry> ConnBurst<E> {
         self.taken == 0
     }
 
-    /// Puts a flow, of a protocol with ports, to a place.
+    /// Whether some flow was not found at home.
+    #[inline]
+    pub fn has_strays(&self) -> bool {
+        self.strays != 0
+    }
+
+    /// Puts a flow, of a protocol with ports, to a place, and requests its home.
     #[inline(always)]
-    pub fn put(&mut self, at: usize, key: E::Key) {
-        if let Some(place) = self.keys.get_mut(at) {
+    pub fn put(&mut self, at: usize, key: E::Key, table: &Table<E>) {
+        if let (Some(place), Some(home), Some(guess)) =
+            (self.keys.get_mut(at), self.homes.get_mut(at), self.guesses.get_mut(at))
+        {
             *place = key;
+            *home = table.locate_key(&key);
+            let first = table.home(home);
+            table.prefetch_slot(first);
+            *guess = first.number();
             self.taken |= 1 << (at % BURST);
         }
     }
 
-    /// Hashes the flows and requests their index lines.
+    /// [`Self::put`] for four places from one on.
+    #[inline(always)]
+    pub fn put_four(&mut self, at: usize, keys: [E::Key; 4], table: &Table<E>) {
+        let places = (
+            self.keys.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
+            self.homes.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
+            self.guesses.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
+        );
+        let (Some(places), Some(homes), Some(guesses)) = places else { return };
+        for (key, (home, guess)) in keys.iter().zip(homes.iter_mut().zip(guesses)) {
+            *home = table.locate_key(key);
+            let first = table.home(home);
+            table.prefetch_slot(first);
+            *guess = first.number();
+        }
+        *places = keys;
+        self.taken |= 0xF << (at % BURST);
+    }
+
+    /// Reads the homes, and requests the index lines of those that are not there. Once.
     #[inline(never)]
-    pub fn aim(&mut self, table: &Table<E>) {
+    pub fn fetch(&mut self, table: &Table<E>) {
+        let mut strays = 0;
         for at in places(self.taken) {
-            if let (Some(key), Some(home)) = (self.keys.get(at), self.homes.get_mut(at)) {
-                *home = table.locate_key(key);
-                table.prefetch_bucket(home);
+            if let (Some(key), Some(guess)) = (self.keys.get(at), self.guesses.get_mut(at)) {
+                let (slot, missed) = table.guess_at_home(Slot::from_number(*guess), key);
+                strays |= u32::from(missed) << at;
+                *guess = slot.number();
             }
+        }
+        self.strays = strays;
+        for home in places(strays).filter_map(|at| self.homes.get(at)) {
+            table.prefetch_bucket(home);
         }
     }
 
-    /// Reads the index lines and requests the entries.
+    /// Reads the index lines and requests the entries. Once.
     #[inline(never)]
-    pub fn fetch(&mut self, table: &Table<E>) {
-        for at in places(self.taken) {
+    pub fn find(&mut self, table: &Table<E>) {
+        for at in places(self.strays) {
             if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get_mut(at)) {
                 *guess = table.prefetch_entry(home).map_or(NONE, Slot::number);
             }
@@ -78,11 +118,18 @@ impl<E: Entry> ConnBurst<E> {
 
     /// The entry of the flow that was put to a place, whatever happened to the table since.
     #[inline(always)]
-    pub fn entry<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
+    pub fn entry(&self, at: usize, table: &Table<E>) -> Option<Slot> {
         let (key, guess) = (self.keys.get(at)?, self.guesses.get(at)?);
         let slot = Slot::from_number(*guess);
         // An entry that is the flow's is in use.
-        if table.is_of(slot, key) { table.packed_mut(slot) } else { self.search(at, table) }
+        if table.is_of(slot, key) { Some(slot) } else { self.search(at, table) }
+    }
+
+    /// The flows from a place on, each with the number of the entry that is probably its.
+    #[inline(always)]
+    pub fn guesses(&self, from: usize) -> impl Iterator<Item = (&E::Key, Slot)> {
+        let guesses = self.guesses.iter().map(|guess| Slot::from_number(*guess));
+        self.keys.iter().zip(guesses).skip(from)
     }
 
     /// The flow that was put to a place, and where it stands if it does.
@@ -94,19 +141,18 @@ impl<E: Entry> ConnBurst<E> {
     /// Asks the table anew.
     #[cold]
     #[inline(never)]
-    fn search<'a>(&self, at: usize, table: &'a mut Table<E>) -> Option<&'a mut Packed> {
+    fn search(&self, at: usize, table: &Table<E>) -> Option<Slot> {
         if self.taken >> at & 1 == 0 {
             return None;
         }
-        let slot = table.find_key(self.homes.get(at)?, self.keys.get(at)?)?;
-        table.entry_mut(slot)
+        table.find_key(self.homes.get(at)?, self.keys.get(at)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::table::{EntryV4, Flow};
+    use crate::conn::table::{EntryV4, Flow, Packed};
     use crate::conn::{Conn, ConnFlags, State};
     use crate::forward::Forwarding;
     use crate::ids::RealId;
@@ -144,11 +190,13 @@ mod tests {
             (1..4000).map(|n| table.insert(&flow(n), conn(n)).unwrap()).collect();
         let mut burst = ConnBurst::default();
         for (at, n) in [(0, 1), (3, 17), (7, 3999), (31, 4500)] {
-            burst.put(at, EntryV4::key(&flow(n)));
+            burst.put(at, EntryV4::key(&flow(n)), &table);
         }
-        burst.aim(&table);
         burst.fetch(&table);
-        let real = |at, table: &mut Table<EntryV4>| burst.entry(at, table).map(|e| e.real());
+        burst.find(&table);
+        let real = |at, table: &mut Table<EntryV4>| {
+            burst.entry(at, table).and_then(|slot| table.entry(slot)).map(Packed::real)
+        };
         assert_eq!(real(0, &mut table), Some(RealId(1)));
         assert_eq!(real(1, &mut table), None);
         assert_eq!(real(3, &mut table), Some(RealId(17)));
@@ -160,6 +208,6 @@ mod tests {
         assert_eq!(real(31, &mut table), Some(RealId(5)));
         burst.clear();
         assert!(burst.is_empty());
-        assert!(burst.entry(0, &mut table).is_none());
+        assert!(burst.entry(0, &table).is_none());
     }
 }

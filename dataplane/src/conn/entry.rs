@@ -9,7 +9,7 @@
 //! rest     template 32 | unused 2 | timeout 30
 //! ```
 //!
-//! An entry without a protocol is free; its clock says which one is free next.
+//! An entry without a protocol is free.
 
 use super::flow::{Flow, bits_of, protocol_of};
 use super::{Conn, ConnFlags, State};
@@ -58,16 +58,6 @@ impl Packed {
         let mut packed = Self { place, clock: 0, rest: 0 };
         packed.set(conn);
         packed
-    }
-
-    /// The free entry before the one of this number (`None`: the last one).
-    pub(super) fn free(next: Option<u32>) -> Self {
-        Self { clock: next.map_or(0, |next| u64::from(next) + 1), ..Self::default() }
-    }
-
-    /// The number of the next free entry.
-    pub(super) fn next_free(&self) -> Option<u32> {
-        u32::try_from(self.clock.checked_sub(1)?).ok()
     }
 
     /// Whether a connection is in the entry.
@@ -150,6 +140,17 @@ impl Packed {
         State::ALL.get(usize::from(number)).copied().unwrap_or(State::TcpNone)
     }
 
+    /// Whether a packet that finds the protocol in this state and leaves it there is sent on
+    /// directly: it has not expired, and its real server's MAC address is all there is to write.
+    #[inline(always)]
+    pub fn is_routed_in(&self, state: State, now: Tick) -> bool {
+        const STATE: u64 = 0xFF << STATE_SHIFT;
+        let other_state = (self.clock ^ (state as u64) << STATE_SHIFT) & STATE;
+        // Direct routing has the number 0.
+        let other_method = self.place & 3 << FORWARDING_SHIFT;
+        other_state | other_method == 0 && !self.expires().has_come(now)
+    }
+
     /// Whether the protocol's state is this one.
     #[inline(always)]
     pub fn is_in(&self, state: State) -> bool {
@@ -176,33 +177,39 @@ impl Packed {
     }
 
     /// A packet from the client that leaves the state as it is: counted, and the timer starts
-    /// anew. What stays as it was is not written.
+    /// anew. What stays as it was is not written. Whether the timeout changed: the connection
+    /// may end sooner than was known.
     #[inline(always)]
-    pub fn keep(&mut self, timeout: u32, expires: Tick) {
+    #[must_use]
+    pub fn keep(&mut self, timeout: u32, expires: Tick) -> bool {
         if self.place & PACKETS < u64::from(Conn::MANY_PACKETS) {
             self.place += 1;
         }
-        self.restart(timeout, expires);
+        self.restart(timeout, expires)
     }
 
     /// A packet to the client that leaves the state as it is: not counted, but remembered.
+    /// Answers as [`Self::keep`] does.
     #[inline(always)]
-    pub fn keep_by_reply(&mut self, timeout: u32, expires: Tick) {
+    #[must_use]
+    pub fn keep_by_reply(&mut self, timeout: u32, expires: Tick) -> bool {
         let no_output = u64::from(ConnFlags::NO_OUTPUT.bits());
         if self.clock & no_output != 0 {
             self.clock &= !no_output;
         }
-        self.restart(timeout, expires);
+        self.restart(timeout, expires)
     }
 
     #[inline(always)]
-    fn restart(&mut self, timeout: u32, expires: Tick) {
+    fn restart(&mut self, timeout: u32, expires: Tick) -> bool {
         if self.expires() != expires {
             self.clock = self.clock & u64::from(u32::MAX) | u64::from(expires.0) << EXPIRES_SHIFT;
         }
-        if self.timeout() != timeout {
+        let differs = self.timeout() != timeout;
+        if differs {
             self.rest = self.rest & !TIMEOUT | u64::from(timeout).min(TIMEOUT);
         }
+        differs
     }
 }
 
@@ -219,8 +226,15 @@ pub trait Entry: Copy + Default {
     fn new(flow: &Flow, conn: &Conn) -> Self {
         Self::of_key(&Self::key(flow), conn)
     }
+    /// 0 if the entry is this flow's.
+    fn differs(&self, key: &Self::Key) -> u64;
+
     /// Whether the entry is this flow's.
-    fn is_of(&self, key: &Self::Key) -> bool;
+    #[inline(always)]
+    fn is_of(&self, key: &Self::Key) -> bool {
+        self.differs(key) == 0
+    }
+
     /// The key of the entry.
     fn own_key(&self) -> Self::Key;
     /// The flow of the entry.
@@ -296,9 +310,9 @@ impl Entry for EntryV4 {
         Self { addresses: *addresses, packed: Packed::new(*place, conn) }
     }
 
-    #[inline]
-    fn is_of(&self, [addresses, place]: &[u64; 2]) -> bool {
-        self.addresses == *addresses && (self.packed.place ^ place) & KEY == 0
+    #[inline(always)]
+    fn differs(&self, [addresses, place]: &[u64; 2]) -> u64 {
+        self.addresses ^ addresses | (self.packed.place ^ place) & KEY
     }
 
     #[inline]
@@ -329,6 +343,20 @@ impl Entry for EntryV4 {
     }
 }
 
+impl EntryV6 {
+    /// The key of a flow from its parts: the addresses' words, upper ones first, the port's
+    /// numbers, and the protocol's bits.
+    #[inline(always)]
+    pub fn key_of(
+        [[a, b], [c, d]]: [[u64; 2]; 2],
+        [client_port, vip_port]: [u16; 2],
+        protocol: Protocol,
+    ) -> [u64; 5] {
+        let ports = u64::from(client_port) << 48 | u64::from(vip_port) << 32;
+        [a, b, c, d, ports | bits_of(protocol) << PROTOCOL_SHIFT]
+    }
+}
+
 impl Entry for EntryV6 {
     type Key = [u64; 5];
 
@@ -343,9 +371,10 @@ impl Entry for EntryV6 {
         Self { client: [*a, *b], vip: [*c, *d], packed: Packed::new(*place, conn) }
     }
 
-    #[inline]
-    fn is_of(&self, [a, b, c, d, place]: &[u64; 5]) -> bool {
-        self.client == [*a, *b] && self.vip == [*c, *d] && (self.packed.place ^ place) & KEY == 0
+    #[inline(always)]
+    fn differs(&self, [a, b, c, d, place]: &[u64; 5]) -> u64 {
+        let ([e, f], [g, h]) = (self.client, self.vip);
+        (a ^ e | b ^ f) | (c ^ g | d ^ h) | (self.packed.place ^ place) & KEY
     }
 
     #[inline]
@@ -470,13 +499,13 @@ mod tests {
         let mut entry = EntryV4::new(&flow(Protocol::Tcp), &conn);
         assert!(entry.packed().is_in(conn.state) && !entry.packed().is_in(State::TcpNone));
         for _ in 0..3 {
-            entry.packed_mut().keep(1000, Tick(999));
+            let _ = entry.packed_mut().keep(1000, Tick(999));
         }
         conn.in_packets = Conn::MANY_PACKETS;
         (conn.timeout, conn.expires) = (1000, Tick(999));
         assert_eq!(entry.packed().conn(), conn);
         for _ in 0..2 {
-            entry.packed_mut().keep_by_reply(1001, Tick(u32::MAX));
+            let _ = entry.packed_mut().keep_by_reply(1001, Tick(u32::MAX));
         }
         conn.flags.remove(ConnFlags::NO_OUTPUT);
         (conn.timeout, conn.expires) = (1001, Tick(u32::MAX));

@@ -5,6 +5,7 @@ mod entry;
 pub(crate) mod flow;
 mod growth;
 mod index;
+mod places;
 pub mod sctp;
 mod slab;
 pub mod table;

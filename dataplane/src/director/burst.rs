@@ -8,10 +8,13 @@ mod bind;
 mod clients;
 mod clients_v6;
 mod conns;
+mod conns_v6;
 mod decided;
 mod exits;
 #[cfg(target_arch = "x86_64")]
 mod fours;
+#[cfg(target_arch = "x86_64")]
+mod fours_v6;
 mod hops;
 mod lane;
 mod opens;
@@ -22,13 +25,14 @@ mod replies;
 mod rewrite;
 mod services;
 mod services_v6;
+mod tunnels;
 
 use super::{Arrival, Path};
 use crate::bindings::Bindings;
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
-use crate::mailbox::{Mailbox, Seen};
+use crate::mailbox::{Mailbox, Note, Seen};
 use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
 use crate::reply::{Origin, ReplyTable};
@@ -43,6 +47,7 @@ pub use reading::Reading;
 use reading::Sight;
 use services::Services;
 use services_v6::ServicesV6;
+use tunnels::Tunnels;
 
 /// What plain packets read and write besides their frames.
 struct Desk<'a> {
@@ -51,6 +56,9 @@ struct Desk<'a> {
     sources: Sources<'a>,
     loads: CoreLoads<'a>,
     bindings: &'a mut Bindings,
+    /// Tunnelled packets so far.
+    packets_made: &'a mut u64,
+    key: [u64; 2],
     replies: &'a ReplyTable,
     reply_changes: u64,
     mailboxes: &'a [Mailbox],
@@ -61,7 +69,7 @@ impl Desk<'_> {
     fn note(&self, origin: &Origin, seen: Seen) {
         if let Some(owner) = self.mailboxes.get(usize::from(origin.core)) {
             // A full queue loses the note; the next reply brings another one.
-            let _ = owner.seen.push(seen);
+            let _ = owner.seen.push(Note::Replied(seen));
         }
     }
 }
@@ -73,10 +81,14 @@ pub(super) struct Learned {
     client_hops: Hops,
     conn_hops: Hops,
     exit_hops: Hops,
+    client_tunnels: Tunnels,
+    conn_tunnels: Tunnels,
     exits: Ways,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
     tier: Tier,
+    /// Whether masqueraded real servers' packets were among the last burst's.
+    answers: bool,
 }
 
 impl Learned {
@@ -87,9 +99,12 @@ impl Learned {
             client_hops: Hops::new(By::Number),
             conn_hops: Hops::new(By::Id),
             exit_hops: Hops::new(By::Exit),
+            client_tunnels: Tunnels::new(By::Number),
+            conn_tunnels: Tunnels::new(By::Id),
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
+            answers: false,
         }
     }
 
@@ -105,6 +120,8 @@ impl Learned {
         self.client_hops.forget();
         self.conn_hops.forget();
         self.exit_hops.forget();
+        self.client_tunnels.forget();
+        self.conn_tunnels.forget();
     }
 
     /// Forgets what was learned from the neighbours, if one has changed.
@@ -116,9 +133,24 @@ impl Learned {
         }
     }
 
-    /// Sends plain frames of one kind of tracking on, from the first one, as long as they leave on one port.
+    /// Sends plain frames on, from the first one, as long as they leave on one port.
     #[inline]
     fn stretch<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        frames: &mut [F],
+    ) -> (usize, PortIndex) {
+        let (count, port) = self.simply::<F, L3, HEAD>(reading, desk, frames);
+        match count {
+            0 => self.pass_tunnelled::<F, L3>(reading, desk, frames),
+            _ => (count, port),
+        }
+    }
+
+    /// Sends plain frames of one kind of tracking on, from the first one, as long as they leave on one port.
+    #[inline]
+    fn simply<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
         reading: &Reading,
         desk: &mut Desk<'_>,
@@ -129,6 +161,7 @@ impl Learned {
             Kind::Open => self.pass_opens::<F, L3, HEAD>(reading, desk, frames),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ClientV6 => self.pass_clients_v6::<F, L3>(reading, desk, frames),
+            Kind::ConnTcpV6 | Kind::ConnUdpV6 => self.pass_conns_v6::<F, L3>(reading, desk, frames),
             Kind::ConnTcp | Kind::ConnUdp | Kind::ReplyTcp | Kind::ReplyUdp => {
                 self.pass_conns::<F, L3, HEAD>(reading, desk, frames)
             }
@@ -148,6 +181,7 @@ impl Path {
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
         reading.conns.clear();
+        reading.conns_v6.clear();
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
@@ -158,7 +192,9 @@ impl Path {
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
                 let clients = &self.shared.clients;
-                let sight = Sight { gate, snapshot, clients, replies };
+                let conns = self.bindings.table_v4();
+                let conns_v6 = self.bindings.table_v6();
+                let sight = Sight { gate, snapshot, clients, conns, conns_v6, replies };
                 match gate.vlan {
                     0 => learned.read_all::<F, UNTAGGED, UNTAGGED_HEAD>(reading, frames, sight),
                     _ => learned.read_all::<F, TAGGED, TAGGED_HEAD>(reading, frames, sight),
@@ -178,9 +214,10 @@ impl Path {
         }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
-            reading.conns.aim(self.bindings.table_v4());
             self.shared.templates.aim(&mut reading.templates);
         }
+        reading.seeks_conns_v6 = !reading.conns_v6.is_empty();
+        [reading.seeks_strays, reading.seeks_strays_v6] = [false; 2];
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
     }
 
@@ -196,6 +233,11 @@ impl Path {
         }
         if std::mem::take(&mut reading.seeks_conns) {
             reading.conns.fetch(self.bindings.table_v4());
+            reading.seeks_strays = reading.conns.has_strays();
+        }
+        if std::mem::take(&mut reading.seeks_conns_v6) {
+            reading.conns_v6.fetch(self.bindings.table_v6());
+            reading.seeks_strays_v6 = reading.conns_v6.has_strays();
         }
         let [to_request, _] = &mut reading.seeks_replies;
         if std::mem::take(to_request) {
@@ -203,8 +245,15 @@ impl Path {
         }
     }
 
-    /// Reads the replies' entries and requests their connections'.
+    /// Reads the replies' entries and requests their connections', and those that are not at
+    /// home.
     pub(super) fn find(&self, reading: &mut Reading) {
+        if std::mem::take(&mut reading.seeks_strays) {
+            reading.conns.find(self.bindings.table_v4());
+        }
+        if std::mem::take(&mut reading.seeks_strays_v6) {
+            reading.conns_v6.find(self.bindings.table_v6());
+        }
         let [_, to_read] = &mut reading.seeks_replies;
         if std::mem::take(to_read) {
             let (table, core) = (self.bindings.table_v4(), self.bindings.core());
@@ -276,6 +325,8 @@ impl Path {
             sources: Sources { snapshot, neighbours, macs, vlan },
             loads,
             bindings: &mut self.bindings,
+            packets_made: &mut self.packets_made,
+            key: self.shared.key.0,
             replies: &self.shared.replies,
             mailboxes: &self.shared.mailboxes,
         };

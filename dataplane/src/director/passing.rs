@@ -6,7 +6,7 @@ use crate::bindings::Outcome;
 use crate::compat::TtlPolicy;
 use crate::forward::ftp;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
-use crate::forward::{Egress, Forwarding, Outer, Rewrite, admit, route, send};
+use crate::forward::{Egress, Forwarding, Inner, Outer, Rewrite, admit, route, send};
 use crate::ids::NeighbourId;
 use crate::mailbox::Event;
 use crate::port::Frame;
@@ -72,6 +72,9 @@ impl Path {
             return verdict;
         }
         let Some(next) = real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
+        if let Some(lost) = self.lose(snapshot, frame, to, &next, at) {
+            return lost;
+        }
         if forwarding == Forwarding::Tunnel {
             return self.wrap(snapshot, frame, to, &next, at);
         }
@@ -91,7 +94,31 @@ impl Path {
                 }
             },
         };
-        self.sent(rewrite, frame, packet, packet.total_len <= next.mtu, None, at)
+        self.sent(snapshot, (rewrite, packet.total_len <= next.mtu), frame, packet, None, at)
+    }
+
+    /// Looks for the packet's own destination on the real servers' network, where the route was
+    /// made for another method ([`SharedRoute`](crate::snapshot::SharedRoute)). `None` for all
+    /// that find their way.
+    fn lose(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        next: &NextHop,
+        at: Arrival,
+    ) -> Option<Verdict> {
+        let Inward { packet, real, forwarding, .. } = to;
+        if real.shared_route.as_ref()?.leads(forwarding) {
+            return None;
+        }
+        // A gateway is one for all methods.
+        let exit = *snapshot.exits.lookup(real.address).filter(|exit| exit.gateway.is_none())?;
+        let ttl = self.egress(snapshot, Some(real)).ttl;
+        Some(match admit(frame, packet, next.mtu, ttl) {
+            Err(refused) => self.sent(snapshot, (refused, true), frame, packet, None, at),
+            Ok(()) => self.seek(frame, packet, &exit),
+        })
     }
 
     /// What the host answers to a packet of a one-packet service that is masqueraded to another
@@ -136,20 +163,22 @@ impl Path {
         let Some(room) = tunnel.room(family, next.mtu) else {
             // Nothing fits, and still the TTL comes first.
             return match admit(frame, packet, u16::MAX, compat.ttl) {
-                Err(refused) => self.sent(refused, frame, packet, true, None, at),
+                Err(refused) => self.sent(snapshot, (refused, true), frame, packet, None, at),
                 Ok(()) => Verdict::Drop(DropReason::TooBig),
             };
         };
         let Some(src) = real.tunnel_source else { return Verdict::Drop(DropReason::NoNeighbour) };
-        // Only IPv4 routers, and only over IPv4, may cut the outer packet.
-        let may_cut = family == Family::V4 && !(packet.dont_fragment && compat.pmtu_disc);
+        // The outer packet is the director's own, and may be cut over IPv6 as well; but whoever
+        // sends IPv6 packets expects to be told.
+        let may_cut = (family == Family::V4 || packet.family == Family::V4)
+            && !(packet.dont_fragment && compat.pmtu_disc);
         let limit = if may_cut && packet.family == Family::V4 { u16::MAX } else { room };
         let admitted = match admit(frame, packet, limit, compat.ttl) {
             Ok(()) if !may_cut && packet.total_len > room => Err(Rewrite::TooBig { mtu: room }),
             admitted => admitted,
         };
         if let Err(refused) = admitted {
-            return self.sent(refused, frame, packet, true, None, at);
+            return self.sent(snapshot, (refused, true), frame, packet, None, at);
         }
         let taken = u8::from(compat.ttl == TtlPolicy::Decrement);
         let outer = Outer {
@@ -157,28 +186,18 @@ impl Path {
             dst: real.address,
             ttl: packet.ttl.saturating_sub(taken),
             dont_fragment: packet.family == Family::V4 && packet.dont_fragment && compat.pmtu_disc,
-            id: self.next_id(),
-            flow: self.flow_hash(packet),
+            id: next_id(&mut self.packets_made, self.bindings.core(), self.shared.key.0),
+            flow: flow_hash(
+                [packet.src, packet.dst],
+                [packet.src_port, packet.dst_port],
+                self.shared.key.0,
+            ),
         };
-        if !tunnel.wrap(frame, packet, &outer) {
+        if !tunnel.wrap(frame, Inner::of(packet), &outer) {
             return Verdict::Drop(DropReason::FrameMemory);
         }
         let rewrite = send(frame, packet.vlan, next, &self.egress(snapshot, Some(real)));
-        self.sent(rewrite, frame, packet, packet.total_len <= room, None, at)
-    }
-
-    /// Identifications of the director's own IPv4 packets: hard to guess, and seldom twice
-    /// in a row of 2^16 (RFC 6864, 4.3).
-    fn next_id(&mut self) -> u16 {
-        self.packets_made = self.packets_made.wrapping_add(1);
-        let core = self.bindings.core() as u64;
-        (hash([self.packets_made, core, 0, 0], self.shared.key.0) as u16).max(1)
-    }
-
-    fn flow_hash(&self, packet: &Packet) -> u64 {
-        let ([a, b], [c, d]) = (packet.src.words(), packet.dst.words());
-        let ports = u64::from(packet.src_port) << 16 | u64::from(packet.dst_port);
-        hash([a ^ ports, b, c, d], self.shared.key.0)
+        self.sent(snapshot, (rewrite, packet.total_len <= room), frame, packet, None, at)
     }
 
     /// Sends a real server's packet on to its client, as coming from the VIP.
@@ -226,7 +245,7 @@ impl Path {
         let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
         let egress = self.egress(snapshot, None);
         if let Err(refused) = admit(frame, packet, exit.mtu, egress.ttl) {
-            return self.sent(refused, frame, packet, true, own, at);
+            return self.sent(snapshot, (refused, true), frame, packet, own, at);
         }
         if let Err(why) = change(frame.bytes_mut()) {
             return unwritable(why);
@@ -235,7 +254,7 @@ impl Path {
             return self.seek(frame, packet, &exit);
         };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
-        self.sent(rewrite, frame, packet, packet.total_len <= exit.mtu, own, at)
+        self.sent(snapshot, (rewrite, packet.total_len <= exit.mtu), frame, packet, own, at)
     }
 
     pub(super) fn next_hop(&self, exit: &Exit, to: Addr) -> Option<NextHop> {
@@ -247,7 +266,7 @@ impl Path {
     }
 
     /// The destination is in a connected network and was never asked for.
-    fn seek(&self, frame: &mut impl Frame, packet: &Packet, exit: &Exit) -> Verdict {
+    pub(super) fn seek(&self, frame: &mut impl Frame, packet: &Packet, exit: &Exit) -> Verdict {
         let unknown = NextHop {
             port: exit.port,
             // An id that is never given out: the MAC address is not known.
@@ -273,10 +292,10 @@ impl Path {
     /// fit. Errors come from `own`, or from the address that the packet was sent to.
     pub(super) fn sent(
         &mut self,
-        rewrite: Rewrite,
+        snapshot: &Snapshot,
+        (rewrite, fits): (Rewrite, bool),
         frame: &mut impl Frame,
         packet: &Packet,
-        fits: bool,
         own: Option<Addr>,
         at: Arrival,
     ) -> Verdict {
@@ -290,18 +309,18 @@ impl Path {
             }
             Rewrite::TtlExceeded => {
                 let answer = Answer::IcmpFrom(from, icmp::Error::TimeExceeded);
-                self.answer_or(answer, DropReason::TtlExceeded, frame, packet, at)
+                self.answer_or(snapshot, answer, DropReason::TtlExceeded, frame, packet, at)
             }
             Rewrite::TooBig { mtu } => {
                 let answer = Answer::IcmpFrom(from, icmp::Error::PacketTooBig { mtu });
-                self.answer_or(answer, DropReason::TooBig, frame, packet, at)
+                self.answer_or(snapshot, answer, DropReason::TooBig, frame, packet, at)
             }
             Rewrite::NoRoom => Verdict::Drop(DropReason::FrameMemory),
         }
     }
 
     /// Counts an answer that stands where the packet was.
-    fn count_answer(&self, frame: &impl Frame, packet: &Packet, at: Arrival) {
+    pub(super) fn count_answer(&self, frame: &impl Frame, packet: &Packet, at: Arrival) {
         if let Parsed::Packet(answer) = parse(frame.bytes()) {
             self.bindings.answered_by_host(packet, answer.total_len, at.now);
         }
@@ -310,13 +329,14 @@ impl Path {
     /// Answers where that is allowed, else drops for the given reason.
     fn answer_or(
         &mut self,
+        snapshot: &Snapshot,
         answer: Answer,
         reason: DropReason,
         frame: &mut impl Frame,
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        match self.answer(answer, frame, packet, at) {
+        match self.answer(snapshot, answer, frame, packet, at) {
             Verdict::Drop(_) => Verdict::Drop(reason),
             answered => {
                 self.count_answer(frame, packet, at);
@@ -379,6 +399,9 @@ impl Path {
         at: Arrival,
     ) -> Verdict {
         let Some(next) = to.real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
+        if let Some(route) = &to.real.shared_route {
+            route.leads(to.forwarding);
+        }
         let egress = self.egress(snapshot, Some(to.real));
         let rewrite = match admit(frame, to.packet, next.mtu, egress.ttl) {
             Err(refused) => refused,
@@ -392,7 +415,7 @@ impl Path {
                 send(frame, to.packet.vlan, &next, &egress)
             }
         };
-        self.sent(rewrite, frame, to.packet, to.packet.total_len <= next.mtu, None, at)
+        self.sent(snapshot, (rewrite, to.packet.total_len <= next.mtu), frame, to.packet, None, at)
     }
 
     /// A masqueraded real server's packet that belongs to no connection: its own traffic
@@ -421,10 +444,10 @@ impl Path {
             // Quoted as a router has it already: with one taken off its TTL.
             let ttl = self.egress(snapshot, None).ttl;
             if let Err(refused) = admit(frame, packet, u16::MAX, ttl) {
-                return self.sent(refused, frame, packet, true, Some(own), at);
+                return self.sent(snapshot, (refused, true), frame, packet, Some(own), at);
             }
             let refusal = Answer::IcmpFrom(own, icmp::Error::PortUnreachable);
-            return self.answer_or(refusal, DropReason::NotForUs, frame, packet, at);
+            return self.answer_or(snapshot, refusal, DropReason::NotForUs, frame, packet, at);
         }
         if let Some(kernel) = self.kernel_port(snapshot, at.port) {
             return self.hand_to_kernel(kernel);
@@ -435,6 +458,20 @@ impl Path {
         }
         self.outward(snapshot, frame, packet, at, |_| Ok(()))
     }
+}
+
+/// Identifications of the director's own IPv4 packets: hard to guess, and seldom twice
+/// in a row of 2^16 (RFC 6864, 4.3).
+pub(super) fn next_id(packets_made: &mut u64, core: usize, key: [u64; 2]) -> u16 {
+    *packets_made = packets_made.wrapping_add(1);
+    (hash([*packets_made, core as u64, 0, 0], key) as u16).max(1)
+}
+
+/// A number that is the same for all packets of a flow.
+pub(super) fn flow_hash(addresses: [Addr; 2], ports: [u16; 2], key: [u64; 2]) -> u64 {
+    let [[a, b], [c, d]] = addresses.map(Addr::words);
+    let [source, destination] = ports.map(u64::from);
+    hash([a ^ (source << 16 | destination), b, c, d], key)
 }
 
 fn hash(words: [u64; 4], [first, second]: [u64; 2]) -> u64 {

@@ -1,11 +1,11 @@
 //! Fragments on their way: first ones decide, later ones follow or wait.
 
 use super::{Arrival, Path};
-use crate::bindings::Outcome;
+use crate::bindings::{Outcome, follows_key_exchange};
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::Packet;
+use crate::wire::{Family, Fragment, Malformed, Packet, Protocol, read_whole_header, tcp};
 
 impl Path {
     /// The fragment that has the transport header.
@@ -16,9 +16,15 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if self.waits_for_all(snapshot, packet, at) {
+        if self.waits_for_all(snapshot, frame, packet, at) {
             return Verdict::Early;
         }
+        // The header may be in pieces, and is read where they were put together.
+        let own = packet.transport(frame.bytes());
+        let header = self.fragments.head(packet).unwrap_or(own);
+        let Some(packet) = &read_whole_header(packet, header) else {
+            return Verdict::Drop(Malformed::TinyFragment.into());
+        };
         if self.fragments.check(packet, at.now, &snapshot.fragments).is_err() {
             return Verdict::Drop(DropReason::BadFragment);
         }
@@ -36,9 +42,10 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if self.waits_for_all(snapshot, packet, at) {
+        if self.waits_for_all(snapshot, frame, packet, at) {
             return Verdict::Early;
         }
+        let packet = &self.with_ports(snapshot, packet, at);
         match self.fragments.follow(packet, at.now, &snapshot.fragments) {
             // The first one was answered already.
             Some(Outcome::Refuse) => Verdict::Drop(DropReason::NoRealServer),
@@ -52,16 +59,40 @@ impl Path {
     }
 
     /// Whether a fragment waits because nothing is decided before its datagram is whole.
-    fn waits_for_all(&mut self, snapshot: &Snapshot, packet: &Packet, at: Arrival) -> bool {
-        snapshot.fragments.whole
+    fn waits_for_all(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> bool {
+        let limits = &snapshot.fragments;
+        limits.whole
             && self.may_be_balanced(snapshot, packet)
-            && !self.fragments.gather(packet, at.now, &snapshot.fragments)
+            && !self.fragments.gather(packet, packet.transport(frame.bytes()), at.now, limits)
+    }
+
+    /// A later fragment that has the checksum of its TCP segment, which changes with addresses and
+    /// ports: with the ports of the first one. Any other as it is.
+    fn with_ports(&self, snapshot: &Snapshot, packet: &Packet, at: Arrival) -> Packet {
+        match packet.fragment {
+            Fragment::Later { offset, .. }
+                if packet.protocol == Protocol::Tcp && usize::from(offset) <= tcp::CHECKSUM =>
+            {
+                let ports = self.fragments.ports(packet, at.now, &snapshot.fragments);
+                let (src_port, dst_port) = ports.unwrap_or_default();
+                Packet { src_port, dst_port, ..*packet }
+            }
+            _ => *packet,
+        }
     }
 
     /// Whether a fragment without ports can belong to a datagram that a service takes, or
     /// to a masqueraded reply.
     fn may_be_balanced(&self, snapshot: &Snapshot, packet: &Packet) -> bool {
-        let carried = packet.protocol.has_ports() || packet.family == crate::wire::Family::V6;
+        let carried = packet.protocol.has_ports()
+            || follows_key_exchange(packet.protocol)
+            || packet.family == Family::V6;
         carried
             && (snapshot.classifier.has_address(packet.dst)
                 || snapshot.masqueraded.has_address(packet.src))

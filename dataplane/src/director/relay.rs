@@ -2,11 +2,13 @@
 
 use super::{Arrival, Path};
 use crate::conn::table::Flow;
+use crate::forward::masq::{self, End, Endpoint};
 use crate::forward::{Tunnel, send};
 use crate::port::Frame;
+use crate::reply::ReplyKey;
 use crate::snapshot::{HostAddress, Snapshot};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
+use crate::wire::ethernet::{self, TYPE_IPV4, TYPE_IPV6};
 use crate::wire::field::{put, u16_at, u32_at};
 use crate::wire::{Family, Packet, Parsed, icmp, parse};
 
@@ -45,7 +47,7 @@ impl Path {
             // The tunnel packet may be cut as well: whoever says so has dropped it anyway.
             return Some(Verdict::Drop(DropReason::Unanswerable));
         }
-        if !self.answers.take(at.now) {
+        if !self.may_answer(snapshot, Some(why), inner.src, at.now) {
             return Some(Verdict::Drop(DropReason::AnswerLimited));
         }
         let told = uncover(frame, error, &inner).and_then(|inner| {
@@ -55,6 +57,56 @@ impl Path {
             return Some(Verdict::Drop(DropReason::Unanswerable));
         }
         Some(self.send_to_client(snapshot, frame, at))
+    }
+
+    /// A frame that waited for its next hop in vain becomes the error that tells its sender so:
+    /// from the VIP, or over IPv4 from the director's own address, as a router's.
+    pub(super) fn unreachable(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        at: Arrival,
+    ) -> Verdict {
+        let own = self.mac(at.port);
+        ethernet::set_macs(frame.bytes_mut(), own, own);
+        let Parsed::Packet(mut packet) = parse(frame.bytes()) else {
+            return Verdict::Drop(DropReason::NoNeighbour);
+        };
+        // Masqueraded already: its client knows the VIP only.
+        let key = ReplyKey {
+            real: packet.dst,
+            real_port: packet.dst_port,
+            client: packet.src,
+            client_port: packet.src_port,
+            protocol: packet.protocol,
+        };
+        let vip = self.shared.replies.find(&key).map(|(_, origin)| origin);
+        if let Some(origin) = vip {
+            let to = Endpoint { address: origin.vip, port: origin.vip_port };
+            if masq::rewrite(frame.bytes_mut(), &packet, End::Destination, to).is_err() {
+                return Verdict::Drop(DropReason::NoNeighbour);
+            }
+            packet = Packet { dst: to.address, dst_port: to.port, ..packet };
+        }
+        // The director's own packets, tunnels' among them, have nobody to be told.
+        if matches!(snapshot.hosts.get(packet.src), Some(HostAddress::Own(_)))
+            || !self.may_answer(snapshot, Some(icmp::Error::HostUnreachable), packet.src, at.now)
+        {
+            return Verdict::Drop(DropReason::NoNeighbour);
+        }
+        let exit = snapshot.exits.lookup(packet.src);
+        let router = exit
+            .filter(|_| packet.family == Family::V4 && vip.is_none())
+            .and_then(|exit| snapshot.port(exit.port)?.own(Family::V4));
+        let from = router.unwrap_or(packet.dst);
+        let error = icmp::Error::HostUnreachable;
+        match icmp::error_from(frame, &packet, own, from, error) {
+            Ok(()) => {
+                self.count_answer(frame, &packet, at);
+                self.send_to_client(snapshot, frame, at)
+            }
+            Err(_) => Verdict::Drop(DropReason::NoNeighbour),
+        }
     }
 
     /// Sends a packet of the director's own to a client, by the routing table.
@@ -67,11 +119,14 @@ impl Path {
         let Parsed::Packet(packet) = parse(frame.bytes()) else {
             return Verdict::Drop(DropReason::Unanswerable);
         };
-        let next =
-            snapshot.exits.lookup(packet.dst).and_then(|exit| self.next_hop(exit, packet.dst));
-        let Some(next) = next else { return Verdict::Drop(DropReason::NoNeighbour) };
+        let Some(exit) = snapshot.exits.lookup(packet.dst).copied() else {
+            return Verdict::Drop(DropReason::NoNeighbour);
+        };
+        let Some(next) = self.next_hop(&exit, packet.dst) else {
+            return self.seek(frame, &packet, &exit);
+        };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
-        self.sent(rewrite, frame, &packet, true, None, at)
+        self.sent(snapshot, (rewrite, true), frame, &packet, None, at)
     }
 }
 

@@ -1,8 +1,9 @@
-//! Splitting an IPv4 packet that is longer than the next link takes (RFC 791, 3.2).
+//! Splitting a packet that is longer than the next link takes: an IPv4 packet (RFC 791, 3.2), or
+//! an IPv6 packet of the director's own, a tunnel's (RFC 8200, 4.5).
 
 use crate::port::Frame;
 use crate::wire::field::{put, u16_at};
-use crate::wire::{Family, Parsed, checksum, ipv4, parse};
+use crate::wire::{Family, Fragment, Parsed, checksum, ipv4, ipv6, parse};
 
 /// In the flags and offset word: others follow.
 const MORE: u16 = 0x2000;
@@ -24,37 +25,64 @@ pub struct Cut<F> {
     step: usize,
     /// Bytes that are in pieces already.
     done: usize,
-    /// The word with flags and offset of the whole.
-    word: u16,
+    how: How,
+}
+
+/// What tells the pieces of one packet.
+#[derive(Clone, Copy)]
+enum How {
+    V4 {
+        /// The word with flags and offset of the whole.
+        word: u16,
+    },
+    V6 {
+        id: u32,
+        /// What follows the header.
+        next: u8,
+    },
+}
+
+impl How {
+    /// Bytes of a header that every piece has and the whole has not.
+    const fn extra(self) -> usize {
+        match self {
+            Self::V4 { .. } => 0,
+            Self::V6 { .. } => ipv6::FRAGMENT_HEADER_LEN,
+        }
+    }
 }
 
 impl<F: Frame> Cut<F> {
-    /// Prepares to cut a frame's packet into pieces of at most `mtu` bytes.
+    /// Prepares to cut a frame's packet into pieces of at most `mtu` bytes; `id` is for the pieces
+    /// of an IPv6 packet.
     ///
     /// # Errors
     /// The frame itself, unchanged, where it needs no cutting or must not be cut: it
-    /// fits, is not IPv4, or its sender forbids it.
-    pub fn of(frame: F, mtu: u16) -> Result<Self, F> {
+    /// fits, its sender forbids it, or it is of IPv6 and has extension headers, which no tunnel's
+    /// packet has.
+    pub fn of(frame: F, mtu: u16, id: u32) -> Result<Self, F> {
         let packet = match parse(frame.bytes()) {
-            Parsed::Packet(packet) => packet,
+            Parsed::Packet(packet) if packet.total_len > mtu => packet,
             _ => return Err(frame),
         };
         let l3 = usize::from(packet.l3_offset);
-        let word = u16_at(frame.bytes(), l3 + ipv4::FLAGS);
         let header = usize::from(packet.l4_offset).saturating_sub(l3);
-        let step = usize::from(mtu).saturating_sub(header) / 8 * 8;
-        match word {
-            Some(word)
-                if packet.family == Family::V4
-                    && packet.total_len > mtu
-                    && !packet.dont_fragment
-                    && step > 0 =>
-            {
-                let (payload, end) = (l3 + header, packet.end());
-                Ok(Self { frame, l3, payload, end, step, done: 0, word })
+        let how = match packet.family {
+            Family::V4 if packet.dont_fragment => None,
+            Family::V4 => u16_at(frame.bytes(), l3 + ipv4::FLAGS).map(|word| How::V4 { word }),
+            Family::V6 if packet.fragment != Fragment::Whole || header != ipv6::HEADER_LEN => None,
+            Family::V6 => {
+                let next = frame.bytes().get(l3 + ipv6::NEXT_HEADER).copied();
+                next.map(|next| How::V6 { id, next })
             }
-            _ => Err(frame),
+        };
+        let Some(how) = how else { return Err(frame) };
+        let step = usize::from(mtu).saturating_sub(header + how.extra()) / 8 * 8;
+        if step == 0 {
+            return Err(frame);
         }
+        let (payload, end) = (l3 + header, packet.end());
+        Ok(Self { frame, l3, payload, end, step, done: 0, how })
     }
 
     fn left(&self) -> usize {
@@ -68,7 +96,7 @@ impl<F: Frame> Cut<F> {
 
     /// Bytes of the next piece's frame.
     pub fn next_len(&self) -> usize {
-        self.payload + self.step
+        self.payload + self.how.extra() + self.step
     }
 
     /// Makes a frame of [`Self::next_len`] bytes the next piece.
@@ -77,28 +105,68 @@ impl<F: Frame> Cut<F> {
         let bytes = self.frame.bytes();
         if let (Some(head), Some(data)) =
             (bytes.get(..self.payload), bytes.get(from..from + self.step))
-            && let Some((to_head, to_data)) = piece.bytes_mut().split_at_mut_checked(self.payload)
+            && let Some((to_head, rest)) = piece.bytes_mut().split_at_mut_checked(self.payload)
+            && let Some(to_data) = rest.get_mut(self.how.extra()..)
             && to_data.len() == data.len()
         {
             to_head.copy_from_slice(head);
             to_data.copy_from_slice(data);
         }
-        let (l3, payload) = (self.l3, self.payload);
-        let _ = write_place(piece.bytes_mut(), l3, payload, self.step, self.word, self.done, MORE);
+        let (l3, payload, step, done) = (self.l3, self.payload, self.step, self.done);
+        let _ = match self.how {
+            How::V4 { word } => write_place(piece.bytes_mut(), l3, payload, step, word, done, MORE),
+            How::V6 { id, next } => {
+                let place = Place { done, len: step, more: true };
+                write_fragment_header(piece.bytes_mut(), l3, id, next, place)
+            }
+        };
         self.done += self.step;
     }
 
     /// The last piece.
     pub fn into_last(self) -> F {
         let (from, len) = (self.payload + self.done, self.left());
-        let Self { mut frame, l3, payload, end, done, word, .. } = self;
-        frame.bytes_mut().copy_within(from..end, payload);
+        let Self { mut frame, l3, payload, end, done, how, .. } = self;
+        // There is a piece before this one, which is longer than a fragment header.
+        frame.bytes_mut().copy_within(from..end, payload + how.extra());
         // Only ever shorter than it was, which always works.
-        frame.set_len(payload + len);
-        // A fragment that is cut again keeps its own "others follow".
-        let _ = write_place(frame.bytes_mut(), l3, payload, len, word, done, word & MORE);
+        frame.set_len(payload + how.extra() + len);
+        let _ = match how {
+            // A fragment that is cut again keeps its own "others follow".
+            How::V4 { word } => {
+                write_place(frame.bytes_mut(), l3, payload, len, word, done, word & MORE)
+            }
+            How::V6 { id, next } => {
+                let place = Place { done, len, more: false };
+                write_fragment_header(frame.bytes_mut(), l3, id, next, place)
+            }
+        };
         frame
     }
+}
+
+/// Where a piece belongs.
+struct Place {
+    done: usize,
+    len: usize,
+    more: bool,
+}
+
+/// Writes an IPv6 piece's length and fragment header.
+fn write_fragment_header(
+    piece: &mut [u8],
+    l3: usize,
+    id: u32,
+    next: u8,
+    place: Place,
+) -> Option<()> {
+    let Place { done, len, more } = place;
+    let payload_len = u16::try_from(ipv6::FRAGMENT_HEADER_LEN + len).ok()?;
+    put(piece, l3 + ipv6::PAYLOAD_LEN, payload_len.to_be_bytes())?;
+    put(piece, l3 + ipv6::NEXT_HEADER, [ipv6::FRAGMENT])?;
+    let ([high, low], [a, b, c, d]) =
+        ((u16::try_from(done).ok()? | u16::from(more)).to_be_bytes(), id.to_be_bytes());
+    put(piece, l3 + ipv6::HEADER_LEN, [next, 0, high, low, a, b, c, d])
 }
 
 /// Writes a piece's length, place, options and header checksum.
@@ -163,7 +231,7 @@ mod tests {
     }
 
     fn pieces(frame: MemoryFrame, mtu: u16) -> Vec<MemoryFrame> {
-        let mut cut = Cut::of(frame, mtu).map_err(|_| "not to be cut").unwrap();
+        let mut cut = Cut::of(frame, mtu, 0x0102_0304).map_err(|_| "not to be cut").unwrap();
         let mut pieces = Vec::new();
         while cut.has_more() {
             let mut piece = MemoryFrame::new(&[]);
@@ -221,10 +289,10 @@ mod tests {
     #[test]
     fn what_fits_or_must_not_be_cut_stays_as_it_is() {
         let fits = frame(0, &[], &[7; 40]);
-        assert_eq!(Cut::of(fits.clone(), 60).err(), Some(fits));
+        assert_eq!(Cut::of(fits.clone(), 60, 0).err(), Some(fits));
         let forbidden = frame(0x4000, &[], &[7; 400]);
-        assert_eq!(Cut::of(forbidden.clone(), 60).err(), Some(forbidden));
+        assert_eq!(Cut::of(forbidden.clone(), 60, 0).err(), Some(forbidden));
         let hopeless = frame(0, &[], &[7; 400]);
-        assert_eq!(Cut::of(hopeless.clone(), 27).err(), Some(hopeless));
+        assert_eq!(Cut::of(hopeless.clone(), 27, 0).err(), Some(hopeless));
     }
 }

@@ -58,6 +58,13 @@ pub fn rewrite(
     if address.family() != to.address.family() {
         return Err(Unwritable::Family);
     }
+    if let Fragment::Later { offset, .. } = packet.fragment
+        && packet.protocol == Protocol::Tcp
+        && packet.dst_port != 0
+    {
+        let change = Change::NONE.addr(address, to.address).word(port, to.port);
+        write_later_checksum(frame, packet, usize::from(offset), change);
+    }
     let has_port = packet.protocol.has_ports() && !packet.is_later_fragment();
     let other_port = has_port && port != to.port;
     if other_port && packet.protocol == Protocol::Sctp && packet.fragment != Fragment::Whole {
@@ -93,6 +100,17 @@ fn write_address(
     }
 }
 
+/// Updates the checksum of a TCP segment whose header was cut in pieces, if this one has it.
+fn write_later_checksum(frame: &mut [u8], packet: &Packet, offset: usize, change: Change) {
+    let Some(behind) = tcp::CHECKSUM.checked_sub(offset) else { return };
+    let at = usize::from(packet.l4_offset) + behind;
+    if at + 2 <= packet.end()
+        && let Some(old) = u16_at(frame, at)
+    {
+        let _ = put(frame, at, change.apply(old).to_be_bytes());
+    }
+}
+
 fn write_port(frame: &mut [u8], packet: &Packet, end: End, port: u16) -> Option<()> {
     // TCP, UDP and SCTP have their ports at the same places.
     let at = if end == End::Source { udp::SRC_PORT } else { udp::DST_PORT };
@@ -107,6 +125,8 @@ fn write_checksum(
 ) -> Option<()> {
     let l4 = usize::from(packet.l4_offset);
     match packet.protocol {
+        // A piece that ends before the checksum.
+        Protocol::Tcp if l4 + tcp::CHECKSUM + 2 > packet.end() => Some(()),
         Protocol::Tcp => {
             let at = l4 + tcp::CHECKSUM;
             let old = u16_at(frame, at)?;

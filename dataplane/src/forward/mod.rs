@@ -8,7 +8,7 @@ mod tunnel;
 mod vlan;
 
 pub use hop::{Egress, Rewrite, admit, route, send};
-pub use tunnel::{GueChecksum, Outer, Tunnel};
+pub use tunnel::{GueChecksum, Inner, Outer, Tunnel};
 
 /// The forwarding methods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

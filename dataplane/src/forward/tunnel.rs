@@ -76,6 +76,31 @@ pub struct Outer {
     pub flow: u64,
 }
 
+/// The packet that is to be wrapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner {
+    /// Where in the frame it begins.
+    pub l3: usize,
+    /// Its bytes, without padding behind it.
+    pub len: u16,
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// The type of service, or the traffic class.
+    pub tos: u8,
+}
+
+impl Inner {
+    /// A packet that was parsed.
+    pub fn of(packet: &Packet) -> Self {
+        Self {
+            l3: usize::from(packet.l3_offset),
+            len: packet.total_len,
+            family: packet.family,
+            tos: packet.tos,
+        }
+    }
+}
+
 impl Tunnel {
     /// Bytes between the outer IP header and the inner packet.
     const fn between(self) -> usize {
@@ -136,14 +161,15 @@ impl Tunnel {
 
     /// Puts the outer headers before the packet; Ethernet padding goes. Answers `false`,
     /// and leaves the packet as it was, where the frame has no room.
-    pub fn wrap(self, frame: &mut impl Frame, packet: &Packet, outer: &Outer) -> bool {
+    #[inline]
+    pub fn wrap(self, frame: &mut impl Frame, inner: Inner, outer: &Outer) -> bool {
         let family = outer.dst.family();
-        let (l3, overhead) = (usize::from(packet.l3_offset), self.overhead(family));
-        let inner = usize::from(packet.total_len);
-        if usize::from(u16::MAX) < overhead + inner || !frame.push_front(overhead) {
+        let (l3, overhead) = (inner.l3, self.overhead(family));
+        let len = usize::from(inner.len);
+        if usize::from(u16::MAX) < overhead + len || !frame.push_front(overhead) {
             return false;
         }
-        if !frame.set_len(l3 + overhead + inner) {
+        if !frame.set_len(l3 + overhead + len) {
             return false;
         }
         let bytes = frame.bytes_mut();
@@ -153,28 +179,29 @@ impl Tunnel {
             Family::V6 => (TYPE_IPV6, ipv6::HEADER_LEN),
         };
         let done = put(bytes, l3.wrapping_sub(2), ethertype.to_be_bytes())
-            .and_then(|()| self.write_ip(bytes, l3, packet, outer, overhead - ip_len + inner))
-            .and_then(|()| self.write_between(bytes, l3 + ip_len, packet, outer));
+            .and_then(|()| self.write_ip(bytes, inner, outer, overhead - ip_len + len))
+            .and_then(|()| self.write_between(bytes, l3 + ip_len, inner, outer));
         done.is_some()
     }
 
+    #[inline]
     fn write_ip(
         self,
         bytes: &mut [u8],
-        l3: usize,
-        packet: &Packet,
+        inner: Inner,
         outer: &Outer,
         payload_len: usize,
     ) -> Option<()> {
+        let l3 = inner.l3;
         let payload_len = u16::try_from(payload_len).ok()?;
         let Outer { src, dst, ttl, .. } = *outer;
         let number = match self {
-            Self::Ipip => inner_number(packet),
+            Self::Ipip => inner_number(inner),
             Self::Gre { .. } => GRE,
             Self::Gue { .. } => Protocol::Udp.number(),
         };
         let family = dst.family();
-        let (protocol, tos) = (Protocol::of(number, family), outer_tos(packet.tos));
+        let (protocol, tos) = (Protocol::of(number, family), outer_tos(inner.tos));
         match family {
             Family::V4 => {
                 let identification = (!outer.dont_fragment).then_some(outer.id);
@@ -191,17 +218,12 @@ impl Tunnel {
         }
     }
 
-    fn write_between(
-        self,
-        bytes: &mut [u8],
-        at: usize,
-        packet: &Packet,
-        outer: &Outer,
-    ) -> Option<()> {
+    #[inline]
+    fn write_between(self, bytes: &mut [u8], at: usize, inner: Inner, outer: &Outer) -> Option<()> {
         match self {
             Self::Ipip => Some(()),
             Self::Gre { checksum } => {
-                let kind = match packet.family {
+                let kind = match inner.family {
                     Family::V4 => TYPE_IPV4,
                     Family::V6 => TYPE_IPV6,
                 };
@@ -218,7 +240,7 @@ impl Tunnel {
                 let ([s0, s1], [d0, d1]) = (source.to_be_bytes(), port.to_be_bytes());
                 let len = u16::try_from(bytes.len().checked_sub(at)?).ok()?;
                 let [l0, l1] = len.to_be_bytes();
-                put(bytes, at, [s0, s1, d0, d1, l0, l1, 0, 0, 0, inner_number(packet), 0, 0])?;
+                put(bytes, at, [s0, s1, d0, d1, l0, l1, 0, 0, 0, inner_number(inner), 0, 0])?;
                 if checksum == GueChecksum::None {
                     return Some(());
                 }
@@ -231,8 +253,8 @@ impl Tunnel {
 }
 
 /// The inner packet's number in headers that name it.
-const fn inner_number(packet: &Packet) -> u8 {
-    match packet.family {
+const fn inner_number(inner: Inner) -> u8 {
+    match inner.family {
         Family::V4 => IPV4_IN_IP,
         Family::V6 => IPV6_IN_IP,
     }

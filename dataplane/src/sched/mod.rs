@@ -26,7 +26,7 @@ mod twos;
 mod wlc;
 pub mod wrr;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::compat::Kernel;
 use crate::ids::RealId;
@@ -254,7 +254,7 @@ impl Tables {
     }
 }
 
-/// What one core remembers between two picks of one service.
+/// What a core, or all of them together, remembers between two picks of one service.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Which scheduler instance and which list the state was made for.
@@ -274,6 +274,18 @@ enum Cursor {
     Twos(twos::Draws),
 }
 
+impl State {
+    /// Whether a scheduler remembers anything that cores could share.
+    pub(crate) const fn is_of(scheduler: Scheduler) -> bool {
+        matches!(scheduler, Scheduler::Rr | Scheduler::Wrr | Scheduler::Lblc | Scheduler::Lblcr)
+    }
+}
+
+/// What is remembered is good wherever another core stopped.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What one core remembers of all services, and how their real servers stand.
 #[derive(Clone, Debug, Default)]
 pub struct Schedulers {
@@ -289,12 +301,18 @@ impl Schedulers {
         if is_long && let Some(contest) = Contest::of(service.scheduler?) {
             return self.standings.winner(contest, service, pool).map(|(real, _)| real);
         }
+        let standings = is_long.then_some(&mut self.standings);
+        let chooser = Chooser { service, pool, standings };
+        // Under a lock, as in the kernel. A core that has not heard of an edit yet goes by itself.
+        if let Some(mut state) = service.common.as_deref().map(lock)
+            && state.list_epoch <= service.list_epoch
+        {
+            return state.pick(chooser, packet);
+        }
         let index = service.id.0 as usize;
         if index >= self.states.len() {
             self.states.resize_with(index + 1, State::default);
         }
-        let standings = is_long.then_some(&mut self.standings);
-        let chooser = Chooser { service, pool, standings };
         self.states.get_mut(index)?.pick(chooser, packet)
     }
 
@@ -333,7 +351,9 @@ impl Schedulers {
         pool: &Pool<'_>,
         packet: &Packet,
     ) -> Option<RealId> {
-        let mut state = self.states.get(service.id.0 as usize).cloned().unwrap_or_default();
+        let own = || self.states.get(service.id.0 as usize).cloned().unwrap_or_default();
+        let common = service.common.as_deref().map(|common| lock(common).clone());
+        let mut state = common.unwrap_or_else(own);
         pick(&mut state, service, pool, packet)
     }
 

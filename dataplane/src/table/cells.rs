@@ -291,6 +291,12 @@ impl Cells for V4 {
 /// that one of them claimed. The words then decide whose it is: the three are always one of
 /// their keys, complete, because nobody writes behind a word that is not its own. The claimer
 /// may lose its slot that way; it looks on, and the slot is not lost.
+///
+/// Halves are written only where the value was seen to be 0 before the first word was seen: a
+/// slot that is being reclaimed loses its value last, and one that was free or tentative then is
+/// not reclaimed while this operation is under way. Otherwise a half might be written behind the
+/// owner that clears it, and would stand in a slot that is free, where no other key could ever be
+/// written.
 pub(super) struct V6(Block<BucketV6>);
 
 /// Two lines that the CPU fetches as a pair: with only two slots to a bucket, windows would be
@@ -392,12 +398,19 @@ impl Cells for V6 {
 
     fn settle(&self, place: usize, NameV6([first, high, low]): NameV6) -> Whose {
         let slot = self.slot(place);
+        let is_unbound = slot.value.load(Ordering::Acquire) == 0;
         match slot.first.load(Ordering::Acquire) {
-            0 => Whose::Free,
-            word if word & !TIMEOUT_MASK != first => Whose::Other,
-            _ if settle_word(&slot.high, high) && settle_word(&slot.low, low) => Whose::This,
-            _ => Whose::Other,
+            0 => return Whose::Free,
+            word if word & !TIMEOUT_MASK != first => return Whose::Other,
+            _ => {}
         }
+        let is_this = if is_unbound {
+            settle_word(&slot.high, high) && settle_word(&slot.low, low)
+        } else {
+            // Whoever gave it a value had written the halves before.
+            slot.high.load(Ordering::Acquire) == high && slot.low.load(Ordering::Acquire) == low
+        };
+        if is_this { Whose::This } else { Whose::Other }
     }
 
     fn claim(&self, place: usize, name: NameV6, timeout: u8) -> bool {

@@ -325,12 +325,12 @@ impl ClientTable {
         self.sweep_each(seat, age_now, [budget; 2], timeout_of, on_freed);
     }
 
-    /// The same with a budget for each family: IPv4, IPv6.
+    /// [`Self::sweep`] of so many buckets of IPv4 and of IPv6.
     pub fn sweep_each(
         &self,
         seat: &mut ClientSeat,
         age_now: u8,
-        [budget_v4, budget_v6]: [usize; 2],
+        [v4, v6]: [usize; 2],
         timeout_of: impl Fn(ClientScope) -> u8,
         mut on_freed: impl FnMut(Freed),
     ) {
@@ -348,8 +348,8 @@ impl ClientTable {
         };
         let over = |scope, age| aged(age, age_now, timeout_of(scope));
         let around = (&self.grace, &self.counters);
-        seat.v4.sweep(&self.v4, around, (budget_v4, age_now), &over, &mut on_freed);
-        seat.v6.sweep(&self.v6, around, (budget_v6, age_now), &over, &mut |freed| {
+        seat.v4.sweep(&self.v4, around, (v4, age_now), &over, &mut on_freed);
+        seat.v6.sweep(&self.v6, around, (v6, age_now), &over, &mut |freed| {
             on_freed(Freed { client: self.veil.client(freed.client), ..freed });
         });
     }
@@ -397,13 +397,8 @@ impl ClientTable {
         Ok(())
     }
 
-    /// Buckets of both families in all shards: what a round of sweeps goes through.
-    pub fn buckets(&self) -> usize {
-        self.v4.buckets() + self.v6.buckets()
-    }
-
-    /// The same of each family: IPv4, IPv6.
-    pub fn buckets_each(&self) -> [usize; 2] {
+    /// IPv4 and IPv6 buckets in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> [usize; 2] {
         [self.v4.buckets(), self.v6.buckets()]
     }
 

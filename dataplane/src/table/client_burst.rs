@@ -146,6 +146,14 @@ impl ClientBurst {
         }
     }
 
+    /// Puts nobody to so many places.
+    #[inline(always)]
+    pub fn clear_all(&mut self, from: usize, places: usize) {
+        if let Some(names) = self.names.get_mut(from..from.saturating_add(places)) {
+            names.fill(Name(0));
+        }
+    }
+
     /// The clients' real servers, from this place on, by their numbers. 0 for one that is not
     /// bound, or not plainly (then [`ClientTable::lookup`] knows), and where nobody was put.
     #[inline(always)]

@@ -30,12 +30,33 @@ pub(super) struct Wide(Block<Line>);
 /// Slots in a line.
 const IN_LINE: usize = 3;
 
-/// Three clients: the halves of their addresses, their words, their ages.
+/// Three clients: the halves of their addresses, their words, their ages. Then marks: where else
+/// clients have gone that are looked for here first.
 #[repr(C, align(64))]
-struct Line {
+pub(super) struct Line {
     halves: [[AtomicU64; 2]; IN_LINE],
     words: [AtomicU32; IN_LINE],
     ages: [AtomicU8; IN_LINE],
+    marks: AtomicU8,
+}
+
+/// The lines of a segment where a client may stand besides its first one, those first where most
+/// are. A line's [`Line::marks`] have a bit for each, by its place here.
+pub(super) const AWAY: [Away; 5] = [
+    Away { choice: 0, turn: 1 },
+    Away { choice: 1, turn: 0 },
+    Away { choice: 2, turn: 0 },
+    Away { choice: 1, turn: 1 },
+    Away { choice: 2, turn: 1 },
+];
+
+/// A line other than a client's first one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Away {
+    /// Which of its buckets.
+    pub(super) choice: usize,
+    /// 0 for the line of its side, 1 for the other one.
+    pub(super) turn: usize,
 }
 
 /// A client as the slots have it: the word's upper part, and the veiled halves of the address,
@@ -65,6 +86,15 @@ impl Veil {
         [high ^ over_high, low ^ over_low]
     }
 
+    /// What is laid over an address whose upper half comes first.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub(super) fn wide(self) -> std::arch::x86_64::__m128i {
+        let Self([high, low]) = self;
+        std::arch::x86_64::_mm_set_epi64x(low as i64, high as i64)
+    }
+
     /// A client as a slot has it; or one that a slot has, as it is.
     pub(super) fn client(self, client: ClientKey) -> ClientKey {
         let [high, low] = self.over(halves_of(client.bits()));
@@ -81,7 +111,7 @@ impl Veil {
 }
 
 impl Name {
-    /// A client of the scope of this number.
+    /// A client of the scope of this number, the halves of its address veiled.
     #[inline(always)]
     pub(super) fn new(scope: u16, halves: [u64; 2]) -> Self {
         Self { word: u64::from(scope) << 16, halves }
@@ -104,6 +134,7 @@ impl Row for Wide {
             halves: std::array::from_fn(|_| [AtomicU64::new(0), AtomicU64::new(0)]),
             words: std::array::from_fn(|_| AtomicU32::new(0)),
             ages: std::array::from_fn(|_| AtomicU8::new(0)),
+            marks: AtomicU8::new(0),
         };
         Self(Block::new(2 * buckets, line))
     }
@@ -236,10 +267,51 @@ impl Wide {
     }
 
     /// The lower half of the word of a client that is bound in this line and is not doomed, with
-    /// its age set; 0 if there is none.
+    /// its age set; 0 if there is none. `first` says which slot may be the client's.
     #[inline(always)]
-    pub(super) fn bound_in(&self, line: usize, name: Name, age_now: u8) -> u16 {
-        let Some(Line { halves, words, ages }) = self.0.get(line) else { return 0 };
+    pub(super) fn bound_in(
+        &self,
+        line: usize,
+        name: Name,
+        age_now: u8,
+        first: impl FnOnce(&Line, Name) -> usize,
+    ) -> u16 {
+        let Some(line) = self.0.get(line) else { return 0 };
+        let at = first(line, name);
+        let (Some(word), Some(age)) = (line.words.get(at), line.ages.get(at)) else { return 0 };
+        let word = word.load(Ordering::Acquire);
+        // A bound client: neither 0, dead, nor doomed.
+        if u64::from(word ^ name.word as u32).wrapping_sub(1) >= DEAD - 1 {
+            return 0;
+        }
+        if age.load(Ordering::Relaxed) != age_now {
+            age.store(age_now, Ordering::Release);
+        }
+        word as u16
+    }
+
+    /// Where else than in this line clients may be that are looked for here first: no more than a
+    /// hint, for other cores' clients may be there before their mark is seen.
+    #[inline(always)]
+    pub(super) fn marks(&self, line: usize) -> u8 {
+        self.0.get(line).map_or(0, |line| line.marks.load(Ordering::Relaxed))
+    }
+
+    /// Notes that a client that is looked for in this line first goes elsewhere.
+    fn mark(&self, line: usize, away: Away) {
+        let bit = AWAY.iter().position(|other| *other == away).map_or(0, |place| 1 << place);
+        if let Some(Line { marks, .. }) = self.0.get(line)
+            && marks.load(Ordering::Relaxed) & bit != bit
+        {
+            marks.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Line {
+    /// The slot that has this name; beyond all slots if there is none.
+    #[inline(always)]
+    pub(super) fn first_of(&self, name: Name) -> usize {
         let [high, low] = name.halves;
         let differs = |[first, second]: &[AtomicU64; 2], word: &AtomicU32| {
             let scope = (word.load(Ordering::Acquire) ^ name.word as u32) >> 16;
@@ -250,18 +322,41 @@ impl Wide {
         // All three are compared, and none is guessed: where a client stands is chance.
         let mut at = IN_LINE;
         for place in (0..IN_LINE).rev() {
-            at = if differs(&halves[place], &words[place]) == 0 { place } else { at };
+            at = if differs(&self.halves[place], &self.words[place]) == 0 { place } else { at };
         }
-        let (Some(word), Some(age)) = (words.get(at), ages.get(at)) else { return 0 };
-        let word = word.load(Ordering::Acquire);
-        // A bound client: neither 0, dead, nor doomed.
-        if u64::from(word ^ name.word as u32).wrapping_sub(1) >= DEAD - 1 {
-            return 0;
+        at
+    }
+
+    /// The first slot that has the address, whatever its scope, for CPUs that compare a whole
+    /// line; beyond all slots if there is none.
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    #[target_feature(enable = "avx512f,bmi1")]
+    #[inline]
+    pub(super) fn first_with_address(&self, name: Name) -> usize {
+        use std::arch::asm;
+        use std::arch::x86_64::{
+            __m512i, _mm_set_epi64x, _mm512_broadcast_i32x4, _mm512_testn_epi64_mask,
+        };
+        const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
+        let [high, low] = name.halves;
+        let wanted = _mm512_broadcast_i32x4(_mm_set_epi64x(low as i64, high as i64));
+        let other: __m512i;
+        // SAFETY: the load is of `self`, which is 64 bytes, aligned to 64. Others may write the
+        // line meanwhile, as atomics; assembly reads it as the CPU does, half by half whole, and
+        // nothing relies on more than one of them: what is found is a hint, and the word of the
+        // slot is asked, which is bound only after both halves were written.
+        #[allow(unsafe_code)]
+        unsafe {
+            asm!(
+                "vpxorq {other}, {wanted}, [{line}]",
+                line = in(reg) std::ptr::from_ref(self),
+                wanted = in(zmm_reg) wanted,
+                other = out(zmm_reg) other,
+                options(readonly, nostack, preserves_flags),
+            );
         }
-        if age.load(Ordering::Relaxed) != age_now {
-            age.store(age_now, Ordering::Release);
-        }
-        word as u16
+        let same = u32::from(_mm512_testn_epi64_mask(other, other));
+        (same & same >> 1 & 0b01_01_01).trailing_zeros() as usize / 2
     }
 }
 
@@ -310,6 +405,18 @@ impl<'a> WideWindow<'a> {
             .is_some_and(|(row, place, ..)| row.swap(place, Word(before), Word(after)).is_ok())
     }
 
+    /// Marks the key's first line in a segment, if this slot stands elsewhere.
+    fn mark(&self, row: &Wide, at: usize) {
+        let (number, turn) = (at / Wide::WAYS, usize::from(at % Wide::WAYS >= IN_LINE));
+        let segment = self.places.bucket(number).0.segment;
+        let of_segment = |number: &usize| self.places.bucket(*number).0.segment == segment;
+        let first = (0..number).find(of_segment).unwrap_or(number);
+        let away = Away { choice: number - first, turn };
+        if away != (Away { choice: 0, turn: 0 }) {
+            row.mark(2 * self.places.bucket(first).0.bucket + self.side, away);
+        }
+    }
+
     /// The buckets' rows, the places in the key's order, and whether new keys may go there.
     fn buckets(&self) -> impl Iterator<Item = (&'a Wide, [usize; Wide::WAYS], bool)> {
         (0..self.places.buckets()).filter_map(|number| {
@@ -333,12 +440,12 @@ impl Window for WideWindow<'_> {
 
     fn look(&self, at: usize) -> Seen<Hit> {
         let Some((row, place, slot, open)) = self.slot(at) else { return Seen::Other };
-        match row.settle(place, self.name) {
+        let word = match row.settle(place, self.name) {
             (Whose::Free, _) if open => return Seen::Free,
             (Whose::Free | Whose::Other, _) => return Seen::Other,
-            (Whose::This, _) => {}
-        }
-        let word = row.load(place);
+            // Not read again: a dead slot may be another client's by then.
+            (Whose::This, word) => word,
+        };
         if word.0 == self.name.word {
             return Seen::Tentative;
         }
@@ -350,6 +457,7 @@ impl Window for WideWindow<'_> {
 
     fn claim(&self, at: usize) -> bool {
         let Some((row, place, ..)) = self.slot(at) else { return false };
+        self.mark(row, at);
         row.swap(place, Word(0), Word(self.name.word)).is_ok()
             && row.settle(place, self.name).0 == Whose::This
     }

@@ -231,6 +231,32 @@ impl Hasher {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+impl Hasher {
+    /// [`Self::hash`] of the four addresses that are the quarters, all with the same number beside
+    /// them, where [`Self::is_aes`]: each hash is a quarter.
+    #[target_feature(enable = "avx512f,avx512vl,vaes,aes")]
+    #[inline]
+    pub(super) fn hash_four_addresses(
+        &self,
+        addresses: std::arch::x86_64::__m512i,
+        beside: u64,
+    ) -> std::arch::x86_64::__m512i {
+        use std::arch::x86_64::{
+            _mm_set_epi64x, _mm512_aesenc_epi128, _mm512_broadcast_i32x4, _mm512_xor_si512,
+        };
+        let key = _mm_set_epi64x(self.key[1] as i64, self.key[0] as i64);
+        let key = _mm512_broadcast_i32x4(key);
+        let beside = _mm_set_epi64x(beside.rotate_left(32) as i64, beside as i64);
+        let beside = _mm512_xor_si512(_mm512_broadcast_i32x4(beside), key);
+        let mut state = _mm512_aesenc_epi128(_mm512_xor_si512(addresses, key), beside);
+        for _ in 0..3 {
+            state = _mm512_aesenc_epi128(state, key);
+        }
+        state
+    }
+}
+
 /// Four AES rounds: one over the address under the key, one over what stands beside it, two to
 /// let every input bit reach every output bit.
 #[cfg(target_arch = "x86_64")]
@@ -391,6 +417,27 @@ mod tests {
             assert_eq!(scaled, alone.map(|hash| Hash::scale(hash.first, 1_000_003) as u32));
         }
         assert_ne!(hasher.hash_word(0), hasher.hash_word(1));
+    }
+
+    #[test]
+    fn four_addresses_at_once_are_hashed_as_each_alone() {
+        let hasher = Hasher::new(KEY);
+        let addresses: [u128; 4] =
+            std::array::from_fn(|n| (n as u128 + 1) << 125 | (n as u128 * 77) << 60 | 5);
+        let alone = addresses.map(|address| hasher.hash(address, 9 | 1 << 32));
+        #[cfg(target_arch = "x86_64")]
+        if crate::cpu::Tier::best() == crate::cpu::Tier::Avx512 {
+            // SAFETY: the CPU has the tier; sixty-four bytes, whatever their bits.
+            #[allow(unsafe_code)]
+            let hashes = unsafe {
+                let rows = std::mem::transmute::<[u128; 4], std::arch::x86_64::__m512i>(addresses);
+                std::mem::transmute::<std::arch::x86_64::__m512i, [Hash; 4]>(
+                    hasher.hash_four_addresses(rows, 9 | 1 << 32),
+                )
+            };
+            assert_eq!(hashes, alone);
+        }
+        assert_ne!(alone[0], alone[1]);
     }
 
     #[test]

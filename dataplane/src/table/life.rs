@@ -299,9 +299,13 @@ impl<C: Cells> Window for TemplateWindow<'_, C> {
     fn look(&self, at: usize) -> Seen<View> {
         let Some((row, place, handle, open)) = self.slot(at) else { return Seen::Other };
         let word = row.value(place);
+        // What was alive or tentative before the key was seen is not reclaimed while this
+        // operation is under way; what was dead may be, and would look tentative then.
+        let was_dead = Value(word.load(Ordering::Acquire)).dead();
         match row.settle_whole(place, self.name) {
             (Whose::Free, claimable) if claimable && open => return Seen::Free,
             (Whose::Free | Whose::Other, _) => return Seen::Other,
+            (Whose::This, _) if was_dead => return Seen::Dead,
             (Whose::This, _) => {}
         }
         let timeout = row.timeout(place);

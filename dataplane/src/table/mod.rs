@@ -42,6 +42,7 @@ pub use client_bind::BoundAt;
 pub(crate) use client_bind::SoleClients;
 pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
+pub(crate) use client_burst_wide::AimerV6;
 pub use client_burst_wide::ClientBurstV6;
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};

@@ -391,17 +391,17 @@ impl TemplateTable {
         self.sweep_each(seat, now, [budget; 2], on_event);
     }
 
-    /// The same with a budget for each family: IPv4, IPv6.
+    /// [`Self::sweep`] of so many buckets of IPv4 and of IPv6.
     pub fn sweep_each(
         &self,
         seat: &mut Seat,
         now: Tick,
-        [budget_v4, budget_v6]: [usize; 2],
+        [v4, v6]: [usize; 2],
         mut on_event: impl FnMut(Swept),
     ) {
         self.open_grown();
-        self.sweep_in(&self.v4, seat.core, &mut seat.v4, (now, budget_v4), &mut on_event);
-        self.sweep_in(&self.v6, seat.core, &mut seat.v6, (now, budget_v6), &mut on_event);
+        self.sweep_in(&self.v4, seat.core, &mut seat.v4, (now, v4), &mut on_event);
+        self.sweep_in(&self.v6, seat.core, &mut seat.v6, (now, v6), &mut on_event);
     }
 
     /// Lists up to `budget` buckets of a shard from `from` on, dead and unfinished templates left
@@ -443,13 +443,8 @@ impl TemplateTable {
         Ok(())
     }
 
-    /// Buckets of both families in all shards: what a round of sweeps goes through.
-    pub fn buckets(&self) -> usize {
-        self.v4.buckets() + self.v6.buckets()
-    }
-
-    /// The same of each family: IPv4, IPv6.
-    pub fn buckets_each(&self) -> [usize; 2] {
+    /// IPv4 and IPv6 buckets in all shards: what a round of sweeps goes through.
+    pub fn buckets(&self) -> [usize; 2] {
         [self.v4.buckets(), self.v6.buckets()]
     }
 

@@ -24,7 +24,7 @@ pub const SRC: usize = 12;
 /// Offset of the destination address.
 pub const DST: usize = 16;
 
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1FFF;
 
@@ -83,6 +83,18 @@ pub(super) fn read(frame: &[u8], l3: usize, vlan: Vlan, whole: bool) -> Result<P
         icmp_code: 0,
         sctp_chunks: [NO_CHUNK; 2],
     })
+}
+
+/// As [`read`], also of fragments that cut a TCP header in pieces.
+pub(super) fn read_piece(frame: &[u8], l3: usize, vlan: Vlan) -> Result<Packet, Malformed> {
+    let packet = read(frame, l3, vlan, false)?;
+    if frame.len() < packet.end() {
+        return Err(Malformed::Truncated);
+    }
+    let header_len = packet.l4_offset - packet.l3_offset;
+    let any = Protocol::Other(u8::MAX);
+    check_fragment(packet.fragment, any, header_len, packet.total_len - header_len)?;
+    Ok(packet)
 }
 
 /// Refuses fragments that no honest sender makes. `head_len` is what comes before the fragmented

@@ -4,11 +4,14 @@ use super::addr::{Addr, Family};
 use super::field::{bytes_at, put};
 use super::ipv4::check_fragment;
 use super::packet::{Fragment, Malformed, NO_CHUNK, Packet, Protocol, TcpFlags, Vlan};
+use crate::port::Frame;
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 40;
 /// Offset of the payload length.
 pub const PAYLOAD_LEN: usize = 4;
+/// Offset of the number of what follows the header.
+pub const NEXT_HEADER: usize = 6;
 /// Offset of the hop limit.
 pub const HOP_LIMIT: usize = 7;
 /// Offset of the source address.
@@ -20,7 +23,10 @@ pub const DST: usize = 24;
 const MAX_HEADERS: u8 = 8;
 /// The most bytes of extension headers that are walked.
 const MAX_CHAIN: usize = 256;
-const FRAGMENT_HEADER_LEN: usize = 8;
+/// Bytes of a fragment header.
+pub const FRAGMENT_HEADER_LEN: usize = 8;
+/// The number that names it.
+pub const FRAGMENT: u8 = next::FRAGMENT;
 
 /// The header numbers that are walked over.
 mod next {
@@ -166,6 +172,51 @@ fn fragment(header: &[u8; FRAGMENT_HEADER_LEN]) -> Fragment {
         (0, true) => Fragment::First { id },
         (offset, more) => Fragment::Later { more, offset, id },
     }
+}
+
+/// Takes the fragment header out of a packet that is whole nevertheless (RFC 6946). Answers
+/// `false`, and changes nothing, where there is none.
+pub fn take_fragment_header(frame: &mut impl Frame, packet: &Packet) -> bool {
+    let l3 = usize::from(packet.l3_offset);
+    let (start, end) = (l3 + HEADER_LEN, usize::from(packet.l4_offset));
+    if packet.family != Family::V6 || packet.fragment != Fragment::Whole || start == end {
+        return false;
+    }
+    // Where the number stands that says what comes next, and where that is.
+    let (mut said, mut at) = (l3 + NEXT_HEADER, start);
+    while at < end {
+        let bytes = frame.bytes();
+        let (Some(number), Some([following, len, ..])) =
+            (bytes.get(said).copied(), bytes_at::<8>(bytes, at).copied())
+        else {
+            return false;
+        };
+        match number {
+            next::FRAGMENT => return cut_out(frame, packet, said, at, following).is_some(),
+            next::AUTHENTICATION => (said, at) = (at, at + (usize::from(len) + 2) * 4),
+            _ => (said, at) = (at, at + (usize::from(len) + 1) * 8),
+        }
+    }
+    false
+}
+
+fn cut_out(
+    frame: &mut impl Frame,
+    packet: &Packet,
+    said: usize,
+    at: usize,
+    following: u8,
+) -> Option<()> {
+    let (l3, end) = (usize::from(packet.l3_offset), packet.end());
+    let payload_len = usize::from(packet.total_len) - HEADER_LEN - FRAGMENT_HEADER_LEN;
+    let bytes = frame.bytes_mut();
+    bytes.get(at + FRAGMENT_HEADER_LEN..end)?;
+    put(bytes, said, [following])?;
+    put(bytes, l3 + PAYLOAD_LEN, u16::try_from(payload_len).ok()?.to_be_bytes())?;
+    bytes.copy_within(at + FRAGMENT_HEADER_LEN..end, at);
+    // Only ever shorter than it was, which always works.
+    frame.set_len(end - FRAGMENT_HEADER_LEN);
+    Some(())
 }
 
 /// Takes one off the hop limit. Answers `false`, and changes nothing, where it is 0 or 1: the

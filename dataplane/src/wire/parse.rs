@@ -1,5 +1,6 @@
 //! From a frame to what it is.
 
+use super::addr::Family;
 use super::ethernet::{
     HEADER_LEN, TAG_LEN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6, TYPE_SERVICE_VLAN, TYPE_VLAN,
 };
@@ -22,6 +23,48 @@ pub fn parse(frame: &[u8]) -> Parsed {
         Ok(parsed) => parsed,
         Err(malformed) => Parsed::Malformed(malformed),
     }
+}
+
+/// Reads a fragment that [`parse`] refuses because a transport header is cut in pieces, for those
+/// who put the header together before they look at it: ports are all that is read of it. `None`
+/// for all other frames, and for what an IPv6 host does not put together (RFC 7112).
+pub fn parse_piece(frame: &[u8]) -> Option<Packet> {
+    let mut link = Link {
+        ethertype: ethertype(frame, HEADER_LEN).ok()?,
+        l3: HEADER_LEN,
+        vlan: Vlan::UNTAGGED,
+    };
+    if is_tag(link.ethertype) {
+        link = untag(frame, link).ok()?;
+    }
+    let mut packet = match link.ethertype {
+        TYPE_IPV4 => ipv4::read_piece(frame, link.l3, link.vlan).ok()?,
+        TYPE_IPV6 => ipv6::read(frame, link.l3, link.vlan, true).ok()?,
+        _ => return None,
+    };
+    let cut = packet.family == Family::V4 || packet.protocol == Protocol::Sctp;
+    if packet.fragment == Fragment::Whole || !packet.protocol.has_ports() || !cut {
+        return None;
+    }
+    if !packet.is_later_fragment() {
+        let [s0, s1, d0, d1] = *packet.transport(frame).first_chunk()?;
+        packet.src_port = u16::from_be_bytes([s0, s1]);
+        packet.dst_port = u16::from_be_bytes([d0, d1]);
+    }
+    Some(packet)
+}
+
+/// Reads the transport header of a first fragment from where its beginning was put together;
+/// `None` where it cannot be read.
+pub fn read_whole_header(packet: &Packet, transport: &[u8]) -> Option<Packet> {
+    let mut packet = *packet;
+    match packet.protocol {
+        Protocol::Tcp => tcp::read(transport, &mut packet),
+        Protocol::Udp => udp::read(transport, &mut packet),
+        Protocol::Sctp => sctp::read(transport, &mut packet),
+        _ => Some(()),
+    }
+    .map(|()| packet)
 }
 
 /// The long way: everything that a frame can be.

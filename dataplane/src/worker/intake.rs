@@ -40,6 +40,7 @@ impl<P: Port> Worker<P> {
         let mut more = true;
         let [near_v4, near_v6] = [Family::V4, Family::V6].map(|of| self.director.is_near(of));
         let few = self.director.has_few_connections();
+        let few_v6 = self.director.has_few_v6_connections();
         while more || passed < read {
             let (were_read, were_fetched) = (read, fetched);
             if passed < fetched
@@ -58,6 +59,7 @@ impl<P: Port> Worker<P> {
                 && next.is_some_and(|reading| {
                     (near_v4 || !reading.seeks_v4_clients())
                         && (near_v6 || !reading.has_v6_clients())
+                        && (few_v6 || !reading.has_v6_conns())
                 });
             if fetched < if soon { read } else { were_read }
                 && let Some(intake) = self.intakes.get_mut(fetched % INTAKES)
@@ -67,7 +69,9 @@ impl<P: Port> Worker<P> {
             }
             let reading = self.intakes.get(passed % INTAKES).map(|intake| &intake.reading);
             let (waits, far) = reading.map_or((false, false), |reading| {
-                (reading.is_fetched(), reading.has_v6_clients() && !near_v6)
+                let far_clients = reading.has_v6_clients() && !near_v6;
+                let far_conns = reading.has_v6_conns() && !few_v6;
+                (reading.is_fetched(), far_clients || far_conns)
             });
             let ready = match waits {
                 true if few && !far => fetched,

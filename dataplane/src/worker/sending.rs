@@ -26,7 +26,7 @@ impl<P: Port> Worker<P> {
         let Some(mtu) = self.director.snapshot().port(port).map(|facts| facts.mtu) else {
             return self.count_drop(DropReason::NotForUs);
         };
-        let mut cut = match fragment::Cut::of(frame, mtu) {
+        let mut cut = match fragment::Cut::of(frame, mtu, self.next_id()) {
             Ok(cut) => cut,
             Err(frame) => return self.send(frame, port),
         };
@@ -40,6 +40,16 @@ impl<P: Port> Worker<P> {
             self.send_own(piece, port);
         }
         self.send(cut.into_last(), port);
+    }
+
+    /// What the pieces of one packet share: hard to guess, and no number twice in a row of 2^32
+    /// (RFC 7739).
+    fn next_id(&mut self) -> u32 {
+        self.cut = self.cut.wrapping_add(1);
+        let [first, second] = self.shared.key.0;
+        // Odd factors and shifts lose nothing.
+        let mixed = (self.cut ^ first as u32).wrapping_mul(second as u32 | 1);
+        (mixed ^ mixed >> 16).wrapping_mul((second >> 32) as u32 | 1)
     }
 
     /// Sends a piece at once, behind what is ready already.

@@ -8,11 +8,11 @@ use crate::verdict::DropReason;
 use crate::wire::Addr;
 use crate::wire::ethernet::{self, Mac};
 
-/// How long a frame waits for its next hop's MAC address.
+/// How long frames wait for their next hop's MAC address: three questions, a second apart.
 const HOLD: u32 = 3 * TICKS_PER_SECOND;
 
 /// The next hop that a frame waits for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
     /// Its MAC address.
     Mac(NeighbourId),
@@ -27,7 +27,7 @@ pub(super) struct Held<F> {
     /// What it waits for, once that was found.
     mac: Option<Mac>,
     port: PortIndex,
-    until: Tick,
+    pub(super) until: Tick,
 }
 
 /// A fragment that waits for its datagram's first one.
@@ -74,7 +74,11 @@ impl<P: Port> Worker<P> {
             self.count_drop(DropReason::HoldQueueFull);
             return;
         }
-        self.held.push_back(Held { frame, awaited, mac: None, port, until: now.plus(HOLD) });
+        // All that wait for one neighbour wait for the answer to one question.
+        let asked =
+            self.held.iter().rev().find(|held| held.awaited == awaited && held.port == port);
+        let until = asked.map_or(now.plus(HOLD), |held| held.until);
+        self.held.push_back(Held { frame, awaited, mac: None, port, until });
         if let Some(counters) = self.counters() {
             counters.held.add(1);
         }
@@ -99,7 +103,8 @@ impl<P: Port> Worker<P> {
                 self.split(held.frame, held.port);
             } else if held.until.has_come(now) {
                 self.unhold();
-                self.count_drop(DropReason::NoNeighbour);
+                let verdict = self.director.give_up(&mut held.frame, held.port, now);
+                self.carry_out(held.frame, verdict, now);
             } else {
                 self.held.push_back(held);
             }

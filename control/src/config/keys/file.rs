@@ -48,7 +48,7 @@ pub static FILE: Section = Section::of::<Settings>(&[
     .or("{}"),
     Key::new(
         "services",
-        Value::any_list(&Value::Mapping(&SERVICE), 0),
+        Value::list(&Value::Mapping(&SERVICE), 0, 65_536),
         "[{ vip: 198.18.255.1, protocol: tcp, vip_port: 80, persistence: true }]",
     )
     .or("[]"),

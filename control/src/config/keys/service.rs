@@ -59,7 +59,7 @@ pub(in crate::config) static SERVICE: Section = Section::of::<Service>(&[
     .or("[]"),
     Key::new(
         "real_servers",
-        Value::any_list(&Value::Mapping(&REAL_SERVER), 0),
+        Value::list(&Value::Mapping(&REAL_SERVER), 0, 65_536),
         "[{ address: 198.18.10.11 }, { address: 198.18.10.12, weight: 2 }]",
     )
     .or("[]"),

@@ -56,11 +56,12 @@ pub enum Forwarding {
     /// `route`: direct routing, ipvsadm's `-g`.
     #[default]
     Route,
-    /// `masq`: NAT, ipvsadm's `-m`.
+    /// `masq`: NAT, ipvsadm's `-m`. Answers go back through the director, so it is the real
+    /// servers' gateway, as with LVS-NAT; `gateway` of the port is its own way to the clients.
     Masq,
-    /// `tunnel`: ipvsadm's `-i`, shaped by the key `tunnel` beside it.
+    /// `tunnel`: IPIP, GRE or GUE, ipvsadm's `-i`, shaped by the key `tunnel` beside it.
     Tunnel(Tunnel),
-    /// `local`: to the kernel-facing port.
+    /// `local`: to the director's own kernel, through the port's `kernel_port`.
     Local,
 }
 

@@ -43,7 +43,8 @@ pub struct Service {
     /// `tracking`: what is remembered.
     pub tracking: Tracking,
     /// `one_packet`: schedule every UDP packet by itself, ipvsadm's `-o`; for selectors with
-    /// `udp` or `any`.
+    /// `udp` or `any`. No connection remembers the packet: under `masq` its answer keeps the
+    /// real server's address, as with the kernel.
     pub one_packet: bool,
     /// `seed`: what mh's keys and twos's draws are made from; directors with one seed agree on
     /// a client.
@@ -73,7 +74,7 @@ pub struct Service {
 }
 
 /// `services[].pins[]`: a client's own real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Documented, DocumentedFields)]
 pub struct Pin {
     /// `client`: an address, or a network such as `198.18.0.0/24`; the longest prefix that
     /// fits decides. Compulsory.

@@ -178,7 +178,7 @@ fn route(node: &Node<'_>, path: &Path<'_>, findings: &mut Findings<'_>) -> Route
 
 /// Reads all items and keeps as many as are possible, so that every value is looked at, and
 /// they are held against each other in bounded time. Reports the first one too many.
-fn read_most<T>(
+pub(super) fn read_most<T>(
     most: usize,
     items: &[Node<'_>],
     path: &Path<'_>,
@@ -189,7 +189,9 @@ fn read_most<T>(
         let what = format!("there are {} items, {most} are possible", items.len());
         findings.value(Code::OutOfRange, &path.item(most), what, "remove some");
     }
-    let mut listed = Listed { items: Vec::new(), whole: items.len() <= most };
+    // Doubling would take as much again for items that never come.
+    let room = Vec::with_capacity(if findings.full() { 0 } else { items.len().min(most) });
+    let mut listed = Listed { items: room, whole: items.len() <= most };
     for (index, node) in items.iter().enumerate() {
         if findings.full() {
             break;

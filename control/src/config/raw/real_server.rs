@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::config::code::Code;
 use crate::config::fields::{Fields, Given};
 use crate::config::findings::Findings;
 use crate::config::keys;
@@ -9,6 +10,9 @@ use crate::config::model::{GueChecksum, Mac, State, Tunnel};
 use crate::config::path::Path;
 use crate::config::scalar;
 use crate::config::tree::Node;
+
+/// Real servers of one service.
+const MAX_REAL_SERVERS: usize = 65_536;
 
 /// A real server as written.
 pub(in crate::config) struct RealServer {
@@ -51,8 +55,18 @@ impl RealServer {
     ) -> Vec<Option<Self>> {
         let path = service.key("real_servers");
         let items = fields.list("real_servers", findings).good().unwrap_or_default();
-        let mut all = Vec::new();
-        for (index, node) in items.iter().enumerate() {
+        if findings.full() {
+            return Vec::new();
+        }
+        if items.len() > MAX_REAL_SERVERS {
+            let what =
+                format!("there are {} real servers, {MAX_REAL_SERVERS} are possible", items.len());
+            let hint = "split them over several services";
+            findings.value(Code::OutOfRange, &path.item(MAX_REAL_SERVERS), what, hint);
+        }
+        // Doubling would take as much again for real servers that never come.
+        let mut all = Vec::with_capacity(items.len().min(MAX_REAL_SERVERS));
+        for (index, node) in items.iter().enumerate().take(MAX_REAL_SERVERS) {
             if findings.full() {
                 break;
             }

@@ -17,6 +17,9 @@ use super::scheduler::scheduler;
 use super::section::MAX_TIMEOUT_S;
 use super::selector::{Selectors, family, selectors};
 
+/// Services of one file.
+const MAX_SERVICES: usize = 65_536;
+
 /// A virtual service as written.
 pub(in crate::config) struct Service {
     pub(in crate::config) name: Given<String>,
@@ -44,8 +47,13 @@ impl Service {
     ) -> Vec<Option<Box<Self>>> {
         let path = Path::Root.key("services");
         let items = file.list("services", findings).good().unwrap_or_default();
+        if items.len() > MAX_SERVICES {
+            let what = format!("there are {} services, {MAX_SERVICES} are possible", items.len());
+            let hint = "split the load over several directors";
+            findings.value(Code::OutOfRange, &path.item(MAX_SERVICES), what, hint);
+        }
         let mut all = Vec::new();
-        for (index, node) in items.iter().enumerate() {
+        for (index, node) in items.iter().enumerate().take(MAX_SERVICES) {
             if findings.full() {
                 break;
             }

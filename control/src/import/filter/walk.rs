@@ -1,6 +1,6 @@
 //! Which packets leave the rules with which mark.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::config::model::{Family, Protocol};
@@ -41,6 +41,8 @@ pub(in crate::import) fn marks(
         chains: rules.chains() as u64,
         steps: 0,
         anywhere: BTreeSet::new(),
+        kept: BTreeSet::new(),
+        covered: BTreeMap::new(),
         dropped: BTreeSet::new(),
         missing: BTreeSet::new(),
     };
@@ -93,8 +95,9 @@ struct Packet {
     protocol: Protocol,
     port: u16,
     mark: u32,
-    /// The rule that put the mark on.
-    by: Origin,
+    /// The rules that put the mark on, the last one last; those before it put on bits that
+    /// are left.
+    by: Vec<Origin>,
 }
 
 /// What a chain did to a packet.
@@ -111,6 +114,10 @@ struct Walk<'a> {
     steps: u64,
     /// Rules that mark packets without a word about their destination.
     anywhere: BTreeSet<Origin>,
+    /// Rules whose mark some packet kept.
+    kept: BTreeSet<Origin>,
+    /// Rules whose mark another one put its own over, and that one.
+    covered: BTreeMap<Origin, Origin>,
     /// Rules that drop.
     dropped: BTreeSet<Origin>,
     /// Rules that lead to a chain that is not there.
@@ -170,8 +177,7 @@ impl Walk<'_> {
     /// The mark with which a packet comes to IPVS.
     fn send(&mut self, vip: IpAddr, protocol: Protocol, port: u16) -> Option<(u32, Origin)> {
         let family = Family::of(vip);
-        let by = Origin::default();
-        let mut packet = Packet { vip, family, protocol, port, mark: 0, by };
+        let mut packet = Packet { vip, family, protocol, port, mark: 0, by: Vec::new() };
         let rules = self.rules;
         for entry in &rules.entries {
             self.steps += 1;
@@ -183,7 +189,9 @@ impl Walk<'_> {
                 return None;
             }
         }
-        (packet.mark != 0).then_some((packet.mark, packet.by))
+        let last = *packet.by.last().filter(|_| packet.mark != 0)?;
+        self.kept.extend(packet.by);
+        Some((packet.mark, last))
     }
 
     /// `placed`: a rule on the way here has looked at the destination.
@@ -216,7 +224,11 @@ impl Walk<'_> {
                 Verdict::Go => {}
                 Verdict::Mark { keep, flip } => {
                     packet.mark = packet.mark & keep ^ flip;
-                    packet.by = rule.origin;
+                    if *keep == 0 {
+                        let over = packet.by.drain(..).map(|by| (by, rule.origin));
+                        self.covered.extend(over);
+                    }
+                    packet.by.push(rule.origin);
                     if !placed && packet.mark != 0 {
                         self.anywhere.insert(rule.origin);
                     }
@@ -271,6 +283,11 @@ impl Walk<'_> {
             };
             notes.add(origin, "a mark for any destination", why, hint);
         }
+        for (origin, by) in self.covered.into_iter().filter(|(rule, _)| !self.kept.contains(rule)) {
+            let why = format!("all of its packets get another mark in line {}", by.line());
+            let hint = "leave it out, or see whether the other rule was meant to come first";
+            notes.add(origin, "a mark that no packet keeps", why, hint);
+        }
         for origin in self.missing {
             let why = "there is no such chain, and it is no target that is known";
             let hint = "if it puts marks on, write the selectors by hand";
@@ -297,6 +314,15 @@ mod tests {
 
     /// Which ports get which mark, VIP by VIP; protocols that have the same are joined.
     fn painted(text: &str) -> Vec<String> {
+        walked(text).0
+    }
+
+    fn notes(text: &str) -> Vec<String> {
+        let notes = walked(text).1.finish(&["f".to_owned()]);
+        notes.iter().map(ToString::to_string).collect()
+    }
+
+    fn walked(text: &str) -> (Vec<String>, Notes) {
         let mut draft = Draft::new(["f"].into_iter());
         if text.starts_with("table") {
             nft(0, text, &Names::offline(), &mut draft);
@@ -314,7 +340,7 @@ mod tests {
                 lines.push(format!("{} {} {first}-{last} {mark:#x}", one.vip, one.protocol));
             }
         }
-        lines
+        (lines, notes)
     }
 
     #[test]
@@ -331,6 +357,12 @@ mod tests {
             ]
         );
         assert_eq!(painted(&[one, all].concat()), ["198.18.255.1 tcp 0-65535 0x1"]);
+        assert_eq!(notes(&[all, one].concat()), [""; 0]);
+        let noted = notes(&[one, all].concat());
+        assert_eq!(noted.len(), 1, "{noted:?}");
+        let said =
+            "f:1: a mark that no packet keeps: all of its packets get another mark in line 2;";
+        assert!(noted.concat().starts_with(said), "{noted:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What keepalived does besides balancing.
 
 use super::super::draft::Draft;
+use super::checks::CHECKER;
 use super::origin;
 use super::tree::Node;
 
@@ -103,7 +104,7 @@ pub(super) fn note(file: usize, node: &Node, draft: &mut Draft) {
             "included files are not opened",
             "put the file's text in the place of this line and import again",
         ),
-        "SSL" => (shown, "Director does not check real servers' health yet", "keep it for later"),
+        "SSL" => (shown, "Director does not check real servers' health itself", CHECKER),
         _ => (
             shown,
             "it is not part of a virtual server",

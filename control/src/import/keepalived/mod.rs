@@ -2,6 +2,7 @@
 //! health checks, mails) is noted.
 
 mod beside;
+mod checks;
 mod group;
 mod method;
 mod real_server;

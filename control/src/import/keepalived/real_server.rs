@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::config::model::{Family, Forwarding, Thresholds};
 
 use super::super::draft::{self, Draft, Origin};
+use super::checks::Checks;
 use super::method::method;
 use super::origin;
 use super::tree::Node;
@@ -27,6 +28,7 @@ impl Reading<'_> {
         node: &Node,
         service: &str,
         forwarding: Forwarding,
+        checks: &mut Checks,
         draft: &mut Draft,
     ) -> Option<Server> {
         let at = origin(self.file, node);
@@ -67,20 +69,16 @@ impl Reading<'_> {
                     }
                 }
                 key if key.ends_with("_CHECK") || key.ends_with("_GET") => {
-                    let what = format!("{what}: {}", one.shown());
-                    let why = "Director does not check real servers' health yet";
-                    let hint =
-                        "keep it for later; until then set `weight: 0` when the server fails";
-                    draft.notes.add(origin(self.file, one), what, why, hint);
+                    let why = "Director does not check real servers' health itself";
+                    checks.add(origin(self.file, one), node.words.join(" "), one.shown(), why);
                 }
                 _ => health.push(one.shown()),
             }
         }
         if !health.is_empty() {
-            let what = format!("{what}: {}", health.join("; "));
             let why =
-                "it concerns health checks and notifications, which Director does not have yet";
-            draft.notes.add(at, what, why, "keep it for later");
+                "it concerns health checks and notifications, which Director does not do itself";
+            checks.add(at, node.words.join(" "), health.join("; "), why);
         }
         Some(server)
     }

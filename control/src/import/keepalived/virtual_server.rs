@@ -10,6 +10,7 @@ use crate::ipvsadm::Names;
 
 use super::super::draft::{self, Draft, Key, Origin, RealServer, Servers, Service, one_or_all};
 use super::super::ipvsadm::prefix;
+use super::checks::{CHECKER, Checks};
 use super::group::{Groups, Member};
 use super::real_server::{Server, family_of};
 use super::tree::Node;
@@ -73,12 +74,14 @@ impl Reading<'_> {
             return;
         }
         let settings = self.settings(node, &what, draft);
+        let mut checks = Checks::default();
         let servers: Vec<Server> = node
             .children
             .iter()
             .filter(|one| one.key() == "real_server")
-            .filter_map(|one| self.server(one, &what, settings.forwarding, draft))
+            .filter_map(|one| self.server(one, &what, settings.forwarding, &mut checks, draft))
             .collect();
+        checks.note(&what, draft);
         if mark_groups && node.value(0) == Some("group") {
             self.marked_group(node, &members, &settings, &servers, next_mark, draft);
             return;
@@ -161,8 +164,9 @@ impl Reading<'_> {
                     draft.notes.add(at, what, "it is not understood", "see to the service");
                 }
                 "sorry_server" | "sorry_server_inhibit" | "sorry_server_lvs_method" => {
-                    let why = "Director has no sorry server: it does not check health yet";
-                    let hint = "note its address; it can be added to the service when it is needed";
+                    let why =
+                        "Director does not check health itself, and so knows not when to use it";
+                    let hint = "let ldirectord do both (`fallback=`)";
                     draft.notes.add(at, what, why, hint);
                 }
                 "persistence_engine" => {
@@ -183,8 +187,8 @@ impl Reading<'_> {
         if !health.is_empty() {
             let what = format!("{what}: {}", health.join("; "));
             let why =
-                "it concerns health checks and notifications, which Director does not have yet";
-            draft.notes.add(origin(self.file, node), what, why, "keep it for later");
+                "it concerns health checks and notifications, which Director does not do itself";
+            draft.notes.add(origin(self.file, node), what, why, CHECKER);
         }
         settings
     }

@@ -174,7 +174,7 @@ impl Path {
         }
         let at = reading.done;
         let lane = reading.lanes.get(at)?;
-        if reading.conns.entry(at, self.bindings.table_v4_mut()).is_some() {
+        if reading.conns.entry(at, self.bindings.table_v4()).is_some() {
             return None;
         }
         let head = frame.bytes().first_chunk::<HEAD>()?;

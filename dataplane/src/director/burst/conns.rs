@@ -1,7 +1,7 @@
 //! Plain packets of established connections, directly routed or masqueraded, and of masqueraded
 //! real servers to their clients.
 
-use super::hops::Side;
+use super::hops::{self, Alike, Side};
 use super::lane::{Kind, Lane};
 use super::{Desk, Learned, Reading, rewrite};
 use crate::conn::State;
@@ -53,6 +53,17 @@ impl Learned {
             leaving: PortIndex::default(),
             count: 0,
         };
+        let [side, _] = round.sides;
+        let routed = match lanes.first().map_or(Kind::ByTheBook, |lane| lane.kind()) {
+            Kind::ConnTcp => self.pass_routed::<F, L3, HEAD, false>(reading, desk, frames, side),
+            Kind::ConnUdp => self.pass_routed::<F, L3, HEAD, true>(reading, desk, frames, side),
+            _ => None,
+        };
+        let frames = match routed {
+            Some((0, _)) => frames.get_mut(..1).unwrap_or_default(),
+            Some(passed) => return passed,
+            None => frames,
+        };
         let Some(mut loads) = desk.loads.shelf() else { return Default::default() };
         for (frame, lane) in frames.iter_mut().zip(lanes) {
             let bytes = frame.bytes_mut();
@@ -75,7 +86,8 @@ impl Learned {
                     self.pass_reply::<L3, HEAD, true>(reading, desk, &mut round, lane, at, bytes),
                     true,
                 ),
-                Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::Client | Kind::ClientV6 => break,
+                Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::Client => break,
+                Kind::ClientV6 | Kind::ConnTcpV6 | Kind::ConnUdpV6 => break,
             };
             let Some(real) = real else { break };
             if let Some(load) = loads.of(real) {
@@ -85,6 +97,84 @@ impl Learned {
             round.count += 1;
         }
         (round.count, round.leaving)
+    }
+
+    /// Sends plain frames of established connections on that are directly routed, from the
+    /// first one, as long as they leave in one manner. `None` if the first is not routed.
+    #[inline(always)]
+    fn pass_routed<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        frames: &mut [F],
+        side: Side,
+    ) -> Option<(usize, PortIndex)> {
+        let nobody = Some(Default::default());
+        let table = desk.bindings.table_v4_mut();
+        let (key, slot) = reading.conns.guesses(reading.done).next()?;
+        let Some(first) = table.entry_of(slot, key) else { return nobody };
+        if first.forwarding() != Forwarding::Route {
+            return None;
+        }
+        let real = first.real();
+        let Some(hop) = self.conn_hops.get_or_learn(side, real.0, &desk.sources) else {
+            return nobody;
+        };
+        let manner = hop.manner();
+        let alike = side.alike(manner);
+        let count = match hops::takes_ttl(manner) {
+            true => self.pass_alike_conns::<F, L3, HEAD, UDP, true>(reading, desk, frames, alike),
+            false => self.pass_alike_conns::<F, L3, HEAD, UDP, false>(reading, desk, frames, alike),
+        };
+        Some((count, hops::port_of(manner)))
+    }
+
+    #[inline(never)]
+    fn pass_alike_conns<
+        F: Frame,
+        const L3: usize,
+        const HEAD: usize,
+        const UDP: bool,
+        const TTL: bool,
+    >(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        frames: &mut [F],
+        alike: Alike,
+    ) -> usize {
+        let (kind, state) = match UDP {
+            true => (Kind::ConnUdp, State::Udp),
+            false => (Kind::ConnTcp, State::TcpEstablished),
+        };
+        let timeout = desk.sources.snapshot.timeouts.ticks(state);
+        let (now, expires) = (desk.now, desk.now.plus(timeout));
+        let Some(mut loads) = desk.loads.shelf() else { return 0 };
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let flows = lanes.iter().zip(reading.conns.guesses(reading.done));
+        let table = desk.bindings.table_v4_mut();
+        let mut count = 0;
+        for (frame, (lane, (key, slot))) in frames.iter_mut().zip(flows) {
+            let Some(entry) = table.entry_of(slot, key) else { break };
+            if lane.kind() != kind || !entry.is_routed_in(state, now) {
+                break;
+            }
+            let real = entry.real();
+            let Some(hop) = self.conn_hops.get_alike(alike, real.0) else { break };
+            if !hop.takes(lane.total_len())
+                || !rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop)
+            {
+                break;
+            }
+            if let Some(load) = loads.of(real) {
+                load.incoming(1, u64::from(lane.total_len()));
+            }
+            if entry.keep(timeout, expires) {
+                table.ends_at(slot, expires);
+            }
+            count += 1;
+        }
+        count
     }
 
     /// Sends one frame to its real server, which it answers.
@@ -100,7 +190,9 @@ impl Learned {
     ) -> Option<RealId> {
         let ([side, _], [tcp, udp]) = (round.sides, round.timeouts);
         let (state, timeout) = if UDP { (State::Udp, udp) } else { (State::TcpEstablished, tcp) };
-        let entry = reading.conns.entry(at, desk.bindings.table_v4_mut())?;
+        let table = desk.bindings.table_v4_mut();
+        let slot = reading.conns.entry(at, table)?;
+        let entry = table.packed_mut(slot)?;
         // An expired entry may live on by its timer's slack: the reference path knows.
         if !entry.is_in(state) || entry.expires().has_come(desk.now) {
             return None;
@@ -123,7 +215,10 @@ impl Learned {
         if let Some(to) = to {
             rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Destination, to, UDP);
         }
-        entry.keep(timeout, desk.now.plus(timeout));
+        let expires = desk.now.plus(timeout);
+        if entry.keep(timeout, expires) {
+            table.ends_at(slot, expires);
+        }
         Some(real)
     }
 

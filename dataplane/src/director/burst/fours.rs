@@ -4,7 +4,7 @@
 //! between frames of one form, and nothing else, is then gathered into a row of 16 bytes:
 //!
 //! ```text
-//! words of 16 bits: 0, 0 | client 2 | IP length | TCP data offset or UDP length | TTL | frame length
+//! words of 16 bits: 0 | client's port | client 2 | IP length | TCP data offset or UDP length | TTL | frame length
 //! ```
 //!
 //! and four rows are checked at once.
@@ -18,21 +18,23 @@ use std::arch::x86_64::{
 };
 
 use super::read::{V4_ODD_SOURCES, WideForm};
+use crate::conn::table::EntryV4;
 use crate::port::Frame;
-use crate::wire::{ipv4, tcp, udp};
+use crate::wire::{Protocol, ipv4, tcp, udp};
 
 /// How many frames are read at a time.
 pub(super) const FOUR: usize = 4;
 
 /// (a ^ b) & c
-const DIFFERENT_UNDER: i32 = 0x28;
+pub(super) const DIFFERENT_UNDER: i32 = 0x28;
 /// Where in a row stands what: numbers of bytes.
+const CLIENT_PORT: usize = 2;
 const CLIENT: usize = 4;
-const TOTAL_LEN: usize = 8;
-const L4: usize = 10;
-const TTL: usize = 12;
+pub(super) const TOTAL_LEN: usize = 8;
+pub(super) const L4: usize = 10;
+pub(super) const TTL: usize = 12;
 /// The frame's length is this word.
-const FRAME_LEN: i32 = 7;
+pub(super) const FRAME_LEN: i32 = 7;
 /// Each row's word of L4.
 const L4_WORDS: u32 = 0x2020_2020;
 
@@ -46,6 +48,8 @@ const fn order(l3: usize, udp: bool) -> [u8; 64] {
         order[CLIENT + at] = (l3 + ipv4::SRC + 3 - at) as u8;
         at += 1;
     }
+    order[CLIENT_PORT] = (l4 + 1) as u8;
+    order[CLIENT_PORT + 1] = l4 as u8;
     order[TOTAL_LEN] = (l3 + ipv4::TOTAL_LEN + 1) as u8;
     order[TOTAL_LEN + 1] = (l3 + ipv4::TOTAL_LEN) as u8;
     if udp {
@@ -58,11 +62,11 @@ const fn order(l3: usize, udp: bool) -> [u8; 64] {
     order
 }
 
-const GAP: u8 = 0xFF;
+pub(super) const GAP: u8 = 0xFF;
 
 /// The bytes of a row that are taken from somewhere.
 #[expect(clippy::indexing_slicing, reason = "at compile time")]
-const fn taken(order: &[u8; 64]) -> u64 {
+pub(super) const fn taken(order: &[u8; 64]) -> u64 {
     let (mut bits, mut at) = (0, 0);
     while at < order.len() {
         if order[at] != GAP {
@@ -91,7 +95,7 @@ const fn words(words: [Option<u8>; 8]) -> [u8; 16] {
 /// Sixteen bytes in each quarter.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn quarters(bytes: [u8; 16]) -> __m512i {
+pub(super) fn quarters(bytes: [u8; 16]) -> __m512i {
     // SAFETY: sixteen bytes, whatever their bits.
     #[allow(unsafe_code)]
     let one = unsafe { std::mem::transmute::<[u8; 16], __m128i>(bytes) };
@@ -99,7 +103,7 @@ fn quarters(bytes: [u8; 16]) -> __m512i {
 }
 
 #[expect(clippy::indexing_slicing, reason = "at compile time")]
-const fn as_bytes(words: [u16; 8]) -> [u8; 16] {
+pub(super) const fn as_bytes(words: [u16; 8]) -> [u8; 16] {
     let mut bytes = [0; 16];
     let mut at = 0;
     while at < 8 {
@@ -140,7 +144,7 @@ fn row<const L3: usize, const HEAD: usize, const UDP: bool>(
 }
 
 #[repr(align(64))]
-struct Aligned([u8; 64]);
+pub(super) struct Aligned(pub(super) [u8; 64]);
 
 /// Reads four frames; `None` unless all of them are plain and of this form.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
@@ -157,14 +161,17 @@ pub(super) fn read<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool
     let rows = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
     let rows = _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(rows, c), d);
     let other = _mm512_or_si512(_mm512_or_si512(not_a, not_b), _mm512_or_si512(not_c, not_d));
-    let whole = are_whole::<L3, UDP>(rows);
+    let whole = are_whole::<L3, { ipv4::HEADER_LEN }, UDP>(rows);
     (whole && _mm512_test_epi64_mask(other, other) == 0).then_some(rows)
 }
 
-/// Whether all lengths, sources and hops are as [`super::read::read_v4`] wants them.
+/// Whether all lengths, sources and hops are as [`super::read::read_v4`] wants them; `HEADER` is
+/// the IP header's length.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn are_whole<const L3: usize, const UDP: bool>(rows: __m512i) -> bool {
+pub(super) fn are_whole<const L3: usize, const HEADER: usize, const UDP: bool>(
+    rows: __m512i,
+) -> bool {
     let rows = match UDP {
         true => rows,
         false => {
@@ -179,7 +186,7 @@ fn are_whole<const L3: usize, const UDP: bool>(rows: __m512i) -> bool {
     let left = const { words([Some(4), Some(7), Some(6), None, Some(5), None, None, None]) };
     let right = const { words([Some(5), Some(4), None, Some(3), None, None, None, None]) };
     let least_l4 = if UDP { udp::HEADER_LEN } else { tcp::HEADER_LEN } as u16;
-    let least = as_bytes([ipv4::HEADER_LEN as u16, L3 as u16, 2, 1, least_l4, 0, 0, 0]);
+    let least = as_bytes([HEADER as u16, L3 as u16, 2, 1, least_l4, 0, 0, 0]);
     let sources = quarters(as_bytes([0, 0, 0, ODD, 0, 0, 0, 0]));
     let left = _mm512_or_si512(_mm512_shuffle_epi8(rows, quarters(left)), sources);
     let right = _mm512_shuffle_epi8(rows, quarters(right));
@@ -198,6 +205,33 @@ pub(super) fn names(rows: __m512i, mask: u32, scope: u16) -> __m512i {
     let [a, b, c, d] = (u32::from(scope) << 16).to_le_bytes();
     let scopes = quarters([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     _mm512_or_si512(_mm512_and_si512(rows, low), scopes)
+}
+
+/// The rows' flows to one destination, as [`EntryV4::key_of`] has them; `None` where a client
+/// has port 0.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+pub(super) fn flows(
+    rows: __m512i,
+    vip: u32,
+    vip_port: u16,
+    protocol: Protocol,
+) -> Option<[[u64; 2]; FOUR]> {
+    use std::arch::x86_64::_mm512_testn_epi16_mask;
+    // The words of a client, behind one for the VIP's, and of its port.
+    let from = const { words([None, None, Some(2), Some(3), None, None, None, Some(1)]) };
+    let [addresses, ports] = EntryV4::key_of([0, vip], [0, vip_port], protocol);
+    let [a, b, c, d, e, f, g, h] = addresses.to_le_bytes();
+    let [i, j, k, l, m, n, o, p] = ports.to_le_bytes();
+    let own = quarters([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
+    let flows = _mm512_or_si512(_mm512_shuffle_epi8(rows, quarters(from)), own);
+    const PORTS: u32 = 0x8080_8080;
+    if _mm512_testn_epi16_mask(flows, flows) & PORTS != 0 {
+        return None;
+    }
+    // SAFETY: eight words, whatever their bits.
+    #[allow(unsafe_code)]
+    Some(unsafe { std::mem::transmute::<__m512i, [[u64; 2]; FOUR]>(flows) })
 }
 
 /// The bytes of the rows' IP packets.
@@ -278,7 +312,7 @@ mod tests {
         let four = unsafe {
             read::<_, L3, HEAD, UDP>(frames, &wide).map(|rows| {
                 let names = std::mem::transmute::<__m512i, [u64; 8]>(names(rows, !0xFF, 7));
-                (names, total_lens(rows))
+                (names, total_lens(rows), flows(rows, 0xC612_0001, 80, Protocol::Tcp))
             })
         };
         let wanted = each.map(|plain| {
@@ -286,7 +320,15 @@ mod tests {
             for (at, plain) in plain.iter().enumerate() {
                 names[2 * at] = u64::from(plain.client & !0xFF) << 32 | 7 << 16;
             }
-            (names, std::array::from_fn(|at| u64::from(plain[at].total_len)))
+            let flow = |at: usize| {
+                let bytes = &frames[at].bytes()[L3 + 20..];
+                let port = u16::from_be_bytes([bytes[0], bytes[1]]);
+                EntryV4::key_of([plain[at].client, 0xC612_0001], [port, 80], Protocol::Tcp)
+            };
+            let flows: [[u64; 2]; FOUR] = std::array::from_fn(flow);
+            let have_ports = flows.iter().all(|[_, ports]| ports >> 48 != 0);
+            let lens = std::array::from_fn(|at| u64::from(plain[at].total_len));
+            (names, lens, have_ports.then_some(flows))
         });
         assert_eq!(four, wanted);
     }

@@ -46,6 +46,14 @@ const EPOCH_SHIFT: u32 = 48;
 const ALIKE_SHIFT: u32 = 32;
 const ALIKE: u64 = 0xFFFF << ALIKE_SHIFT;
 
+impl<'a> Hop<'a> {
+    /// The row of a server's tunnel.
+    #[inline(always)]
+    pub(super) fn of_tunnel(words: &'a [u64; 4]) -> Self {
+        Self(words)
+    }
+}
+
 impl Hop<'_> {
     /// The real server, in a row by a client's number.
     #[inline(always)]
@@ -265,7 +273,7 @@ impl Hops {
 fn row_of(real: RealId, by: By, sources: &Sources<'_>) -> Option<Row> {
     let real = sources.snapshot.available(real)?;
     let compat = sources.snapshot.compat_of(real.service);
-    if real.state != RealState::Up || real.local {
+    if real.state != RealState::Up || real.local || real.shared_route.is_some() {
         return None;
     }
     let number = match by {
@@ -276,6 +284,11 @@ fn row_of(real: RealId, by: By, sources: &Sources<'_>) -> Option<Row> {
         By::Id | By::Exit => 0,
     };
     row_to(&real.next_hop?, number, compat.ttl, sources)
+}
+
+/// The row to a real server's next hop, for packets that are wrapped on the way.
+pub(super) fn tunnel_to(next: &NextHop, ttl: TtlPolicy, sources: &Sources<'_>) -> Option<[u64; 4]> {
+    row_to(next, 0, ttl, sources).map(|row| row.pack(0))
 }
 
 /// `None` where every destination is a neighbour of its own.

@@ -34,6 +34,10 @@ pub(super) enum Kind {
     Open,
     /// As `Client`, over IPv6.
     ClientV6,
+    /// As `ConnTcp`, over IPv6.
+    ConnTcpV6,
+    /// As `ConnUdp`, over IPv6.
+    ConnUdpV6,
 }
 
 impl Lane {
@@ -67,6 +71,8 @@ impl Lane {
             6 => Kind::ReplyUdp,
             7 => Kind::Open,
             8 => Kind::ClientV6,
+            9 => Kind::ConnTcpV6,
+            10 => Kind::ConnUdpV6,
             _ => Kind::ByTheBook,
         }
     }
@@ -122,7 +128,8 @@ mod tests {
     fn a_lane_holds_what_was_put_into_it() {
         let conns = [Kind::ConnTcp, Kind::ConnUdp, Kind::ReplyTcp, Kind::ReplyUdp];
         let others = [Kind::ByTheBook, Kind::Bind, Kind::Client, Kind::Open, Kind::ClientV6];
-        for kind in others.into_iter().chain(conns) {
+        let wide = [Kind::ConnTcpV6, Kind::ConnUdpV6];
+        for kind in others.into_iter().chain(conns).chain(wide) {
             let lane = Lane::new(kind, u32::MAX).with_len(u16::MAX);
             assert_eq!((lane.kind(), lane.first_place(), lane.total_len()), (kind, !0, !0));
         }

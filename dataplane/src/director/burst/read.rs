@@ -213,22 +213,17 @@ impl Form {
 
     /// The form for [`WideForm::is_alike`].
     pub(super) fn wide<const L3: usize>(&self) -> WideForm {
-        let mut wide = WideForm { bytes: [0; 64], mask: [0; 64] };
-        let mut put = |at: usize, value: &[u8], mask: &[u8]| {
-            let both = wide.bytes.iter_mut().zip(&mut wide.mask).skip(at);
-            for ((byte, bits), (value, mask)) in both.zip(value.iter().zip(mask)) {
-                (*byte, *bits) = (*value, *mask);
-            }
-        };
-        put(0, self.gate.mac.to_le_bytes().get(2..).unwrap_or_default(), &[0xFF; 6]);
-        if L3 == TAGGED {
-            put(HEADER_LEN - 2, &TYPE_VLAN.to_be_bytes(), &[0xFF; 2]);
-            put(HEADER_LEN, &self.gate.vlan.to_be_bytes(), &[0x0F, 0xFF]);
-        }
-        put(L3 - 2, &V4_PLAIN.to_le_bytes(), &[0xFF; 3]);
-        put(L3 + ipv4::FLAGS, &self.whole.to_le_bytes(), &(V4_WHOLE_BYTES as u32).to_le_bytes());
-        put(L3 + ipv4::DST, &self.target.to_le_bytes(), &V4_ADDRESS_AND_PORT.to_le_bytes());
-        wide
+        let whole = (self.whole.to_le_bytes(), (V4_WHOLE_BYTES as u32).to_le_bytes());
+        WideForm::new::<L3>(self.gate)
+            .with(L3 - 2, &V4_PLAIN.to_le_bytes(), &[0xFF; 3])
+            .with(L3 + ipv4::FLAGS, &whole.0, &whole.1)
+            .with(L3 + ipv4::DST, &self.target.to_le_bytes(), &V4_ADDRESS_AND_PORT.to_le_bytes())
+    }
+
+    /// The form of those packets only, over TCP, that neither open nor close anything.
+    pub(super) fn wide_of_acks<const L3: usize>(&self) -> WideForm {
+        let at = L3 + ipv4::HEADER_LEN + tcp::FLAGS;
+        self.wide::<L3>().with(at, &[TcpFlags::ACK.bits()], &[TELLING.bits()])
     }
 
     /// [`read_v4`], for a frame that is `alike`; `UDP` as [`Self::is_udp`] answers.
@@ -253,6 +248,34 @@ impl Form {
             && client < V4_ODD_SOURCES
             && L3 + usize::from(total_len) <= frame.len();
         fits.then_some((PlainV4 { client, total_len }, head))
+    }
+}
+
+impl WideForm {
+    /// The form of frames for a port, whose IP header begins at `L3`.
+    #[inline(always)]
+    pub(super) fn new<const L3: usize>(gate: Gate) -> Self {
+        let form = Self { bytes: [0; 64], mask: [0; 64] };
+        let mac = gate.mac.to_le_bytes();
+        let form = form.with(0, mac.get(2..).unwrap_or_default(), &[0xFF; 6]);
+        if L3 != TAGGED {
+            return form;
+        }
+        form.with(HEADER_LEN - 2, &TYPE_VLAN.to_be_bytes(), &[0xFF; 2]).with(
+            HEADER_LEN,
+            &gate.vlan.to_be_bytes(),
+            &[0x0F, 0xFF],
+        )
+    }
+
+    /// The same with these bytes, under this mask, from a place on.
+    #[inline(always)]
+    pub(super) fn with(mut self, at: usize, value: &[u8], mask: &[u8]) -> Self {
+        let both = self.bytes.iter_mut().zip(&mut self.mask).skip(at);
+        for ((byte, bits), (value, mask)) in both.zip(value.iter().zip(mask)) {
+            (*byte, *bits) = (*value, *mask);
+        }
+        self
     }
 }
 
@@ -295,6 +318,10 @@ impl WideForm {
     }
 }
 
+/// The flags that say what a segment does to its connection.
+const TELLING: TcpFlags =
+    TcpFlags::SYN.union(TcpFlags::FIN).union(TcpFlags::RST).union(TcpFlags::ACK);
+
 /// The client's port, of a frame that was read.
 #[inline(always)]
 pub(super) fn client_port_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> u16 {
@@ -305,16 +332,14 @@ pub(super) fn client_port_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEA
 #[inline(always)]
 pub(super) fn is_ack_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
     let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
-    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
-    flags.intersection(telling) == TcpFlags::ACK
+    flags.intersection(TELLING) == TcpFlags::ACK
 }
 
 /// Whether a TCP segment, of a frame that was read, opens a connection and does nothing else.
 #[inline(always)]
 pub(super) fn is_syn_v4<const L3: usize, const HEAD: usize>(head: &[u8; HEAD]) -> bool {
     let flags = TcpFlags::from_bits_retain(byte(head, L3 + ipv4::HEADER_LEN + tcp::FLAGS));
-    let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
-    flags.intersection(telling) == TcpFlags::SYN
+    flags.intersection(TELLING) == TcpFlags::SYN
 }
 
 /// Whether a packet, of a frame that was read, is a TCP segment with RST.

@@ -1,6 +1,6 @@
 //! The first look at an IPv6 frame, as `read` has it for IPv4.
 
-use super::read::{Gate, TAGGED, UNTAGGED, eight};
+use super::read::{Gate, TAGGED, UNTAGGED, WideForm, eight};
 use crate::wire::field::u16_at;
 use crate::wire::{Addr, ipv6, tcp, udp};
 
@@ -57,7 +57,7 @@ const NUMBER_SHIFT: u32 = 48;
 /// There: where all of the hop limit but its lowest bit begins.
 const HOPS_SHIFT: u32 = 57;
 /// Upper halves of sources from here on are groups'.
-const GROUPS: u64 = 0xFF << 56;
+pub(super) const GROUPS: u64 = 0xFF << 56;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -139,6 +139,18 @@ impl FormV6 {
     /// Whether the packets are UDP's.
     pub(super) fn is_udp(&self) -> bool {
         self.target.protocol() == UDP
+    }
+
+    /// The form as the first 64 bytes of a frame.
+    pub(super) fn wide<const L3: usize>(&self) -> WideForm {
+        let TargetV6 { vip: [high, low], port_and_number } = self.target;
+        let port = (port_and_number as u16).to_le_bytes();
+        WideForm::new::<L3>(self.gate)
+            .with(L3 - 2, &V6_PLAIN.to_le_bytes(), &(V6_PLAIN_BITS as u32).to_le_bytes())
+            .with(L3 + ipv6::NEXT_HEADER, &[self.target.protocol()], &[0xFF])
+            .with(L3 + ipv6::DST, &high.to_le_bytes(), &[0xFF; 8])
+            .with(L3 + ipv6::DST + 8, &low.to_le_bytes(), &[0xFF; 8])
+            .with(L3 + ipv6::HEADER_LEN + udp::DST_PORT, &port, &[0xFF; 2])
     }
 
     /// [`read_v6`], for a frame that has this form; `OF_UDP` as [`Self::is_udp`] answers.

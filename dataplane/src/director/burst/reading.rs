@@ -6,13 +6,13 @@
 #[cfg(target_arch = "x86_64")]
 use super::fours::{self, FOUR};
 use super::lane::{Kind, Lane};
-use super::read::{Form, Gate, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
+use super::read::{Form, Gate, HeaderV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
 use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
 use crate::bindings::FTP_DATA_PORT;
 use crate::conn::ConnBurst;
-use crate::conn::table::EntryV4;
+use crate::conn::table::{EntryV4, EntryV6, Table};
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::port::{BURST, Frame};
@@ -39,8 +39,14 @@ pub struct Reading {
     /// Whether IPv6 clients are still to be looked up.
     pub(super) seeks_clients_v6: bool,
     pub(super) conns: ConnBurst<EntryV4>,
-    /// Whether the connections' entries are still to be requested.
+    /// Whether the connections are still to be looked for at home, and those that are not there
+    /// in the index.
     pub(super) seeks_conns: bool,
+    pub(super) seeks_strays: bool,
+    pub(super) conns_v6: ConnBurst<EntryV6>,
+    /// The same of IPv6 connections.
+    pub(super) seeks_conns_v6: bool,
+    pub(super) seeks_strays_v6: bool,
     /// The clients that open connections.
     pub(super) templates: TemplateBurst,
     pub(super) replies: ReplyBurst,
@@ -64,6 +70,10 @@ impl Default for Reading {
             seeks_clients_v6: false,
             conns: ConnBurst::default(),
             seeks_conns: false,
+            seeks_strays: false,
+            conns_v6: ConnBurst::default(),
+            seeks_conns_v6: false,
+            seeks_strays_v6: false,
             templates: TemplateBurst::default(),
             replies: ReplyBurst::default(),
             seeks_replies: [false; 2],
@@ -88,7 +98,13 @@ impl Reading {
     /// Whether something besides clients is to be fetched between reading and deciding.
     #[inline]
     pub fn is_fetched(&self) -> bool {
-        !self.conns.is_empty() || !self.replies.is_empty()
+        !self.conns.is_empty() || !self.replies.is_empty() || self.has_v6_conns()
+    }
+
+    /// Whether there are IPv6 connections among its frames'.
+    #[inline]
+    pub fn has_v6_conns(&self) -> bool {
+        !self.conns_v6.is_empty()
     }
 
     /// Whether there are IPv6 clients among its frames'.
@@ -123,6 +139,7 @@ impl Reading {
         client: u32,
         total_len: u16,
         head: &[u8; HEAD],
+        conns: &Table<EntryV4>,
     ) {
         if let Some(scope) = way.scope {
             self.clients.put(at, client & way.mask, scope);
@@ -130,7 +147,7 @@ impl Reading {
             return self.put_lane(at, way.lane.with_len(total_len));
         }
         if let Kind::ConnTcp | Kind::ConnUdp = way.lane.kind() {
-            self.put_conn::<L3, HEAD>(at, way, client, total_len, head);
+            self.put_conn::<L3, HEAD>(at, way, client, total_len, head, conns);
         }
     }
 
@@ -142,6 +159,7 @@ impl Reading {
         client: u32,
         total_len: u16,
         head: &[u8; HEAD],
+        conns: &Table<EntryV4>,
     ) {
         let client_port = client_port_v4::<L3, HEAD>(head);
         if client_port == 0 {
@@ -150,7 +168,7 @@ impl Reading {
         let udp = way.lane.kind() == Kind::ConnUdp;
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let (addresses, ports) = ([client, way.vip()], [client_port, way.vip_port()]);
-        self.conns.put(at, EntryV4::key_of(addresses, ports, protocol));
+        self.conns.put(at, EntryV4::key_of(addresses, ports, protocol), conns);
         let lane = if udp || is_ack_v4::<L3, HEAD>(head) {
             way.lane.with_len(total_len)
         } else if way.lane.first_place() != 0
@@ -192,7 +210,8 @@ impl Reading {
                 self.read_by_tier::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes, way)
             }
             (Kind::ByTheBook | Kind::Bind | Kind::Open, _)
-            | (Kind::ReplyTcp | Kind::ReplyUdp | Kind::ClientV6, _) => 0,
+            | (Kind::ReplyTcp | Kind::ReplyUdp, _)
+            | (Kind::ClientV6 | Kind::ConnTcpV6 | Kind::ConnUdpV6, _) => 0,
         }
     }
 
@@ -215,10 +234,10 @@ impl Reading {
             // SAFETY: the CPU has the tier.
             #[allow(unsafe_code)]
             (Tier::Avx512, Some(aimer)) => unsafe {
-                let form = form.wide::<L3>();
-                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, &form, aimer, way)
+                let looks = (aimer, eyes.conns, eyes.by_fours);
+                self.read_avx512::<F, L3, HEAD, CONN, UDP>(at, frames, eyes.forms, looks, way)
             },
-            _ => self.read_any::<F, L3, HEAD, CONN, UDP>(at, frames, form, way),
+            _ => self.read_any::<F, L3, HEAD, CONN, UDP>(at, frames, form, eyes.conns, way),
         }
     }
 
@@ -235,8 +254,8 @@ impl Reading {
         &mut self,
         at: usize,
         frames: &[F],
-        form: &WideForm,
-        aimer: Aimer<'_>,
+        [form, of_acks]: &[WideForm; 2],
+        (aimer, conns, by_fours): (Aimer<'_>, &Table<EntryV4>, bool),
         way: &Way,
     ) -> usize {
         let alike = |head: &[u8; HEAD]| form.is_alike(head);
@@ -248,8 +267,61 @@ impl Reading {
                 fours + self.read_clients::<F, L3, HEAD, UDP>(at + fours, rest, way, alike, put)
             }
             (false, None) => 0,
-            (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
+            (true, _) if !by_fours => {
+                self.read_conns::<F, L3, HEAD, UDP>(at, frames, conns, way, alike)
+            }
+            (true, _) => {
+                let mut read = 0;
+                loop {
+                    let rest = frames.get(read..).unwrap_or_default();
+                    read += self.read_four_conns::<F, L3, HEAD, UDP>(
+                        at + read,
+                        rest,
+                        of_acks,
+                        conns,
+                        way,
+                    );
+                    // One among them may be another: one by one, as far as it may be.
+                    let rest = frames.get(read..).unwrap_or_default();
+                    let few = rest.get(..FOUR).unwrap_or(rest);
+                    let alone =
+                        self.read_conns::<F, L3, HEAD, UDP>(at + read, few, conns, way, alike);
+                    read += alone;
+                    if alone < FOUR {
+                        return read;
+                    }
+                }
+            }
         }
+    }
+
+    /// Reads frames of connections four at a time, as long as all four are alike; TCP's, as
+    /// long as they neither open nor close anything.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
+    #[inline]
+    fn read_four_conns<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        from: usize,
+        frames: &[F],
+        form: &WideForm,
+        conns: &Table<EntryV4>,
+        way: &Way,
+    ) -> usize {
+        let protocol = if UDP { Protocol::Udp } else { Protocol::Tcp };
+        let mut read = 0;
+        for frames in frames.as_chunks::<FOUR>().0 {
+            let at = from + read;
+            let Some(rows) = fours::read::<F, L3, HEAD, UDP>(frames, form) else { break };
+            let flows = fours::flows(rows, way.vip(), way.vip_port(), protocol);
+            let lanes = self.lanes.get_mut(at..).and_then(|lanes| lanes.first_chunk_mut::<FOUR>());
+            let (Some(flows), Some(lanes)) = (flows, lanes) else { break };
+            *lanes = way.lane.with_lens(fours::total_lens(rows));
+            self.conns.put_four(at, flows, conns);
+            (at..at + FOUR).for_each(|at| self.clients.clear(at));
+            read += FOUR;
+        }
+        read
     }
 
     /// Reads clients' frames four at a time, as long as all four are alike.
@@ -284,6 +356,7 @@ impl Reading {
         at: usize,
         frames: &[F],
         form: Form,
+        conns: &Table<EntryV4>,
         way: &Way,
     ) -> usize {
         let alike = |head: &[u8; HEAD]| form.is_alike::<L3, HEAD>(head);
@@ -294,7 +367,7 @@ impl Reading {
                 self.read_clients::<F, L3, HEAD, UDP>(at, frames, way, alike, put)
             }
             (false, None) => 0,
-            (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, way, alike),
+            (true, _) => self.read_conns::<F, L3, HEAD, UDP>(at, frames, conns, way, alike),
         }
     }
 
@@ -328,6 +401,7 @@ impl Reading {
         &mut self,
         from: usize,
         frames: &[F],
+        conns: &Table<EntryV4>,
         way: &Way,
         alike: impl Fn(&[u8; HEAD]) -> bool,
     ) -> usize {
@@ -337,7 +411,7 @@ impl Reading {
                 break;
             };
             self.put_nothing(at);
-            self.put_conn::<L3, HEAD>(at, way, plain.client, plain.total_len, head);
+            self.put_conn::<L3, HEAD>(at, way, plain.client, plain.total_len, head, conns);
             at += 1;
         }
         at - from
@@ -350,6 +424,8 @@ pub(super) struct Sight<'a> {
     pub gate: Gate,
     pub snapshot: &'a Snapshot,
     pub clients: &'a ClientTable,
+    pub conns: &'a Table<EntryV4>,
+    pub conns_v6: &'a Table<EntryV6>,
     /// Where masqueraded real servers' packets are known, if there are such servers.
     pub replies: Option<&'a ReplyTable>,
 }
@@ -360,6 +436,17 @@ struct Eyes<'a> {
     gate: Gate,
     tier: Tier,
     aimer: Option<Aimer<'a>>,
+    conns: &'a Table<EntryV4>,
+    forms: &'a [WideForm; 2],
+    /// Whether four frames of connections in a row are likely to go the same way.
+    by_fours: bool,
+}
+
+/// The wide forms of a way's packets, and of those that neither open nor close anything.
+fn forms_of<const L3: usize>(way: &Way, gate: Gate) -> [WideForm; 2] {
+    let form = way.form(gate);
+    let is_tcp = !form.is_udp();
+    [form.wide::<L3>(), if is_tcp { form.wide_of_acks::<L3>() } else { form.wide::<L3>() }]
 }
 
 impl Learned {
@@ -372,17 +459,27 @@ impl Learned {
         sight: Sight<'_>,
     ) {
         let aimer = sight.clients.aimer(&mut reading.clients);
-        let eyes = Eyes { gate: sight.gate, tier: self.tier, aimer };
+        let (gate, conns, tier) = (sight.gate, sight.conns, self.tier);
         let mut way = self.services.last();
+        let mut forms = forms_of::<L3>(&way, gate);
+        let mut formed = way;
         let mut at = 0;
         loop {
+            // Between frames of two directions the way stays: those of replies are no service's.
+            if way != formed {
+                (forms, formed) = (forms_of::<L3>(&way, gate), way);
+            }
+            let by_fours = !self.answers;
+            let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
             at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
-            let Some(frame) = frames.get(at) else { return };
+            let Some(frame) = frames.get(at) else { break };
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
                 true => 1,
                 false => self.read_v6::<F, L3>(reading, at, frames, &sight),
             };
         }
+        // The next burst will be as this one was.
+        self.answers = !reading.replies.is_empty();
     }
 
     /// Reads one frame, if it is a plain IPv4 one. `way` is that of the frame before.
@@ -410,7 +507,8 @@ impl Learned {
             }
             *way = self.services.way(header.target, sight.snapshot);
         }
-        reading.put::<L3, HEAD>(at, way, header.client, header.total_len, head);
+        let HeaderV4 { client, total_len, .. } = header;
+        reading.put::<L3, HEAD>(at, way, client, total_len, head, sight.conns);
         true
     }
 }

@@ -65,7 +65,10 @@ impl Desk<'_> {
         if !same || news {
             return false;
         }
-        entry.keep_by_reply(timeout, self.now.plus(timeout));
+        let expires = self.now.plus(timeout);
+        if entry.keep_by_reply(timeout, expires) {
+            table.ends_at(origin.slot, expires);
+        }
         true
     }
 

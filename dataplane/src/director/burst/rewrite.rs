@@ -40,13 +40,23 @@ pub(super) fn route<const L3: usize, const HEAD: usize, const TTL: bool>(
 /// Writes a plain IPv6 frame's way to its real server, as [`route_v4`] does.
 #[inline(always)]
 pub(super) fn route_v6<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop: Hop<'_>) -> bool {
+    match hop.takes_ttl() {
+        true => route_v6_by::<L3, HEAD, true>(frame, hop),
+        false => route_v6_by::<L3, HEAD, false>(frame, hop),
+    }
+}
+
+/// [`route_v6`] to a hop of which it is known whether it takes one off the `HOPS` that are left.
+#[inline(always)]
+pub(super) fn route_v6_by<const L3: usize, const HEAD: usize, const HOPS: bool>(
+    frame: &mut [u8],
+    hop: Hop<'_>,
+) -> bool {
     let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
     if !write_link::<L3, HEAD>(head, hop) {
         return false;
     }
-    if hop.takes_ttl()
-        && let Some(hops) = head.get_mut(L3 + ipv6::HOP_LIMIT)
-    {
+    if HOPS && let Some(hops) = head.get_mut(L3 + ipv6::HOP_LIMIT) {
         *hops = hops.wrapping_sub(1);
     }
     true
@@ -54,7 +64,10 @@ pub(super) fn route_v6<const L3: usize, const HEAD: usize>(frame: &mut [u8], hop
 
 /// The MAC addresses, and the tag where it changes.
 #[inline(always)]
-fn write_link<const L3: usize, const HEAD: usize>(head: &mut [u8; HEAD], hop: Hop<'_>) -> bool {
+pub(super) fn write_link<const L3: usize, const HEAD: usize>(
+    head: &mut [u8; HEAD],
+    hop: Hop<'_>,
+) -> bool {
     let Some(macs) = head.first_chunk_mut() else { return false };
     hop.write_macs(macs);
     if L3 == TAGGED
@@ -102,7 +115,7 @@ pub(super) fn masquerade_v4<const L3: usize, const HEAD: usize>(
 
 /// Takes one off a TTL above 0, which is followed by the protocol and the checksum.
 #[inline(always)]
-fn take_ttl(bytes: &mut [u8; 4]) {
+pub(super) fn take_ttl(bytes: &mut [u8; 4]) {
     // The lowest byte is the TTL, the upper half the checksum with its bytes swapped, as is the
     // word that loses one: RFC 1624's equation 3 holds in either byte order (RFC 1071, 2(B)).
     // In one's complement the checksum gains one, which passes over 0xFFFF: where two more

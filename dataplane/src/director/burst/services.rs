@@ -148,17 +148,7 @@ fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
             Some(Way { mask: mask as u32, scope: Some(scope), lane, ..Way::default() })
         }
         Tracking::Full => {
-            let kind = match protocol {
-                // What is said on FTP's control connections is read.
-                Protocol::Tcp
-                    if target.vip_port() == ftp::CONTROL_PORT && service.compat.ip_vs_ftp =>
-                {
-                    return None;
-                }
-                Protocol::Tcp => Kind::ConnTcp,
-                Protocol::Udp => Kind::ConnUdp,
-                _ => return None,
-            };
+            let kind = conn_kind(service, protocol, target.vip_port())?;
             let opens = if opens_plainly(service, &hit) {
                 Opens { service: service.id, own_port: hit.own_port }.pack()
             } else {
@@ -171,6 +161,17 @@ fn way_of(target: TargetV4, snapshot: &Snapshot) -> Option<Way> {
                 ..Way::default()
             })
         }
+    }
+}
+
+/// What packets of a service's connections are; `None` where all take the reference path.
+pub(super) fn conn_kind(service: &Service, protocol: Protocol, vip_port: u16) -> Option<Kind> {
+    match protocol {
+        // What is said on FTP's control connections is read.
+        Protocol::Tcp if vip_port == ftp::CONTROL_PORT && service.compat.ip_vs_ftp => None,
+        Protocol::Tcp => Some(Kind::ConnTcp),
+        Protocol::Udp => Some(Kind::ConnUdp),
+        _ => None,
     }
 }
 

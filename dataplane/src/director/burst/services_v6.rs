@@ -3,7 +3,7 @@
 use super::lane::{Kind, Lane};
 use super::read::Gate;
 use super::read_v6::{FormV6, TargetV6};
-use super::services::{ROWS, WINDOW, client_way};
+use super::services::{ROWS, WINDOW, client_way, conn_kind};
 use crate::snapshot::{Snapshot, Tracking};
 use crate::table::ClientScope;
 use crate::wire::{Family, Protocol};
@@ -27,6 +27,18 @@ impl WayV6 {
     #[inline(always)]
     pub(super) fn form(&self, gate: Gate) -> FormV6 {
         FormV6::new(gate, self.target)
+    }
+
+    /// The halves of VIP, the upper one first.
+    #[inline(always)]
+    pub(super) fn vip(&self) -> [u64; 2] {
+        self.target.vip.map(u64::swap_bytes)
+    }
+
+    /// The VIP's port.
+    #[inline(always)]
+    pub(super) fn vip_port(&self) -> u16 {
+        self.target.vip_port()
     }
 
     /// The part of a client's address by which it is known.
@@ -121,6 +133,10 @@ fn way_of(target: TargetV6, snapshot: &Snapshot) -> Option<WayV6> {
             let mask = [(mask >> 64) as u64, mask as u64];
             Some(WayV6 { mask, scope: Some(scope), lane, ..WayV6::default() })
         }
-        Tracking::Full => Some(WayV6::default()),
+        Tracking::Full => {
+            let kind = conn_kind(service, protocol, target.vip_port())?;
+            let kind = if kind == Kind::ConnUdp { Kind::ConnUdpV6 } else { Kind::ConnTcpV6 };
+            Some(WayV6 { lane: Lane::new(kind, 0), ..WayV6::default() })
+        }
     }
 }

@@ -137,7 +137,11 @@ impl<'a> Command<'a> {
             weight: self.number("-w", 1),
             upper_threshold: self.number("-x", 0),
             lower_threshold: self.number("-y", 0),
-            forwarding: if self.has("--local") { Forwarding::Local } else { Forwarding::Route },
+            forwarding: match (self.has("--local"), self.has("-m")) {
+                (true, _) => Forwarding::Local,
+                (_, true) => Forwarding::Masq,
+                _ => Forwarding::Route,
+            },
             state: match self.after("--state") {
                 None => RealState::Up,
                 Some("drain") => RealState::Drain,
