@@ -165,12 +165,19 @@ impl TemplateTable {
                 row.clear(place);
             }
         });
-        for _ in 0..budget {
+        let (mut left, mut is_again) = (budget, false);
+        while left > 0 {
             let at = (&mut sweeper.segment, &mut sweeper.bucket);
             let Some((row, segment, bucket)) = segments.next_bucket(shard, at) else {
                 (sweeper.segment, sweeper.bucket) = (0, 0);
-                return;
+                // A sweep that ended with the last bucket is followed by one from the first.
+                if left < budget || is_again {
+                    return;
+                }
+                is_again = true;
+                continue;
             };
+            left -= 1;
             for place in bucket * C::WAYS..(bucket + 1) * C::WAYS {
                 if Value(row.value(place).load(Ordering::Acquire)).may_be_over(now) {
                     self.sweep_slot(row, C::handle(segment, place), sweeper, now, on_event);
