@@ -70,6 +70,14 @@ impl<E: Entry> ConnBurst<E> {
         }
     }
 
+    /// The flow that was put to a place is probably new, and room for it will be asked for.
+    #[inline(always)]
+    pub fn put_opening(&mut self, at: usize, table: &Table<E>) {
+        if let Some(guess) = self.guesses.get(at) {
+            table.prefetch_room(Slot::from_number(*guess));
+        }
+    }
+
     /// [`Self::put`] for four places from one on.
     #[inline(always)]
     pub fn put_four(&mut self, at: usize, keys: [E::Key; 4], table: &Table<E>) {

@@ -1,18 +1,27 @@
 //! Which entries of a segment are free, and when a block of them is worth looking at.
 
+use crate::block::Block;
+use crate::prefetch::prefetch;
 use crate::tick::Tick;
 
 /// Entries that share a word, and a time.
 pub(super) const BLOCK: usize = u64::BITS as usize;
 
+/// What is known of a block: in one line, as who takes a place asks for both.
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+struct Known {
+    /// A bit for each place that is free.
+    free: u64,
+    /// Nothing in it ends before.
+    due: Tick,
+}
+
 /// A segment's places.
 pub(super) struct Places {
-    /// A bit for each place that is free.
-    free: Vec<u64>,
-    /// A bit for each word that has such a bit.
+    blocks: Block<Known>,
+    /// A bit for each block that has a free place.
     any: Vec<u64>,
-    /// By block: nothing in it ends before.
-    due: Vec<Tick>,
     len: usize,
 }
 
@@ -20,13 +29,24 @@ impl Places {
     /// So many places, all of them free.
     pub(super) fn new(len: usize) -> Self {
         let words = len.div_ceil(BLOCK);
-        let free: Vec<u64> = (0..words).map(|word| first_bits(len - word * BLOCK)).collect();
+        let mut blocks = Block::new(words, || Known { free: u64::MAX, due: Tick::default() });
+        if let Some(last) = blocks.last_mut() {
+            last.free = first_bits(len - (words - 1) * BLOCK);
+        }
         let any = (0..words.div_ceil(BLOCK)).map(|at| first_bits(words - at * BLOCK)).collect();
-        Self { free, any, due: vec![Tick::default(); words], len }
+        Self { blocks, any, len }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.free) + size_of_val(&*self.any) + size_of_val(&*self.due)
+        size_of_val(&*self.blocks) + size_of_val(&*self.any)
+    }
+
+    /// Requests what is known of the place's block.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, place: usize) {
+        if let Some(block) = self.blocks.get(place / BLOCK) {
+            prefetch(block);
+        }
     }
 
     /// Takes one of so many places from this one on, a multiple of their number.
@@ -52,7 +72,7 @@ impl Places {
 
     #[inline]
     fn take_in(&mut self, word: usize, wanted: u64) -> Option<usize> {
-        let free = self.free.get_mut(word)?;
+        let free = &mut self.blocks.get_mut(word)?.free;
         let found = *free & wanted;
         if found == 0 {
             return None;
@@ -69,9 +89,10 @@ impl Places {
     /// Frees a place.
     pub(super) fn free(&mut self, place: usize) {
         let word = place / BLOCK;
-        if let (Some(free), Some(words)) = (self.free.get_mut(word), self.any.get_mut(word / BLOCK))
+        if let (Some(block), Some(words)) =
+            (self.blocks.get_mut(word), self.any.get_mut(word / BLOCK))
         {
-            *free |= 1 << (place % BLOCK);
+            block.free |= 1 << (place % BLOCK);
             *words |= 1 << (word % BLOCK);
         }
     }
@@ -80,31 +101,31 @@ impl Places {
     pub(super) fn are_free_from(&self, place: usize) -> bool {
         let word = place / BLOCK;
         let there = first_bits(self.len.saturating_sub(word * BLOCK));
-        let used = there & !self.free.get(word).copied().unwrap_or(u64::MAX);
+        let used = there & !self.blocks.get(word).map_or(u64::MAX, |block| block.free);
         used >> (place % BLOCK) == 0
     }
 
     /// When the place's block is to be looked at.
     #[inline]
     pub(super) fn due(&self, place: usize) -> Tick {
-        self.due.get(place / BLOCK).copied().unwrap_or_default()
+        self.blocks.get(place / BLOCK).map_or(Tick::default(), |block| block.due)
     }
 
     /// The place's block is to be looked at then.
     #[inline]
     pub(super) fn set_due(&mut self, place: usize, at: Tick) {
-        if let Some(due) = self.due.get_mut(place / BLOCK) {
-            *due = at;
+        if let Some(block) = self.blocks.get_mut(place / BLOCK) {
+            block.due = at;
         }
     }
 
     /// The place's block is to be looked at then, or sooner.
     #[inline]
     pub(super) fn due_by(&mut self, place: usize, at: Tick) {
-        if let Some(due) = self.due.get_mut(place / BLOCK)
-            && at.has_come(*due)
+        if let Some(block) = self.blocks.get_mut(place / BLOCK)
+            && at.has_come(block.due)
         {
-            *due = at;
+            block.due = at;
         }
     }
 }

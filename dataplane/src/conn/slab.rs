@@ -161,6 +161,15 @@ impl<E: Entry> Slab<E> {
         Slot::from_number((line as usize * per_line::<E>()) as u32)
     }
 
+    /// Requests what is known of the places of a home.
+    #[inline(always)]
+    pub(super) fn prefetch_room(&self, home: Slot) {
+        let (segment, place) = split(home.number());
+        if let Some(segment) = self.segments.get(segment) {
+            segment.places.prefetch(place);
+        }
+    }
+
     /// A home's entries.
     #[inline(always)]
     pub(super) fn line(&self, home: Slot) -> Option<&[E]> {

@@ -150,6 +150,12 @@ impl<E: Entry> Table<E> {
         Some(slot)
     }
 
+    /// Requests what adding a flow with this home will ask for.
+    #[inline(always)]
+    pub(super) fn prefetch_room(&self, home: Slot) {
+        self.slab.prefetch_room(home);
+    }
+
     /// Requests the line of an entry.
     #[inline(always)]
     pub fn prefetch_slot(&self, slot: Slot) {

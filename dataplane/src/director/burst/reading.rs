@@ -178,6 +178,7 @@ impl Reading {
             if let Some(scope) = way.templates() {
                 self.templates.put(at, client & way.mask, scope);
             }
+            self.conns.put_opening(at, conns);
             Lane::new(Kind::Open, way.lane.first_place()).with_len(total_len)
         } else {
             Lane::BIND
