@@ -4,6 +4,7 @@
 //! single-assigned. The rules are IPVS's; where a rule is surprising, a comment says so.
 
 mod begun;
+mod binder;
 mod client;
 mod count;
 mod defence;
@@ -11,6 +12,7 @@ mod expiry;
 mod ftp;
 mod growth;
 mod ipsec;
+mod opener;
 mod opening;
 mod pace;
 mod persistent;
@@ -616,6 +618,7 @@ impl Bindings {
     }
 }
 
+pub(crate) use binder::Binder;
 pub use client::{client_scope, service_of};
 pub(crate) use ipsec::follows as follows_key_exchange;
 pub(crate) use opening::Opening;

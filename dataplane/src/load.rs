@@ -61,7 +61,26 @@ impl RealLoad {
         add(&self.bound, by);
     }
 
-    #[inline]
+    /// Counts a new client, and answers what is counted now.
+    #[inline(always)]
+    pub(crate) fn client(&self) -> Counts {
+        count(&self.connections, 1);
+        add(&self.bound, 1);
+        self.counts()
+    }
+
+    /// Counts a connection that its first packet has made active, with that packet, and its
+    /// template if it got one; answers what is counted now.
+    #[inline(always)]
+    pub(crate) fn opening(&self, templates: i64, bytes: u64) -> Counts {
+        count(&self.connections, 1);
+        add(&self.active, 1);
+        add(&self.bound, templates);
+        self.incoming(1, bytes);
+        self.counts()
+    }
+
+    #[inline(always)]
     fn counts(&self) -> Counts {
         Counts {
             active: self.active.load(Relaxed),

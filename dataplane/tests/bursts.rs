@@ -197,6 +197,7 @@ impl World {
                 _ => Tunnel::Ipip,
             },
             drain_until: kind.is_multiple_of(5).then(|| self.now.plus(500)),
+            upper_threshold: if number == 3 { 4 } else { 0 },
             ..RealSpec::new(address, 0)
         }
     }
@@ -370,7 +371,7 @@ impl Flow {
 prop_compose! {
     fn flows()(
         v6 in prop::bool::weighted(0.4),
-        client in 1u16..3,
+        client in prop_oneof![2 => 1u16..3, 1 => 1u16..250],
         client_port in prop::sample::select(vec![2000u16, 2000, 2000, 2000, 2000, 2000, 20, 0]),
         vip in prop::sample::select(vec![1u16, 1, 1, 2, 2, 2, 3]),
         vip_port in prop::sample::select(vec![80u16, 80, 80, 53, 53, 53, 443, 8080]),

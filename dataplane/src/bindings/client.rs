@@ -1,12 +1,11 @@
 //! `tracking: client`: the binding alone, one lookup a packet, no connections.
 
-use super::{Bindings, NoChoice, Outcome, Related, pool};
+use super::{Bindings, NoChoice, Outcome, Related};
 use crate::forward::Forwarding;
 use crate::ids::{RealId, ServiceId};
 use crate::snapshot::{OnDown, Service, Snapshot};
 use crate::table::{
-    Bound, ClientBurst, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe,
-    ServiceReal,
+    Bound, ClientHit, ClientKey, ClientScope, Freed, MAX_TIMEOUT_AGES, Probe, ServiceReal,
 };
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
@@ -81,43 +80,6 @@ impl Bindings {
             None => self.bind_new(&probe, packet, service, snapshot, now),
         };
         self.go_to(real, packet, snapshot)
-    }
-
-    /// The number of the real server of the client at a place of a burst that was looked up and
-    /// not found, after binding it if it is bound nowhere; its packet is not counted yet. `None`,
-    /// and nothing is done, where [`Self::bind`] is to be asked. `read` reads the packet, which
-    /// is no reset.
-    #[inline(always)]
-    pub(crate) fn bind_at(
-        &mut self,
-        clients: &ClientBurst,
-        at: usize,
-        read: impl FnOnce() -> Option<Packet>,
-        snapshot: &Snapshot,
-        now: Tick,
-    ) -> Option<u16> {
-        let service = snapshot.service(service_of(clients.scope_at(at)?))?;
-        // Pins may lead to a real server that takes no new clients, and of very many real servers
-        // some have no number.
-        let numbers = snapshot.client_reals.places(service.id)?;
-        if !service.pins.is_empty() || numbers.len() > usize::from(ServiceReal::MAX) {
-            return None;
-        }
-        let age = self.client_age();
-        let Self { shared, schedulers, core, .. } = self;
-        let pool = pool(shared, *core, service, snapshot, now);
-        let mut picked = None;
-        let pick = || {
-            let real = schedulers.pick_unread(service, &pool, read)?;
-            picked = snapshot.real(real);
-            ServiceReal::new(picked?.number)
-        };
-        let bound = shared.clients.bind_at(clients, at, age, pick)?;
-        if let Some(real) = picked.filter(|_| bound.by_this_call) {
-            self.count_scheduled(real.id);
-            self.shift_bound(real, 1);
-        }
-        Some(bound.real.number())
     }
 
     fn go_to(

@@ -132,6 +132,12 @@ impl<E: Entry> ConnBurst<E> {
         self.keys.iter().zip(guesses).skip(from)
     }
 
+    /// The flow that was put to a place, and where it stands if it does.
+    #[inline(always)]
+    pub(crate) fn wanted(&self, at: usize) -> Option<(&Home, &E::Key)> {
+        Some((self.homes.get(at)?, self.keys.get(at)?)).filter(|_| self.taken >> at & 1 == 1)
+    }
+
     /// Asks the table anew.
     #[cold]
     #[inline(never)]

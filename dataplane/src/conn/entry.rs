@@ -52,8 +52,10 @@ fn place_of(flow: &Flow) -> u64 {
 }
 
 impl Packed {
-    fn new(flow: &Flow, conn: &Conn) -> Self {
-        let mut packed = Self { place: place_of(flow), clock: 0, rest: 0 };
+    /// For a place as [`place_of`] gives it.
+    #[inline(always)]
+    fn new(place: u64, conn: &Conn) -> Self {
+        let mut packed = Self { place, clock: 0, rest: 0 };
         packed.set(conn);
         packed
     }
@@ -65,6 +67,7 @@ impl Packed {
     }
 
     /// Everything but the flow.
+    #[inline]
     pub(super) fn set(&mut self, conn: &Conn) {
         let forwarding: u64 = match conn.forwarding {
             Forwarding::Route => 0,
@@ -218,7 +221,11 @@ pub trait Entry: Copy + Default {
     /// The key of a flow of this family.
     fn key(flow: &Flow) -> Self::Key;
     /// An entry for this connection.
-    fn new(flow: &Flow, conn: &Conn) -> Self;
+    fn of_key(key: &Self::Key, conn: &Conn) -> Self;
+    /// The same by its flow.
+    fn new(flow: &Flow, conn: &Conn) -> Self {
+        Self::of_key(&Self::key(flow), conn)
+    }
     /// 0 if the entry is this flow's.
     fn differs(&self, key: &Self::Key) -> u64;
 
@@ -298,9 +305,9 @@ impl Entry for EntryV4 {
         [addresses, place_of(flow)]
     }
 
-    fn new(flow: &Flow, conn: &Conn) -> Self {
-        let [addresses, _] = Self::key(flow);
-        Self { addresses, packed: Packed::new(flow, conn) }
+    #[inline(always)]
+    fn of_key([addresses, place]: &[u64; 2], conn: &Conn) -> Self {
+        Self { addresses: *addresses, packed: Packed::new(*place, conn) }
     }
 
     #[inline(always)]
@@ -359,9 +366,9 @@ impl Entry for EntryV6 {
         [a, b, c, d, place_of(flow)]
     }
 
-    fn new(flow: &Flow, conn: &Conn) -> Self {
-        let (client, vip) = (flow.client.words(), flow.vip.words());
-        Self { client, vip, packed: Packed::new(flow, conn) }
+    #[inline(always)]
+    fn of_key([a, b, c, d, place]: &[u64; 5], conn: &Conn) -> Self {
+        Self { client: [*a, *b], vip: [*c, *d], packed: Packed::new(*place, conn) }
     }
 
     #[inline(always)]

@@ -209,17 +209,25 @@ impl Index {
     }
 
     /// Adds an entry; `false` where there is no place.
+    #[inline(always)]
     pub(super) fn insert(&mut self, home: Home, number: u32) -> bool {
         let (tag, fine) = (home.tag(), home.fine());
         let first = home.bucket(self.0.len());
-        let second = self.other(first, tag, fine);
-        let free = |bucket: usize| self.0[bucket].free_place().map(|place| At { bucket, place });
-        let at = free(first).or_else(|| free(second));
-        let Some(at) = at.or_else(|| self.make_room(first)).or_else(|| self.make_room(second))
-        else {
-            return false;
-        };
         let word = fine << FINE_SHIFT | number;
+        if let Some(place) = self.0[first].free_place() {
+            self.0[first].set(place, tag, word);
+            return true;
+        }
+        self.insert_away(first, tag, word)
+    }
+
+    /// Adds an entry whose home is full.
+    #[inline(never)]
+    fn insert_away(&mut self, first: usize, tag: u8, word: u32) -> bool {
+        let second = self.other(first, tag, (word & FINE) >> FINE_SHIFT);
+        let free = self.0[second].free_place().map(|place| At { bucket: second, place });
+        let at = free.or_else(|| self.make_room(first)).or_else(|| self.make_room(second));
+        let Some(at) = at else { return false };
         if at.bucket == first {
             self.0[first].set(at.place, tag, word);
         } else {

@@ -247,13 +247,23 @@ impl<E: Entry> Table<E> {
 
     /// Adds a connection. The flow must not be in the table; its protocol must have ports.
     pub fn insert(&mut self, flow: &Flow, conn: Conn) -> Result<Slot, Full> {
-        let entry = E::new(flow, &conn);
+        self.insert_key(&self.locate(flow), &E::key(flow), &conn)
+    }
+
+    /// The same by the flow's key, which stands where [`Self::locate_key`] said.
+    #[inline(always)]
+    pub(crate) fn insert_key(
+        &mut self,
+        home: &Home,
+        key: &E::Key,
+        conn: &Conn,
+    ) -> Result<Slot, Full> {
+        let entry = E::of_key(key, conn);
         if !entry.packed().is_used() {
             return Err(Full);
         }
-        let home = self.locate(flow);
-        let slot = self.slab.add(entry, self.home(&home)).ok_or(Full)?;
-        if !self.index.insert(home, slot.0) {
+        let slot = self.slab.add(entry, self.home(home)).ok_or(Full)?;
+        if !self.index.insert(*home, slot.0) {
             self.slab.remove(slot);
             return Err(Full);
         }

@@ -17,6 +17,7 @@ mod fours;
 mod fours_v6;
 mod hops;
 mod lane;
+mod opens;
 mod read;
 mod read_v6;
 mod reading;
@@ -156,7 +157,8 @@ impl Learned {
         frames: &mut [F],
     ) -> (usize, PortIndex) {
         match reading.lanes.get(reading.done).map_or(Kind::ByTheBook, |lane| lane.kind()) {
-            Kind::ByTheBook | Kind::Bind | Kind::Open => (0, PortIndex::default()),
+            Kind::ByTheBook | Kind::Bind => (0, PortIndex::default()),
+            Kind::Open => self.pass_opens::<F, L3, HEAD>(reading, desk, frames),
             Kind::Client => self.pass_clients::<F, L3, HEAD>(reading, desk, frames),
             Kind::ClientV6 => self.pass_clients_v6::<F, L3>(reading, desk, frames),
             Kind::ConnTcpV6 | Kind::ConnUdpV6 => self.pass_conns_v6::<F, L3>(reading, desk, frames),
@@ -283,7 +285,7 @@ impl Path {
         let mut frames = undecided;
         loop {
             let plain = match reading.kind() {
-                Kind::ByTheBook | Kind::Bind | Kind::Open => 0,
+                Kind::ByTheBook | Kind::Bind => 0,
                 _ => self.pass(reading, learned, snapshot, frames, decided),
             };
             let Some((frame, rest)) =

@@ -36,6 +36,7 @@ use crate::tick::Tick;
 use crate::wire::{Addr, Packet};
 
 pub use mh::Maglev;
+pub(crate) use standings::Race;
 use standings::{Contest, Standings, WALKED};
 
 macro_rules! schedulers {
@@ -331,6 +332,18 @@ impl Schedulers {
         }
     }
 
+    /// Where the next clients of the service go, while nobody but who asks here changes a load.
+    pub(crate) fn picker(&mut self, service: &Service, pool: &Pool<'_>) -> Picker<'_> {
+        let is_long = service.members.len() > WALKED;
+        let contest = service.scheduler.filter(|_| is_long).and_then(Contest::of);
+        if let Some(contest) = contest
+            && pool.loads.cores() == 1
+        {
+            return Picker::Race(self.standings.race(contest, service, pool));
+        }
+        Picker::Any(self)
+    }
+
     /// The real server that [`Self::pick`] would pick, without moving a cursor.
     pub fn would_pick(
         &self,
@@ -359,6 +372,14 @@ impl Schedulers {
     pub fn bytes(&self) -> usize {
         self.standings.bytes()
     }
+}
+
+/// How several new clients of one service are given to real servers, one after the other.
+pub(crate) enum Picker<'a> {
+    /// By a contest whose tournament follows each pick at once. `None`: nobody can be picked so.
+    Race(Option<Race<'a>>),
+    /// By asking anew for each.
+    Any(&'a mut Schedulers),
 }
 
 /// Picks a real server for a new client of the service, or `None` when none is usable, by

@@ -127,6 +127,22 @@ impl Standings {
         service: &Service,
         pool: &Pool<'_>,
     ) -> Option<(RealId, Entrant)> {
+        let index = self.prepare(contest, service, pool);
+        let field = self.fields.get_mut(index)?.as_deref_mut()?;
+        if pool.loads.cores() > 1 {
+            let servers = match field.standings.len() {
+                short @ ..=REREAD_WHOLE => short,
+                _ => REREAD_AT_PICK,
+            };
+            field.reread(servers, pool.loads, pool.core);
+        }
+        let (place, entrant) = field.tournament(contest)?.winner()?;
+        Some((field.standings.get(place)?.real, entrant))
+    }
+
+    /// Brings a service's field up to date, and answers which it is.
+    #[inline]
+    fn prepare(&mut self, contest: Contest, service: &Service, pool: &Pool<'_>) -> usize {
         self.settle(pool.loads, pool.core);
         let index = service.id.0 as usize;
         let rules = Rules {
@@ -139,19 +155,30 @@ impl Standings {
         if !self.fields.get(index).and_then(Option::as_deref).is_some_and(fits) {
             self.rebuild(index, contest, rules, pool);
         }
-        let field = self.fields.get_mut(index)?.as_deref_mut()?;
-        if field.edits != pool.loads.edits() {
+        if let Some(Some(field)) = self.fields.get_mut(index)
+            && field.edits != pool.loads.edits()
+        {
             field.look_at_all(pool.loads, pool.core);
         }
+        index
+    }
+
+    /// The contest of a service in which the only core picks several times in a row. `None` with
+    /// several cores, and where a change of load is more than one change in one tournament.
+    pub(super) fn race(
+        &mut self,
+        contest: Contest,
+        service: &Service,
+        pool: &Pool<'_>,
+    ) -> Option<Race<'_>> {
         if pool.loads.cores() > 1 {
-            let servers = match field.standings.len() {
-                short @ ..=REREAD_WHOLE => short,
-                _ => REREAD_AT_PICK,
-            };
-            field.reread(servers, pool.loads, pool.core);
+            return None;
         }
-        let (place, entrant) = field.tournament(contest)?.winner()?;
-        Some((field.standings.get(place)?.real, entrant))
+        let index = self.prepare(contest, service, pool);
+        let Field { rules, standings, contests, .. } =
+            self.fields.get_mut(index)?.as_deref_mut()?;
+        let [(held, tournament)] = contests.as_mut_slice() else { return None };
+        (*held == contest).then_some(Race { contest, rules: *rules, standings, tournament })
     }
 
     /// Takes up what the own core has changed since the last time.
@@ -241,6 +268,34 @@ impl Standings {
     }
 }
 
+/// A contest whose winners' loads change, one after the other, and nothing else on the board.
+/// The journal then has nothing to tell.
+pub(crate) struct Race<'a> {
+    contest: Contest,
+    rules: Rules,
+    standings: &'a [Standing],
+    tournament: &'a mut Tournament,
+}
+
+impl Race<'_> {
+    /// The winner's place in the list, and who it is.
+    #[inline(always)]
+    pub(crate) fn winner(&self) -> Option<(usize, RealId)> {
+        let (place, _) = self.tournament.winner()?;
+        Some((place, self.standings.get(place)?.real))
+    }
+
+    /// What this core has counted for the server at a place is this now.
+    #[inline(always)]
+    pub(crate) fn follow(&mut self, place: usize, counts: Counts, is_overloaded: bool) {
+        if let Some(standing) = self.standings.get(place) {
+            let entrant =
+                entrant_with(self.contest, standing, &self.rules, counts, || is_overloaded);
+            self.tournament.change(place, entrant);
+        }
+    }
+}
+
 impl Field {
     fn new(rules: Rules, pool: &Pool<'_>) -> Self {
         let standing = |real: RealId| Standing {
@@ -318,11 +373,24 @@ fn entrant(
     loads: &LoadBoard,
     core: usize,
 ) -> Entrant {
+    let is_overloaded = || loads.is_overloaded(standing.real);
+    entrant_with(contest, standing, rules, loads.own(core, standing.real), is_overloaded)
+}
+
+/// The same with what the own core has counted for it.
+#[inline(always)]
+fn entrant_with(
+    contest: Contest,
+    standing: &Standing,
+    rules: &Rules,
+    own: Counts,
+    is_overloaded: impl FnOnce() -> bool,
+) -> Entrant {
     let weight = standing.weight;
-    if weight == 0 || contest != Contest::Spare && loads.is_overloaded(standing.real) {
+    if weight == 0 || contest != Contest::Spare && is_overloaded() {
         return Entrant::ABSENT;
     }
-    let counts = loads.own(core, standing.real).plus(standing.others);
+    let counts = own.plus(standing.others);
     let active = super::active_of(counts, rules.tracking);
     match contest {
         Contest::Load => Entrant::new(super::load_of(counts, rules.tracking, rules.kernel), weight),

@@ -4,6 +4,7 @@
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
 use super::sync::{AtomicU64, Ordering};
 use crate::block::Block;
+use crate::cpu::Tier;
 use crate::ids::ScopeId;
 use crate::prefetch::prefetch;
 
@@ -118,11 +119,11 @@ impl V4 {
     /// Where the key should go, if it stands nowhere in these two buckets and a slot is free:
     /// to the emptier one. For the only core of a table.
     #[inline(always)]
-    pub(super) fn vacant(&self, buckets: [usize; 2], name: u64) -> Option<usize> {
+    pub(super) fn vacant(&self, buckets: [usize; 2], name: u64, tier: Tier) -> Option<usize> {
         let [first, second] = buckets;
-        let first_free = self.0.get(first)?.free_unless(name)?;
-        let second_free = self.0.get(second)?.free_unless(name)?;
-        let (bucket, free) = match second_free.count_ones() > first_free.count_ones() {
+        let first_free = self.0.get(first)?.free_unless_by(tier, name)?;
+        let second_free = self.0.get(second)?.free_unless_by(tier, name)?;
+        let (bucket, free) = match count(second_free) > count(first_free) {
             true => (second, second_free),
             false => (first, first_free),
         };
@@ -138,17 +139,71 @@ impl V4 {
     }
 }
 
+/// How many of four bits are set: counting them takes longer where CPUs may be old.
+#[inline(always)]
+fn count(four: u32) -> u64 {
+    const COUNTS: u64 = 0x4332_3221_3221_2110;
+    COUNTS >> (4 * four) & 7
+}
+
 impl BucketV4 {
-    /// A bit for every free slot; `None` if one is the key's, in whatever state.
+    /// A bit for every free slot; `None` if one is the key's, in whatever state. For the only
+    /// core of a table, which never sees one of a slot's words cleared and the other not.
     #[inline(always)]
     fn free_unless(&self, name: u64) -> Option<u32> {
         let (mut free, mut taken) = (0, false);
         for (way, slot) in self.0.iter().enumerate() {
             let key = slot.key.load(Ordering::Acquire);
             taken |= key & !TIMEOUT_MASK == name;
-            free |= u32::from(key | slot.value.load(Ordering::Acquire) == 0) << way;
+            free |= u32::from(key == 0) << way;
         }
         (!taken).then_some(free)
+    }
+}
+
+impl BucketV4 {
+    /// The same by the best that the CPU has.
+    #[inline(always)]
+    fn free_unless_by(&self, tier: Tier, name: u64) -> Option<u32> {
+        match tier {
+            // SAFETY: the CPU has the tier.
+            #[cfg(all(target_arch = "x86_64", not(loom)))]
+            #[allow(unsafe_code)]
+            Tier::Avx512 => unsafe { self.free_unless_avx512(name) },
+            _ => self.free_unless(name),
+        }
+    }
+
+    /// The same for CPUs that compare a whole line.
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn free_unless_avx512(&self, name: u64) -> Option<u32> {
+        use std::arch::x86_64::{
+            __m512i, _mm512_cmpeq_epi64_mask, _mm512_set1_epi64, _mm512_testn_epi64_mask,
+        };
+        const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
+        // Keys are every other word.
+        const KEYS: u32 = 0x55;
+        let mask = _mm512_set1_epi64(!TIMEOUT_MASK as i64);
+        let words: __m512i;
+        // SAFETY: the instruction reads the 64 bytes of `self`, aligned to 64. Others may write the
+        // words meanwhile, as atomics; assembly reads them as the CPU does, word by word whole,
+        // and nothing relies on more than one of them.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::arch::asm!(
+                "vpandq {words}, {mask}, [{line}]",
+                line = in(reg) std::ptr::from_ref(self),
+                mask = in(zmm_reg) mask,
+                words = out(zmm_reg) words,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+        let taken = _mm512_cmpeq_epi64_mask(words, _mm512_set1_epi64(name as i64));
+        let free = u32::from(_mm512_testn_epi64_mask(words, words)) & KEYS;
+        let pairs = (free | free >> 1) & 0x33;
+        (u32::from(taken) & KEYS == 0).then_some((pairs | pairs >> 2) & 0xF)
     }
 }
 
@@ -394,5 +449,42 @@ impl Cells for V6 {
         slot.first.store(0, Ordering::Release);
         // Last, because only a slot with first word and value 0 may be claimed.
         slot.value.store(0, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_its_free_slots_and_whether_one_is_the_keys_whatever_the_cpu() {
+        let name = first_word(ScopeId(5), 0x0B00_0001);
+        let others = [first_word(ScopeId(5), 0x0B00_0002), first_word(ScopeId(4), 0x0B00_0001)];
+        for set in 0..256u32 {
+            let row = V4::new(1);
+            let mut free = 0;
+            for way in 0..4 {
+                let key = match set >> (2 * way) & 3 {
+                    0 => 0,
+                    1 => name,
+                    other => others[other as usize - 2],
+                };
+                free |= u32::from(key == 0) << way;
+                if key != 0 {
+                    // A value that looks like the key is no key.
+                    row.take(way, key, way as u8 * 77, name);
+                }
+            }
+            let is_there = (0..4).any(|way| set >> (2 * way) & 3 == 1);
+            for tier in Tier::all() {
+                let told = row.0[0].free_unless_by(tier, name);
+                assert_eq!(told, (!is_there).then_some(free), "{set:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn four_bits_are_counted() {
+        assert!((0..16).all(|four| count(four) == u64::from(four.count_ones())));
     }
 }

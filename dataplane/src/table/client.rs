@@ -13,6 +13,7 @@
 //! had read the word before it was doomed has written the age before the grace period ended, and
 //! the owner sees that.
 
+use std::cell::Cell;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -335,10 +336,20 @@ impl ClientTable {
     ) {
         self.v4.open_if(|since| self.grace.over(since));
         self.v6.open_if(|since| self.grace.over(since));
+        // Neighbours are mostly of one scope.
+        let last = Cell::new((None, 0));
+        let timeout_of = |scope| match last.get() {
+            (Some(known), timeout) if known == scope => timeout,
+            _ => {
+                let timeout = timeout_of(scope);
+                last.set((Some(scope), timeout));
+                timeout
+            }
+        };
         let over = |scope, age| aged(age, age_now, timeout_of(scope));
         let around = (&self.grace, &self.counters);
-        seat.v4.sweep(&self.v4, around, v4, &over, &mut on_freed);
-        seat.v6.sweep(&self.v6, around, v6, &over, &mut |freed| {
+        seat.v4.sweep(&self.v4, around, (v4, age_now), &over, &mut on_freed);
+        seat.v6.sweep(&self.v6, around, (v6, age_now), &over, &mut |freed| {
             on_freed(Freed { client: self.veil.client(freed.client), ..freed });
         });
     }

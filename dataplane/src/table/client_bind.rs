@@ -3,9 +3,11 @@
 
 use super::client::{Bound, ClientTable, ServiceReal};
 use super::client_burst::ClientBurst;
-use super::client_dense::Room;
+use super::client_dense::{Dense, Room};
+use super::counters::Counters;
 use super::line::Line;
 use super::segments::pair_of;
+use crate::cpu::Tier;
 
 /// Where a client of a burst is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +18,62 @@ pub struct BoundAt {
     pub by_this_call: bool,
 }
 
+/// A table with one core that has not grown: nobody else writes there, and what two looks and two
+/// compare-and-swaps assure is so after one look and one store.
+#[derive(Clone, Copy)]
+pub(crate) struct SoleClients<'a> {
+    row: &'a Dense,
+    buckets: usize,
+    counters: &'a Counters,
+    tier: Tier,
+}
+
+impl SoleClients<'_> {
+    /// As [`ClientTable::bind_at`].
+    #[inline(always)]
+    pub(crate) fn bind_at(
+        &self,
+        burst: &ClientBurst,
+        at: usize,
+        age_now: u8,
+        pick: impl FnOnce() -> Option<ServiceReal>,
+    ) -> Option<BoundAt> {
+        let (name, hash) = burst.wanted(at)?;
+        let buckets = pair_of(self.buckets, &hash, 0);
+        match self.row.room_in(buckets, name, self.tier) {
+            Room::Vacant(place) => {
+                let real = pick()?;
+                self.row.take(place, name, real, age_now);
+                self.counters.inserted_alone();
+                Some(BoundAt { real, by_this_call: true })
+            }
+            Room::Taken => self.bound_at(buckets, name, age_now),
+            Room::Full => None,
+        }
+    }
+
+    /// The same of a client that stands there.
+    #[inline(never)]
+    fn bound_at(&self, buckets: [usize; 2], name: u64, age_now: u8) -> Option<BoundAt> {
+        let bound = |bucket| self.row.bound_in(bucket, name, age_now, Line::first_candidate);
+        let [first, second] = buckets.map(bound);
+        let real = ServiceReal::new((first | second) as u16)?;
+        Some(BoundAt { real, by_this_call: false })
+    }
+}
+
 impl ClientTable {
+    /// The table, if only one core has it and it has not grown.
+    #[inline]
+    pub(crate) fn sole(&self) -> Option<SoleClients<'_>> {
+        if self.v4.shards() > 1 || self.v4.announced() > 1 {
+            return None;
+        }
+        let row = self.v4.row(0)?;
+        let (buckets, counters) = (self.v4.per_shard(row), &self.counters);
+        Some(SoleClients { row, buckets, counters, tier: self.tier })
+    }
+
     /// The real server of the client at a place of a burst that was looked up; the picked one if
     /// it has none. `None` where [`Self::get_or_insert`] is to be asked, and nobody was picked
     /// for it; or where nobody could be picked.
@@ -28,28 +85,9 @@ impl ClientTable {
         age_now: u8,
         pick: impl FnOnce() -> Option<ServiceReal>,
     ) -> Option<BoundAt> {
-        if self.v4.shards() > 1 || self.v4.announced() > 1 {
-            return self.bind_among_cores(burst, at, age_now, pick);
-        }
-        // The only core of a table that has not grown: nobody else writes there, and what two
-        // looks and two compare-and-swaps assure is so after one look and one store.
-        let (name, hash) = burst.wanted(at)?;
-        let row = self.v4.row(0)?;
-        let buckets = pair_of(self.v4.per_shard(row), &hash, 0);
-        match row.room_in(buckets, name) {
-            Room::Vacant(place) => {
-                let real = pick()?;
-                row.take(place, name, real, age_now);
-                self.counters.inserted_alone();
-                Some(BoundAt { real, by_this_call: true })
-            }
-            Room::Taken => {
-                let [first, second] = buckets
-                    .map(|bucket| row.bound_in(bucket, name, age_now, Line::first_candidate));
-                let real = ServiceReal::new((first | second) as u16)?;
-                Some(BoundAt { real, by_this_call: false })
-            }
-            Room::Full => None,
+        match self.sole() {
+            Some(sole) => sole.bind_at(burst, at, age_now, pick),
+            None => self.bind_among_cores(burst, at, age_now, pick),
         }
     }
 

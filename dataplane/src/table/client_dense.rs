@@ -10,6 +10,7 @@ use super::line::{Candidates, Line};
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 use crate::block::Block;
+use crate::cpu::Tier;
 use crate::prefetch::prefetch;
 
 /// A row of dense buckets.
@@ -91,6 +92,16 @@ impl Slots for Dense {
     fn clear(&self, place: usize) {
         self.word(place).store(0, Ordering::Release);
     }
+
+    #[inline(always)]
+    fn is_quiet(&self, bucket: usize, age_now: u8) -> bool {
+        let line = &self.0[bucket];
+        let slots = line.words.iter().zip(&line.beside);
+        let each = slots.map(|(word, age)| {
+            Word(word.load(Ordering::Acquire)).is_quiet(age.load(Ordering::Relaxed), age_now)
+        });
+        each.fold(true, |all, is_quiet| all & is_quiet)
+    }
 }
 
 impl Dense {
@@ -150,16 +161,16 @@ impl Dense {
     /// Looks for a client, and for room for it, in the two buckets where it may stand. For the
     /// only core of a table.
     #[inline(always)]
-    pub(super) fn room_in(&self, buckets: [usize; 2], name: u64) -> Room {
+    pub(super) fn room_in(&self, buckets: [usize; 2], name: u64, tier: Tier) -> Room {
         let [Some(first), Some(second)] = buckets.map(|bucket| self.0.get(bucket)) else {
             return Room::Full;
         };
         let goes_on = first.beside[MARK].load(Ordering::Acquire) != 0;
-        if first.candidates(name).is_any() || goes_on && second.candidates(name).is_any() {
+        // No word but a free one is without a scope.
+        let [taken, free] = first.candidates_of_two([name, 0], tier);
+        if taken.is_any() || goes_on && second.candidates(name).is_any() {
             return Room::Taken;
         }
-        // No word but a free one is without a scope.
-        let free = first.candidates(0);
         match free.up_to_three() {
             FIRST_IF_FREE => Room::Vacant(buckets[0] * Self::WAYS + free.first()),
             few => self.room_in_crowd(buckets, (free, few), second.candidates(0)),

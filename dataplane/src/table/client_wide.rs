@@ -205,6 +205,17 @@ impl Slots for Wide {
         let (line, at) = self.line(place);
         line.words[at].store(0, Ordering::Release);
     }
+
+    #[inline(always)]
+    fn is_quiet(&self, bucket: usize, age_now: u8) -> bool {
+        let lines = &self.0[2 * bucket..2 * bucket + 2];
+        let slots = lines.iter().flat_map(|line| line.words.iter().zip(&line.ages));
+        let each = slots.map(|(word, age)| {
+            let word = Word(u64::from(word.load(Ordering::Acquire)));
+            word.is_quiet(age.load(Ordering::Relaxed), age_now)
+        });
+        each.fold(true, |all, is_quiet| all & is_quiet)
+    }
 }
 
 impl Wide {

@@ -179,12 +179,15 @@ impl TemplateTable {
             };
             left -= 1;
             for place in bucket * C::WAYS..(bucket + 1) * C::WAYS {
-                self.sweep_slot(row, C::handle(segment, place), sweeper, now, on_event);
+                if Value(row.value(place).load(Ordering::Acquire)).may_be_over(now) {
+                    self.sweep_slot(row, C::handle(segment, place), sweeper, now, on_event);
+                }
             }
         }
         segments.prefetch_next(shard, (sweeper.segment, sweeper.bucket), budget);
     }
 
+    #[inline(never)]
     fn sweep_slot<C: Cells>(
         &self,
         row: &C,

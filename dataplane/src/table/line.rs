@@ -1,5 +1,7 @@
 //! Which of a cache line's words begin with a name: seven comparisons at once.
 
+use crate::cpu::Tier;
+
 /// A cache line of seven words and eight bytes that may be anything.
 #[repr(C, align(64))]
 pub(super) struct Line<W, B> {
@@ -56,7 +58,8 @@ mod wide {
     use std::arch::x86_64::{
         __m128i, __m256i, __m512i, _mm_and_si128, _mm_cmpeq_epi32, _mm_movemask_epi8,
         _mm_packs_epi16, _mm_packs_epi32, _mm_set1_epi64x, _mm256_castsi256_pd, _mm256_cmpeq_epi64,
-        _mm256_movemask_pd, _mm256_set1_epi64x, _mm512_cmpeq_epi64_mask, _mm512_set1_epi64,
+        _mm256_movemask_pd, _mm256_set1_epi64x, _mm512_cmpeq_epi32_mask, _mm512_cmpeq_epi64_mask,
+        _mm512_set1_epi64,
     };
 
     use super::{ALL, BELOW, Candidates, Line};
@@ -145,6 +148,32 @@ mod wide {
         }
     }
 
+    impl<B> Line<AtomicU64, B> {
+        /// [`Self::candidates`] of two names, for CPUs that compare a whole line.
+        #[target_feature(enable = "avx512f")]
+        #[inline]
+        pub(in crate::table) fn candidates_avx512(&self, names: [u64; 2]) -> [Candidates; 2] {
+            const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
+            let mask = _mm512_set1_epi64(!BELOW as i64);
+            let words: __m512i;
+            // SAFETY: as in `first_candidate_avx512`.
+            #[allow(unsafe_code)]
+            unsafe {
+                asm!(
+                    "vpandq {words}, {mask}, [{line}]",
+                    line = in(reg) std::ptr::from_ref(self),
+                    mask = in(zmm_reg) mask,
+                    words = out(zmm_reg) words,
+                    options(readonly, nostack, preserves_flags),
+                );
+            }
+            names.map(|name| {
+                let halves = _mm512_cmpeq_epi32_mask(words, _mm512_set1_epi64(name as i64));
+                Candidates(u32::from(halves & halves >> 1) & ALL)
+            })
+        }
+    }
+
     /// At twice a word's place a bit if it is as `name`; between those, chance.
     #[inline(always)]
     fn equal([a, b, c, d]: [__m128i; 4], name: u64) -> u32 {
@@ -164,6 +193,18 @@ mod wide {
 }
 
 impl<B> Line<super::sync::AtomicU64, B> {
+    /// [`Self::candidates`] of two names.
+    #[inline(always)]
+    pub(super) fn candidates_of_two(&self, names: [u64; 2], tier: Tier) -> [Candidates; 2] {
+        match tier {
+            // SAFETY: the CPU has the tier.
+            #[cfg(all(target_arch = "x86_64", not(loom)))]
+            #[allow(unsafe_code)]
+            Tier::Avx512 => unsafe { self.candidates_avx512(names) },
+            _ => names.map(|name| self.candidates(name)),
+        }
+    }
+
     /// The first of [`Self::candidates`]; beyond all words if there is none.
     #[inline(always)]
     pub(super) fn first_candidate(&self, name: u64) -> usize {
@@ -235,6 +276,12 @@ mod tests {
             let words = std::array::from_fn(|at| if is(&at) { name } else { !name });
             let found: Vec<usize> = line(words, name).candidates(name).collect();
             assert_eq!(found, (0..7).filter(is).collect::<Vec<usize>>());
+            for tier in Tier::all() {
+                let both = line(words, name).candidates_of_two([name, !name & !BELOW], tier);
+                let [these, others] = both.map(Iterator::collect::<Vec<usize>>);
+                assert_eq!(these, found);
+                assert_eq!(others, (0..7).filter(|at| !is(at)).collect::<Vec<usize>>());
+            }
         }
     }
 }

@@ -39,6 +39,7 @@ pub use client::{
     Rebound, ServiceReal, Vacancy,
 };
 pub use client_bind::BoundAt;
+pub(crate) use client_bind::SoleClients;
 pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
 pub(crate) use client_burst_wide::AimerV6;
@@ -50,3 +51,4 @@ pub use template::{
     Candidate, Cursor, Full, Gone, GrowError, Outcome, Renewal, Sizes, Swept, TemplateTable, View,
 };
 pub use template_burst::TemplateBurst;
+pub(crate) use template_burst::{SoleTemplates, VacantSlot};

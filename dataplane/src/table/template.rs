@@ -32,6 +32,7 @@ use super::seat::Seat;
 use super::segments::{Segments, hash_of, shard_of};
 use super::sync::Ordering;
 use super::value::Value;
+use crate::cpu::Tier;
 use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::timer::TimerRule;
@@ -181,6 +182,7 @@ pub struct TemplateTable {
     /// Seconds, by timeout index. Settings, no part of the protocol.
     pub(super) timeouts_s: Box<[AtomicU32]>,
     pub(super) counters: Counters,
+    pub(super) tier: Tier,
 }
 
 impl TemplateTable {
@@ -196,6 +198,7 @@ impl TemplateTable {
             grace: Grace::new(shards),
             timeouts_s: (0..=u8::MAX).map(|_| AtomicU32::new(EXTENSION_S)).collect(),
             counters: Counters::new(shards),
+            tier: Tier::best(),
         };
         (Arc::new(table), (0..shards).map(Seat::new).collect())
     }

@@ -2,11 +2,13 @@
 //! way from memory at once, before the first one is decided about.
 
 use super::cells::{Cells, V4};
+use super::counters::Counters;
 use super::hash::Hash;
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
 use super::segments::{hash_of, pair_of, shard_of};
 use super::template::TemplateTable;
 use super::value::Value;
+use crate::cpu::Tier;
 use crate::ids::{RealId, ScopeId};
 use crate::port::BURST;
 use crate::tick::Tick;
@@ -99,19 +101,75 @@ impl TemplateTable {
         now: Tick,
         pick: impl FnOnce() -> Option<RealId>,
     ) -> Option<(Handle, RealId)> {
-        // The only core of a table that has not grown: nobody else writes there.
+        let sole = self.sole(timeout_index, now)?;
+        let vacant = sole.vacant_at(burst, at)?;
+        let real = pick()?;
+        let handle = vacant.handle();
+        sole.make(vacant, real);
+        Some((handle, real))
+    }
+
+    /// What makes templates of connections that begin now, if only one core has the table and it
+    /// has not grown: nobody else writes there.
+    #[inline(always)]
+    pub(crate) fn sole(&self, timeout_index: u8, now: Tick) -> Option<SoleTemplates<'_>> {
         if self.shards > 1 || self.v4.announced() > 1 {
             return None;
         }
+        let row = self.v4.row(0)?;
+        let expires = now.plus_secs(self.period_s(Value::EMPTY, timeout_index));
+        Some(SoleTemplates {
+            row,
+            buckets: self.v4.per_shard(row),
+            counters: &self.counters,
+            timeout_index,
+            tier: self.tier,
+            first: Value::new(RealId(0), expires, self.rule).count_up(),
+        })
+    }
+}
+
+/// See [`TemplateTable::sole`].
+pub(crate) struct SoleTemplates<'a> {
+    row: &'a V4,
+    buckets: usize,
+    counters: &'a Counters,
+    timeout_index: u8,
+    tier: Tier,
+    /// The value of a new one, but for its real server.
+    first: Value,
+}
+
+/// A client that has no template, and a free slot for it.
+#[derive(Clone, Copy)]
+pub(crate) struct VacantSlot {
+    place: usize,
+    name: u64,
+}
+
+impl VacantSlot {
+    /// The template's handle once it is there.
+    #[inline(always)]
+    pub(crate) fn handle(self) -> Handle {
+        Handle::v4(0, self.place)
+    }
+}
+
+impl SoleTemplates<'_> {
+    /// Where the template of the client at a place of a burst should go. `None` if it has one, in
+    /// whatever state, or there is no room.
+    #[inline(always)]
+    pub(crate) fn vacant_at(&self, burst: &TemplateBurst, at: usize) -> Option<VacantSlot> {
         let (name, hash) = burst.wanted(at)?;
         let name = V4::name(&Probe { key: name.key(), hash, shard: 0 });
-        let row = self.v4.row(0)?;
-        let place = row.vacant(pair_of(self.v4.per_shard(row), &hash, 0), name)?;
-        let real = pick()?;
-        let expires = now.plus_secs(self.period_s(Value::EMPTY, timeout_index));
-        let value = Value::new(real, expires, self.rule).count_up();
-        row.take(place, name, timeout_index, value.0);
+        let place = self.row.vacant(pair_of(self.buckets, &hash, 0), name, self.tier)?;
+        Some(VacantSlot { place, name })
+    }
+
+    /// Makes the template, and counts its first connection.
+    #[inline(always)]
+    pub(crate) fn make(&self, VacantSlot { place, name }: VacantSlot, real: RealId) {
+        self.row.take(place, name, self.timeout_index, self.first.of_real(real).0);
         self.counters.inserted_alone();
-        Some((Handle::v4(0, place), real))
     }
 }

@@ -44,6 +44,12 @@ impl Value {
         Self(u64::from(real.0) & REAL_MASK).with_expires(expires, rule)
     }
 
+    /// The same for a real server, where it was for number 0.
+    #[inline(always)]
+    pub(super) fn of_real(self, real: RealId) -> Self {
+        Self(self.0 | u64::from(real.0) & REAL_MASK)
+    }
+
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -60,6 +66,17 @@ impl Value {
         let ahead = (stored.wrapping_sub(now.0 >> UNIT_SHIFT) << spare).cast_signed() >> spare;
         let unit = (now.0 >> UNIT_SHIFT).wrapping_add_signed(ahead);
         Tick(unit << UNIT_SHIFT)
+    }
+
+    /// Whether a sweep has to look at a slot of this value: its nominal expiry has come, before
+    /// which no timer ends, or it is dead, and nobody has queued it.
+    #[inline(always)]
+    pub(super) fn may_be_over(self, now: Tick) -> bool {
+        let shift = u64::BITS - COUNT_SHIFT;
+        let unit = u64::from(now.0 >> UNIT_SHIFT) << (u64::BITS - EXPIRES_BITS);
+        let stored = (self.0 & EXPIRES_MASK) << shift;
+        let has_come = stored.wrapping_sub(unit).cast_signed() <= 0;
+        (self.0 != 0) & (self != Self::LIMBO) & (has_come | self.dead())
     }
 
     /// Rounds so that the rule's answer stays right: the wheel's depends on the floor alone; an
@@ -176,6 +193,21 @@ mod tests {
                     let late = expires.until(exact.expires(asked));
                     assert!((0..8).contains(&late), "{late}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sweep_looks_at_what_has_expired_or_died_and_at_nothing_else() {
+        for now in [0, 7, 8, 1 << 30, 1 << 31, u32::MAX - 3, u32::MAX].map(Tick) {
+            assert!(!Value::EMPTY.may_be_over(now) && !Value::LIMBO.may_be_over(now));
+            assert!(Value::ABANDONED.may_be_over(now));
+            let month = 31 * 86_400 * 250;
+            for ahead in [-month, -250, -8, -1, 0, 1, 7, 8, 9, 250, month] {
+                let expires = Tick(now.0.wrapping_add_signed(ahead));
+                let value = Value::new(RealId(1), expires, TimerRule::Exact);
+                assert_eq!(value.may_be_over(now), value.expires(now).has_come(now), "{ahead}");
+                assert!(value.kill().may_be_over(now));
             }
         }
     }

@@ -5,14 +5,16 @@ use super::hops::Sources;
 use super::lane::Opens;
 use super::read::{TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, is_reset_v4};
 use super::rewrite;
-use super::{Desk, Learned, Path, Reading};
-use crate::bindings::{Opening, Outcome};
+use super::{Learned, Path, Reading};
+use crate::bindings::{Binder, Bindings, Opening, Outcome};
 use crate::conn::Signal;
 use crate::conn::table::Flow;
 use crate::forward::Forwarding;
 use crate::forward::masq::End;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
+use crate::table::ClientBurst;
+use crate::tick::Tick;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::field::{u16_at, u32_at};
 use crate::wire::{Addr, Family, NO_CHUNK, Parsed, Protocol, TcpFlags, ipv4, parse, tcp};
@@ -45,29 +47,55 @@ fn opening_v4<const L3: usize, const HEAD: usize>(
     Some(Opening { flow, signal, total_len })
 }
 
-impl Desk<'_> {
+/// What binds a burst's clients that are bound nowhere.
+#[expect(clippy::large_enum_variant, reason = "there is one, on the stack; a box is an allocation")]
+pub(super) enum Binding<'a> {
+    /// Nobody was to be bound so far.
+    Idle(&'a mut Bindings),
+    /// Somebody was.
+    Busy(Binder<'a>),
+    /// The reference path.
+    Elsewhere,
+}
+
+impl<'a> Binding<'a> {
     /// The number of the real server of a plain packet's client that was not found, after binding
-    /// it; 0 where the reference path is to do that.
-    #[inline]
-    pub(super) fn bind_client<F: Frame, const L3: usize, const HEAD: usize>(
+    /// it; 0 where the reference path is to do that, or another one of these.
+    #[inline(always)]
+    pub(super) fn bind<F: Frame, const L3: usize, const HEAD: usize>(
         &mut self,
-        reading: &Reading,
+        reading: &'a Reading,
         at: usize,
         frame: &F,
+        (snapshot, now): (&'a Snapshot, Tick),
     ) -> u16 {
         let Some(head) = frame.bytes().first_chunk::<HEAD>() else { return 0 };
         // Without connections nobody can tell a stray segment from a client that was bound before
         // a restart: all but resets are taken.
-        // Where everybody is masqueraded, some sources are refused.
-        if is_reset_v4::<L3, HEAD>(head) || self.sources.snapshot.masqueraded.everybody {
+        if is_reset_v4::<L3, HEAD>(head) {
             return 0;
         }
         let read = || match parse(frame.bytes()) {
             Parsed::Packet(packet) => Some(packet),
             _ => None,
         };
-        let (clients, snapshot) = (&reading.clients, self.sources.snapshot);
-        self.bindings.bind_at(clients, at, read, snapshot, self.now).unwrap_or(0)
+        if !matches!(self, Self::Busy(_)) {
+            self.begin(&reading.clients, at, snapshot, now);
+        }
+        match self {
+            Self::Busy(binder) => binder.bind(&reading.clients, at, read).unwrap_or(0),
+            Self::Idle(_) | Self::Elsewhere => 0,
+        }
+    }
+
+    #[inline(never)]
+    fn begin(&mut self, clients: &ClientBurst, at: usize, snapshot: &'a Snapshot, now: Tick) {
+        if let Self::Idle(bindings) = std::mem::replace(self, Self::Elsewhere)
+            && let Some(scope) = clients.scope_at(at)
+            && let Some(binder) = bindings.binder(scope, snapshot, now)
+        {
+            *self = Self::Busy(binder);
+        }
     }
 }
 
