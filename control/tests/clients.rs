@@ -121,11 +121,12 @@ fn moving(farm: &Farm, program: &Program) {
     let to = farm::rip(usize::from(bound == farm::name(0)));
     program.told(&["rebind", "198.18.64.9", &to, "--service", "fast"]);
     assert_ne!(ask(&farm.client, "198.18.64.77", &fast()), bound);
-    program.told(&["evict", "198.18.64.9", "--service", "fast"]);
-    assert_eq!(
-        rows(program, &["clients", "--client", "198.18.64.9", "--service", "fast"]).len(),
-        0
-    );
+    // The last segment of a connection that closes may still bind its client again.
+    eventually("nobody of the network is bound", || {
+        let _ = program.ask(&["evict", "198.18.64.9", "--service", "fast"]);
+        let of = ["clients", "--client", "198.18.64.9", "--service", "fast"];
+        rows(program, &of).is_empty().then_some(())
+    });
 }
 
 fn wrong(program: &Program) {

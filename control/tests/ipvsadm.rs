@@ -83,7 +83,7 @@ fn services_are_named_by_address_or_mark() {
     assert_eq!((protocol, vip.to_string().as_str(), vip_port), (Protocol::Sctp, "192.0.2.10", 5));
     let Identity::Mark { family, mark } = identity("-A -f 4294967295 -6") else { panic!("a mark") };
     assert_eq!((family, mark.0.get()), (Family::V6, u32::MAX));
-    assert_eq!(refused("-A -6 -f 1"), ("-6 used before -f".into(), 2));
+    assert_eq!(refused("-A -6 -f 1"), ("-6 used before -f\n".into(), 2));
 }
 
 #[test]

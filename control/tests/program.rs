@@ -327,7 +327,7 @@ fn check_reads_standard_input_and_says_what_a_path_is() {
     assert_sentence(
         &missing,
         1,
-        &["the file cannot be read: there is no such file", "name another one (-c FILE)"],
+        &["the file cannot be read: there is no such file", "write it, or name another one"],
     );
     for ended in [folder, missing] {
         assert!(!ended.stderr.contains("-c FILE"), "{}", ended.stderr);

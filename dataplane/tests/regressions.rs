@@ -87,9 +87,12 @@ fn timeouts_of_up_to_thirty_one_days_end_when_they_should() {
         assert_eq!(lab.client(1).sends_udp("V:53").got, Real(2));
         let later = |lab: &mut Lab, seconds| {
             lab.now = lab.now.plus_secs(seconds);
+            // A core makes thousands of turns in the time that was passed over.
+            for worker in &mut lab.workers {
+                let round = worker.director().bindings().round();
+                worker.director_mut().sweep(lab.now, round);
+            }
             lab.after_ticks(1);
-            // A real core makes thousands of turns in the time that was passed over.
-            (0..200).for_each(|_| drop(lab.turn()));
         };
         later(&mut lab, timeout_s - 1);
         assert_eq!(lab.client(1).sends_udp("V:53").got, Real(2), "{timeout_s} s are not over");

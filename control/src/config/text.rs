@@ -31,7 +31,7 @@ pub(super) fn read_from(reader: &mut dyn Read) -> Result<Vec<u8>, Problem> {
 fn unreadable(error: &io::Error) -> Problem {
     let (why, hint) = match error.kind() {
         io::ErrorKind::NotFound => {
-            ("there is no such file".to_owned(), "write it, or name another one (-c FILE)")
+            ("there is no such file".to_owned(), "write it, or name another one")
         }
         io::ErrorKind::IsADirectory => {
             ("it is a folder".to_owned(), "name the file in it, such as FOLDER/director.yaml")
