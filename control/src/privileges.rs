@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Group, Uid, User, setgroups, setresgid, setresuid};
 use rustix::thread::{
@@ -141,7 +142,7 @@ impl Account {
         }
         setresgid(self.gid, self.gid, self.gid).map_err(|error| failed("the group", error))?;
         setresuid(self.uid, self.uid, self.uid).map_err(|error| failed("the user", error))?;
-        if self.uid.is_root() { Ok(()) } else { no_thread_has_capabilities() }
+        if self.uid.is_root() { Ok(()) } else { no_thread_keeps_capabilities() }
     }
 
     fn give(&self, path: &Path, depth: usize) -> io::Result<()> {
@@ -161,6 +162,23 @@ impl Account {
 
 /// Folders in folders that are given away: `RUNTIME/dpdk/PREFIX/FILE`.
 const MAX_DEPTH: usize = 3;
+
+/// How long a thread may take to end.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// A thread that is about to end is not changed by the C library, and is still listed for a
+/// moment: it has to be gone soon.
+fn no_thread_keeps_capabilities() -> Result<(), PrivilegeError> {
+    let began = Instant::now();
+    loop {
+        match no_thread_has_capabilities() {
+            Err(PrivilegeError::Kept(_)) if began.elapsed() < ENDING => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            found => return found,
+        }
+    }
+}
 
 fn no_thread_has_capabilities() -> Result<(), PrivilegeError> {
     let failed = |error| PrivilegeError::System { what: "/proc/self/task".to_owned(), error };
