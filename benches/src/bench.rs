@@ -271,11 +271,12 @@ impl Bench {
 /// A core's line, and what the core does in a turn: one job.
 fn line<P: Port>(mut core: CoreAtWork<P>) -> (Line, impl FnMut() -> Turn) {
     let ((jobs, to_do), (done, answers)) = (channel(), channel());
+    let held = core.held();
     let run = move || match to_do.recv() {
         Ok(job) if core.serve_one(job, &done) => Turn::Continue,
         _ => Turn::Stop,
     };
-    (Line { jobs, answers }, run)
+    (Line { jobs, answers, held }, run)
 }
 
 /// A file that is removed when it is dropped.
