@@ -18,6 +18,7 @@ use crate::port::Frame;
 use crate::shared::{CoreSeat, Shared};
 use crate::snapshot::{HostAddress, PortFacts, Snapshot};
 use crate::tick::Tick;
+use crate::timer;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
@@ -28,6 +29,7 @@ use crate::wire::{
 use burst::Learned;
 pub use burst::{Decided, Reading};
 use passing::Inward;
+use pieces::as_piece;
 
 /// Bytes that a core has near itself, with a little help of the cores' shared cache.
 const NEAR: usize = 4 << 20;
@@ -231,6 +233,26 @@ impl Director {
     /// that is possible.
     pub fn give_up(&mut self, frame: &mut impl Frame, port: PortIndex, now: Tick) -> Verdict {
         self.path.unreachable(&self.snapshot, frame, Arrival { port, now })
+    }
+
+    /// Until when a fragment that has come now waits for the rest of its datagram: as long as
+    /// those that have come before it.
+    pub(crate) fn waits_until(&self, frame: &[u8], now: Tick) -> Tick {
+        let piece = as_piece(frame);
+        let family = piece.as_ref().map_or(Family::V4, |piece| piece.family);
+        let wait = self.snapshot.fragments.wait(family);
+        let since = piece.and_then(|piece| self.path.fragments.waits_since(&piece)).unwrap_or(now);
+        timer::fires(self.path.shared.rule, since.plus(wait), wait)
+    }
+
+    /// What becomes of a fragment whose datagram's rest did not come in time.
+    pub(crate) fn give_up_datagram(
+        &mut self,
+        frame: &mut impl Frame,
+        port: PortIndex,
+        now: Tick,
+    ) -> Verdict {
+        self.path.incomplete(&self.snapshot, frame, Arrival { port, now })
     }
 
     /// Decides about one frame and rewrites it.
