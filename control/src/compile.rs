@@ -65,7 +65,8 @@ pub fn plan(model: &Model) -> Plan {
         },
         fragments: FragmentLimits {
             remembered: model.fragments.remembered_s.saturating_mul(TICKS_PER_SECOND),
-            early_wait: early_wait_ms(model).div_ceil(1000 / TICKS_PER_SECOND),
+            early_wait: early_wait(model, 30_000),
+            early_wait_v6: early_wait(model, 60_000),
             early: usize::from(model.fragments.early),
             whole: model.fragments.whole.unwrap_or(model.compat.defaults == Defaults::Ipvs),
         },
@@ -74,13 +75,14 @@ pub fn plan(model: &Model) -> Plan {
     }
 }
 
-/// How long a fragment waits for those before it, in ms: as long as the kernel's `ipfrag_time`
-/// where the kernel's defaults hold.
-fn early_wait_ms(model: &Model) -> u32 {
-    model.fragments.early_wait_ms.unwrap_or(match model.compat.defaults {
+/// For how many ticks a fragment waits for those before it: as many ms as the kernel's
+/// `ipfrag_time` says where the kernel's defaults hold.
+fn early_wait(model: &Model, in_kernel_ms: u32) -> u32 {
+    let wait_ms = model.fragments.early_wait_ms.unwrap_or(match model.compat.defaults {
         Defaults::Safe => 50,
-        Defaults::Ipvs => 30_000,
-    })
+        Defaults::Ipvs => in_kernel_ms,
+    });
+    wait_ms.div_ceil(1000 / TICKS_PER_SECOND)
 }
 
 fn compat(compat: &model::Compat, ttl: model::Ttl) -> Compat {
@@ -411,7 +413,13 @@ mod tests {
              - { vip: 198.18.255.1, protocol: udp, vip_port: 5060, scheduler: none,\n    \
              persistence: { engine: sip } }\n",
         );
-        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7, whole: false };
+        let limits = FragmentLimits {
+            remembered: 2_500,
+            early_wait: 3,
+            early_wait_v6: 3,
+            early: 7,
+            whole: false,
+        };
         assert_eq!(plan.fragments, limits);
         let service = &plan.farms[0].service;
         assert_eq!((service.engine, service.scheduler), (Some(Engine::Sip), None));

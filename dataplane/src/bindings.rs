@@ -11,6 +11,7 @@ mod defence;
 mod expiry;
 mod ftp;
 mod growth;
+mod hidden;
 mod ipsec;
 mod opener;
 mod opening;
@@ -87,6 +88,7 @@ pub struct Bindings {
     /// A budget that sweeps all tables.
     round: usize,
     defences: defence::Defences,
+    hidden: Vec<hidden::Hidden>,
     /// How often a masqueraded connection was announced or withdrawn.
     reply_changes: u64,
     /// The call that the packet at hand is of, where its service binds calls.
@@ -160,6 +162,7 @@ impl Bindings {
             pace: Pace::default(),
             round: 0,
             defences: defence::Defences::default(),
+            hidden: Vec::new(),
             reply_changes: 0,
             call: None,
         }
@@ -211,13 +214,17 @@ impl Bindings {
 
     /// All connections of the core.
     pub fn iter(&self) -> impl Iterator<Item = (Flow, Conn)> + '_ {
-        self.v4.iter().chain(self.v6.iter())
+        let hidden = self.hidden(Family::V4).chain(self.hidden(Family::V6));
+        self.v4.iter().chain(self.v6.iter()).chain(hidden)
     }
 
     /// Fills a page with connections from entry number `from` on, up to its capacity.
     /// Answers where to go on.
     pub fn page(&self, v6: bool, from: usize, page: &mut Vec<(Flow, Conn)>) -> Option<usize> {
         let limit = page.capacity() - page.len();
+        if from == 0 {
+            page.extend(self.hidden(if v6 { Family::V6 } else { Family::V4 }));
+        }
         let each = |flow, conn| page.push((flow, conn));
         if v6 { self.v6.page(from, limit, each) } else { self.v4.page(from, limit, each) }
     }
@@ -373,7 +380,7 @@ impl Bindings {
         }
         // In IPVS this comes before a look at the ports.
         if let Some((_, service)) = opener
-            && self.drops_packet(&service.compat, family)
+            && self.drops_packet(&service.compat, family, now)
         {
             return Outcome::Drop(DropReason::DropRate);
         }
@@ -449,7 +456,7 @@ impl Bindings {
         if !service.compat.schedule_icmp || !follows_flow(error) || bars {
             return None;
         }
-        if self.drops_packet(&service.compat, packet.family) {
+        if self.drops_packet(&service.compat, packet.family, now) {
             return Some(Outcome::Drop(DropReason::DropRate));
         }
         if service.engine.is_some() && service.persistence.is_some() {
@@ -480,7 +487,7 @@ impl Bindings {
             return Outcome::NotOurs;
         };
         let compat = snapshot.compat_of_real(conn.real);
-        let secure = self.is_up(compat.secure_tcp, compat.amemthresh, packet.family);
+        let secure = self.is_up(compat.secure_tcp, compat, packet.family);
         let next = Signal::of(packet).next(conn.state, conn.direction_in(), secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.count_packet();
