@@ -54,7 +54,7 @@ impl Desk<'_> {
                 vip_port: origin.vip_port,
                 protocol: key.protocol(),
             };
-            self.note(origin, Seen { slot: origin.slot, flow, signal });
+            self.note(origin, Seen { slot: origin.slot, flow, real: origin.real, signal });
         }
         true
     }
