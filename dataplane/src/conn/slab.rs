@@ -144,6 +144,24 @@ impl<E: Entry> Slab<E> {
         Slot::from_number((line * per_line::<E>()) as u32)
     }
 
+    /// [`Self::home`] of many hashes; requests the homes.
+    #[inline(always)]
+    pub(super) fn request_homes<const N: usize>(&self, hashes: [u64; N]) -> [Slot; N] {
+        let [only] = &self.segments[..] else {
+            return hashes.map(|hash| {
+                let home = self.home_in_many(hash);
+                self.get(home).inspect(|entry| crate::prefetch::prefetch(*entry));
+                home
+            });
+        };
+        let lines = only.lines();
+        hashes.map(|hash| {
+            let place = scaled(hash, lines) as usize * per_line::<E>();
+            only.entries.get(place).inspect(|entry| crate::prefetch::prefetch(*entry));
+            Slot::from_number(place as u32)
+        })
+    }
+
     /// Where another segment was added, a flow's home is either there or where it was before:
     /// most entries stay at home.
     #[cold]

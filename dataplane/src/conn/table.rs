@@ -1,8 +1,9 @@
 //! The connection table of one core: the one lookup an established packet pays.
 //!
 //! Two parts: a slab of packed entries, which keep their numbers for life, and an index of
-//! one-line buckets. Four of five entries stand in their flow's home, a line of the slab that the
-//! flow's hash names; the others are found through the index. An IPv4 connection takes 32 bytes
+//! one-line buckets. Four of five entries stand in their flow's home, a line of the slab that a
+//! hash of the client's end names, so that packets of both directions know it; the others are
+//! found through the index, by a hash of all five values. An IPv4 connection takes 32 bytes
 //! and 6.9 bytes of index and of what says which places are free, empty places included; an IPv6
 //! connection 64 and 6.9. For a burst: [`Table::locate`] all flows, [`Table::prefetch_home`] all,
 //! then [`Table::guess_at_home`], and [`Table::prefetch_bucket`] of those that are not there,
@@ -21,6 +22,7 @@ pub use super::growth::{Growth, Leftover, Spent, TableGrowth};
 pub use super::index::Home;
 use super::index::{Index, PLACES};
 use super::slab::{self, Slab};
+use crate::cpu::Tier;
 use crate::tick::Tick;
 
 /// Entries that are listed at a time, at the most.
@@ -56,6 +58,7 @@ pub struct Table<E> {
     leaving: Option<Leaving>,
     slab: Slab<E>,
     secret: [u64; 2],
+    tier: Tier,
 }
 
 impl<E: Entry> Table<E> {
@@ -68,7 +71,19 @@ impl<E: Entry> Table<E> {
         // Whatever the secret, no factor of the hash is small.
         let [first, second] = secret;
         let secret = [first ^ 0x9E37_79B9_7F4A_7C15, second ^ 0xD6E8_FEB8_6659_FD93];
-        Self { index: Index::new(capacity), leaving: None, slab: Slab::new(capacity), secret }
+        Self {
+            index: Index::new(capacity),
+            leaving: None,
+            slab: Slab::new(capacity),
+            secret,
+            tier: Tier::best(),
+        }
+    }
+
+    /// What the CPU has to look through it.
+    #[inline]
+    pub(crate) fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// How many connections there are.
@@ -106,20 +121,31 @@ impl<E: Entry> Table<E> {
         Home::of(E::hash(key, self.secret))
     }
 
-    /// The first entry of a flow's home.
+    /// The first entry of a flow's home: that of all flows with this client's end.
     #[inline(always)]
-    pub fn home(&self, home: &Home) -> Slot {
-        self.slab.home(home.hash())
+    pub fn home(&self, key: &E::Key) -> Slot {
+        self.slab.home(E::end_hash(key, self.secret))
+    }
+
+    /// [`Self::home`] of many flows; requests the homes.
+    #[inline(always)]
+    pub fn request_homes<const N: usize>(&self, keys: &[E::Key; N]) -> [Slot; N] {
+        self.slab.request_homes(keys.each_ref().map(|key| E::end_hash(key, self.secret)))
     }
 
     /// Which entry is the flow's, if it is in the home that begins with this one: what
     /// [`Self::home`] answered. And whether it is not.
     #[inline(always)]
     pub fn guess_at_home(&self, first: Slot, key: &E::Key) -> (Slot, bool) {
+        self.guess_by(first, |entry| entry.differs(key))
+    }
+
+    #[inline(always)]
+    fn guess_by(&self, first: Slot, differs: impl Fn(&E) -> u64) -> (Slot, bool) {
         // Which of them it is nobody can predict: no branches.
         let (mut missed, mut place) = (1, first.0);
         for entry in self.slab.line(first).unwrap_or_default() {
-            missed &= u32::from(entry.differs(key) != 0);
+            missed &= u32::from(differs(entry) != 0);
             place += missed;
         }
         (Slot(place), missed != 0)
@@ -180,7 +206,7 @@ impl<E: Entry> Table<E> {
     #[inline]
     pub fn find_key(&self, home: &Home, key: &E::Key) -> Option<Slot> {
         // A key without a protocol is like those of free entries.
-        if let (guess, false) = self.guess_at_home(self.home(home), key)
+        if let (guess, false) = self.guess_at_home(self.home(key), key)
             && self.entry(guess).is_some()
         {
             return Some(guess);
@@ -268,7 +294,7 @@ impl<E: Entry> Table<E> {
         if !entry.packed().is_used() {
             return Err(Full);
         }
-        let slot = self.slab.add(entry, self.home(home)).ok_or(Full)?;
+        let slot = self.slab.add(entry, self.home(key)).ok_or(Full)?;
         if !self.index.insert(*home, slot.0) {
             self.slab.remove(slot);
             return Err(Full);
@@ -394,6 +420,46 @@ impl<E: Entry> Table<E> {
         }
         let Leaving { index, .. } = self.leaving.take()?;
         Some(Spent::new(index))
+    }
+}
+
+impl Table<EntryV4> {
+    /// [`Self::guess_at_home`], for CPUs that compare a whole line at once.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    pub(super) fn guess_at_home_avx512(&self, first: Slot, key: &[u64; 2]) -> (Slot, bool) {
+        match self.slab.line(first).and_then(|line| line.first_chunk()) {
+            Some(line) => {
+                let [first_differs, second_differs] = EntryV4::both_differ(line, key);
+                let missed = first_differs & second_differs;
+                (Slot(first.0 + u32::from(first_differs) + u32::from(missed)), missed)
+            }
+            None => (first, true),
+        }
+    }
+
+    /// As [`Self::guess_at_home`], of the masqueraded connection that a real server's packet
+    /// answers, by its [`EntryV4::answered_key`].
+    #[inline(always)]
+    pub fn guess_answered(&self, first: Slot, key: &[u64; 2]) -> (Slot, bool) {
+        self.guess_by(first, |entry| entry.differs_from_answered(key))
+    }
+
+    /// An entry, if it is of a masqueraded connection with this key.
+    #[inline(always)]
+    pub fn answered_mut(&mut self, slot: Slot, key: &[u64; 2]) -> Option<&mut EntryV4> {
+        self.slab.get_mut(slot).filter(|entry| entry.differs_from_answered(key) == 0)
+    }
+
+    /// The masqueraded connections with this key that are at home.
+    pub fn answered(&self, key: &[u64; 2]) -> impl Iterator<Item = (Slot, Flow, Conn)> {
+        let home = self.home(key);
+        let line = self.slab.line(home).unwrap_or_default();
+        line.iter()
+            .zip(home.0..)
+            .filter(|(entry, _)| entry.differs_from_answered(key) == 0)
+            .map(|(entry, number)| (Slot(number), entry.flow(), entry.packed().conn()))
     }
 }
 

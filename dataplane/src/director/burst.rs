@@ -17,6 +17,7 @@ mod fours;
 mod fours_v6;
 mod hops;
 mod lane;
+mod masquerade;
 mod opens;
 mod read;
 mod read_v6;
@@ -29,6 +30,8 @@ mod tunnels;
 
 use super::{Arrival, Path};
 use crate::bindings::Bindings;
+use crate::conn::ConnBurst;
+use crate::conn::table::EntryV4;
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
@@ -87,8 +90,6 @@ pub(super) struct Learned {
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
     tier: Tier,
-    /// Whether masqueraded real servers' packets were among the last burst's.
-    answers: bool,
 }
 
 impl Learned {
@@ -104,7 +105,6 @@ impl Learned {
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
-            answers: false,
         }
     }
 
@@ -232,7 +232,7 @@ impl Path {
             self.shared.clients.find_first_v6(&mut reading.clients_v6, age);
         }
         if std::mem::take(&mut reading.seeks_conns) {
-            reading.conns.fetch(self.bindings.table_v4());
+            self.fetch_conns(&mut reading.conns);
             reading.seeks_strays = reading.conns.has_strays();
         }
         if std::mem::take(&mut reading.seeks_conns_v6) {
@@ -241,7 +241,20 @@ impl Path {
         }
         let [to_request, _] = &mut reading.seeks_replies;
         if std::mem::take(to_request) {
-            reading.replies.fetch(&self.shared.replies);
+            reading.reply_changes = self.bindings.reply_changes();
+            reading.replies.fetch(&self.shared.replies, self.bindings.table_v4());
+        }
+    }
+
+    #[inline(always)]
+    fn fetch_conns(&self, conns: &mut ConnBurst<EntryV4>) {
+        let table = self.bindings.table_v4();
+        match table.tier() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            Tier::Avx512 => unsafe { conns.fetch_avx512(table) },
+            _ => conns.fetch(table),
         }
     }
 
@@ -256,13 +269,8 @@ impl Path {
         }
         let [_, to_read] = &mut reading.seeks_replies;
         if std::mem::take(to_read) {
-            let (table, core) = (self.bindings.table_v4(), self.bindings.core());
-            reading.reply_changes = self.bindings.reply_changes();
-            reading.replies.find(&self.shared.replies, |origin| {
-                if usize::from(origin.core) == core {
-                    table.prefetch_slot(origin.slot);
-                }
-            });
+            let (conns, core) = (self.bindings.table_v4(), self.bindings.core());
+            reading.replies.find(&self.shared.replies, conns, core);
         }
     }
 

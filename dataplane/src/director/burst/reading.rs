@@ -82,6 +82,9 @@ impl Default for Reading {
     }
 }
 
+/// So many are worth reading several at a time.
+const FOUR_IN_A_ROW: usize = 4;
+
 /// What [`Reading::read_alike`]'s loops are made for.
 const CLIENT: bool = false;
 const CONN: bool = true;
@@ -319,7 +322,7 @@ impl Reading {
             let (Some(flows), Some(lanes)) = (flows, lanes) else { break };
             *lanes = way.lane.with_lens(fours::total_lens(rows));
             self.conns.put_four(at, flows, conns);
-            (at..at + FOUR).for_each(|at| self.clients.clear(at));
+            self.clients.clear_all(at, FOUR);
             read += FOUR;
         }
         read
@@ -464,23 +467,54 @@ impl Learned {
         let mut way = self.services.last();
         let mut forms = forms_of::<L3>(&way, gate);
         let mut formed = way;
-        let mut at = 0;
+        let (mut at, mut by_fours) = (0, true);
         loop {
             // Between frames of two directions the way stays: those of replies are no service's.
             if way != formed {
                 (forms, formed) = (forms_of::<L3>(&way, gate), way);
             }
-            let by_fours = !self.answers;
             let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
-            at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+            let alike = reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+            // Where directions mix, four in a row seldom go one way.
+            by_fours &= alike == 0 || alike >= FOUR_IN_A_ROW;
+            at += alike;
+            at += self.read_answers::<F, L3, HEAD>(reading, at, frames, sight, &way);
             let Some(frame) = frames.get(at) else { break };
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
                 true => 1,
                 false => self.read_v6::<F, L3>(reading, at, frames, &sight),
             };
         }
-        // The next burst will be as this one was.
-        self.answers = !reading.replies.is_empty();
+    }
+
+    /// Reads packets of masqueraded real servers from a place on, and answers how many there
+    /// are in a row.
+    #[inline(always)]
+    fn read_answers<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &mut Reading,
+        from: usize,
+        frames: &[F],
+        sight: Sight<'_>,
+        way: &Way,
+    ) -> usize {
+        let Some(table) = sight.replies else { return 0 };
+        let mut at = from;
+        for frame in frames.get(from..).unwrap_or_default() {
+            let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else {
+                break;
+            };
+            let vip = Addr::v4(header.target.vip());
+            if way.is_to(header.target) || sight.snapshot.classifier.may_have(vip) {
+                break;
+            }
+            let tables = (table, sight.conns);
+            let lane = read_reply_v4::<L3, HEAD>(&mut reading.replies, at, &header, head, tables);
+            reading.clients.clear(at);
+            reading.put_lane(at, lane);
+            at += 1;
+        }
+        at - from
     }
 
     /// Reads one frame, if it is a plain IPv4 one. `way` is that of the frame before.
@@ -497,15 +531,6 @@ impl Learned {
             return false;
         };
         if !way.is_to(header.target) {
-            let vip = Addr::v4(header.target.vip());
-            if let Some(table) = sight.replies
-                && !sight.snapshot.classifier.may_have(vip)
-            {
-                let replies = &mut reading.replies;
-                let lane = read_reply_v4::<L3, HEAD>(replies, at, &header, head, table);
-                reading.put_lane(at, lane);
-                return true;
-            }
             *way = self.services.way(header.target, sight.snapshot);
         }
         let HeaderV4 { client, total_len, .. } = header;
