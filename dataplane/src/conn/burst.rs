@@ -1,6 +1,7 @@
 //! The flows of one burst, looked up together: all are hashed and all homes on their way from
 //! memory at once, then index lines of those that are not at home, then their entries.
 
+use super::slab::per_line;
 use super::table::{Entry, Home, Slot, Table};
 use crate::port::{BURST, places};
 
@@ -108,18 +109,27 @@ impl<E: Entry> ConnBurst<E> {
                 *guess = slot.number();
             }
         }
-        self.strays = strays;
-        for home in places(strays).filter_map(|at| self.homes.get(at)) {
-            table.prefetch_bucket(home);
+        // Of those that are not at home, the most are nowhere: their homes say so.
+        for at in places(strays) {
+            if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get(at)) {
+                let first = guess.wrapping_sub(per_line::<E>() as u32);
+                match table.goes_on(Slot::from_number(first)) {
+                    true => table.prefetch_bucket(home),
+                    false => strays &= !(1 << at),
+                }
+            }
         }
+        self.strays = strays;
     }
 
     /// Reads the index lines and requests the entries. Once.
     #[inline(never)]
     pub fn find(&mut self, table: &Table<E>) {
         for at in places(self.strays) {
-            if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get_mut(at)) {
-                *guess = table.prefetch_entry(home).map_or(NONE, Slot::number);
+            if let (Some(home), Some(key), Some(guess)) =
+                (self.homes.get(at), self.keys.get(at), self.guesses.get_mut(at))
+            {
+                *guess = table.prefetch_entry(home, key).map_or(NONE, Slot::number);
             }
         }
     }
