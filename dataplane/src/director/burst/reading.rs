@@ -26,6 +26,8 @@ use crate::wire::{Addr, Protocol};
 pub struct Reading {
     pub(super) at: Arrival,
     pub(super) lanes: [Lane; BURST],
+    /// Whether its frames go to many services.
+    pub(super) is_varied: bool,
     /// Lanes of frames that were decided about.
     pub(super) done: usize,
     /// Frames that were read.
@@ -61,6 +63,7 @@ impl Default for Reading {
         Self {
             at: Arrival { port: PortIndex::default(), now: Tick::default() },
             lanes: [Lane::default(); BURST],
+            is_varied: false,
             done: 0,
             frames: 0,
             clients: ClientBurst::default(),
@@ -81,6 +84,9 @@ impl Default for Reading {
         }
     }
 }
+
+/// A burst whose frames' services change so often is varied.
+const VARIED: usize = 4;
 
 /// What [`Reading::read_alike`]'s loops are made for.
 const CLIENT: bool = false;
@@ -464,21 +470,30 @@ impl Learned {
         let mut way = self.services.last();
         let mut forms = forms_of::<L3>(&way, gate);
         let mut formed = way;
-        let mut at = 0;
+        let (mut at, mut ways) = (0, 0);
+        // Whether the last frame went the way of the one before it.
+        let mut again = true;
         loop {
             // Between frames of two directions the way stays: those of replies are no service's.
-            if way != formed {
+            // Where each frame goes another way, no form is worth making.
+            if way != formed && again {
                 (forms, formed) = (forms_of::<L3>(&way, gate), way);
             }
-            let by_fours = !self.answers;
-            let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
-            at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+            if way == formed {
+                let by_fours = !self.answers;
+                let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
+                at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+            }
             let Some(frame) = frames.get(at) else { break };
+            let before = way;
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
                 true => 1,
                 false => self.read_v6::<F, L3>(reading, at, frames, &sight),
             };
+            again = way == before;
+            ways += usize::from(!again);
         }
+        reading.is_varied = ways >= VARIED;
         // The next burst will be as this one was.
         self.answers = !reading.replies.is_empty();
     }
