@@ -15,11 +15,11 @@
 
 use std::hint::black_box;
 
-use benches::draw::{ACK, Flow as Sent};
+use benches::choice::choosing;
 use benches::farm::Measured;
-use benches::load::{FrameSize, Load, Source};
+use benches::load::Load;
 use benches::plan;
-use benches::template::Template;
+use benches::sample::{self, frame};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::compat::TtlPolicy;
 use dataplane::conn::table::Table;
@@ -28,38 +28,17 @@ use dataplane::forward::masq::{self, End, Endpoint};
 use dataplane::forward::{self, Egress, Forwarding, Inner, Outer, Tunnel};
 use dataplane::ids::{PortIndex, RealId, ScopeId};
 use dataplane::port::Frame;
-use dataplane::port::memory::MemoryFrame;
-use dataplane::sched::{Pool, Scheduler, Schedulers};
-use dataplane::snapshot::Tracking;
+use dataplane::sched::Scheduler;
 use dataplane::table::{Candidate, ClientKey, Sizes, TemplateKey, TemplateTable};
 use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
 use dataplane::wire::ethernet::Mac;
-use dataplane::wire::packet::{Packet, Parsed};
+use dataplane::wire::packet::Packet;
 use dataplane::wire::{Addr, Family, Protocol, parse};
 
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 /// Keys that are gone through in turn.
 const KEYS: usize = 4096;
-
-fn load(family: Family, services: u32, servers: u32, scheduler: Scheduler) -> Load {
-    Load {
-        tracking: Tracking::Full,
-        clients: 65_536,
-        services,
-        services_in_use: services,
-        servers,
-        scheduler,
-        persistence_s: 360,
-        family,
-        forwarding: Forwarding::Route,
-        new_share: 0.0,
-        mixed: false,
-        room_for_new: 0,
-        size: FrameSize::Bytes(64),
-        source: Source::Memory,
-    }
-}
 
 /// Numbers below `end` in no order.
 fn numbers(end: u32) -> Vec<u32> {
@@ -67,16 +46,8 @@ fn numbers(end: u32) -> Vec<u32> {
     (0..KEYS as u32).map(spread).collect()
 }
 
-fn frame(family: Family, client: u32) -> MemoryFrame {
-    let mut frame = MemoryFrame::new(&[0; 128]);
-    let sent = Sent { client, port: 2000, service: 0, flags: ACK, server: None };
-    Template::new(family, MAC, 60).write(&mut frame, sent, None);
-    frame
-}
-
-fn packet(frame: &MemoryFrame) -> Packet {
-    let Parsed::Packet(packet) = parse(frame.bytes()) else { unreachable!("it is one") };
-    packet
+fn packet(family: Family, client: u32) -> Packet {
+    sample::packet(&frame(family, client)).unwrap()
 }
 
 const FAMILIES: [(&str, Family); 2] = [("v4", Family::V4), ("v6", Family::V6)];
@@ -106,7 +77,8 @@ fn classifying(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for services in [1, 100, 10_000] {
         for (name, family) in FAMILIES {
-            let measured = Measured::new(&load(family, services, 1, Scheduler::Wlc), 1).unwrap();
+            let measured =
+                Measured::new(&Load::in_memory(family, services, 1, Scheduler::Wlc), 1).unwrap();
             let vips: Vec<Addr> =
                 numbers(services).into_iter().map(|n| plan::vip(family, n)).collect();
             let mut next = each(&vips);
@@ -184,34 +156,15 @@ fn schedulers(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for scheduler in Scheduler::ALL {
         for servers in [10, 100, 1_000] {
-            let measured = Measured::new(&load(Family::V4, 1, servers, *scheduler), 1).unwrap();
-            let (shared, snapshot) = (&measured.shared, measured.snapshot());
-            let service = snapshot.services.iter().flatten().next().unwrap();
-            let pool = Pool {
-                members: &service.members,
-                reals: &snapshot.reals,
-                loads: &shared.loads,
-                kernel: service.compat.kernel,
-                flags: service.flags,
-                tracking: service.tracking,
-                seed: Some(1),
-                secret: shared.key.0,
-                now: Tick(1),
-                core: 0,
-            };
+            let measured =
+                Measured::new(&Load::in_memory(Family::V4, 1, servers, *scheduler), 1).unwrap();
             let packets: Vec<_> =
-                numbers(65_536).into_iter().map(|n| packet(&frame(Family::V4, n))).collect();
-            let (mut next, mut state) = (each(&packets), Schedulers::default());
-            group.bench_function(BenchmarkId::new(scheduler.name(), servers), |b| {
-                b.iter(|| {
-                    state.settle(&shared.loads, 0);
-                    let real = state.pick(service, &pool, next());
-                    if let Some(real) = real {
-                        shared.loads.shift(0, real, 1, 0);
-                    }
-                    black_box(real)
-                });
-            });
+                numbers(65_536).into_iter().map(|n| packet(Family::V4, n)).collect();
+            let id = BenchmarkId::new(scheduler.name(), servers);
+            choosing(&measured, &packets, |choose| {
+                group.bench_function(id, |b| b.iter(|| black_box(choose())));
+            })
+            .unwrap();
         }
     }
     group.finish();
@@ -221,7 +174,7 @@ fn rewrites(c: &mut Criterion) {
     let mut group = c.benchmark_group("rewrite");
     group.throughput(Throughput::Elements(1));
     for (name, family) in FAMILIES {
-        let measured = Measured::new(&load(family, 1, 1, Scheduler::Wlc), 1).unwrap();
+        let measured = Measured::new(&Load::in_memory(family, 1, 1, Scheduler::Wlc), 1).unwrap();
         let egress = Egress {
             macs: &[MAC],
             neighbours: &measured.shared.neighbours,
@@ -231,7 +184,7 @@ fn rewrites(c: &mut Criterion) {
         let next_hop = next_hop.expect("every real server has one");
         assert_eq!(next_hop.port, PortIndex(0));
         let original = frame(family, 1);
-        let packet = packet(&original);
+        let packet = sample::packet(&original).unwrap();
         let mut route = original.clone();
         group.bench_function(BenchmarkId::new("route", name), |b| {
             b.iter(|| black_box(forward::route(&mut route, &packet, &next_hop, &egress)));

@@ -1,6 +1,8 @@
 //! The order of a measurement: fill, then rounds in turn with the reference, those that had
 //! too little of the CPU again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,8 @@ pub struct Line {
     pub jobs: Sender<Job>,
     /// From the core.
     pub answers: Receiver<Round>,
+    /// Set while the core is to go on with its round.
+    pub held: Arc<AtomicBool>,
 }
 
 /// What came out.
@@ -111,10 +115,13 @@ pub fn conduct(
         if let Some(control) = control.as_deref_mut() {
             control.prepare()?;
         }
+        hold(cores, control.is_some());
         begin(cores, round)?;
         if let Some(control) = control.as_deref_mut() {
             std::thread::sleep(extent.time / 4);
-            live_in.push(control.disturb()?);
+            let took = control.disturb();
+            hold(cores, false);
+            live_in.push(took?);
         }
         let ours = end(cores)?;
         check(&ours)?;
@@ -184,6 +191,13 @@ fn fill(load: &Load, cores: &[Line]) -> Result<(), BenchError> {
 fn all(cores: &[Line], job: Job) -> Result<Vec<Round>, BenchError> {
     begin(cores, job)?;
     end(cores)
+}
+
+/// No core ends a round while it is held.
+fn hold(cores: &[Line], is_held: bool) {
+    for line in cores {
+        line.held.store(is_held, Ordering::Relaxed);
+    }
 }
 
 fn begin(cores: &[Line], job: Job) -> Result<(), BenchError> {

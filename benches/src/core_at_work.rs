@@ -1,6 +1,8 @@
 //! One core that does, on its own thread, what it is told: fill the tables, make a round,
 //! forget the new clients. Between two jobs it sleeps, and leaves its CPU to a reference.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -79,18 +81,26 @@ pub struct CoreAtWork<P: Port> {
     skipped: Tick,
     /// Instead of the worker's turns.
     bare: Option<Bare<P::Frame>>,
+    /// While this is set no round ends: control is at something that needs the cores.
+    held: Arc<AtomicBool>,
 }
 
 impl<P: Port> CoreAtWork<P> {
     /// The core of this number, by the shared counters' order.
     /// `entries` is what its largest table has room for.
     pub fn new(core: usize, worker: Worker<Synthesis<P>>, entries: usize, clock: Clock) -> Self {
-        Self { worker, core, entries, clock, skipped: Tick::default(), bare: None }
+        let held = Arc::default();
+        Self { worker, core, entries, clock, skipped: Tick::default(), bare: None, held }
     }
 
     /// The same without a director.
     pub fn bare(self, bare: Option<Bare<P::Frame>>) -> Self {
         Self { bare, ..self }
+    }
+
+    /// What a round waits for before it ends, if it is set.
+    pub fn held(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.held)
     }
 
     /// Does jobs until there are no more. Answers each with a round; only those of
@@ -204,7 +214,8 @@ impl<P: Port> CoreAtWork<P> {
             }
             let received = self.received() - had;
             let new = self.port().and_then(Synthesis::draw_mut).map_or(0, |d| d.new_clients());
-            if Instant::now() >= deadline || received >= packets || new >= new_clients {
+            let is_over = Instant::now() >= deadline || received >= packets || new >= new_clients;
+            if is_over && !self.held.load(Ordering::Relaxed) {
                 break;
             }
         }

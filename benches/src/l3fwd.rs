@@ -52,7 +52,7 @@ impl L3fwd {
         let mut command = Command::new(program);
         command.arg(format!("--lcores=0@{},1@{}", settings.main_core, settings.core));
         command.args(["--no-pci", &format!("--file-prefix={prefix}")]);
-        command.arg(format!("--vdev={}", settings.device));
+        command.arg(format!("--vdev={}", with_two_queues(&settings.device)));
         match settings.no_huge_mib {
             Some(mib) => command.args(["--no-huge", "-m", &(mib + 512).to_string()]),
             None => command.arg("--huge-unlink"),
@@ -141,6 +141,15 @@ impl Drop for L3fwd {
 /// The first JSON value of a text.
 fn first_object(text: &str) -> Option<Value> {
     serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
+}
+
+/// It sends by a queue for each of its cores, the idle one among them, and `net_pcap` has as many
+/// as it has captures to read.
+fn with_two_queues(device: &str) -> String {
+    match device.split(',').find(|part| part.starts_with("rx_pcap=")) {
+        Some(capture) => format!("{device},{capture}"),
+        None => device.to_owned(),
+    }
 }
 
 fn said(what: &str) -> BenchError {

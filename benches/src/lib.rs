@@ -17,6 +17,7 @@
 pub mod bare;
 pub mod bench;
 pub mod capture;
+pub mod choice;
 pub mod conduct;
 pub mod core_at_work;
 pub mod cpu;
@@ -38,6 +39,7 @@ pub mod reference;
 pub mod results;
 pub mod round;
 pub mod rows;
+pub mod sample;
 pub mod synthesis;
 pub mod table;
 pub mod template;

@@ -99,6 +99,26 @@ pub struct Load {
 }
 
 impl Load {
+    /// Connections over memory, for what is measured by itself.
+    pub fn in_memory(family: Family, services: u32, servers: u32, scheduler: Scheduler) -> Self {
+        Self {
+            tracking: Tracking::Full,
+            clients: 65_536,
+            services,
+            services_in_use: services,
+            servers,
+            scheduler,
+            persistence_s: 360,
+            family,
+            forwarding: Forwarding::Route,
+            new_share: 0.0,
+            mixed: false,
+            room_for_new: 0,
+            size: FrameSize::Bytes(64),
+            source: Source::Memory,
+        }
+    }
+
     /// Clients that the tables are to have room for.
     pub fn table_entries(&self) -> usize {
         let new = if self.new_share > 0.0 { self.room_for_new } else { 0 };

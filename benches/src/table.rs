@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dataplane::sched::Scheduler;
 use serde_json::{Value, json};
 
+use crate::choice;
 use crate::machine;
 use crate::memif;
 use crate::rows::{Method, Peer, ROWS, Row};
@@ -73,7 +75,7 @@ impl Table {
             Method::Cores(load) => self.cores(load, time),
             Method::Slower(before, after) => self.slower(before, after, time),
             Method::Flood(known, new, both) => self.flood(known, new, both, time),
-            Method::Difference(less, more) => self.difference(less, more, time),
+            Method::Choice(scheduler, servers) => choice(scheduler, servers),
             Method::Pause(load, most_ms) => self.pause(load, most_ms, time),
             Method::Memif => self.memif(),
             Method::Steady => self.steady(),
@@ -211,14 +213,6 @@ impl Table {
         Ok(Measured { value: f64::from(value), figures: json!({}), main: none })
     }
 
-    fn difference(&self, less: &str, more: &str, time: Duration) -> Result<Measured, String> {
-        let first = self.bench(less, false, time / 2)?;
-        let main = self.bench(more, true, time / 2)?;
-        let before = figure(&first, "ns_per_packet")?;
-        let value = figure(&main, "ns_per_packet")? - before;
-        Ok(Measured { value, figures: json!({ "before_ns": before }), main })
-    }
-
     /// One measurement in a process of its own.
     fn bench(&self, load: &str, reference: bool, time: Duration) -> Result<Value, String> {
         if time < LEAST {
@@ -238,6 +232,14 @@ impl Table {
         let output = output_within(command, time)?;
         serde_json::from_str(&output).map_err(|error| format!("the bench's answer: {error}"))
     }
+}
+
+/// What a choice costs, measured here.
+fn choice(scheduler: &str, servers: u32) -> Result<Measured, String> {
+    let known = Scheduler::by_name(scheduler).ok_or("there is no such scheduler")?;
+    let value = choice::ns(known, servers).map_err(|refused| refused.to_string())?;
+    let main = json!({ "ns_per_packet": rounded(value), "reference_ns": null, "ratio": null });
+    Ok(Measured { value, figures: json!({}), main })
 }
 
 /// A row's value, the figures behind it, and the measurement that it is about.
@@ -295,11 +297,14 @@ fn sentence(row: &Row, result: &Value) -> String {
         (_, Some(Value::Bool(false))) => "kept, rough",
         _ => "kept",
     };
+    let (own, testpmd) = (number("ns_per_packet"), number("reference_ns"));
+    let beside = match testpmd.is_nan() {
+        true => String::new(),
+        false => format!("{own:.1} ns, testpmd {testpmd:.1} ns; "),
+    };
     format!(
-        "{}: {:.1} ns, testpmd {:.1} ns; {:.3} {}{}",
+        "{}: {beside}{:.3} {}{}",
         row.name,
-        number("ns_per_packet"),
-        number("reference_ns"),
         number("value"),
         row.method.unit(),
         match row.mark.figure().zip(row.mark.aim()) {

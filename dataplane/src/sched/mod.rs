@@ -17,27 +17,30 @@ mod lc;
 mod mh;
 mod nq;
 mod ovf;
+mod pool;
 pub mod rr;
 mod sed;
 mod sh;
 mod standings;
+mod tables;
 mod tournament;
 mod twos;
 mod wlc;
 pub mod wrr;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::compat::Kernel;
 use crate::ids::RealId;
-use crate::load::{Counts, LoadBoard};
-use crate::snapshot::{Member, Real, Service, Tracking};
-use crate::tick::Tick;
-use crate::wire::{Addr, Packet};
+use crate::load::LoadBoard;
+use crate::snapshot::Service;
+use crate::wire::Packet;
 
 pub use mh::Maglev;
+pub use pool::Pool;
+use pool::{active_of, load_of};
 pub(crate) use standings::Race;
 use standings::{Contest, Standings, WALKED};
+pub use tables::{Listed, Tables};
 
 macro_rules! schedulers {
     ($($name:ident, $word:literal, $doc:literal;)*) => {
@@ -91,166 +94,6 @@ bitflags::bitflags! {
         const PORT = 2;
         /// `flag-3`: without a meaning in any scheduler so far.
         const FLAG_3 = 4;
-    }
-}
-
-fn active_of(counts: Counts, tracking: Tracking) -> u64 {
-    let count = match tracking {
-        Tracking::Full => counts.active,
-        Tracking::Client => counts.bound,
-    };
-    count.max(0) as u64
-}
-
-/// The load of wlc, lc and their relatives: 257 x active + inactive since mid-2026,
-/// 256 x active + inactive before.
-fn load_of(counts: Counts, tracking: Tracking, kernel: Kernel) -> u64 {
-    let active = active_of(counts, tracking);
-    let factor = match (tracking, kernel) {
-        (Tracking::Client, _) => return active,
-        (Tracking::Full, Kernel::New) => 257,
-        (Tracking::Full, Kernel::Classic) => 256,
-    };
-    active.wrapping_mul(factor).wrapping_add(counts.inactive.max(0) as u64)
-}
-
-/// What a scheduler may look at: the service's list, the real servers and their loads.
-#[derive(Clone, Copy)]
-pub struct Pool<'a> {
-    /// The service's real servers, head of the list first.
-    pub members: &'a [Member],
-    /// All real servers of the snapshot, by id.
-    pub reals: &'a [Option<Arc<Real>>],
-    /// The loads, summed over the cores on request.
-    pub loads: &'a LoadBoard,
-    /// Which kernel's load formula is followed.
-    pub kernel: Kernel,
-    /// The service's scheduler flags.
-    pub flags: SchedulerFlags,
-    /// Whether load is counted in connections or in clients.
-    pub tracking: Tracking,
-    /// What random choices are drawn from, if they must be repeatable.
-    pub seed: Option<u64>,
-    /// What they are drawn from otherwise.
-    pub secret: [u64; 2],
-    /// The time of the packet.
-    pub now: Tick,
-    /// The core that picks.
-    pub core: usize,
-}
-
-impl Pool<'_> {
-    /// The weight that counts: 0 where the server is quiesced, drained, down or gone.
-    fn weight(&self, real: RealId) -> u64 {
-        match self.reals.get(real.0 as usize) {
-            Some(Some(real)) => u64::from(real.effective_weight()),
-            _ => 0,
-        }
-    }
-
-    fn is_overloaded(&self, real: RealId) -> bool {
-        self.loads.is_overloaded(real)
-    }
-
-    /// Weight above zero and not overloaded: what most schedulers ask for.
-    fn is_usable(&self, real: RealId) -> bool {
-        self.weight(real) > 0 && !self.is_overloaded(real)
-    }
-
-    /// Whether the real server stands in the service's list.
-    fn is_listed(&self, real: RealId) -> bool {
-        self.members.iter().any(|member| member.real == real)
-    }
-
-    fn usable(&self) -> impl Iterator<Item = RealId> + '_ {
-        self.members.iter().map(|member| member.real).filter(|real| self.is_usable(*real))
-    }
-
-    fn active(&self, real: RealId) -> u64 {
-        active_of(self.loads.counts(real), self.tracking)
-    }
-
-    fn load(&self, real: RealId) -> u64 {
-        load_of(self.loads.counts(real), self.tracking, self.kernel)
-    }
-
-    /// The usable real server with the smallest cost per weight, the first one on ties.
-    fn least(&self, cost: impl Fn(RealId) -> u64) -> Option<RealId> {
-        self.least_of(self.members.iter().map(|member| member.real), cost)
-    }
-
-    /// The usable one of these real servers with the smallest cost per weight, the first one on
-    /// ties.
-    fn least_of(
-        &self,
-        reals: impl Iterator<Item = RealId>,
-        cost: impl Fn(RealId) -> u64,
-    ) -> Option<RealId> {
-        let mut best: Option<(RealId, u64, u64)> = None;
-        for real in reals {
-            let weight = self.weight(real);
-            if weight == 0 || self.is_overloaded(real) {
-                continue;
-            }
-            let cost = cost(real);
-            let better = match best {
-                // Cross-multiplied, so that no division rounds a difference away.
-                Some((_, c, w)) => {
-                    u128::from(c) * u128::from(weight) > u128::from(cost) * u128::from(w)
-                }
-                None => true,
-            };
-            if better {
-                best = Some((real, cost, weight));
-            }
-        }
-        best.map(|(real, _, _)| real)
-    }
-}
-
-/// What control builds from the list for the schedulers that hash.
-#[derive(Clone, Debug, Default)]
-pub enum Tables {
-    /// The scheduler needs none.
-    #[default]
-    None,
-    /// sh's or dh's 256 buckets.
-    Buckets(Box<[RealId]>),
-    /// mh's slots.
-    Maglev(Maglev),
-}
-
-/// What the tables are built from: one real server of the list.
-#[derive(Clone, Copy, Debug)]
-pub struct Listed {
-    /// The real server.
-    pub real: RealId,
-    /// Its weight now, 0 where it takes no new clients.
-    pub weight: u32,
-    /// Its latest weight above zero.
-    pub last_weight: u32,
-    /// RIP.
-    pub address: Addr,
-    /// Its port.
-    pub port: u16,
-}
-
-impl Tables {
-    /// The tables of this scheduler for this list, head first.
-    pub fn build(scheduler: Option<Scheduler>, seed: Option<u64>, listed: &[Listed]) -> Self {
-        match scheduler {
-            Some(Scheduler::Sh) => Self::Buckets(sh::buckets(listed)),
-            Some(Scheduler::Dh) => Self::Buckets(dh::buckets(listed)),
-            Some(Scheduler::Mh) => Self::Maglev(Maglev::build(listed, seed.unwrap_or(0))),
-            _ => Self::None,
-        }
-    }
-
-    fn buckets(&self) -> &[RealId] {
-        match self {
-            Self::Buckets(buckets) => buckets,
-            Self::Maglev(_) | Self::None => &[],
-        }
     }
 }
 
