@@ -1,6 +1,7 @@
 //! The flows of one burst, looked up together: all are hashed and all homes on their way from
 //! memory at once, then index lines of those that are not at home, then their entries.
 
+use super::slab::per_line;
 #[cfg(target_arch = "x86_64")]
 use super::table::EntryV4;
 use super::table::{Entry, Home, Slot, Table};
@@ -110,21 +111,32 @@ impl<E: Entry> ConnBurst<E> {
                 *guess = slot.number();
             }
         }
-        self.strays = strays;
+        // Of those that are not at home, the most are nowhere: their homes say so.
         for at in places(strays) {
-            if let (Some(key), Some(home)) = (self.keys.get(at), self.homes.get_mut(at)) {
-                *home = table.locate_key(key);
-                table.prefetch_bucket(home);
+            if let (Some(key), Some(home), Some(guess)) =
+                (self.keys.get(at), self.homes.get_mut(at), self.guesses.get(at))
+            {
+                let first = guess.wrapping_sub(per_line::<E>() as u32);
+                match table.goes_on(Slot::from_number(first)) {
+                    true => {
+                        *home = table.locate_key(key);
+                        table.prefetch_bucket(home, key);
+                    }
+                    false => strays &= !(1 << at),
+                }
             }
         }
+        self.strays = strays;
     }
 
     /// Reads the index lines and requests the entries. Once.
     #[inline(never)]
     pub fn find(&mut self, table: &Table<E>) {
         for at in places(self.strays) {
-            if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get_mut(at)) {
-                *guess = table.prefetch_entry(home).map_or(NONE, Slot::number);
+            if let (Some(home), Some(key), Some(guess)) =
+                (self.homes.get(at), self.keys.get(at), self.guesses.get_mut(at))
+            {
+                *guess = table.prefetch_entry(home, key).map_or(NONE, Slot::number);
             }
         }
     }

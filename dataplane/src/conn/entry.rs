@@ -6,10 +6,11 @@
 //! ```text
 //! place    client port 16 | virtual port 16 | protocol 2 | real server 20 | method 2 | packets 8
 //! clock    expires 32 | real port 16 | state 8 | flags 8
-//! rest     template 32 | unused 2 | timeout 30
+//! rest     template 32 | away 2 | timeout 30
 //! ```
 //!
-//! An entry without a protocol is free.
+//! An entry without a protocol is free. The two bits `away` belong to the line: a digit of the
+//! number of flows that would stand there if it had had room.
 
 use super::flow::{Flow, bits_of, protocol_of};
 use super::{Conn, ConnFlags, State};
@@ -38,6 +39,8 @@ const HAS_TEMPLATE: u64 = 1 << 7;
 const TEMPLATE_SHIFT: u32 = 32;
 /// The longest timeout that an entry holds, in ticks: 49 days.
 const TIMEOUT: u64 = (1 << 30) - 1;
+const AWAY_SHIFT: u32 = 30;
+const AWAY: u64 = 3 << AWAY_SHIFT;
 
 /// All that an entry holds besides the addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +93,23 @@ impl Packed {
             | u64::from(conn.state as u8) << STATE_SHIFT
             | if conn.template.is_some() { flags | HAS_TEMPLATE } else { flags };
         self.rest = u64::from(conn.template.map_or(0, Handle::to_bits)) << TEMPLATE_SHIFT
+            | self.rest & AWAY
             | u64::from(conn.timeout).min(TIMEOUT);
+    }
+
+    /// Bits of [`Self::away`].
+    pub(super) const AWAY_BITS: u32 = 2;
+
+    /// What stands there for the line, which is no part of the connection.
+    #[inline(always)]
+    pub(super) fn away(&self) -> u32 {
+        (self.rest >> AWAY_SHIFT) as u32 & 3
+    }
+
+    /// Sets it, to the lowest bits of this number.
+    #[inline(always)]
+    pub(super) fn set_away(&mut self, digit: u32) {
+        self.rest = self.rest & !AWAY | u64::from(digit) << AWAY_SHIFT & AWAY;
     }
 
     /// The connection, unpacked.

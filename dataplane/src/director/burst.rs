@@ -38,6 +38,7 @@ use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Note, Seen};
 use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
+use crate::prefetch::prefetch;
 use crate::reply::{Origin, ReplyTable};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
@@ -105,6 +106,31 @@ impl Learned {
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
+        }
+    }
+
+    /// How many ways were learned, ever: each costs as much as many packets.
+    pub(super) fn learned(&self) -> u32 {
+        let services = self.services.learned().wrapping_add(self.services_v6.learned());
+        [&self.client_hops, &self.conn_hops, &self.exit_hops]
+            .iter()
+            .fold(services, |all, hops| all.wrapping_add(hops.learned()))
+    }
+
+    /// Requests what clients' packets will need of their real servers, which are many.
+    #[inline(never)]
+    fn fetch_hops(&self, reading: &Reading, loads: CoreLoads<'_>) {
+        let clients = || {
+            let lanes = reading.lanes.iter().zip(reading.clients.found(0)).take(reading.frames);
+            lanes
+                .filter(|(lane, real)| lane.kind() == Kind::Client && *real != 0)
+                .map(|(lane, real)| lane.first_place().wrapping_add(u32::from(real)))
+        };
+        clients().for_each(|place| self.client_hops.prefetch(place));
+        for real in clients().filter_map(|place| self.client_hops.likely(place)) {
+            if let Some(load) = loads.of(real) {
+                prefetch(load);
+            }
         }
     }
 
@@ -189,6 +215,7 @@ impl Path {
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
         (reading.seeks_clients, reading.has_unaimed) = (false, false);
+        reading.is_varied = false;
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
                 let clients = &self.shared.clients;
@@ -233,6 +260,7 @@ impl Path {
         }
         if std::mem::take(&mut reading.seeks_conns) {
             self.fetch_conns(&mut reading.conns);
+            self.shared.templates.fetch(&reading.templates);
             reading.seeks_strays = reading.conns.has_strays();
         }
         if std::mem::take(&mut reading.seeks_conns_v6) {
@@ -289,6 +317,11 @@ impl Path {
         let age = self.bindings.age_at(reading.at.now);
         self.shared.clients.find_strays(&mut reading.clients, age);
         self.shared.clients.find_strays_v6(&mut reading.clients_v6, age);
+        if std::mem::take(&mut reading.is_varied)
+            && let Some(loads) = self.shared.loads.core(self.bindings.core())
+        {
+            learned.fetch_hops(reading, loads);
+        }
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {

@@ -26,6 +26,8 @@ use crate::wire::{Addr, Protocol};
 pub struct Reading {
     pub(super) at: Arrival,
     pub(super) lanes: [Lane; BURST],
+    /// Whether its frames go to many services.
+    pub(super) is_varied: bool,
     /// Lanes of frames that were decided about.
     pub(super) done: usize,
     /// Frames that were read.
@@ -61,6 +63,7 @@ impl Default for Reading {
         Self {
             at: Arrival { port: PortIndex::default(), now: Tick::default() },
             lanes: [Lane::default(); BURST],
+            is_varied: false,
             done: 0,
             frames: 0,
             clients: ClientBurst::default(),
@@ -84,6 +87,8 @@ impl Default for Reading {
 
 /// So many are worth reading several at a time.
 const FOUR_IN_A_ROW: usize = 4;
+/// A burst whose frames' services change so often is varied.
+const VARIED: usize = 4;
 
 /// What [`Reading::read_alike`]'s loops are made for.
 const CLIENT: bool = false;
@@ -467,24 +472,33 @@ impl Learned {
         let mut way = self.services.last();
         let mut forms = forms_of::<L3>(&way, gate);
         let mut formed = way;
-        let (mut at, mut by_fours) = (0, true);
+        let (mut at, mut by_fours, mut ways) = (0, true, 0);
+        // Whether the last frame went the way of the one before it.
+        let mut again = true;
         loop {
             // Between frames of two directions the way stays: those of replies are no service's.
-            if way != formed {
+            // Where each frame goes another way, no form is worth making.
+            if way != formed && again {
                 (forms, formed) = (forms_of::<L3>(&way, gate), way);
             }
-            let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
-            let alike = reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
-            // Where directions mix, four in a row seldom go one way.
-            by_fours &= alike == 0 || alike >= FOUR_IN_A_ROW;
-            at += alike;
+            if way == formed {
+                let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
+                let alike = reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+                // Where directions mix, four in a row seldom go one way.
+                by_fours &= alike == 0 || alike >= FOUR_IN_A_ROW;
+                at += alike;
+            }
             at += self.read_answers::<F, L3, HEAD>(reading, at, frames, sight, &way);
             let Some(frame) = frames.get(at) else { break };
+            let before = way;
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
                 true => 1,
                 false => self.read_v6::<F, L3>(reading, at, frames, &sight),
             };
+            again = way == before;
+            ways += usize::from(!again);
         }
+        reading.is_varied = ways >= VARIED;
     }
 
     /// Reads packets of masqueraded real servers from a place on, and answers how many there
