@@ -6,7 +6,9 @@
 #[cfg(target_arch = "x86_64")]
 use super::fours::{self, FOUR};
 use super::lane::{Kind, Lane};
-use super::read::{Form, Gate, HeaderV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
+use super::read::{
+    Form, Gate, HeaderV4, TargetV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4,
+};
 use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
@@ -443,11 +445,30 @@ struct Eyes<'a> {
     by_fours: bool,
 }
 
-/// The wide forms of a way's packets, and of those that neither open nor close anything.
-fn forms_of<const L3: usize>(way: &Way, gate: Gate) -> [WideForm; 2] {
-    let form = way.form(gate);
-    let is_tcp = !form.is_udp();
-    [form.wide::<L3>(), if is_tcp { form.wide_of_acks::<L3>() } else { form.wide::<L3>() }]
+/// The wide forms of packets to one destination, kept from burst to burst.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// Where packets are read, and to which destination they go.
+    of: Option<(Gate, TargetV4)>,
+    /// All of them, and those that neither open nor close anything.
+    wide: [WideForm; 2],
+}
+
+impl Forms {
+    /// Makes them those of a way's packets, if they are another's.
+    #[inline(always)]
+    fn follow<const L3: usize>(&mut self, way: &Way, gate: Gate) {
+        if self.of != Some((gate, way.target())) {
+            self.change::<L3>(way, gate);
+        }
+    }
+
+    #[inline(never)]
+    fn change<const L3: usize>(&mut self, way: &Way, gate: Gate) {
+        let form = way.form(gate);
+        let of_acks = if form.is_udp() { form.wide::<L3>() } else { form.wide_of_acks::<L3>() };
+        *self = Self { of: Some((gate, way.target())), wide: [form.wide::<L3>(), of_acks] };
+    }
 }
 
 impl Learned {
@@ -462,16 +483,11 @@ impl Learned {
         let aimer = sight.clients.aimer(&mut reading.clients);
         let (gate, conns, tier) = (sight.gate, sight.conns, self.tier);
         let mut way = self.services.last();
-        let mut forms = forms_of::<L3>(&way, gate);
-        let mut formed = way;
         let mut at = 0;
         loop {
-            // Between frames of two directions the way stays: those of replies are no service's.
-            if way != formed {
-                (forms, formed) = (forms_of::<L3>(&way, gate), way);
-            }
+            self.forms.follow::<L3>(&way, gate);
             let by_fours = !self.answers;
-            let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
+            let eyes = Eyes { gate, tier, aimer, conns, forms: &self.forms.wide, by_fours };
             at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
             let Some(frame) = frames.get(at) else { break };
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
