@@ -14,7 +14,7 @@ use crate::bare::Bare;
 use crate::capture;
 use crate::conduct::{self, Extent, Line, Rounds};
 use crate::core_at_work::{Clock, CoreAtWork};
-use crate::disturb::Disturbance;
+use crate::disturb::{Control, Disturbance};
 use crate::draw::Draw;
 use crate::error::BenchError;
 use crate::farm::Measured;
@@ -98,7 +98,7 @@ impl Bench {
                 });
             }
             core_affinity::set_for_current(core_affinity::CoreId { id: main_core });
-            let mut control = measured.control(self.during, &self.load);
+            let mut control = Control::new(self.during, &self.load, &mut measured);
             let rounds =
                 conduct::conduct(&self.load, self.extent, &lines, None, control.as_mut(), say)?;
             Ok(self.outcome(&mut measured, rounds, None))
@@ -128,7 +128,7 @@ impl Bench {
         }
         let (load, extent) = (self.load.clone(), self.extent);
         let settings = self.reference_settings(capture.as_ref(), huge);
-        let mut control = measured.control(self.during, &self.load);
+        let mut control = Control::new(self.during, &self.load, &mut measured);
         let conductor = std::thread::spawn(move || -> Result<Rounds, BenchError> {
             let mut reference = settings.as_ref().map(Testpmd::start).transpose()?;
             conduct::conduct(&load, extent, &lines, reference.as_mut(), control.as_mut(), &say)

@@ -1,4 +1,4 @@
-//! What a thread has had of its CPU, and what it waited for.
+//! What the CPU can do, what a thread has had of it, and what it waited for.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -43,6 +43,13 @@ impl CpuTime {
     pub fn wall(&self, later: &Self) -> Duration {
         later.at.saturating_duration_since(self.at)
     }
+}
+
+/// Whether this CPU takes the ways that are made for AVX-512.
+#[cfg(target_arch = "x86_64")]
+pub fn is_wide() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
 }
 
 /// How long the calling thread has been ready to run and was not, since it began.

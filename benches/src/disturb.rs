@@ -12,7 +12,7 @@ use dataplane::table::Cursor;
 use dataplane::tick::Tick;
 
 use crate::error::BenchError;
-use crate::farm;
+use crate::farm::{self, Measured};
 use crate::load::Load;
 
 /// How long anything may take until all cores have it.
@@ -57,10 +57,12 @@ pub struct Control {
 }
 
 impl Control {
-    /// Control of the director that is measured.
-    pub fn new(what: Disturbance, load: &Load, shared: Arc<Shared>, catalog: Catalog) -> Self {
+    /// Control of the director that is measured, if something is to happen to it. Once.
+    pub fn new(what: Option<Disturbance>, load: &Load, measured: &mut Measured) -> Option<Self> {
+        let (what, catalog) = (what?, measured.take_catalog()?);
+        let shared = Arc::clone(&measured.shared);
         let (farms, start) = (farm::farms(load), shared.sizes_now());
-        Self { what, shared, catalog, farms, start, times: 0, text: String::new() }
+        Some(Self { what, shared, catalog, farms, start, times: 0, text: String::new() })
     }
 
     /// Writes down what the next time needs, before a round begins: only then do the cores

@@ -227,7 +227,7 @@ impl Draw {
     ///
     /// # Safety
     /// Where this is not called from code for the same CPUs, the CPU was asked
-    /// ([`crate::template::is_wide`]).
+    /// ([`crate::cpu::is_wide`]).
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq")]
     #[inline]
@@ -359,7 +359,7 @@ mod tests {
                 let known = one.known();
                 assert!(known.clients.iter().all(|client| *client < 1000));
                 assert!(known.ports.iter().all(|port| *port <= u32::from(u16::MAX)));
-                if !crate::template::is_wide() {
+                if !crate::cpu::is_wide() {
                     continue;
                 }
                 // SAFETY: the CPU was asked.

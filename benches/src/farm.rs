@@ -17,7 +17,6 @@ use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Family, Protocol, Vlan};
 use dataplane::worker::Worker;
 
-use crate::disturb::{Control, Disturbance};
 use crate::load::{Load, Source};
 use crate::plan;
 
@@ -56,10 +55,9 @@ impl Measured {
         &self.snapshot
     }
 
-    /// Control of this director, if something is to happen to it. Once.
-    pub fn control(&mut self, what: Option<Disturbance>, load: &Load) -> Option<Control> {
-        let (what, catalog) = (what?, self.catalog.take()?);
-        Some(Control::new(what, load, Arc::clone(&self.shared), catalog))
+    /// The catalog, for who changes it while the director works. Once.
+    pub fn take_catalog(&mut self) -> Option<Catalog> {
+        self.catalog.take()
     }
 
     /// The workers of the cores that these ports are of, one port each.

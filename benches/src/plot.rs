@@ -109,14 +109,96 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+const ACROSS: f64 = WIDTH - RIGHT;
+const DOWN: f64 = HEIGHT - BOTTOM;
+
+/// A chart's axes, with places in the picture.
+struct Plane {
+    x: Axis,
+    y: Axis,
+}
+
+impl Plane {
+    fn at_x(&self, value: f64) -> f64 {
+        LEFT + self.x.place(value) * (ACROSS - LEFT)
+    }
+
+    fn at_y(&self, value: f64) -> f64 {
+        DOWN - self.y.place(value) * (DOWN - TOP)
+    }
+
+    /// A line with its number for every tick.
+    fn draw_ticks(&self, svg: &mut String) {
+        for tick in &self.y.ticks {
+            let at = self.at_y(*tick);
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{ACROSS}\" y2=\"{at:.1}\" \
+                 stroke=\"#e3e3e3\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 8.0,
+                at + 4.5,
+                short(*tick)
+            );
+        }
+        for tick in &self.x.ticks {
+            let at = self.at_x(*tick);
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{DOWN}\" \
+                 stroke=\"#f0f0f0\"/><text x=\"{at:.1}\" y=\"{:.1}\" \
+                 text-anchor=\"middle\">{}</text>",
+                DOWN + 19.0,
+                short(*tick)
+            );
+        }
+    }
+
+    /// A curve, and its line of the legend.
+    fn draw_curve(&self, svg: &mut String, number: usize, curve: &Curve) {
+        let colour = COLOURS.get(number % COLOURS.len()).copied().unwrap_or("#000");
+        let dashes = if number >= COLOURS.len() { " stroke-dasharray=\"6 4\"" } else { "" };
+        let place = |(x, y): &(f64, f64)| (self.at_x(*x), self.at_y(*y));
+        let points: Vec<String> =
+            curve.points.iter().map(place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let _ = writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" \
+             stroke-width=\"2.2\" stroke-linejoin=\"round\"{dashes}/>",
+            points.join(" ")
+        );
+        let name = escaped(&curve.name);
+        for point in &curve.points {
+            let (x, y) = place(point);
+            let _ = writeln!(
+                svg,
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.4\" fill=\"{colour}\">\
+                 <title>{name}: {} at {}</title></circle>",
+                short(point.1),
+                short(point.0)
+            );
+        }
+        let line = TOP + 8.0 + 22.0 * number as f64;
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{:.1}\" y1=\"{line:.1}\" x2=\"{:.1}\" y2=\"{line:.1}\" \
+             stroke=\"{colour}\" stroke-width=\"3\"{dashes}/><text x=\"{:.1}\" \
+             y=\"{:.1}\">{name}</text>",
+            ACROSS + 16.0,
+            ACROSS + 40.0,
+            ACROSS + 47.0,
+            line + 4.5
+        );
+    }
+}
+
 impl Chart {
     /// The picture.
     pub fn svg(&self) -> String {
         let all = || self.curves.iter().flat_map(|curve| curve.points.iter());
-        let x = Axis::new(self.x.1, all().map(|point| point.0));
-        let y = Axis::new(self.y.1, all().map(|point| point.1));
-        let at_x = |value: f64| LEFT + x.place(value) * (WIDTH - LEFT - RIGHT);
-        let at_y = |value: f64| HEIGHT - BOTTOM - y.place(value) * (HEIGHT - TOP - BOTTOM);
+        let plane = Plane {
+            x: Axis::new(self.x.1, all().map(|point| point.0)),
+            y: Axis::new(self.y.1, all().map(|point| point.1)),
+        };
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
              width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" \
@@ -125,77 +207,20 @@ impl Chart {
              font-weight=\"600\">{}</text>\n",
             escaped(&self.title)
         );
-        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-        for tick in &y.ticks {
-            let at = at_y(*tick);
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" \
-                 stroke=\"#e3e3e3\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 8.0,
-                at + 4.5,
-                short(*tick)
-            );
-        }
-        for tick in &x.ticks {
-            let at = at_x(*tick);
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\" \
-                 stroke=\"#f0f0f0\"/><text x=\"{at:.1}\" y=\"{:.1}\" \
-                 text-anchor=\"middle\">{}</text>",
-                bottom + 19.0,
-                short(*tick)
-            );
-        }
+        plane.draw_ticks(&mut svg);
         let _ = writeln!(
             svg,
-            "<path d=\"M{LEFT} {TOP}V{bottom}H{right}\" fill=\"none\" stroke=\"#666\"/>\n\
+            "<path d=\"M{LEFT} {TOP}V{DOWN}H{ACROSS}\" fill=\"none\" stroke=\"#666\"/>\n\
              <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n\
              <text transform=\"translate(20 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            f64::midpoint(LEFT, right),
+            f64::midpoint(LEFT, ACROSS),
             HEIGHT - 14.0,
             escaped(&self.x.0),
-            f64::midpoint(TOP, bottom),
+            f64::midpoint(TOP, DOWN),
             escaped(&self.y.0)
         );
         for (number, curve) in self.curves.iter().enumerate() {
-            let colour = COLOURS.get(number % COLOURS.len()).copied().unwrap_or("#000");
-            let dashes = if number >= COLOURS.len() { " stroke-dasharray=\"6 4\"" } else { "" };
-            let points: Vec<String> = curve
-                .points
-                .iter()
-                .map(|(px, py)| format!("{:.1},{:.1}", at_x(*px), at_y(*py)))
-                .collect();
-            let _ = writeln!(
-                svg,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" \
-                 stroke-width=\"2.2\" stroke-linejoin=\"round\"{dashes}/>",
-                points.join(" ")
-            );
-            for (point, (px, py)) in points.iter().zip(&curve.points) {
-                let (cx, cy) = point.split_once(',').unwrap_or_default();
-                let _ = writeln!(
-                    svg,
-                    "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3.4\" fill=\"{colour}\"><title>{}: {} at \
-                     {}</title></circle>",
-                    escaped(&curve.name),
-                    short(*py),
-                    short(*px)
-                );
-            }
-            let line = TOP + 8.0 + 22.0 * number as f64;
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{:.1}\" y1=\"{line:.1}\" x2=\"{:.1}\" y2=\"{line:.1}\" \
-                 stroke=\"{colour}\" stroke-width=\"3\"{dashes}/><text x=\"{:.1}\" \
-                 y=\"{:.1}\">{}</text>",
-                right + 16.0,
-                right + 40.0,
-                right + 47.0,
-                line + 4.5,
-                escaped(&curve.name)
-            );
+            plane.draw_curve(&mut svg, number, curve);
         }
         svg + "</svg>\n"
     }

@@ -44,7 +44,7 @@ impl<P: Port> Synthesis<P> {
             family: load.family,
             many_services: load.services_in_use > 1,
             #[cfg(target_arch = "x86_64")]
-            wide: crate::template::is_wide(),
+            wide: crate::cpu::is_wide(),
             #[cfg(not(target_arch = "x86_64"))]
             wide: false,
             paused: false,

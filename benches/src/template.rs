@@ -125,13 +125,6 @@ impl<const N: usize> Words<N> {
     }
 }
 
-/// Whether this CPU takes the ways that are made for AVX-512.
-#[cfg(target_arch = "x86_64")]
-pub fn is_wide() -> bool {
-    use std::arch::is_x86_feature_detected as has;
-    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
-}
-
 /// Four bytes and two more as the bytes of a word at this place, the others zero.
 #[inline(always)]
 fn word(bytes: [u8; 8]) -> u64 {
@@ -265,7 +258,7 @@ impl Template {
     /// [`Self::write_known`] of packets in rows, each written in as few stores as it takes.
     ///
     /// # Safety
-    /// Where this is not called from code for the same CPUs, the CPU was asked ([`is_wide`]).
+    /// Where this is not called from code for the same CPUs, the CPU was asked ([`crate::cpu::is_wide`]).
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
@@ -517,7 +510,7 @@ mod tests {
                 assert_eq!(written.bytes(), alone.bytes());
             }
             #[cfg(target_arch = "x86_64")]
-            if is_wide() {
+            if crate::cpu::is_wide() {
                 use std::arch::x86_64::__m512i;
                 let rows = [clients, ports].map(|row| row.map(u64::from));
                 // SAFETY: eight words each, and the CPU was asked.

@@ -225,7 +225,7 @@ pub struct Replay {
     /// The port that the packets come in on; the first one by default.
     #[arg(long, value_name = "NAME")]
     pub port: Option<String>,
-    /// One JSON object a line instead of text.
+    /// One JSON object a line instead of text; the last one is what is listed at the end.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,17 +1,15 @@
 //! From the configuration as it is meant to what the packet path and DPDK take.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use dataplane::catalog::spec::{Farm, PortSpec, RealSpec, Selector, ServiceSpec, Site};
+use dataplane::catalog::spec::{Farm, RealSpec, Selector, ServiceSpec, Site};
 use dataplane::classify::Rank;
 use dataplane::compat::{Compat, Defence, Kernel, TtlPolicy};
 use dataplane::conn::Timeouts;
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::fragments::FragmentLimits;
-use dataplane::ids::{Mark, PortIndex};
+use dataplane::ids::Mark;
 use dataplane::pins::Pin;
-use dataplane::route::Route;
 use dataplane::rss::Steering;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::TableSizes;
@@ -20,9 +18,13 @@ use dataplane::snapshot::{
 };
 use dataplane::tick::TICKS_PER_SECOND;
 use dataplane::wire::ethernet::Mac;
-use dataplane::wire::{Addr, Family, Protocol, Vlan};
+use dataplane::wire::{Addr, Family, Protocol};
 
 use crate::config::model::{self, Defaults, Model, VipPorts};
+
+mod ports;
+
+pub use ports::{nic_config, site};
 
 /// Everything that a reload can change, ready for the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,8 @@ pub fn plan(model: &Model) -> Plan {
         },
         fragments: FragmentLimits {
             remembered: model.fragments.remembered_s.saturating_mul(TICKS_PER_SECOND),
-            early_wait: early_wait_ms(model).div_ceil(1000 / TICKS_PER_SECOND),
+            early_wait: early_wait(model, 30_000),
+            early_wait_v6: early_wait(model, 60_000),
             early: usize::from(model.fragments.early),
             whole: model.fragments.whole.unwrap_or(model.compat.defaults == Defaults::Ipvs),
         },
@@ -72,13 +75,14 @@ pub fn plan(model: &Model) -> Plan {
     }
 }
 
-/// How long a fragment waits for those before it, in ms: as long as the kernel's `ipfrag_time`
-/// where the kernel's defaults hold.
-fn early_wait_ms(model: &Model) -> u32 {
-    model.fragments.early_wait_ms.unwrap_or(match model.compat.defaults {
+/// For how many ticks a fragment waits for those before it: as many ms as the kernel's
+/// `ipfrag_time` says where the kernel's defaults hold.
+fn early_wait(model: &Model, in_kernel_ms: u32) -> u32 {
+    let wait_ms = model.fragments.early_wait_ms.unwrap_or(match model.compat.defaults {
         Defaults::Safe => 50,
-        Defaults::Ipvs => 30_000,
-    })
+        Defaults::Ipvs => in_kernel_ms,
+    });
+    wait_ms.div_ceil(1000 / TICKS_PER_SECOND)
 }
 
 fn compat(compat: &model::Compat, ttl: model::Ttl) -> Compat {
@@ -290,73 +294,6 @@ fn tunnel(tunnel: model::Tunnel) -> Tunnel {
     }
 }
 
-/// The place of every device among the packet path's ports: NIC ports in the file's order,
-/// each followed at the end by the kernel-facing ports in the same order.
-pub fn site(model: &Model) -> Site {
-    let nics = model.ports.len();
-    let with_kernel: Vec<usize> = (0..nics)
-        .filter(|nic| model.ports.get(*nic).is_some_and(|p| p.kernel_port.is_some()))
-        .collect();
-    let kernel_index = |nic: usize| {
-        with_kernel
-            .iter()
-            .position(|other| *other == nic)
-            .map(|place| PortIndex((nics + place) as u8))
-    };
-    let mut site = Site::default();
-    for (index, port) in model.ports.iter().enumerate() {
-        site.ports.push(PortSpec {
-            name: port.name.as_str().into(),
-            vlan: port.vlan.map_or(Vlan::UNTAGGED, |vlan| Vlan::tagged(vlan.number())),
-            mtu: port.mtu,
-            addresses: port.addresses.iter().map(|cidr| cidr.address().into()).collect(),
-            peer: kernel_index(index),
-            kernel_facing: false,
-        });
-        site.routes.extend(routes(port, PortIndex(index as u8)));
-    }
-    for nic in with_kernel {
-        let Some(port) = model.ports.get(nic) else { continue };
-        site.ports.push(PortSpec {
-            name: Arc::from(format!("{}-kernel", port.name)),
-            vlan: Vlan::UNTAGGED,
-            mtu: port.mtu,
-            addresses: Vec::new(),
-            peer: Some(PortIndex(nic as u8)),
-            kernel_facing: true,
-        });
-    }
-    site
-}
-
-fn routes(port: &model::Port, index: PortIndex) -> Vec<Route> {
-    let connected = port.addresses.iter().map(|cidr| Route {
-        network: cidr.network().into(),
-        length: cidr.prefix(),
-        port: index,
-        via: None,
-    });
-    let through = port.routes.iter().map(|route| Route {
-        network: route.to.network().into(),
-        length: route.to.prefix(),
-        port: index,
-        via: Some(route.via.into()),
-    });
-    let default_v4 = port.gateway.map(|gateway| Route {
-        network: Addr::v4(0),
-        length: 0,
-        port: index,
-        via: Some(Addr::from(gateway)),
-    });
-    let default_v6 = port.gateway6.map(|gateway| Route {
-        network: Addr::v6(0),
-        length: 0,
-        port: index,
-        via: Some(Addr::from(gateway)),
-    });
-    connected.chain(through).chain(default_v4).chain(default_v6).collect()
-}
-
 /// The tables' sizes, and a client age that the longest timeout fits into four times.
 pub fn table_sizes(model: &Model) -> TableSizes {
     let longest = model
@@ -393,48 +330,6 @@ pub fn steering(model: &Model, secret: [u64; 2]) -> Option<Steering> {
         }
     }
     steering
-}
-
-/// What DPDK is to open, in the order of [`site`]'s ports, with the core for everything that
-/// polls nothing.
-pub fn nic_config(model: &Model, main_core: u16) -> nic::NicConfig {
-    let mut ports: Vec<nic::PortConfig> = model.ports.iter().map(nic_port).collect();
-    for port in &model.ports {
-        if let Some(device) = &port.kernel_port {
-            let mut kernel = nic::PortConfig {
-                name: format!("{}-kernel", port.name),
-                device: device.to_string(),
-                kernel_facing: true,
-                ..nic_port(port)
-            };
-            // One core serves it: what the kernel sends needs no spreading.
-            kernel.cores.truncate(1);
-            ports.push(kernel);
-        }
-    }
-    nic::NicConfig {
-        memory: nic::Memory {
-            no_huge: model.memory.no_huge,
-            mib: model.memory.mib,
-            file_prefix: model.memory.file_prefix.clone(),
-        },
-        main_core: usize::from(main_core),
-        mbufs: model.memory.mbufs,
-        mbuf_cache: 256,
-        ports,
-    }
-}
-
-fn nic_port(port: &model::Port) -> nic::PortConfig {
-    let cores: Vec<usize> = port.cores.iter().map(|core| usize::from(core.0)).collect();
-    nic::PortConfig {
-        rx_descriptors: port.rx_descriptors,
-        tx_descriptors: port.tx_descriptors,
-        mtu: port.mtu,
-        promiscuous: port.promiscuous,
-        multicast: true,
-        ..nic::PortConfig::new(&port.name, &port.device.to_string(), &cores)
-    }
 }
 
 #[cfg(test)]
@@ -518,7 +413,13 @@ mod tests {
              - { vip: 198.18.255.1, protocol: udp, vip_port: 5060, scheduler: none,\n    \
              persistence: { engine: sip } }\n",
         );
-        let limits = FragmentLimits { remembered: 2_500, early_wait: 3, early: 7, whole: false };
+        let limits = FragmentLimits {
+            remembered: 2_500,
+            early_wait: 3,
+            early_wait_v6: 3,
+            early: 7,
+            whole: false,
+        };
         assert_eq!(plan.fragments, limits);
         let service = &plan.farms[0].service;
         assert_eq!((service.engine, service.scheduler), (Some(Engine::Sip), None));

@@ -198,6 +198,7 @@ impl ControlThread {
                 looked = Instant::now();
                 self.look_at_file();
                 self.look_at_tables();
+                self.look_at_memory();
                 self.end_drains();
                 self.history.flush();
                 self.traces.forget();

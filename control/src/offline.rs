@@ -41,9 +41,10 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
         text += &if args.json { told.json().to_string() } else { told.line() };
         text.push('\n');
     }
-    if !args.json {
-        text = format!("{text}\n{}\n{}\n", replayed.listings, replayed.totals);
-    }
+    text += &match args.json {
+        true => format!("{}\n", replayed.end_json()),
+        false => format!("\n{}\n", replayed.end()),
+    };
     if let Some(path) = &args.output {
         fs::write(path, pcap::write(&replayed.sent))
             .map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))?;

@@ -285,10 +285,15 @@ fn cores(shared: &Shared, ports: &[PortInfo]) -> Vec<Core> {
                 forwarded: totals.forwarded,
                 dropped: totals.dropped_total(),
                 connections: totals.connections,
-                busy_percent: 100.0 * totals.busy_turns as f64 / totals.turns.max(1) as f64,
+                busy_percent: percent(totals.busy_turns, totals.turns),
             }
         })
         .collect()
+}
+
+/// In hundredths of a percent at most: nobody reads more digits.
+fn percent(part: u64, whole: u64) -> f64 {
+    (10_000.0 * part as f64 / whole.max(1) as f64).round() / 100.0
 }
 
 fn port_line(port: &PortInfo, nic: &NicStats) -> Port {

@@ -77,7 +77,7 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
     assert!(unknown.stderr.contains("generation 99 is not in the history"), "{}", unknown.stderr);
     let status = program.told(&["status"]);
     assert!(
-        status.contains("last apply: generation 1 taken over"),
+        status.contains("last apply: rollback to generation 1 taken over"),
         "a slip is no refusal: {status}"
     );
     program.stop();

@@ -5,14 +5,14 @@
 //!
 //! - `<!-- run: in the tree -->`: as it stands, in the root of the repository;
 //! - `<!-- run: with a director -->`: asks a director that runs on the last `yaml` block before it,
-//!   in a laboratory with the port on `net_af_packet`;
+//!   in a laboratory with the port on `net_af_packet`, where a client comes before each command;
 //! - `<!-- run: on a real server -->`: in a network namespace of its own;
 //! - `<!-- not run: REASON -->`: what needs a NIC, minutes or another machine. Its scripts must be
 //!   there and have help, and what begins with `director` must be a command line that is
 //!   understood.
 //!
-//! `sudo` is left out, `/etc/director/director.yaml` is the laboratory's file, `/tmp/` its folder. In the output of a
-//! `console` block `...` stands for anything. A `yaml` block is a configuration, or a part of one
+//! `sudo` is left out, `/etc/director/director.yaml` is the laboratory's file, `/tmp/` its folder,
+//! and ten minutes are two seconds. In the output of a `console` block `...` stands for anything. A `yaml` block is a configuration, or a part of one
 //! that is tried beside a port. Pictures are `text`. Any other block fails.
 
 // Clippy knows the functions that tests call only as production code.
@@ -36,8 +36,11 @@ use control::config;
 use support::farm::Farm;
 use support::node::Node;
 use support::program::{Home, Program};
+use support::server;
 
 const CONFIG: &str = "/etc/director/director.yaml";
+/// The client that the documents speak of.
+const CLIENT: &str = "198.18.0.7";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -149,7 +152,11 @@ fn run(line: &str, environment: &[(&str, String)]) -> (bool, String, String) {
     (output.status.success(), text(&output.stdout), text(&output.stderr))
 }
 
-fn must_run(block: &Block, environment: &[(&str, String)], adapt: &dyn Fn(&str) -> String) {
+fn must_run(
+    block: &Block,
+    environment: &[(&str, String)],
+    adapt: &(dyn Fn(&str) -> String + Sync),
+) {
     for (command, expected) in block.commands() {
         let (fine, stdout, stderr) = run(&adapt(&command), environment);
         assert!(fine, "{}: {command}\n{stdout}{stderr}", block.place);
@@ -258,9 +265,23 @@ fn what_asks_a_director_is_answered_by_one_that_runs_on_the_file_that_is_shown()
     assert!(asked > 0);
 }
 
-/// Starts a director on the file and runs the block's commands against it.
-fn ask(block: &Block, yaml: &str) {
+/// Real servers that have the file's VIP on `lo`, and a client.
+fn farm_of(yaml: &str) -> (Farm, String) {
     let farm = Farm::new(2);
+    let mut words = yaml.split(|letter: char| letter.is_whitespace() || letter == ',');
+    words.find(|word| *word == "vip:").expect("a VIP");
+    let vip = words.next().unwrap().to_owned();
+    for node in &farm.servers {
+        node.ip(&format!("addr add {vip}/32 dev lo"));
+    }
+    server::everywhere(&farm, &[443]);
+    farm.client.ip(&format!("addr add {CLIENT}/16 dev eth0"));
+    (farm, format!("{vip}:443"))
+}
+
+/// Starts a director on the file and runs the block's commands against it, in its namespace.
+fn ask(block: &Block, yaml: &str) {
+    let (farm, service) = farm_of(yaml);
     let home = Home::new();
     let lines = yaml.lines().map(|line| {
         let indent = line.len() - line.trim_start().len();
@@ -275,16 +296,18 @@ fn ask(block: &Block, yaml: &str) {
     let file = home.yaml(&lines.collect::<String>());
     let program = Program::start_as(&farm.director, home, &file, &[]);
     let environment = [("DIRECTOR_SOCKET", program.home.socket().display().to_string())];
-    let path = program.file().display().to_string();
-    let folder = program.home.folder.display();
+    let (path, pid) = (program.file().display().to_string(), program.pid());
+    let folder = program.home.folder.display().to_string();
     let adapt = |command: &str| {
+        server::ask(&farm.client, CLIENT, &service);
         if command.starts_with("director run ") {
             // This is what has been done.
-            return format!("grep -zq director /proc/{}/cmdline", program.pid());
+            return format!("grep -zq director /proc/{pid}/cmdline");
         }
-        command.replace("/tmp/", &format!("{folder}/")).replace(CONFIG, &path)
+        let command = command.replace("/tmp/", &format!("{folder}/")).replace(CONFIG, &path);
+        command.replace("--deadline 10m", "--deadline 2s")
     };
-    must_run(block, &environment, &adapt);
+    farm.director.inside(|| must_run(block, &environment, &adapt));
     program.stop();
 }
 

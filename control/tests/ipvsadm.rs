@@ -56,6 +56,11 @@ fn what_is_not_named_has_its_default_also_in_an_edit() {
 }
 
 #[test]
+fn an_empty_name_of_a_scheduler_is_the_default() {
+    assert_eq!(service("-A -f 10 --scheduler=").scheduler, "wlc");
+}
+
+#[test]
 fn persistence_without_a_number_is_six_minutes() {
     let persistence = |line| service(line).persistence;
     let of = |timeout_s, mask| Some(Persistence { timeout_s, mask });
@@ -113,6 +118,10 @@ fn tunnels_take_the_options_of_their_kind_only() {
     for (options, message) in [
         ("-i --tun-type gue", "You need to supply the 'tun-port' option for the 'gue' tunnel type"),
         ("-i --tun-csum", "Illegal 'tun-csum' option with the 'ipip' tunnel type"),
+        (
+            "-i --tun-type gue --tun-port 9 --tun-csum --tun-remcsum",
+            "The option 'tun-remcsum' conflicts with the 'tun-csum' option in the 'gue' tunnel type",
+        ),
         ("-i --tun-type gre --tun-port 9", "Illegal 'tun-port' option with the 'gre' tunnel type"),
         ("-g --tun-type gue --tun-port 9", "Tunnel options conflict with forward method"),
         ("-i --tun-type gue --tun-port 0", "illegal tunnel port specified"),
@@ -168,11 +177,17 @@ fn listings_have_one_subject_and_one_set_of_columns() {
 #[test]
 fn the_first_option_is_a_command_and_the_only_one() {
     let help = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
-    for line in ["-t 192.0.2.10:80 -A", "-X", "--bogus", "word", "-n -L", "--start-daemon"] {
+    for line in
+        ["-t 192.0.2.10:80 -A", "-X", "--bogus", "word", "-n -L", "--start-daemon", "--list=5"]
+    {
         assert_eq!(refused(line), (help.to_owned(), 255), "{line}");
     }
     assert_eq!(refused("-A -D"), ("invalid option `-D'".into(), 2));
     assert_eq!(refused("-C extra"), ("unexpected argument extra".into(), 2));
+    for word in ["--stats=5", "-n=5", "-n=", "--persistent-conn="] {
+        let message = format!("{word}: option does not take an argument");
+        assert_eq!(refused(&format!("-L {word}")), (message, 255));
+    }
     assert_eq!(refused("-L -j"), ("-j: unknown option".into(), 255));
     assert_eq!(refused("-A -t 192.0.2.10:80 -s"), ("-s: missing argument".into(), 255));
 }

@@ -14,11 +14,11 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use support::node::Node;
-use support::program::{Ended, Program};
+use support::program::{Ended, Program, run_to_end};
 
 /// The director of the recordings' topology, on ports that nothing comes in on. `net_null`
 /// would bring frames all the time; a ring brings none.
@@ -63,23 +63,13 @@ impl Shell {
     }
 
     fn run_with(&self, line: &str, input: &str) -> Ended {
-        let mut child = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", line])
             .env("PATH", format!("{}:/usr/bin:/bin", self.folder.display()))
             .env("DIRECTOR_SOCKET", self.program.home.socket())
-            .current_dir(&self.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Ended {
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+            .current_dir(&self.folder);
+        run_to_end(&mut command, input)
     }
 
     fn run(&self, line: &str) -> Ended {

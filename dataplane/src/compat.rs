@@ -27,7 +27,8 @@ pub enum Defence {
     /// Never (mode 0).
     #[default]
     Off,
-    /// When the connection table runs full (modes 1 and 2, which in IPVS look at memory).
+    /// When the connection table runs full; under [`Compat::as_kernel`] when the machine's
+    /// memory does (modes 1 and 2).
     Pressed,
     /// Always (mode 3).
     Always,
@@ -65,7 +66,8 @@ pub struct Compat {
     pub drop_packet: Defence,
     /// Of how many packets [`Defence::Always`] drops one.
     pub am_droprate: u32,
-    /// Free entries of a core's connection table below which [`Defence::Pressed`] is up.
+    /// Free entries of a core's connection table below which [`Defence::Pressed`] is up; under
+    /// [`Self::as_kernel`] free pages of memory.
     pub amemthresh: u32,
     /// The second TCP state table, for times of attack.
     pub secure_tcp: Defence,
@@ -77,7 +79,7 @@ pub struct Compat {
     pub renew_extended_templates: bool,
     /// Where Director does better than the kernel on purpose, the kernel's way is taken: what
     /// finds a full table is dropped, errors are limited by their receiver, `rr` and its like
-    /// have one cursor for all cores. Not a kernel switch.
+    /// have one cursor for all cores, defences look at the machine's memory. Not a kernel switch.
     pub as_kernel: bool,
 }
 

@@ -2,6 +2,8 @@
 //! the load balancer, and the reference that faster paths are compared with.
 
 mod burst;
+mod host;
+mod neighbours;
 mod passing;
 mod pieces;
 mod relay;
@@ -13,21 +15,22 @@ use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::fragments::Fragments;
 use crate::ids::PortIndex;
-use crate::mailbox::{Event, Heard};
+use crate::mailbox::Event;
 use crate::port::Frame;
 use crate::shared::{CoreSeat, Shared};
-use crate::snapshot::{HostAddress, PortFacts, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::tick::Tick;
+use crate::timer;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, Mac};
-use crate::wire::ndp::{self, Ndp};
+use crate::wire::ndp;
 use crate::wire::{
-    Addr, Family, Fragment, Malformed, Packet, Parsed, Protocol, icmp, ipv6, parse, parse_piece,
+    Family, Fragment, Malformed, Packet, Parsed, Protocol, icmp, ipv6, parse, parse_piece,
 };
 use burst::Learned;
 pub use burst::{Decided, Reading};
 use passing::Inward;
+use pieces::as_piece;
 
 /// Bytes that a core has near itself, with a little help of the cores' shared cache.
 const NEAR: usize = 4 << 20;
@@ -239,6 +242,26 @@ impl Director {
         self.path.unreachable(&self.snapshot, frame, Arrival { port, now })
     }
 
+    /// Until when a fragment that has come now waits for the rest of its datagram: as long as
+    /// those that have come before it.
+    pub(crate) fn waits_until(&self, frame: &[u8], now: Tick) -> Tick {
+        let piece = as_piece(frame);
+        let family = piece.as_ref().map_or(Family::V4, |piece| piece.family);
+        let wait = self.snapshot.fragments.wait(family);
+        let since = piece.and_then(|piece| self.path.fragments.waits_since(&piece)).unwrap_or(now);
+        timer::fires(self.path.shared.rule, since.plus(wait), wait)
+    }
+
+    /// What becomes of a fragment whose datagram's rest did not come in time.
+    pub(crate) fn give_up_datagram(
+        &mut self,
+        frame: &mut impl Frame,
+        port: PortIndex,
+        now: Tick,
+    ) -> Verdict {
+        self.path.incomplete(&self.snapshot, frame, Arrival { port, now })
+    }
+
     /// Decides about one frame and rewrites it.
     pub fn handle(&mut self, frame: &mut impl Frame, ingress: PortIndex, now: Tick) -> Verdict {
         self.path.handle(&self.snapshot, frame, Arrival { port: ingress, now })
@@ -404,194 +427,5 @@ impl Path {
             return self.answer(snapshot, Answer::Echo, frame, packet, at);
         }
         self.host(snapshot, frame, packet, at)
-    }
-
-    fn neighbour_discovery(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        message: &Ndp,
-        ingress: PortIndex,
-    ) -> Verdict {
-        match *message {
-            Ndp::Solicitation { target, source_mac: source } => {
-                if let Some(mac) = source {
-                    let address = packet.src;
-                    let heard = Heard { port: ingress, address, mac, reply: false, unicast: false };
-                    self.hear(snapshot, heard);
-                }
-                if snapshot.hosts.get(target.into()).is_none() {
-                    return self.to_kernel(snapshot, ingress, DropReason::NotForUs);
-                }
-                match ndp::advertise_in_reply(frame, packet, self.mac(ingress)) {
-                    Ok(()) => self.answered(ingress),
-                    Err(_) => Verdict::Drop(DropReason::Unanswerable),
-                }
-            }
-            Ndp::Advertisement { target, target_mac: mac, solicited, .. } => {
-                // Without the option the sender of the frame is the one that has the address.
-                if let Some(mac) = mac.or_else(|| ethernet::source(frame.bytes())) {
-                    let address = target.into();
-                    let (reply, unicast) = (solicited, solicited);
-                    self.hear(snapshot, Heard { port: ingress, address, mac, reply, unicast });
-                }
-                self.to_kernel_or_punt(snapshot, ingress)
-            }
-        }
-    }
-
-    fn arp(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        arp: &Arp,
-        ingress: PortIndex,
-    ) -> Verdict {
-        let own = self.mac(ingress);
-        let unicast = ethernet::destination(frame.bytes()) == Some(own);
-        let reply = arp.operation == arp::Operation::Reply;
-        let heard = Heard {
-            port: ingress,
-            address: arp.sender.into(),
-            mac: arp.sender_mac,
-            reply,
-            unicast,
-        };
-        self.hear(snapshot, heard);
-        if reply {
-            return self.to_kernel_or_punt(snapshot, ingress);
-        }
-        let asked_for_ours = snapshot.hosts.get(arp.target.into()).is_some();
-        // A probe or announcement for an address of ours from somebody else (RFC 5227) is
-        // answered as well: that is how we defend the address.
-        if asked_for_ours && arp::reply(frame, arp, own) {
-            return self.answered(ingress);
-        }
-        self.to_kernel(snapshot, ingress, DropReason::NotForUs)
-    }
-
-    /// Passes on what a station says of an address. One that says it has a VIP is counted: a
-    /// real server that does not hide it, the classic mistake with direct routing.
-    fn hear(&self, snapshot: &Snapshot, heard: Heard) {
-        if heard.mac == self.mac(heard.port) {
-            return;
-        }
-        // What is lost here is said again: questions are repeated, claims too.
-        let _ = match snapshot.hosts.get(heard.address) {
-            Some(HostAddress::Vip) => {
-                if let Some(counters) = self.counters() {
-                    counters.vip_claims.add(1);
-                }
-                self.tell(Event::VipClaimed(heard))
-            }
-            Some(HostAddress::Own(_)) | None => self.tell(Event::Heard(heard)),
-        };
-    }
-
-    /// What no service takes.
-    fn host(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        at: Arrival,
-    ) -> Verdict {
-        if snapshot.masqueraded.has_address(packet.src) && snapshot.hosts.get(packet.dst).is_none()
-        {
-            return self.unknown_reply(snapshot, frame, packet, at);
-        }
-        if let Some(kernel) = self.kernel_port(snapshot, at.port) {
-            return self.hand_to_kernel(kernel);
-        }
-        if snapshot.hosts.get(packet.dst).is_none() {
-            return Verdict::Drop(DropReason::NotForUs);
-        }
-        match Answer::for_unwanted(packet) {
-            Some(answer) => self.answer(snapshot, answer, frame, packet, at),
-            None => Verdict::Drop(DropReason::NotForUs),
-        }
-    }
-
-    /// Whether an answer to this address, an ICMP error or another one, may be given now.
-    fn may_answer(
-        &mut self,
-        snapshot: &Snapshot,
-        error: Option<icmp::Error>,
-        to: Addr,
-        now: Tick,
-    ) -> bool {
-        if !snapshot.compat.as_kernel || self.answers.is_unlimited() {
-            return self.answers.take(now);
-        }
-        // The kernel limits errors alone.
-        let Some(error) = error else { return true };
-        let length = snapshot.exits.lookup(to).map_or(0, |exit| exit.length);
-        let (receivers, errors) = self
-            .as_kernel
-            .get_or_insert_with(|| {
-                let cores = self.shared.cores();
-                Box::new((Receivers::new(self.shared.key.0[0]), Budget::of_kernel(cores)))
-            })
-            .as_mut();
-        receivers.take(to, length, error, now)
-            && (matches!(error, icmp::Error::PacketTooBig { .. }) || errors.take(now))
-    }
-
-    fn answer(
-        &mut self,
-        snapshot: &Snapshot,
-        answer: Answer,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        at: Arrival,
-    ) -> Verdict {
-        if !self.may_answer(snapshot, answer.error(), packet.src, at.now) {
-            return Verdict::Drop(DropReason::AnswerLimited);
-        }
-        match answer.write(frame, packet, self.mac(at.port)) {
-            Ok(()) => self.answered(at.port),
-            Err(_) => Verdict::Drop(DropReason::Unanswerable),
-        }
-    }
-
-    fn answered(&self, ingress: PortIndex) -> Verdict {
-        if let Some(counters) = self.counters() {
-            counters.answered.add(1);
-        }
-        Verdict::Forward(ingress)
-    }
-
-    fn kernel_port(&self, snapshot: &Snapshot, ingress: PortIndex) -> Option<PortIndex> {
-        snapshot.port(ingress)?.peer
-    }
-
-    fn hand_to_kernel(&self, kernel: PortIndex) -> Verdict {
-        if let Some(counters) = self.counters() {
-            counters.to_kernel.add(1);
-        }
-        Verdict::Forward(kernel)
-    }
-
-    fn to_kernel(&self, snapshot: &Snapshot, ingress: PortIndex, otherwise: DropReason) -> Verdict {
-        match self.kernel_port(snapshot, ingress) {
-            Some(kernel) => self.hand_to_kernel(kernel),
-            None => Verdict::Drop(otherwise),
-        }
-    }
-
-    fn to_kernel_or_punt(&self, snapshot: &Snapshot, ingress: PortIndex) -> Verdict {
-        match self.kernel_port(snapshot, ingress) {
-            Some(kernel) => self.hand_to_kernel(kernel),
-            None => Verdict::Punt,
-        }
-    }
-
-    /// What the kernel sends leaves on the NIC port that it stands behind, as it is.
-    fn kernel_sends(port: &PortFacts) -> Verdict {
-        match port.peer {
-            Some(nic) => Verdict::Forward(nic),
-            None => Verdict::Drop(DropReason::NotForUs),
-        }
     }
 }

@@ -19,13 +19,25 @@ pub struct FragmentLimits {
     /// Ticks for which the first fragment's decision is remembered; the kernel waits 30
     /// seconds for the rest of a datagram.
     pub remembered: u32,
-    /// Ticks for which a fragment waits for its first one.
+    /// Ticks for which an IPv4 fragment waits for its first one.
     pub early_wait: u32,
+    /// The same over IPv6, where the kernel is more patient.
+    pub early_wait_v6: u32,
     /// Fragments that may wait on each core.
     pub early: usize,
     /// Whether nothing is decided before all fragments of a datagram are there, as the kernel
     /// has it, which puts datagrams together first. Costs memory for every datagram in flight.
     pub whole: bool,
+}
+
+impl FragmentLimits {
+    /// Ticks for which a fragment of this family waits for its first one.
+    pub const fn wait(&self, family: Family) -> u32 {
+        match family {
+            Family::V4 => self.early_wait,
+            Family::V6 => self.early_wait_v6,
+        }
+    }
 }
 
 impl Default for FragmentLimits {
@@ -34,6 +46,7 @@ impl Default for FragmentLimits {
             remembered: 30 * TICKS_PER_SECOND,
             // 50 ms, rounded up.
             early_wait: 13,
+            early_wait_v6: 13,
             early: 64,
             whole: false,
         }
@@ -86,6 +99,9 @@ struct Pieces {
     /// Its first bytes, as far as they are there: as long as a TCP header can be.
     head: [u8; HEAD],
 }
+
+/// The kernel's timers end by up to this part of their time later than they should.
+const LATENESS: u32 = 8;
 
 /// Bytes of the longest transport header.
 const HEAD: usize = 60;
@@ -177,7 +193,10 @@ impl Fragments {
         if self.entry(&key, now, limits).is_some() {
             return true;
         }
-        let is_fresh = |pieces: &Pieces| pieces.since.until(now) < limits.early_wait as i32;
+        // Whoever has them wait forgets them in time; what is left is nobody's.
+        let wait = limits.wait(packet.family);
+        let late = wait + wait / LATENESS;
+        let is_fresh = |pieces: &Pieces| pieces.since.until(now) < late as i32;
         if self.pieces.len() >= limits.early && !self.pieces.contains_key(&key) {
             self.pieces.retain(|_, pieces| is_fresh(pieces));
             if self.pieces.len() >= limits.early {
@@ -202,6 +221,18 @@ impl Fragments {
             self.remembered = self.remembered.wrapping_add(1);
         }
         whole
+    }
+
+    /// Since when a fragment's datagram is being put together.
+    pub fn waits_since(&self, packet: &Packet) -> Option<Tick> {
+        self.pieces.get(&Key::of(packet)?).map(|pieces| pieces.since)
+    }
+
+    /// Forgets a datagram of which nothing was decided.
+    pub fn forget(&mut self, packet: &Packet) {
+        if let Some(key) = Key::of(packet) {
+            self.pieces.remove(&key);
+        }
     }
 
     /// The first bytes of a datagram of which all is there and about which nothing is decided.

@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::conn::table::{Flow, Leftover, Slot, TableGrowth};
 use crate::conn::{Conn, Signal};
 use crate::explain::Explanation;
-use crate::ids::{NeighbourId, PortIndex};
+use crate::ids::{NeighbourId, PortIndex, RealId};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
 use crate::trace::Order;
@@ -57,6 +57,8 @@ pub struct Seen {
     pub slot: Slot,
     /// The connection's flow: the entry may be another one's by now.
     pub flow: Flow,
+    /// The real server that has sent it.
+    pub real: RealId,
     /// What the packet says to the state machine.
     pub signal: Signal,
 }

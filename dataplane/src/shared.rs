@@ -10,6 +10,7 @@ use crate::load::LoadBoard;
 use crate::mailbox::Mailbox;
 use crate::neighbour::NeighbourTable;
 use crate::reply::ReplyTable;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
 use crate::table::{ClientSeat, ClientTable, Seat, Sizes, TemplateTable};
@@ -103,6 +104,9 @@ pub struct Shared {
     pub rule: TimerRule,
     /// Seconds that one unit of the client table's ages stands for.
     pub age_unit_s: u32,
+    /// The machine's free pages of memory, buffers included, as control has last seen them: what
+    /// IPVS's defences look at.
+    pub free_pages: AtomicU32,
 }
 
 impl Shared {
@@ -149,6 +153,7 @@ impl Shared {
             grown: Mutex::new(sizes),
             rule,
             age_unit_s: sizes.age_unit_s.max(1),
+            free_pages: AtomicU32::new(u32::MAX),
         };
         (Arc::new(shared), seats)
     }

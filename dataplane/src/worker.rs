@@ -88,9 +88,11 @@ impl<P: Port> Worker<P> {
         &self.director
     }
 
-    /// When the first frame that waits for its next hop is given up.
+    /// When the first frame that waits, for its next hop or its datagram's rest, is given up.
     pub fn gives_up_at(&self) -> Option<Tick> {
-        self.held.iter().map(|held| held.until).reduce(|a, b| if a.has_come(b) { a } else { b })
+        let early = self.early.front().map(|early| early.until);
+        let held = self.held.iter().map(|held| held.until);
+        held.chain(early).reduce(|a, b| if a.has_come(b) { a } else { b })
     }
 
     /// The director inside, for simulations that sweep its tables at moments of their own.

@@ -90,6 +90,23 @@ fn an_evicted_client_is_scheduled_anew_and_its_connections_go_on() {
 }
 
 #[test]
+fn a_client_that_was_evicted_or_moved_is_not_counted_where_it_was() {
+    for (core, to) in [(0, None), (1, None), (0, Some(("-t V:80", 1))), (1, Some(("-t V:80", 1)))] {
+        let mut lab = lab("-t V:80 -s rr -p 3600", 3);
+        assert_eq!(lab.client(1).opens("V:80").got, Real(3));
+        assert_eq!(lab.load("-t V:80", 3).2, 1);
+        let keys = templates(&lab, 1);
+        // Its connection ends, its template does not.
+        lab.after_secs(1_000);
+        ask(&mut lab, core, &keys, to, false);
+        lab.after_secs(5);
+        let counts = [1, 2, 3].map(|real| lab.load("-t V:80", real).2);
+        assert_eq!(counts, [u64::from(to.is_some()), 0, 0], "core {core}");
+        lab.check();
+    }
+}
+
+#[test]
 fn a_client_is_moved_and_counted_where_it_is_now() {
     let mut lab = lab("-t V:80 -s rr -p 360", 3);
     assert_eq!(lab.client(1).opens("V:80").got, Real(3));

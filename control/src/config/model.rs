@@ -169,7 +169,8 @@ pub struct Fragments {
     /// `early`: how many may wait so on each core.
     pub early: u16,
     /// `whole`: nothing is decided before all fragments of a datagram are there, as the kernel
-    /// has it, which puts datagrams together first; they wait as long as `early_wait` says.
+    /// has it, which puts datagrams together first; they wait as long as `early_wait` says. Under
+    /// `compat: ipvs` who sent the first one of a datagram that stays incomplete is told so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whole: Option<bool>,
 }

@@ -228,6 +228,7 @@ impl ControlThread {
         if dry {
             return self.dry_run(&model, &name);
         }
+        let name = format!("rollback to {name}");
         let source = Source { cause: Cause::Rollback, who: peer.user(), name };
         let reply = self.change_by(Ok(model), &source);
         match reply.ok {

@@ -1,6 +1,7 @@
 //! Tables that grow: because the configuration says so, or because they run full.
 
 use std::fs;
+use std::sync::atomic::Ordering;
 
 use dataplane::shared::{Shared, TableSizes, Unable};
 use tracing::{info, warn};
@@ -12,6 +13,9 @@ use crate::config::Model;
 const FULL: (usize, usize) = (7, 8);
 /// The part of the machine's memory that stays free when a table grows by itself.
 const SPARED: u64 = 4;
+
+/// KiB of a page of memory on x86-64.
+const PAGE_KIB: u64 = 4;
 
 /// The tables by the keys of the configuration, with how to get at their sizes.
 type Size = (&'static str, fn(&mut TableSizes) -> &mut usize, fn(&Model) -> u32);
@@ -47,6 +51,17 @@ impl Growth {
 }
 
 impl ControlThread {
+    /// Tells the cores how much memory is free, where their defences look at it.
+    pub(super) fn look_at_memory(&self) {
+        if !self.snapshot.compat.as_kernel {
+            return;
+        }
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        // Where the system does not say, nothing is short.
+        let pages = free_pages(&meminfo).unwrap_or(u32::MAX);
+        self.shared.free_pages.store(pages, Ordering::Relaxed);
+    }
+
     /// Takes over the sizes of a configuration, and says what becomes of them; nothing if they
     /// are what they were.
     pub(super) fn resize_tables(&mut self, before: &Model, now: &Model) -> String {
@@ -137,12 +152,19 @@ fn spare_bytes() -> Option<u64> {
 }
 
 fn spare(meminfo: &str) -> Option<u64> {
-    let kib = |name: &str| -> Option<u64> {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
-    };
-    let (total, available) = (kib("MemTotal")?, kib("MemAvailable")?);
+    let (total, available) = (kib(meminfo, "MemTotal:")?, kib(meminfo, "MemAvailable:")?);
     Some(available.saturating_sub(total / SPARED) * 1024)
+}
+
+/// Free pages and those of buffers, which are what IPVS's defences look at.
+fn free_pages(meminfo: &str) -> Option<u32> {
+    let free = kib(meminfo, "MemFree:")? + kib(meminfo, "Buffers:")?;
+    Some(u32::try_from(free / PAGE_KIB).unwrap_or(u32::MAX))
+}
+
+fn kib(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -155,5 +177,12 @@ mod tests {
         assert_eq!(spare(meminfo), Some(5000 * 1024));
         assert_eq!(spare(&meminfo.replace("9000", "100")), Some(0));
         assert_eq!(spare("MemTotal: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn free_pages_are_those_without_content_and_those_of_buffers() {
+        let meminfo = "MemTotal: 16000 kB\nMemFree: 800 kB\nBuffers:  400 kB\nCached: 90 kB\n";
+        assert_eq!(free_pages(meminfo), Some(300));
+        assert_eq!(free_pages("MemTotal: 16000 kB\n"), None);
     }
 }

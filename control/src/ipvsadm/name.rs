@@ -121,15 +121,17 @@ impl Names {
     }
 
     /// A listing with hosts and ports by name where they have one. Columns stay where they
-    /// are, unless a name is longer than its column.
+    /// are, unless a name is longer than its column. Ports of a mark stay numbers: it has no
+    /// protocol whose names they could have.
     pub(super) fn in_listing(&self, listing: &str) -> String {
-        let mut protocol = Protocol::Tcp;
+        let mut protocol = None;
         let mut text = String::with_capacity(listing.len());
         for line in listing.lines() {
             protocol = match line.split(' ').next() {
-                Some("UDP") => Protocol::Udp,
-                Some("SCTP") => Protocol::Sctp,
-                Some("TCP" | "FWM" | "IP") => Protocol::Tcp,
+                Some("TCP") => Some(Protocol::Tcp),
+                Some("UDP") => Some(Protocol::Udp),
+                Some("SCTP") => Some(Protocol::Sctp),
+                Some("FWM" | "IP") => None,
                 _ => protocol,
             };
             for field in fields(line) {
@@ -149,8 +151,9 @@ impl Names {
     }
 
     /// The names of an address and port, if one of them has one.
-    fn named(&self, at: SocketAddr, protocol: Protocol) -> Option<String> {
-        let (host, port) = (self.hosts.name(at.ip()), self.ports.name(at.port(), protocol));
+    fn named(&self, at: SocketAddr, protocol: Option<Protocol>) -> Option<String> {
+        let host = self.hosts.name(at.ip());
+        let port = protocol.and_then(|protocol| self.ports.name(at.port(), protocol));
         if host.is_none() && port.is_none() {
             return None;
         }
@@ -201,7 +204,10 @@ mod tests {
              \x20 -> 172.16.0.11:80               Route   1      0          0         \n\
              \x20 -> 172.16.0.12:81               Route   1      0          0         \n\
              UDP  [2001:db8::10]:53 wlc\n\
-             \x20 -> [2001:db8::11]:53            Masq    1      0          0         \n";
+             \x20 -> [2001:db8::11]:53            Masq    1      0          0         \n\
+             FWM  10 wlc\n\
+             \x20 -> 172.16.0.11:80               Route   1      0          0         \n\
+             \x20 -> 172.16.0.12:80               Route   1      0          0         \n";
         assert_eq!(
             names.in_listing(listing),
             "IP Virtual Server version 1.2.1 (size=4096)\n\
@@ -209,7 +215,10 @@ mod tests {
              \x20 -> rs1:http                     Route   1      0          0         \n\
              \x20 -> 172.16.0.12:81               Route   1      0          0         \n\
              UDP  [2001:db8::10]:domain wlc\n\
-             \x20 -> [2001:db8::11]:domain        Masq    1      0          0         \n"
+             \x20 -> [2001:db8::11]:domain        Masq    1      0          0         \n\
+             FWM  10 wlc\n\
+             \x20 -> rs1:80                       Route   1      0          0         \n\
+             \x20 -> 172.16.0.12:80               Route   1      0          0         \n"
         );
         let plain = Names { ports: PortNames::default(), ..Names::offline() };
         assert_eq!(plain.in_listing(listing), listing);

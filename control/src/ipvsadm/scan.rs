@@ -18,6 +18,7 @@ pub(super) struct Given {
 pub(super) enum Bad {
     Unknown(String),
     MissingArgument(String),
+    UnwantedArgument(String),
 }
 
 impl From<Bad> for Usage {
@@ -25,6 +26,7 @@ impl From<Bad> for Usage {
         let message = match bad {
             Bad::Unknown(word) => format!("{word}: unknown option"),
             Bad::MissingArgument(word) => format!("{word}: missing argument"),
+            Bad::UnwantedArgument(word) => format!("{word}: option does not take an argument"),
         };
         Self { message, exit: 255 }
     }
@@ -85,7 +87,7 @@ impl<'a> Scanner<'a> {
         if rest.is_empty() {
             return self.finish(spelling, None, word);
         }
-        if spelling.argument == Argument::None {
+        if spelling.argument == Argument::None && rest.first() != Some(&'=') {
             self.bundle = Some((rest, word.clone()));
             return Ok(Given { meaning: spelling.meaning, value: None, word });
         }
@@ -102,8 +104,9 @@ impl<'a> Scanner<'a> {
         word: String,
     ) -> Result<Given, Bad> {
         let value = match (spelling.argument, value) {
-            (_, Some(value)) => Some(value),
+            (Argument::None, Some(_)) => return Err(Bad::UnwantedArgument(word)),
             (Argument::None, None) => None,
+            (_, Some(value)) => Some(value),
             (Argument::Required, None) => match self.words.next() {
                 Some(value) => Some(value.clone()),
                 None => return Err(Bad::MissingArgument(word)),

@@ -33,7 +33,8 @@ pub(super) fn service(gathered: &Gathered) -> Result<ServiceOptions, Usage> {
             return Err(Usage::new("One-Packet Scheduling is only for UDP virtual services"));
         }
     }
-    let scheduler = gathered.scheduler.as_deref().unwrap_or(DEFAULT_SCHEDULER).to_owned();
+    let scheduler = gathered.scheduler.as_deref().filter(|name| !name.is_empty());
+    let scheduler = scheduler.unwrap_or(DEFAULT_SCHEDULER).to_owned();
     let mask = gathered.mask_for(identity.family());
     Ok(ServiceOptions {
         identity,
@@ -131,7 +132,7 @@ fn tunnel(gathered: &Gathered) -> Result<Tunnel, Usage> {
         [Name::RemoteChecksum] => TunnelChecksum::Remote,
         [first, second, ..] => {
             return Err(Usage::new(format!(
-                "The option '{}' conflicts with the '{}' option for the '{kind}' tunnel type",
+                "The option '{}' conflicts with the '{}' option in the '{kind}' tunnel type",
                 second.word(),
                 first.word()
             )));

@@ -226,19 +226,23 @@ impl ServiceRow {
         self.scheduler.unwrap_or("none")
     }
 
-    /// The names of the scheduler's flags that are set, which depend on the scheduler.
+    /// The names of the scheduler's flags that are set, which depend on the scheduler. The
+    /// third one of sh and mh has none.
     pub(super) fn flag_names(&self) -> Vec<&'static str> {
-        let names = match self.scheduler {
-            Some("sh") => ["sh-fallback", "sh-port", "flag-3"],
-            Some("mh") => ["mh-fallback", "mh-port", "flag-3"],
-            _ => ["flag-1", "flag-2", "flag-3"],
+        let names: &[&str] = match self.scheduler {
+            Some("sh") => &["sh-fallback", "sh-port"],
+            Some("mh") => &["mh-fallback", "mh-port"],
+            _ => &["flag-1", "flag-2", "flag-3"],
         };
         let bits = [SchedulerFlags::FALLBACK, SchedulerFlags::PORT, SchedulerFlags::FLAG_3];
-        names
-            .into_iter()
-            .zip(bits)
-            .filter_map(|(name, bit)| self.flags.contains(bit).then_some(name))
-            .collect()
+        let named = names.iter().zip(bits);
+        named.filter_map(|(name, bit)| self.flags.contains(bit).then_some(*name)).collect()
+    }
+
+    /// The same as ipvsadm joins them; empty if all that are set have no name, `None` if none
+    /// is set.
+    pub(super) fn flag_list(&self) -> Option<String> {
+        (!self.flags.is_empty()).then(|| self.flag_names().join(","))
     }
 }
 

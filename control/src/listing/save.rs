@@ -37,9 +37,8 @@ fn scheduling(row: &ServiceRow) -> String {
     if row.one_packet {
         text += " -o";
     }
-    let flags = row.flag_names();
-    if !flags.is_empty() {
-        text += &format!(" -b {}", flags.join(","));
+    if let Some(flags) = row.flag_list() {
+        text += &format!(" -b {flags}");
     }
     text
 }

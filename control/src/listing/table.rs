@@ -98,9 +98,8 @@ fn service_line(row: &ServiceRow, style: Style) -> String {
 
 fn scheduling(row: &ServiceRow) -> String {
     let mut text = String::from(row.scheduler_name());
-    let flags = row.flag_names();
-    if !flags.is_empty() {
-        text += &format!(" ({})", flags.join(","));
+    if let Some(flags) = row.flag_list() {
+        text += &format!(" ({flags})");
     }
     if let Some(persistence) = &row.persistence {
         text += &format!(" persistent {}", persistence.timeout_s);

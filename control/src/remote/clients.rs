@@ -196,10 +196,10 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             1
         }
         Ok(Done { found, changed, connections, full, .. }) => {
-            let stayed = found.saturating_sub(changed);
             let mut text = format!("{changed} binding(s) moved to {}", args.to);
-            if stayed > 0 {
-                text += &format!(", {stayed} were there already");
+            // Where some moved, the rest of the walk may have come upon them again.
+            if changed == 0 {
+                text += &format!(", {found} were there already");
             }
             text.push('\n');
             if full > 0 {

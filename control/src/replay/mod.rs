@@ -9,10 +9,10 @@ pub mod pcap;
 mod pcapng;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dataplane::catalog::{Catalog, Refused};
+use dataplane::counters::CoreTotals;
 use dataplane::director::{Director, Surroundings};
 use dataplane::explain::Explanation;
 use dataplane::ids::{PortIndex, ScopeId};
@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use crate::calls::Calls;
 use crate::compile;
 use crate::config::Model;
-use crate::listing::{self, Meters, Style, gather};
+use crate::listing::{self, ConnectionRow, Listing, Meters, Style, gather};
 use crate::{status, story};
 use pcap::Captured;
 
@@ -61,10 +61,12 @@ pub struct Replayed {
     pub packets: Vec<Told>,
     /// What was sent.
     pub sent: Vec<Captured>,
-    /// The listings at the end: `ipvsadm -ln` and `-lnc`.
-    pub listings: String,
-    /// The counters at the end, in a line.
-    pub totals: String,
+    /// The services at the end.
+    pub services: Listing,
+    /// The connections and templates at the end.
+    pub connections: Vec<ConnectionRow>,
+    /// The counters at the end.
+    pub totals: CoreTotals,
 }
 
 struct Stage {
@@ -84,32 +86,51 @@ struct Stage {
 pub fn replay(model: &Model, frames: &[Captured], port: Option<&str>) -> Result<Replayed, String> {
     let mut stage = Stage::new(model, frames, port)?;
     let first_ns = frames.first().map_or(0, |captured| captured.at_ns);
-    let mut replayed = Replayed {
-        packets: Vec::with_capacity(frames.len()),
-        sent: Vec::new(),
-        listings: String::new(),
-        totals: String::new(),
-    };
+    let (mut packets, mut sent) = (Vec::with_capacity(frames.len()), Vec::new());
     let mut now = Tick(0);
     for captured in frames {
         let at_ns = captured.at_ns.saturating_sub(first_ns);
         stage.advance(&mut now, Tick((at_ns / NS_PER_TICK) as u32));
-        replayed.packets.push(stage.play(captured, at_ns as f64 / 1e9, now));
-        replayed.sent.extend(stage.sent(captured.at_ns));
+        packets.push(stage.play(captured, at_ns as f64 / 1e9, now));
+        sent.extend(stage.sent(captured.at_ns));
     }
-    replayed.listings = stage.listings(now);
-    let totals = stage.shared.totals();
-    let _ = write!(
-        replayed.totals,
-        "received {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}",
-        totals.received,
-        totals.forwarded,
-        totals.punted,
-        totals.dropped_total(),
-        totals.unsent,
-        totals.held
-    );
-    Ok(replayed)
+    let (services, connections) = stage.listings(now);
+    Ok(Replayed { packets, sent, services, connections, totals: stage.shared.totals() })
+}
+
+impl Replayed {
+    /// The listings at the end, `ipvsadm -ln` and `-lnc`, and the counters in a line.
+    pub fn end(&self) -> String {
+        let totals = &self.totals;
+        format!(
+            "{}{}\nreceived {} = forwarded {} + punted {} + dropped {} + unsent {} + held {}",
+            listing::services(&self.services, Style::Default),
+            listing::connections(&self.connections, false),
+            totals.received,
+            totals.forwarded,
+            totals.punted,
+            totals.dropped_total(),
+            totals.unsent,
+            totals.held
+        )
+    }
+
+    /// The same as JSON: what `director show --json` and its connections are, and the counters.
+    pub fn end_json(&self) -> Value {
+        let totals = &self.totals;
+        json!({
+            "listing": self.services,
+            "connections": self.connections,
+            "totals": {
+                "received": totals.received,
+                "forwarded": totals.forwarded,
+                "punted": totals.punted,
+                "dropped": totals.dropped_total(),
+                "unsent": totals.unsent,
+                "held": totals.held,
+            },
+        })
+    }
 }
 
 impl Stage {
@@ -203,7 +224,7 @@ impl Stage {
             .collect()
     }
 
-    fn listings(&self, now: Tick) -> String {
+    fn listings(&self, now: Tick) -> (Listing, Vec<ConnectionRow>) {
         let meters = Meters::default();
         let mut listed = gather::services(&self.snapshot, &self.shared.loads, &meters, TABLE_SIZE);
         listed.sort();
@@ -216,9 +237,7 @@ impl Stage {
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, 1, &scopes, &self.snapshot, now));
         self.calls.name(&mut rows);
-        let mut text = listing::services(&listed, Style::Default);
-        text += &listing::connections(&rows, false);
-        text
+        (listed, rows)
     }
 }
 

@@ -39,19 +39,11 @@ impl Fragments {
     }
 }
 
-/// Whether a frame says that the pieces of a datagram were not all there in time; only who
-/// keeps pieces says so.
-pub(super) fn is_reassembly_timeout(frame: &Value) -> bool {
-    let number = |key: &str| frame.get("icmp").and_then(|icmp| icmp.get(key)?.as_u64());
-    let v6 = frame.get("proto").and_then(Value::as_str) == Some("icmpv6");
-    number("type") == Some(if v6 { 3 } else { 11 }) && number("code") == Some(1)
-}
-
 /// Every datagram of which all pieces are there, and every packet that is no fragment.
 fn whole(frames: &[Value]) -> Vec<String> {
     let mut datagrams: BTreeMap<String, Vec<(u64, u64, bool, String)>> = BTreeMap::new();
     let mut packets = Vec::new();
-    for frame in frames.iter().filter(|frame| !is_reassembly_timeout(frame)) {
+    for frame in frames {
         let text = |key: &str| frame.get(key).map(Value::to_string).unwrap_or_default();
         let Some(fragment) = frame.get("frag") else {
             packets.push(frame.to_string());

@@ -3,7 +3,7 @@
 use dataplane::catalog::spec::ServiceSpec;
 use dataplane::compat::{Compat, Defence};
 
-use super::world::World;
+use super::world::{FREE_PAGES, World};
 use crate::ipvsadm::Reply;
 
 const IPVS: &str = "net.ipv4.vs.";
@@ -63,7 +63,11 @@ pub(super) fn sysctl(world: &mut World, args: &[String]) -> Result<Reply, String
             set(world, &name, value)?;
             world.settings.insert(name.clone(), value.to_owned());
         }
-        let now = value_of(world, &name)?;
+        let now = match value {
+            // What was written; what becomes of a mode shows later.
+            Some(value) => value.to_owned(),
+            None => value_of(world, &name)?,
+        };
         if bare {
             reply.stdout.push_str(&format!("{now}\n"));
         } else if !(quiet && value.is_some()) {
@@ -76,9 +80,19 @@ pub(super) fn sysctl(world: &mut World, args: &[String]) -> Result<Reply, String
 
 /// Whether the kernel takes no such value.
 fn is_refused(name: &str, value: &str) -> bool {
+    is_mode(name) && value.parse().is_ok_and(|mode: i64| !(0..=3).contains(&mode))
+}
+
+/// Whether the setting says when a defence is up.
+fn is_mode(name: &str) -> bool {
     let modes = ["drop_entry", "drop_packet", "secure_tcp"];
     name.strip_prefix(IPVS).is_some_and(|setting| modes.contains(&setting))
-        && value.parse().is_ok_and(|mode: i64| !(0..=3).contains(&mode))
+}
+
+/// What the kernel makes of modes 1 and 2: 2 while the defence is up.
+fn level(world: &World) -> String {
+    let is_up = FREE_PAGES < world.catalog.compat.amemthresh;
+    if is_up { "2" } else { "1" }.to_owned()
 }
 
 fn value_of(world: &World, name: &str) -> Result<String, String> {
@@ -86,7 +100,10 @@ fn value_of(world: &World, name: &str) -> Result<String, String> {
         let setting = name.strip_prefix(IPVS)?;
         DEFAULTS.iter().find(|(known, _)| *known == setting).map(|(_, value)| (*value).to_owned())
     };
-    let value = world.settings.get(name).cloned().or_else(default);
+    let value = match world.settings.get(name).cloned() {
+        Some(mode) if is_mode(name) && matches!(mode.as_str(), "1" | "2") => Some(level(world)),
+        set => set.or_else(default),
+    };
     value.ok_or_else(|| format!("the setting {name} is not simulated"))
 }
 

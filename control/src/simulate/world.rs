@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dataplane::catalog::Catalog;
 use dataplane::catalog::spec::{PortSpec, Site};
@@ -49,8 +50,11 @@ const SIZES: TableSizes = TableSizes {
 /// How long a fragment waits for its first one: as long as the kernel keeps the pieces of a
 /// datagram.
 const EARLY_S: u32 = 30;
+const EARLY_V6_S: u32 = 60;
 /// More fragments than any scenario has at a time.
 const EARLY: usize = 4096;
+/// Free pages of the recordings' machine, about; it never ran short.
+pub(super) const FREE_PAGES: u32 = 100_000;
 /// Turns of the poll loop after a frame.
 const TURNS: usize = 3;
 /// Sweeps until nothing depends on another sweep: connections, then their templates, of both
@@ -143,6 +147,7 @@ impl World {
     pub(super) fn new(topology: &Topology, phase: u32) -> Result<Self, String> {
         let key = HashKey([0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210]);
         let (shared, seats) = Shared::new(1, SIZES, TimerRule::KernelWheel, key);
+        shared.free_pages.store(FREE_PAGES, Ordering::Relaxed);
         let site = site(topology)?;
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
         // The recordings' director is a router, too.
@@ -151,6 +156,7 @@ impl World {
         catalog.compat.ip_vs_ftp = false;
         catalog.compat.as_kernel = true;
         catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
+        catalog.fragments.early_wait_v6 = EARLY_V6_S * TICKS_PER_SECOND;
         catalog.fragments.early = EARLY;
         catalog.fragments.whole = true;
         let snapshot = catalog.snapshot();

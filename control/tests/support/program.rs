@@ -101,14 +101,15 @@ pub fn director(arguments: &[&str]) -> Ended {
 
 /// The same with a text on standard input.
 pub fn director_with_input(arguments: &[&str], input: &str) -> Ended {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_director"))
-        .args(arguments)
-        .env_remove("DIRECTOR_SOCKET")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_director"));
+    command.args(arguments).env_remove("DIRECTOR_SOCKET");
+    run_to_end(&mut command, input)
+}
+
+/// Runs a command with a text on standard input to its end.
+pub fn run_to_end(command: &mut Command, input: &str) -> Ended {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     // A program that does not read closes its end; that is its right.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();

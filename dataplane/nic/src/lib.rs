@@ -22,6 +22,7 @@ mod interface;
 mod log;
 pub mod machine;
 mod open;
+mod plan;
 pub mod port;
 pub mod preflight;
 pub mod queue;

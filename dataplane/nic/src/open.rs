@@ -19,6 +19,7 @@ use dataplane::wire::ethernet::Mac;
 use crate::config::{Device, NicConfig};
 use crate::error::{Detail, NicError};
 use crate::handle::{NicHandle, Shared};
+use crate::plan;
 use crate::port::{self, OpenPort, PortInfo};
 use crate::preflight;
 use crate::queue::{Alive, Queue};
@@ -53,7 +54,7 @@ pub fn open(config: &NicConfig) -> Result<Nic, NicError> {
     log::capture()?;
     log::begin_step();
     preflight::pin(config.main_core)?;
-    port::prepare(config);
+    plan::prepare(config);
     let settings = capsule_config(config)?;
     let built = log::quietly(|| catch_unwind(AssertUnwindSafe(|| Runtime::build(settings))));
     let runtime = match built {
@@ -229,7 +230,7 @@ fn failed(config: &NicConfig, message: &str) -> NicError {
     } else if ffi::pool_failed() {
         NicError::NoMemory { mbufs: config.mbufs, detail: log::cause() }
     } else {
-        port::diagnose().unwrap_or_else(|| NicError::Eal { detail: Detail(message.to_owned()) })
+        plan::diagnose().unwrap_or_else(|| NicError::Eal { detail: Detail(message.to_owned()) })
     };
     // SAFETY: capsule's threads are parked for good, and nobody has a port.
     unsafe { ffi::rte_eal_cleanup() };

@@ -13,7 +13,7 @@ use std::{env, thread};
 use crate::config::{Device, NicConfig, PortConfig};
 use crate::error::{Detail, NicError};
 use crate::machine::Machine;
-use crate::port;
+use crate::plan;
 use capsule_ffi as ffi;
 
 pub use memory::{Needs, needs};
@@ -249,7 +249,7 @@ fn queues(port: &PortConfig, device: &Device) -> Result<(), NicError> {
     if cores <= usize::from(queues) {
         return Ok(());
     }
-    let (name, device, advice) = (&port.name, &port.device, port::queue_advice(port));
+    let (name, device, advice) = (&port.name, &port.device, plan::queue_advice(port));
     let (port, device) = (name.clone(), device.clone());
     Err(NicError::MoreCoresThanQueues { port, device, cores, queues, advice })
 }

@@ -42,11 +42,14 @@ impl Bindings {
         let choice = self.bind_caller(&inverse, service, id, packet.src_port, snapshot, now);
         self.call = None;
         let flow = Flow::of(&inverse);
-        // Another server's connection gives way; in IPVS the new one hides it.
+        // Another server's connection gives way.
         if choice.is_some()
             && let Some(slot) = self.slot(&flow)
         {
-            self.remove(packet.family, slot, snapshot, now);
+            match service.compat.as_kernel {
+                true => self.hide(packet.family, slot, snapshot, now),
+                false => self.remove(packet.family, slot, snapshot, now),
+            }
         }
         let opening = Opening { flow, signal: Signal::of(packet), total_len: 0 };
         let opened = self.open(&opening, true, service, choice?, snapshot, now);

@@ -1,6 +1,8 @@
 //! Defences for times of attack: dropping packets that would open connections, and ending
 //! connections that look like an attack's.
 
+use std::sync::atomic::Ordering;
+
 use super::Bindings;
 use crate::compat::{Compat, Defence};
 use crate::conn::{Conn, State};
@@ -19,6 +21,8 @@ const MOST_PACKETS: usize = 8;
 pub(super) struct Defences {
     /// Packets until the next one is dropped.
     packets: u32,
+    /// The second in which those were counted out, where that is done every second.
+    second: u32,
     /// By number of packets: entries until the next one is dropped.
     aged: [u8; MOST_PACKETS + 1],
     random: u64,
@@ -26,7 +30,7 @@ pub(super) struct Defences {
 
 impl Default for Defences {
     fn default() -> Self {
-        Self { packets: 0, aged: [0; MOST_PACKETS + 1], random: 0x2545_F491_4F6C_DD1D }
+        Self { packets: 0, second: 0, aged: [0; MOST_PACKETS + 1], random: 0x2545_F491_4F6C_DD1D }
     }
 }
 
@@ -73,6 +77,14 @@ impl Defences {
         true
     }
 
+    /// IPVS sets the rate, and with it the count, once a second.
+    fn count_anew(&mut self, rate: u32, now: Tick) {
+        let second = now.0 / TICKS_PER_SECOND;
+        if second != self.second {
+            (self.second, self.packets) = (second, rate);
+        }
+    }
+
     /// Whether this packet is the one of `rate` that is dropped.
     fn drops(&mut self, rate: u32) -> bool {
         self.packets = self.packets.saturating_sub(1);
@@ -86,36 +98,43 @@ impl Defences {
 
 impl Bindings {
     /// Whether a defence is up for this family's connections.
-    pub(super) fn is_up(&self, defence: Defence, threshold: u32, family: Family) -> bool {
+    pub(super) fn is_up(&self, defence: Defence, compat: &Compat, family: Family) -> bool {
         match defence {
             Defence::Off => false,
-            Defence::Pressed => self.free(family) < threshold as usize,
+            Defence::Pressed => self.free(compat, family) < compat.amemthresh,
             Defence::Always => true,
         }
     }
 
     /// Whether `drop_packet` takes a packet that would open a connection.
-    pub(super) fn drops_packet(&mut self, compat: &Compat, family: Family) -> bool {
-        if !self.is_up(compat.drop_packet, compat.amemthresh, family) {
+    pub(super) fn drops_packet(&mut self, compat: &Compat, family: Family, now: Tick) -> bool {
+        if !self.is_up(compat.drop_packet, compat, family) {
             return false;
         }
         let rate = match compat.drop_packet {
             Defence::Off => return false,
             Defence::Always => compat.am_droprate,
-            // The fuller the table, the more packets go.
+            // The less is free, the more packets go.
             Defence::Pressed => {
-                let free = u32::try_from(self.free(family)).unwrap_or(u32::MAX);
-                compat.amemthresh / compat.amemthresh.saturating_sub(free).max(1)
+                let free = self.free(compat, family);
+                let rate = compat.amemthresh / compat.amemthresh.saturating_sub(free).max(1);
+                self.defences.count_anew(rate, now);
+                rate
             }
         };
         self.defences.drops(rate)
     }
 
-    fn free(&self, family: Family) -> usize {
-        match family {
+    /// What may run out: places of the table, or the machine's pages, as IPVS has it.
+    fn free(&self, compat: &Compat, family: Family) -> u32 {
+        if compat.as_kernel {
+            return self.shared.free_pages.load(Ordering::Relaxed);
+        }
+        let free = match family {
             Family::V4 => self.v4.capacity() - self.v4.len(),
             Family::V6 => self.v6.capacity() - self.v6.len(),
-        }
+        };
+        u32::try_from(free).unwrap_or(u32::MAX)
     }
 }
 
@@ -128,6 +147,19 @@ mod tests {
         let mut defences = Defences::default();
         let dropped: Vec<bool> = (0..10).map(|_| defences.drops(3)).collect();
         let wanted = [true, false, false, true, false, false, true, false, false, true];
+        assert_eq!(dropped, wanted);
+    }
+
+    #[test]
+    fn a_rate_of_the_moment_is_counted_from_every_second_on() {
+        let mut defences = Defences::default();
+        let dropped: Vec<bool> = [1, 1, 1, 1, 2, 2, 3, 3, 3]
+            .map(|second| {
+                defences.count_anew(3, Tick(second * TICKS_PER_SECOND));
+                defences.drops(3)
+            })
+            .to_vec();
+        let wanted = [false, false, true, false, false, false, false, false, true];
         assert_eq!(dropped, wanted);
     }
 }

@@ -28,6 +28,9 @@ impl Bindings {
                 self.end(family, slot, snapshot, now);
             }
         }
+        if !self.hidden.is_empty() {
+            self.sweep_hidden(snapshot, now);
+        }
         let defending = self.defends(snapshot, Family::V4) || self.defends(snapshot, Family::V6);
         if snapshot.flushes_removed || defending {
             let templates = shares.templates.saturating_add(shares.templates_v6);
@@ -92,7 +95,7 @@ impl Bindings {
     }
 
     fn defends(&self, snapshot: &Snapshot, family: Family) -> bool {
-        self.is_up(snapshot.compat.drop_entry, snapshot.compat.amemthresh, family)
+        self.is_up(snapshot.compat.drop_entry, &snapshot.compat, family)
     }
 
     /// Ends templates of removed real servers where a switch says so and, in defence, some of
@@ -141,7 +144,11 @@ impl Bindings {
                 true => ended,
                 false => now,
             };
+            let flow = self.flow(family, slot).filter(|_| !self.hidden.is_empty());
             self.remove(family, slot, snapshot, ended);
+            if let Some(flow) = flow {
+                self.uncover(&flow, snapshot, now);
+            }
         }
     }
 
@@ -209,7 +216,7 @@ impl Bindings {
 }
 
 /// Whether entries of this real server end because it was removed.
-fn is_flushed(real: RealId, snapshot: &Snapshot) -> bool {
+pub(super) fn is_flushed(real: RealId, snapshot: &Snapshot) -> bool {
     match snapshot.real(real) {
         Some(real) => real.flushed,
         None => snapshot.compat.expire_nodest_conn,

@@ -36,12 +36,16 @@ impl Bindings {
     ) {
         let Some(Named { address, port }) = ftp::named_by_client(transport) else { return };
         let vip_port = flow.vip_port.wrapping_sub(1);
-        if address != Some(packet.src) || port == 0 || packet.src_port == port {
+        let Some(client) = address.filter(|address| address.family() == packet.family) else {
+            return;
+        };
+        let is_own = client == packet.src;
+        let believed = is_own || snapshot.compat_of_real(conn.real).as_kernel;
+        if !believed || port == 0 || is_own && packet.src_port == port {
             return;
         }
-        let data = Flow { client_port: port, vip_port, ..*flow };
-        let expected =
-            Expectation { client: flow.client, client_port: port, vip: flow.vip, vip_port };
+        let data = Flow { client, client_port: port, vip_port, ..*flow };
+        let expected = Expectation { client, client_port: port, vip: flow.vip, vip_port };
         self.shared.expected.add(&expected, conn.real, now);
         if self.find(&data, now).is_none() {
             self.listen(&data, conn, snapshot, now);

@@ -121,7 +121,7 @@ impl Bindings {
         };
         if !choice.by_error && !choice.by_server {
             let (compat, family) = (&service.compat, flow.client.family());
-            let secure = self.is_up(compat.secure_tcp, compat.amemthresh, family);
+            let secure = self.is_up(compat.secure_tcp, compat, family);
             let next = signal.next(conn.state, conn.direction_in(), secure);
             self.assure_by(&conn, next);
             conn = conn.in_state(next, &snapshot.timeouts, now);

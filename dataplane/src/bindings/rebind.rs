@@ -86,8 +86,10 @@ impl Bindings {
             if rebind.to == Some(real) {
                 return done;
             }
-            // It stays listed and counted until its timer ends; nobody finds it any more.
+            // Nobody finds it any more. Without connections it ends at once; with some, it is
+            // counted as a bound client until a minute after they have ended at the latest.
             self.shared.templates.invalidate(handle);
+            self.shared.templates.expire(handle, now);
             done.changed = 1;
             done.connections = u64::from(connections);
         }

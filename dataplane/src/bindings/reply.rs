@@ -55,13 +55,15 @@ impl Bindings {
         let signal = Signal::of(packet);
         let flow = flow(packet.dst, packet.dst_port, origin.vip, origin.vip_port, packet.protocol);
         if usize::from(origin.core) == self.core {
-            let conn = self.owned(&flow, origin.slot)?;
-            if self.is_over(&conn, now) {
-                return None;
+            if !self.is_hidden_reply(&flow, origin.real, signal, snapshot, now) {
+                let conn = self.owned(&flow, origin.slot)?;
+                if self.is_over(&conn, now) {
+                    return None;
+                }
+                self.replied(&flow, origin.slot, signal, snapshot, now);
             }
-            self.replied(&flow, origin.slot, signal, snapshot, now);
         } else if signal.is_news() || self.shared.replies.note_is_due(place, now) {
-            self.note(&origin, Seen { slot: origin.slot, flow, signal });
+            self.note(&origin, Seen { slot: origin.slot, flow, real: origin.real, signal });
         }
         // Removed ones' replies pass, and count nowhere.
         if snapshot.available(origin.real).is_some() {
@@ -126,8 +128,10 @@ impl Bindings {
                 return;
             };
             match seen {
-                Note::Replied(seen) => {
-                    self.replied(&seen.flow, seen.slot, seen.signal, snapshot, now);
+                Note::Replied(Seen { slot, flow, real, signal }) => {
+                    if !self.is_hidden_reply(&flow, real, signal, snapshot, now) {
+                        self.replied(&flow, slot, signal, snapshot, now);
+                    }
                 }
                 Note::Kept(flow) => self.keep_exchange(&flow, snapshot, now),
             }
@@ -158,8 +162,21 @@ impl Bindings {
         now: Tick,
     ) {
         let Some(conn) = self.owned(flow, slot) else { return };
+        let moved = self.after_reply(conn, flow, signal, snapshot, now);
+        self.set_conn(flow.client.family(), slot, &moved);
+    }
+
+    /// The connection after a packet from the real server.
+    pub(super) fn after_reply(
+        &mut self,
+        conn: Conn,
+        flow: &Flow,
+        signal: Signal,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Conn {
         let compat = snapshot.compat_of_real(conn.real);
-        let secure = self.is_up(compat.secure_tcp, compat.amemthresh, flow.client.family());
+        let secure = self.is_up(compat.secure_tcp, compat, flow.client.family());
         let next = signal.next(conn.state, Direction::Out, secure);
         let mut moved = self.moved(conn, next, &snapshot.timeouts, now);
         moved.flags.remove(ConnFlags::NO_OUTPUT);
@@ -168,7 +185,7 @@ impl Bindings {
         {
             self.shared.templates.assure(template);
         }
-        self.set_conn(flow.client.family(), slot, &moved);
+        moved
     }
 
     /// Lets all cores find the replies of a new masqueraded connection.

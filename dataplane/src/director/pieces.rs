@@ -5,7 +5,19 @@ use crate::bindings::{Outcome, follows_key_exchange};
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Family, Fragment, Malformed, Packet, Protocol, read_whole_header, tcp};
+use crate::wire::{
+    Family, Fragment, Malformed, Packet, Parsed, Protocol, icmp, ipv4, parse, parse_piece,
+    read_whole_header, tcp,
+};
+
+/// A fragment, even one that lacks a part of its transport header.
+pub(super) fn as_piece(frame: &[u8]) -> Option<Packet> {
+    match parse(frame) {
+        Parsed::Packet(packet) => Some(packet),
+        Parsed::Malformed(Malformed::TinyFragment) => parse_piece(frame),
+        _ => None,
+    }
+}
 
 impl Path {
     /// The fragment that has the transport header.
@@ -56,6 +68,29 @@ impl Path {
             None if self.may_be_balanced(snapshot, packet) => Verdict::Early,
             None => self.host(snapshot, frame, packet, at),
         }
+    }
+
+    /// A fragment whose datagram's rest did not come in time: as the kernel, the first one's
+    /// sender is told (RFC 792; RFC 8200, 4.5).
+    pub(super) fn incomplete(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        at: Arrival,
+    ) -> Verdict {
+        let Some(packet) = as_piece(frame.bytes()) else {
+            return Verdict::Drop(DropReason::FragmentEarly);
+        };
+        self.fragments.forget(&packet);
+        if !snapshot.compat.as_kernel || packet.is_later_fragment() {
+            return Verdict::Drop(DropReason::FragmentEarly);
+        }
+        if packet.family == Family::V4 && snapshot.hosts.get(packet.dst).is_none() {
+            // One that was to be sent on has lost a hop by then.
+            ipv4::decrement_ttl(frame.bytes_mut(), &packet);
+        }
+        self.tell_sender(snapshot, frame, &packet, icmp::Error::ReassemblyTime, at)
+            .unwrap_or(Verdict::Drop(DropReason::FragmentEarly))
     }
 
     /// Whether a fragment waits because nothing is decided before its datagram is whole.

@@ -10,7 +10,7 @@ use crate::snapshot::{HostAddress, Snapshot};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, TYPE_IPV4, TYPE_IPV6};
 use crate::wire::field::{put, u16_at, u32_at};
-use crate::wire::{Family, Packet, Parsed, icmp, parse};
+use crate::wire::{Addr, Family, Packet, Parsed, icmp, parse};
 
 /// Where an ICMP error carries the MTU of the next link: 16 bits of IPv4, 32 of IPv6.
 const MTU_V4: usize = 6;
@@ -88,25 +88,46 @@ impl Path {
             }
             packet = Packet { dst: to.address, dst_port: to.port, ..packet };
         }
+        let is_routed = packet.family == Family::V4 && vip.is_none();
+        let from = router(snapshot, &packet).filter(|_| is_routed);
+        let error = icmp::Error::HostUnreachable;
+        self.tell_from(snapshot, frame, &packet, (from.unwrap_or(packet.dst), error), at)
+            .unwrap_or(Verdict::Drop(DropReason::NoNeighbour))
+    }
+
+    /// Tells a packet's sender an error: from where the packet was sent to, if that is here.
+    pub(super) fn tell_sender(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        error: icmp::Error,
+        at: Arrival,
+    ) -> Option<Verdict> {
+        let own = self.mac(at.port);
+        ethernet::set_macs(frame.bytes_mut(), own, own);
+        let is_here = snapshot.hosts.get(packet.dst).is_some();
+        let router = router(snapshot, packet).filter(|_| !is_here);
+        self.tell_from(snapshot, frame, packet, (router.unwrap_or(packet.dst), error), at)
+    }
+
+    fn tell_from(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        (from, error): (Addr, icmp::Error),
+        at: Arrival,
+    ) -> Option<Verdict> {
         // The director's own packets, tunnels' among them, have nobody to be told.
         if matches!(snapshot.hosts.get(packet.src), Some(HostAddress::Own(_)))
-            || !self.may_answer(snapshot, Some(icmp::Error::HostUnreachable), packet.src, at.now)
+            || !self.may_answer(snapshot, Some(error), packet.src, at.now)
         {
-            return Verdict::Drop(DropReason::NoNeighbour);
+            return None;
         }
-        let exit = snapshot.exits.lookup(packet.src);
-        let router = exit
-            .filter(|_| packet.family == Family::V4 && vip.is_none())
-            .and_then(|exit| snapshot.port(exit.port)?.own(Family::V4));
-        let from = router.unwrap_or(packet.dst);
-        let error = icmp::Error::HostUnreachable;
-        match icmp::error_from(frame, &packet, own, from, error) {
-            Ok(()) => {
-                self.count_answer(frame, &packet, at);
-                self.send_to_client(snapshot, frame, at)
-            }
-            Err(_) => Verdict::Drop(DropReason::NoNeighbour),
-        }
+        icmp::error_from(frame, packet, self.mac(at.port), from, error).ok()?;
+        self.count_answer(frame, packet, at);
+        Some(self.send_to_client(snapshot, frame, at))
     }
 
     /// Sends a packet of the director's own to a client, by the routing table.
@@ -128,6 +149,11 @@ impl Path {
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
         self.sent(snapshot, (rewrite, true), frame, &packet, None, at)
     }
+}
+
+/// The director's own address towards a packet's sender.
+fn router(snapshot: &Snapshot, packet: &Packet) -> Option<Addr> {
+    snapshot.port(snapshot.exits.lookup(packet.src)?.port)?.own(packet.family)
 }
 
 /// What happened to the tunnel packet, in terms of the packet inside.

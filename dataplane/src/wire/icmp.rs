@@ -79,6 +79,8 @@ pub enum Error {
     HostUnreachable,
     /// TTL or hop limit ran out: 11/0, ICMPv6 3/0.
     TimeExceeded,
+    /// Fragments of the datagram did not come in time: 11/1, ICMPv6 3/1.
+    ReassemblyTime,
     /// The packet is longer than the next link takes: fragmentation needed 3/4, ICMPv6 2/0.
     PacketTooBig {
         /// The longest packet that the next link takes, in bytes.
@@ -98,6 +100,8 @@ impl Error {
             (Self::HostUnreachable, Family::V6) => (v6::UNREACHABLE, 3),
             (Self::TimeExceeded, Family::V4) => (v4::TIME_EXCEEDED, 0),
             (Self::TimeExceeded, Family::V6) => (v6::TIME_EXCEEDED, 0),
+            (Self::ReassemblyTime, Family::V4) => (v4::TIME_EXCEEDED, 1),
+            (Self::ReassemblyTime, Family::V6) => (v6::TIME_EXCEEDED, 1),
             (Self::PacketTooBig { .. }, Family::V4) => (v4::UNREACHABLE, 4),
             (Self::PacketTooBig { .. }, Family::V6) => (v6::PACKET_TOO_BIG, 0),
         }
@@ -310,7 +314,8 @@ fn finish_error(frame: &mut [u8], src: Addr, dst: Addr, at: usize, why: Error) -
         Error::PortUnreachable
         | Error::ProtocolUnreachable
         | Error::HostUnreachable
-        | Error::TimeExceeded => 0,
+        | Error::TimeExceeded
+        | Error::ReassemblyTime => 0,
     };
     let [mtu0, mtu1] = mtu.to_be_bytes();
     put(frame, at, [kind, code, 0, 0, 0, 0, mtu0, mtu1])?;

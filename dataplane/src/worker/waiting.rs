@@ -4,12 +4,13 @@ use super::Worker;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::port::{Frame, Port};
 use crate::tick::{TICKS_PER_SECOND, Tick};
+use crate::timer;
 use crate::verdict::DropReason;
 use crate::wire::Addr;
 use crate::wire::ethernet::{self, Mac};
 
-/// How long frames wait for their next hop's MAC address: three questions, a second apart.
-const HOLD: u32 = 3 * TICKS_PER_SECOND;
+/// How often a next hop is asked for its MAC address, a second apart, before frames are given up.
+const QUESTIONS: usize = 3;
 
 /// The next hop that a frame waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) struct Held<F> {
 pub(super) struct Early<F> {
     frame: F,
     ingress: PortIndex,
-    until: Tick,
+    pub(super) until: Tick,
 }
 
 impl<P: Port> Worker<P> {
@@ -43,7 +44,9 @@ impl<P: Port> Worker<P> {
         if self.early.len() >= limits.early {
             return self.count_drop(DropReason::FragmentTable);
         }
-        self.early.push_back(Early { frame, ingress, until: now.plus(limits.early_wait) });
+        let until = self.director.waits_until(frame.bytes(), now);
+        let place = self.early.partition_point(|early| early.until.has_come(until));
+        self.early.insert(place, Early { frame, ingress, until });
         if let Some(counters) = self.counters() {
             counters.held.add(1);
         }
@@ -63,9 +66,10 @@ impl<P: Port> Worker<P> {
 
     pub(super) fn drop_early(&mut self, now: Tick) {
         while self.early.front().is_some_and(|early| early.until.has_come(now)) {
-            self.early.pop_front();
+            let Some(mut early) = self.early.pop_front() else { break };
             self.unhold();
-            self.count_drop(DropReason::FragmentEarly);
+            let verdict = self.director.give_up_datagram(&mut early.frame, early.ingress, now);
+            self.carry_out(early.frame, verdict, now);
         }
     }
 
@@ -77,7 +81,12 @@ impl<P: Port> Worker<P> {
         // All that wait for one neighbour wait for the answer to one question.
         let asked =
             self.held.iter().rev().find(|held| held.awaited == awaited && held.port == port);
-        let until = asked.map_or(now.plus(HOLD), |held| held.until);
+        let rule = self.shared.rule;
+        let second = |at: Tick| timer::fires(rule, at.plus(TICKS_PER_SECOND), TICKS_PER_SECOND);
+        let until = match asked {
+            Some(held) => held.until,
+            None => (0..QUESTIONS).fold(now, |at, _| second(at)),
+        };
         self.held.push_back(Held { frame, awaited, mac: None, port, until });
         if let Some(counters) = self.counters() {
             counters.held.add(1);

@@ -79,7 +79,7 @@ pub(in crate::config) static FRAGMENTS: Section = Section::of::<Fragments>(&[
     Key::new("remembered", Value::seconds(1, 120), "1min").field("remembered_s").or("30s"),
     Key::new("early_wait", Value::Time { from_ms: 0, to_ms: 30_000 }, "200ms")
         .field("early_wait_ms")
-        .or_from("`50ms`; under `compat: ipvs` `30s`"),
+        .or_from("`50ms`; under `compat: ipvs` `30s`, over IPv6 `60s`"),
     Key::new("early", Value::number(0, 1_024), "256").or("64"),
     Key::new("whole", Value::Switch, "true").or_from("`false`; under `compat: ipvs` `true`"),
 ]);

@@ -34,19 +34,19 @@ pub struct Compat {
     /// `pmtu_disc`: tunnels tell senders of packets that are too long for them; without it the
     /// outer packet may be fragmented.
     pub pmtu_disc: bool,
-    /// `secure_tcp`: the second TCP state table, for times of attack: 0 never, 1 and 2 while the
-    /// tables have less room than `amemthresh`, 3 always.
+    /// `secure_tcp`: the second TCP state table, for times of attack: 0 never, 1 and 2 while
+    /// there is less room than `amemthresh` says, 3 always.
     pub secure_tcp: u8,
     /// `drop_entry`: half-open and idle connections are dropped at random: 0 never, 1 and 2
-    /// while the tables have less room than `amemthresh`, 3 always.
+    /// while there is less room than `amemthresh` says, 3 always.
     pub drop_entry: u8,
     /// `drop_packet`: every n-th packet that would open a connection is dropped: 0 never, 1 and
-    /// 2 while the tables have less room than `amemthresh`, 3 always.
+    /// 2 while there is less room than `amemthresh` says, 3 always.
     pub drop_packet: u8,
     /// `am_droprate`: the n of `drop_packet: 3`.
     pub am_droprate: u32,
-    /// `amemthresh`: free entries of a core's connection table below which modes 1 and 2 act.
-    /// The kernel counts pages of memory.
+    /// `amemthresh`: free entries of a core's connection table below which modes 1 and 2 act;
+    /// under `compat: ipvs`, as in the kernel, free pages of the machine's memory.
     pub amemthresh: u32,
     /// `ip_forward`: the director is a router, too, as a Linux host with
     /// `net.ipv4.ip_forward = 1` is: packets for nobody here go on by the ports' routes, and
@@ -71,9 +71,12 @@ pub enum Defaults {
     /// rebind`), and the most specific selector decides, whether or not it has a mark.
     #[default]
     Safe,
-    /// The kernel's exactly: clients stay with a server that is down (`on_down: keep`), a
-    /// mark's service goes before all others, and fragments wait until their datagram is whole
-    /// (`fragments.whole`).
+    /// The kernel's exactly, where Director does better on purpose, too: clients stay with a
+    /// server that is down (`on_down: keep`), a mark's service goes before all others, fragments
+    /// wait until their datagram is whole (`fragments.whole`), what finds a table full is
+    /// dropped, errors are limited by their receiver, `rr`, `wrr`, `lblc` and `lblcr` have one
+    /// cursor or memory for all cores, methods share a route, defences look at the machine's
+    /// memory, and a hidden connection lives on.
     Ipvs,
 }
 

@@ -9,8 +9,8 @@ use serde::ser::Serializer;
 
 use super::address::Cidr;
 
-/// `ports[]`: one NIC port. A change needs a restart, except for `routes`, `gateway`
-/// and `gateway6`.
+/// `ports[]`: one NIC port. A reload takes over `addresses`, `gateway`, `gateway6`, `routes` and
+/// `vlan`; other changes need a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Documented, DocumentedFields)]
 pub struct Port {
     /// `name`: what the port is called in listings and messages; unique.

@@ -43,6 +43,7 @@ pub(in crate::import) fn marks(
         anywhere: BTreeSet::new(),
         kept: BTreeSet::new(),
         covered: BTreeMap::new(),
+        lost: BTreeSet::new(),
         dropped: BTreeSet::new(),
         missing: BTreeSet::new(),
     };
@@ -118,6 +119,8 @@ struct Walk<'a> {
     kept: BTreeSet<Origin>,
     /// Rules whose mark another one put its own over, and that one.
     covered: BTreeMap<Origin, Origin>,
+    /// Rules whose packets came to IPVS without a mark in the end, or not at all.
+    lost: BTreeSet<Origin>,
     /// Rules that drop.
     dropped: BTreeSet<Origin>,
     /// Rules that lead to a chain that is not there.
@@ -186,10 +189,15 @@ impl Walk<'_> {
                 continue;
             }
             if let Left::Dropped = self.chain(table, &entry.chain, &mut packet, false, 0) {
+                self.lost.extend(packet.by);
                 return None;
             }
         }
-        let last = *packet.by.last().filter(|_| packet.mark != 0)?;
+        if packet.mark == 0 {
+            self.lost.extend(packet.by);
+            return None;
+        }
+        let last = *packet.by.last()?;
         self.kept.extend(packet.by);
         Some((packet.mark, last))
     }
@@ -267,7 +275,31 @@ impl Walk<'_> {
         }
     }
 
+    /// Rules that would put a mark on and that no packet came to. Those that look for other
+    /// packets than the first ones from outside, or for other protocols than a service has,
+    /// are left out, as are all when not every packet could be sent.
+    fn unreached(&self, no_vips: bool) -> Vec<Origin> {
+        if no_vips || self.steps >= MOST_STEPS {
+            return Vec::new();
+        }
+        let marks = |rule: &&Rule| matches!(rule.verdict, Verdict::Mark { flip, .. } if flip != 0);
+        let first = |rule: &&Rule| {
+            !rule.matches.iter().any(|matched| match matched {
+                Match::Never => true,
+                Match::Protocols { protocols, not: false } => protocols.is_empty(),
+                _ => false,
+            })
+        };
+        let unmoved = |origin: &Origin| {
+            let moved = self.kept.contains(origin) || self.lost.contains(origin);
+            !moved && !self.covered.contains_key(origin)
+        };
+        let rules = self.rules.rules().filter(marks).filter(first).map(|rule| rule.origin);
+        rules.filter(unmoved).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     fn report(self, no_vips: bool, notes: &mut Notes) {
+        let unreached = self.unreached(no_vips);
         let why = "the rule names no destination, and a selector needs a VIP";
         let anywhere: Vec<Origin> = if no_vips {
             let marking = |rule: &&Rule| matches!(rule.verdict, Verdict::Mark { .. });
@@ -283,8 +315,14 @@ impl Walk<'_> {
             };
             notes.add(origin, "a mark for any destination", why, hint);
         }
+        for origin in unreached {
+            let why = "no packet that opens a connection from outside comes to this rule";
+            let hint = "see whether its chain has a hook before IPVS (prerouting or input) or is \
+                        called from one, and which rules stand before it";
+            notes.add(origin, "a mark that no packet gets", why, hint);
+        }
         for (origin, by) in self.covered.into_iter().filter(|(rule, _)| !self.kept.contains(rule)) {
-            let why = format!("all of its packets get another mark in line {}", by.line());
+            let why = format!("all of its packets get the mark of line {}", by.line());
             let hint = "leave it out, or see whether the other rule was meant to come first";
             notes.add(origin, "a mark that no packet keeps", why, hint);
         }
@@ -360,9 +398,27 @@ mod tests {
         assert_eq!(notes(&[all, one].concat()), [""; 0]);
         let noted = notes(&[one, all].concat());
         assert_eq!(noted.len(), 1, "{noted:?}");
-        let said =
-            "f:1: a mark that no packet keeps: all of its packets get another mark in line 2;";
+        let said = "f:1: a mark that no packet keeps: all of its packets get the mark of line 2;";
         assert!(noted.concat().starts_with(said), "{noted:?}");
+    }
+
+    #[test]
+    fn a_mark_that_no_packet_gets_is_told() {
+        let text = "table ip t {\n chain c {\n ip daddr 198.18.255.1 tcp dport 80 mark set 1\n }\n\
+                    chain d {\n type filter hook prerouting priority mangle;\n\
+                    ip daddr 198.18.255.1 tcp dport 81 mark set 2\n\
+                    ip daddr 198.18.255.1 ct state established mark set 3\n}\n}\n";
+        assert_eq!(painted(text), ["198.18.255.1 tcp 81-81 0x2"]);
+        let noted = notes(text);
+        assert_eq!(noted.len(), 1, "{noted:?}");
+        assert!(noted.concat().starts_with("f:3: a mark that no packet gets: "), "{noted:?}");
+        let text = "-t mangle -A a -d 198.18.255.1 -p tcp -j MARK --set-mark 1\n\
+                    -t mangle -A PREROUTING -d 198.18.255.1 -p udp -j MARK --set-mark 1\n\
+                    -t mangle -A PREROUTING -d 198.18.255.1 -p udp -j MARK --xor-mark 1\n";
+        assert_eq!(painted(text), [""; 0]);
+        let noted = notes(text);
+        assert_eq!(noted.len(), 1, "{noted:?}");
+        assert!(noted.concat().starts_with("f:1: a mark that no packet gets: "), "{noted:?}");
     }
 
     #[test]

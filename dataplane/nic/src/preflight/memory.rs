@@ -6,7 +6,7 @@ use super::out_of_range;
 use crate::config::NicConfig;
 use crate::error::NicError;
 use crate::machine::Machine;
-use crate::port::data_room;
+use crate::plan::data_room;
 
 const MIB: u64 = 1 << 20;
 /// Bytes of an mbuf besides its buffer: its header, the pool's header before it, and what

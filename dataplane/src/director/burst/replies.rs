@@ -93,7 +93,7 @@ impl Desk<'_> {
                 vip_port: origin.vip_port,
                 protocol: key.protocol(),
             };
-            self.note(origin, Seen { slot: origin.slot, flow, signal });
+            self.note(origin, Seen { slot: origin.slot, flow, real: origin.real, signal });
         }
         true
     }
