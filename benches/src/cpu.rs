@@ -49,7 +49,7 @@ impl CpuTime {
 #[cfg(target_arch = "x86_64")]
 pub fn is_wide() -> bool {
     use std::arch::is_x86_feature_detected as has;
-    has!("avx512f") && has!("avx512bw") && has!("avx512dq")
+    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
 }
 
 /// How long the calling thread has been ready to run and was not, since it began.

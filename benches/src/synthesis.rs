@@ -11,7 +11,7 @@ use dataplane::wire::ethernet::Mac;
 use crate::draw::{AT_ONCE, Draw, Flow};
 use crate::load::{FCS, Load};
 use crate::plan;
-use crate::template::{KnownHead, Template};
+use crate::template::Template;
 
 /// A port whose received frames get a drawn client's header.
 pub struct Synthesis<P> {
@@ -108,27 +108,22 @@ fn write_known<F: Frame>(
     draw: &mut Draw,
     wide: bool,
 ) {
-    let head = template.known();
     #[cfg(target_arch = "x86_64")]
     if wide {
         // SAFETY: the CPU was asked.
-        return unsafe { write_known_wide(template, &head, frames, draw) };
+        return unsafe { write_known_wide(template, frames, draw) };
     }
+    let head = template.known();
     for frames in frames {
         template.write_known(&head, frames, draw.known());
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
-fn write_known_wide<F: Frame>(
-    template: &Template,
-    head: &KnownHead,
-    frames: &mut [[F; AT_ONCE]],
-    draw: &mut Draw,
-) {
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn write_known_wide<F: Frame>(template: &Template, frames: &mut [[F; AT_ONCE]], draw: &mut Draw) {
     for frames in frames {
-        template.write_known_wide(head, frames, draw.known_wide());
+        template.write_known_wide(frames, draw.known_wide());
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Template {
     len: usize,
     /// The first VIP.
     vip: [u8; 4],
+    #[cfg(target_arch = "x86_64")]
+    parts: Parts,
 }
 
 /// A header of which a client's address and port are left out; see [`Template::known`].
@@ -35,6 +37,49 @@ pub enum KnownHead {
     V4(Words<7>),
     /// IPv6.
     V6(Words<9>),
+}
+
+/// Bytes of a part of a header.
+#[cfg(target_arch = "x86_64")]
+const PART: usize = 32;
+
+/// The header of known clients in parts that are stored at once: of IPv4 its first and its last
+/// ones, which overlap; of IPv6 two, and what is left.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    bytes: [Part; 3],
+    /// What stands in the words that a client's address and its port are in.
+    words: [u64; 2],
+}
+
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Debug, Default)]
+#[repr(align(32))]
+struct Part([u8; PART]);
+
+#[cfg(target_arch = "x86_64")]
+impl Parts {
+    fn new(head: &KnownHead) -> Self {
+        let (mut bytes, from, words) = match head {
+            KnownHead::V4(head) => (head.bytes(), [0, HEAD_V4 - PART, HEAD_V4], [24, 28]),
+            KnownHead::V6(head) => (head.bytes(), [0, PART, 2 * PART], [32, 48]),
+        };
+        bytes.resize(4 * PART, 0);
+        let from_byte = |at: usize| bytes.get(at..).unwrap_or_default();
+        let word = |at| from_byte(at).first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        let part = |at| Part(from_byte(at).first_chunk().copied().unwrap_or_default());
+        Self { words: words.map(word), bytes: from.map(part) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl")]
+#[inline]
+fn put_part<const LEN: usize>(to: &mut [u8; LEN], at: usize, part: std::arch::x86_64::__m256i) {
+    let Some(to) = to.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<PART>()) else { return };
+    // SAFETY: 32 bytes that may be written.
+    unsafe { std::arch::x86_64::_mm256_storeu_si256(to.as_mut_ptr().cast(), part) }
 }
 
 /// No byte, in an order of bytes.
@@ -70,6 +115,13 @@ impl<const N: usize> Words<N> {
             *to = *from;
         }
         Self { words, rest }
+    }
+
+    /// The words and the bytes behind them in a row.
+    #[cfg(target_arch = "x86_64")]
+    fn bytes(&self) -> Vec<u8> {
+        let words = self.words.iter().flat_map(|word| word.to_ne_bytes());
+        words.chain(self.rest).collect()
     }
 }
 
@@ -122,7 +174,19 @@ impl Template {
                 (Head::V6 { request, answer }, len)
             }
         };
-        Self { head, len, vip: plan::vip_bytes(family, 0) }
+        let vip = plan::vip_bytes(family, 0);
+        let new = Self {
+            head,
+            len,
+            vip,
+            #[cfg(target_arch = "x86_64")]
+            parts: Parts::default(),
+        };
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            parts: Parts::new(&new.known()),
+            ..new
+        }
     }
 
     /// Makes `frame` this flow's. A frame without room for it is left as it is, and the
@@ -191,21 +255,17 @@ impl Template {
         self.write_all(head, frames, words);
     }
 
-    /// [`Self::write_known`] of packets in rows.
+    /// [`Self::write_known`] of packets in rows, each written in as few stores as it takes.
     ///
     /// # Safety
     /// Where this is not called from code for the same CPUs, the CPU was asked ([`crate::cpu::is_wide`]).
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
-    pub fn write_known_wide(
-        &self,
-        head: &KnownHead,
-        frames: &mut [impl Frame; AT_ONCE],
-        known: KnownWide,
-    ) {
+    pub fn write_known_wide(&self, frames: &mut [impl Frame; AT_ONCE], known: KnownWide) {
         use std::arch::x86_64::{
-            __m512i, _mm512_add_epi64, _mm512_set1_epi64, _mm512_set4_epi64, _mm512_shuffle_epi8,
+            __m512i, _mm256_load_si256, _mm256_mask_set1_epi64, _mm512_add_epi64, _mm512_or_si512,
+            _mm512_set1_epi64, _mm512_set4_epi64, _mm512_shuffle_epi8,
         };
         // Where each byte of a word comes from, in both halves of 128 bits.
         let order = |from: [u8; 8]| {
@@ -213,17 +273,54 @@ impl Template {
             let [low, high] = [from, high].map(i64::from_le_bytes);
             _mm512_set4_epi64(high, low, high, low)
         };
-        let client = order([GAP, GAP, 3, 2, 1, 0, GAP, GAP]);
-        let (first, port) = match head {
-            KnownHead::V4(_) => (plan::client_v4(0), [GAP, GAP, 1, 0, GAP, GAP, GAP, GAP]),
-            KnownHead::V6(_) => (plan::client_v6_low(0), [GAP, GAP, GAP, GAP, GAP, GAP, 1, 0]),
-        };
+        let is_v4 = matches!(self.head, Head::V4(_));
+        let first = if is_v4 { plan::client_v4(0) } else { plan::client_v6_low(0) };
         let addresses = _mm512_add_epi64(known.clients, _mm512_set1_epi64(i64::from(first)));
-        let rows =
-            [_mm512_shuffle_epi8(addresses, client), _mm512_shuffle_epi8(known.ports, order(port))];
-        // SAFETY: eight words each, whatever their bits.
-        let words = rows.map(|row| unsafe { std::mem::transmute::<__m512i, [u64; AT_ONCE]>(row) });
-        self.write_all(head, frames, words);
+        let client = _mm512_shuffle_epi8(addresses, order([GAP, GAP, 3, 2, 1, 0, GAP, GAP]));
+        let port = order([GAP, GAP, GAP, GAP, GAP, GAP, 1, 0]);
+        let mut port = _mm512_shuffle_epi8(known.ports, port);
+        if is_v4 {
+            // The parts overlap: the client's last two bytes are in both.
+            let end = order([1, 0, GAP, GAP, GAP, GAP, GAP, GAP]);
+            port = _mm512_or_si512(port, _mm512_shuffle_epi8(addresses, end));
+        }
+        let Parts { words: [beside_client, beside_port], bytes } = &self.parts;
+        let client = _mm512_or_si512(client, _mm512_set1_epi64(*beside_client as i64));
+        let port = _mm512_or_si512(port, _mm512_set1_epi64(*beside_port as i64));
+        // SAFETY: eight words each, whatever their bits; and 32 bytes, aligned to 32.
+        let ([clients, ports], [low, high]) = unsafe {
+            let rows = [client, port].map(|row| {
+                std::mem::transmute::<__m512i, [u64; AT_ONCE]>(row).map(|word| word as i64)
+            });
+            let [low, high, _] = bytes;
+            (rows, [low, high].map(|part| _mm256_load_si256(part.0.as_ptr().cast())))
+        };
+        for (frame, (client, port)) in frames.iter_mut().zip(clients.into_iter().zip(ports)) {
+            if !self.has_length(frame) {
+                continue;
+            }
+            if is_v4 {
+                let low = _mm256_mask_set1_epi64(low, 0b1000, client);
+                let high = _mm256_mask_set1_epi64(high, 0b0001, port);
+                if let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V4>() {
+                    put_part(bytes, 0, low);
+                    put_part(bytes, HEAD_V4 - PART, high);
+                }
+            } else {
+                let high = _mm256_mask_set1_epi64(high, 0b0001, client);
+                let high = _mm256_mask_set1_epi64(high, 0b0100, port);
+                if let Some(bytes) = frame.bytes_mut().first_chunk_mut::<HEAD_V6>() {
+                    put_part(bytes, 0, low);
+                    put_part(bytes, PART, high);
+                    let [.., end] = &self.parts.bytes;
+                    if let (Some(to), Some(from)) =
+                        (bytes.last_chunk_mut::<10>(), end.0.first_chunk())
+                    {
+                        *to = *from;
+                    }
+                }
+            }
+        }
     }
 
     #[inline(always)]
@@ -422,7 +519,7 @@ mod tests {
                         rows.map(|row| std::mem::transmute::<[u64; AT_ONCE], __m512i>(row));
                     let known = KnownWide { clients, ports };
                     let mut wide: [_; AT_ONCE] = std::array::from_fn(|_| frame());
-                    template.write_known_wide(&template.known(), &mut wide, known);
+                    template.write_known_wide(&mut wide, known);
                     assert!(wide.iter().zip(&together).all(|(a, b)| a.bytes() == b.bytes()));
                 }
             }

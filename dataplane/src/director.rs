@@ -168,10 +168,16 @@ impl Director {
     }
 
     /// Whether the table of a family's clients is so small that its lines are mostly near the
-    /// core: then waiting for them costs less than having more frames under way.
+    /// core: then waiting for them costs less than having many frames under way.
     #[inline]
     pub fn is_near(&self, family: Family) -> bool {
         self.path.shared.clients.bytes(family) <= NEAR
+    }
+
+    /// Whether it is so small that they are in the core's own cache, and need no waiting for.
+    #[inline]
+    pub fn is_nearest(&self, family: Family) -> bool {
+        self.path.shared.clients.bytes(family) <= NEAREST
     }
 
     /// Reads a burst of frames that came in on one port, and requests from memory what

@@ -91,6 +91,71 @@ impl Oddness {
     }
 }
 
+/// Whether this CPU takes [`are_plain`].
+pub(crate) fn is_wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        has!("avx512f") && has!("avx512bw")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// [`Oddness::is_none`] of some mbufs, for CPUs that look at a whole line of them: from what is
+/// largest and smallest in all of them together. May be `false` where none is odd.
+///
+/// # Safety
+/// All of them point to mbufs.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) unsafe fn are_plain(mbufs: &[NonNull<ffi::rte_mbuf>]) -> bool {
+    use std::arch::x86_64::{
+        __m512i, _mm512_load_si512, _mm512_max_epu16, _mm512_min_epu16, _mm512_set1_epi16,
+        _mm512_setzero_si512, _mm512_shuffle_epi32, _mm512_ternarylogic_epi64,
+    };
+    use std::mem::offset_of;
+    /// a | (b ^ c)
+    const OR_DIFFERENT: i32 = 0xF6;
+    /// Of each four double words: the third one in the place of the second.
+    const THIRD_TO_SECOND: i32 = 0b11_10_10_00;
+    const fn word(offset: usize) -> usize {
+        offset / 2
+    }
+    const DATA_OFF: usize = word(offset_of!(ffi::rte_mbuf, data_off));
+    const REFCNT: usize = word(offset_of!(ffi::rte_mbuf, refcnt));
+    const SEGMENTS: usize = word(offset_of!(ffi::rte_mbuf, nb_segs));
+    const FLAGS: usize = word(offset_of!(ffi::rte_mbuf, ol_flags));
+    const PKT_LEN: usize = word(offset_of!(ffi::rte_mbuf, pkt_len));
+    const DATA_LEN: usize = word(offset_of!(ffi::rte_mbuf, data_len));
+    const BUF_LEN: usize = word(offset_of!(ffi::rte_mbuf, buf_len));
+    const { assert!(PKT_LEN % 8 == 2 && DATA_LEN == PKT_LEN + 2 && BUF_LEN < 32) };
+    /// The flags' highest word.
+    const ODD_FLAGS: u16 = ((ffi::SHIM_MBUF_INDIRECT | ffi::SHIM_MBUF_EXTERNAL) >> 48) as u16;
+    const LEAST_ODD_FLAG: u16 = 1 << ODD_FLAGS.trailing_zeros();
+    const { assert!(ODD_FLAGS != 0) };
+    let (mut most, mut least) = (_mm512_setzero_si512(), _mm512_set1_epi16(-1));
+    let mut other = _mm512_setzero_si512();
+    for mbuf in mbufs {
+        // SAFETY: the first 64 bytes of an mbuf, which is aligned to 64.
+        let line = unsafe { _mm512_load_si512(mbuf.as_ptr().cast()) };
+        most = _mm512_max_epu16(most, line);
+        least = _mm512_min_epu16(least, line);
+        let moved = _mm512_shuffle_epi32::<THIRD_TO_SECOND>(line);
+        other = _mm512_ternarylogic_epi64::<OR_DIFFERENT>(other, line, moved);
+    }
+    // SAFETY: 32 words, whatever their bits.
+    let [most, least, other] = [most, least, other]
+        .map(|words| unsafe { std::mem::transmute::<__m512i, [u16; 32]>(words) });
+    let end = u32::from(most[DATA_OFF]) + u32::from(most[DATA_LEN]);
+    most[SEGMENTS] <= 1
+        && most[REFCNT] <= 1
+        && most[FLAGS + 3] < LEAST_ODD_FLAG
+        && other[PKT_LEN] == 0
+        && most[PKT_LEN + 1] == 0
+        && end <= u32::from(least[BUF_LEN])
+}
+
 impl Frame for MbufFrame {
     #[inline(always)]
     fn bytes(&self) -> &[u8] {

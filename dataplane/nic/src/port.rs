@@ -14,6 +14,7 @@ use dataplane::wire::ethernet::Mac;
 
 use crate::config::PortConfig;
 use crate::error::NicError;
+use crate::frame;
 use crate::handle::SharedPort;
 use crate::interface::{self, Carrier};
 use crate::log;
@@ -195,6 +196,7 @@ fn deal_queues(
                 mac: info.mac,
                 mtu: info.mtu,
                 refused: Arc::clone(refused),
+                wide: frame::is_wide(),
                 watch: None,
                 _alive: Arc::clone(alive),
             };

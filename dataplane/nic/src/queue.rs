@@ -9,6 +9,8 @@ use capsule_ffi as ffi;
 use dataplane::port::{BURST, Burst, Frame, Port};
 use dataplane::wire::ethernet::Mac;
 
+#[cfg(target_arch = "x86_64")]
+use crate::frame::are_plain;
 use crate::frame::{MbufFrame, Oddness, is_plain};
 use crate::rss::Watch;
 
@@ -26,6 +28,8 @@ pub struct Queue {
     pub(crate) mac: Mac,
     pub(crate) mtu: u16,
     pub(crate) refused: Arc<AtomicU64>,
+    /// Whether the CPU looks at mbufs line by line.
+    pub(crate) wide: bool,
     /// While the first frames are looked at.
     pub(crate) watch: Option<Box<Watch>>,
     pub(crate) _alive: Alive,
@@ -152,9 +156,17 @@ impl Port for Queue {
             std::slice::from_raw_parts(slots, usize::from(count))
         };
         let count = received.len();
-        let odd = Oddness::default();
-        // SAFETY: what a driver hands over are mbufs.
-        let plain = received.iter().fold(odd, |odd, mbuf| unsafe { odd.of(*mbuf) }).is_none();
+        // SAFETY: what a driver hands over are mbufs; a wide queue's CPU was asked.
+        let plain = unsafe {
+            match self.wide {
+                #[cfg(target_arch = "x86_64")]
+                true => are_plain(received),
+                _ => {
+                    let odd = Oddness::default();
+                    received.iter().fold(odd, |odd, mbuf| odd.of(*mbuf)).is_none()
+                }
+            }
+        };
         // SAFETY: `count` places were filled with owned mbufs; all of them may be frames, or
         // they are sorted out.
         unsafe {

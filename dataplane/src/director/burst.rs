@@ -48,7 +48,7 @@ use hops::{By, Hops, Sources};
 use lane::{Kind, Lane};
 use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
 pub use reading::Reading;
-use reading::Sight;
+use reading::{Forms, Sight};
 use services::Services;
 use services_v6::ServicesV6;
 use tunnels::Tunnels;
@@ -91,6 +91,7 @@ pub(super) struct Learned {
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
     tier: Tier,
+    forms: Forms,
 }
 
 impl Learned {
@@ -106,6 +107,7 @@ impl Learned {
             exits: Ways::default(),
             neighbours: 0,
             tier: Tier::best(),
+            forms: Forms::default(),
         }
     }
 

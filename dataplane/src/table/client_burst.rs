@@ -257,7 +257,46 @@ fn find_first_avx2(row: &Dense, burst: &mut ClientBurst, places: usize, age_now:
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1")]
 fn find_first_avx512(row: &Dense, burst: &mut ClientBurst, places: usize, age_now: u8) -> u32 {
-    find_first(row, burst, places, age_now, |line, name| line.first_candidate_avx512(name))
+    use std::arch::x86_64::{__m512i, _mm_set1_epi8, _mm512_testn_epi32_mask};
+    let ClientBurst { names, buckets, found, .. } = burst;
+    let names = names.get(..places).unwrap_or(&*names);
+    let ages = _mm_set1_epi8(age_now as i8);
+    let (mut older, mut any) = ([0; BURST], 0);
+    let outcomes = found.iter_mut().zip(&mut older);
+    for (name, (bucket, (found, older))) in names.iter().zip(buckets.iter().zip(outcomes)) {
+        let standing = row.standing(*bucket as usize, name.0, ages);
+        (*found, *older) = (standing.real, standing.older);
+        any |= standing.older;
+    }
+    if any != 0 {
+        for (bucket, older) in buckets.iter().zip(older).take(places) {
+            row.refresh(*bucket as usize, older, age_now);
+        }
+    }
+    // SAFETY: 32 numbers, whatever their bits.
+    #[allow(unsafe_code)]
+    let [low, high] = unsafe { std::mem::transmute::<[u32; BURST], [__m512i; 2]>(*found) };
+    let nowhere = [low, high].map(|found| u32::from(_mm512_testn_epi32_mask(found, found)));
+    (nowhere[0] | nowhere[1] << 16) & first_places(places)
+}
+
+/// The bits of so many places.
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+fn first_places(places: usize) -> u32 {
+    u32::MAX.checked_shr(BURST.saturating_sub(places) as u32).unwrap_or(0)
+}
+
+/// Looks for the clients at these places in their second bucket.
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1")]
+fn find_second_avx512(row: &Dense, burst: &mut ClientBurst, strays: u32, age_now: u8) {
+    let ages = std::arch::x86_64::_mm_set1_epi8(age_now as i8);
+    for at in places_of(strays) {
+        let bucket = burst.buckets[at] as usize;
+        let standing = row.standing(bucket, burst.names[at].0, ages);
+        burst.found[at] = standing.real;
+        row.refresh(bucket, standing.older, age_now);
+    }
 }
 
 /// The numbers of the bits that are set.
@@ -371,6 +410,15 @@ impl ClientTable {
     /// Looks for those that are not in the first bucket of the newest segment.
     fn find_on(&self, burst: &mut ClientBurst, age_now: u8) {
         let strays = std::mem::take(&mut burst.strays);
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        if self.tier == Tier::Avx512
+            && burst.announced == 1
+            && let Some(row) = self.v4.row(0)
+        {
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            return unsafe { find_second_avx512(row, burst, strays, age_now) };
+        }
         let steps = Steps { segments: &self.v4, announced: burst.announced };
         for step in 1..2 * steps.announced {
             let Some(row) = steps.row(step) else { return };

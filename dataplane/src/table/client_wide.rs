@@ -277,17 +277,19 @@ impl Wide {
         first: impl FnOnce(&Line, Name) -> usize,
     ) -> u16 {
         let Some(line) = self.0.get(line) else { return 0 };
+        // Whether a client stands in its first line is chance, and not to be guessed: any slot is
+        // looked at instead of none.
         let at = first(line, name);
-        let (Some(word), Some(age)) = (line.words.get(at), line.ages.get(at)) else { return 0 };
+        let slot = at.min(IN_LINE - 1);
+        let (Some(word), Some(age)) = (line.words.get(slot), line.ages.get(slot)) else { return 0 };
         let word = word.load(Ordering::Acquire);
         // A bound client: neither 0, dead, nor doomed.
-        if u64::from(word ^ name.word as u32).wrapping_sub(1) >= DEAD - 1 {
-            return 0;
-        }
-        if age.load(Ordering::Relaxed) != age_now {
+        let value = u64::from(word ^ name.word as u32);
+        let is_bound = (at < IN_LINE) & (value.wrapping_sub(1) < DEAD - 1);
+        if is_bound & (age.load(Ordering::Relaxed) != age_now) {
             age.store(age_now, Ordering::Release);
         }
-        word as u16
+        std::hint::select_unpredictable(is_bound, word as u16, 0)
     }
 
     /// Where else than in this line clients may be that are looked for here first: no more than a

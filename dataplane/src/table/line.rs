@@ -58,8 +58,7 @@ mod wide {
     use std::arch::x86_64::{
         __m128i, __m256i, __m512i, _mm_and_si128, _mm_cmpeq_epi32, _mm_movemask_epi8,
         _mm_packs_epi16, _mm_packs_epi32, _mm_set1_epi64x, _mm256_castsi256_pd, _mm256_cmpeq_epi64,
-        _mm256_movemask_pd, _mm256_set1_epi64x, _mm512_cmpeq_epi32_mask, _mm512_cmpeq_epi64_mask,
-        _mm512_set1_epi64,
+        _mm256_movemask_pd, _mm256_set1_epi64x, _mm512_cmpeq_epi32_mask, _mm512_set1_epi64,
     };
 
     use super::{ALL, BELOW, Candidates, Line};
@@ -125,30 +124,6 @@ mod wide {
     }
 
     impl<B> Line<AtomicU64, B> {
-        /// The first of [`Self::candidates`], for CPUs that compare a whole line.
-        #[target_feature(enable = "avx512f,bmi1")]
-        #[inline]
-        pub(in crate::table) fn first_candidate_avx512(&self, name: u64) -> usize {
-            const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
-            let mask = _mm512_set1_epi64(!BELOW as i64);
-            let words: __m512i;
-            // SAFETY: as in `candidates`; the instruction reads all 64 bytes.
-            #[allow(unsafe_code)]
-            unsafe {
-                asm!(
-                    "vpandq {words}, {mask}, [{line}]",
-                    line = in(reg) std::ptr::from_ref(self),
-                    mask = in(zmm_reg) mask,
-                    words = out(zmm_reg) words,
-                    options(readonly, nostack, preserves_flags),
-                );
-            }
-            let equal = _mm512_cmpeq_epi64_mask(words, _mm512_set1_epi64(name as i64));
-            (u32::from(equal) & 0x7F).trailing_zeros() as usize
-        }
-    }
-
-    impl<B> Line<AtomicU64, B> {
         /// [`Self::candidates`] of two names, for CPUs that compare a whole line.
         #[target_feature(enable = "avx512f")]
         #[inline]
@@ -156,7 +131,7 @@ mod wide {
             const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
             let mask = _mm512_set1_epi64(!BELOW as i64);
             let words: __m512i;
-            // SAFETY: as in `first_candidate_avx512`.
+            // SAFETY: as in `candidates`; the instruction reads all 64 bytes.
             #[allow(unsafe_code)]
             unsafe {
                 asm!(
@@ -251,10 +226,6 @@ mod tests {
                 #[cfg(target_arch = "x86_64")]
                 #[allow(unsafe_code)]
                 Tier::Avx2 => unsafe { line.first_candidate_avx2(name) },
-                // SAFETY: the CPU has the tier.
-                #[cfg(target_arch = "x86_64")]
-                #[allow(unsafe_code)]
-                Tier::Avx512 => unsafe { line.first_candidate_avx512(name) },
                 _ => line.first_candidate(name),
             };
             Tier::all().map(|tier| first(tier).min(7)).collect()

@@ -30,8 +30,9 @@ impl<F> Default for Intake<F> {
 impl<P: Port> Worker<P> {
     /// Takes bursts from a port as long as they are full. A burst is read, its memory fetched
     /// while the next one is read, and decided about while that one's is fetched. One that needs
-    /// nothing but clients of a table that is near is decided about at once: fewer frames are
-    /// under way then, and stay in the cache.
+    /// nothing but clients of a table in the core's own cache is decided about at once, one of a
+    /// table that is near when the next one was read: fewer frames are under way then, and stay in
+    /// the cache.
     pub(super) fn receive(&mut self, index: usize, now: Tick) -> usize {
         let ingress = PortIndex(index as u8);
         if !self.tracer.is_idle() {
@@ -40,6 +41,7 @@ impl<P: Port> Worker<P> {
         let mut received = 0;
         let (mut read, mut fetched, mut passed) = (0, 0, 0);
         let mut more = true;
+        let nearest_v4 = self.director.is_nearest(Family::V4);
         let [near_v4, near_v6] = [Family::V4, Family::V6].map(|of| self.director.is_near(of));
         let known = self.director.learned();
         let few = self.director.has_few_connections();
@@ -62,7 +64,7 @@ impl<P: Port> Worker<P> {
             let next = self.intakes.get(fetched % INTAKES).map(|intake| &intake.reading);
             let soon = few
                 && next.is_some_and(|reading| {
-                    (near_v4 || !reading.seeks_v4_clients())
+                    (nearest_v4 || !reading.seeks_v4_clients())
                         && (near_v6 || !reading.has_v6_clients())
                         && (few_v6 || !reading.has_v6_conns())
                 });
@@ -80,7 +82,8 @@ impl<P: Port> Worker<P> {
             });
             let ready = match waits {
                 true if few && !far => fetched,
-                false if near_v4 && !far => read,
+                false if nearest_v4 && !far => read,
+                false if near_v4 && !far => fetched,
                 _ => were_fetched,
             };
             if passed < ready {

@@ -1,7 +1,7 @@
 //! Plain packets of bound clients: `tracking: client`.
 
 use super::bind::Binding;
-use super::hops::{self, Alike, Hops, Side, Sources};
+use super::hops::{self, Alike, Hop, Hops, Side, Sources};
 use super::lane::Lane;
 use super::{Desk, Learned, Reading, rewrite};
 use crate::ids::PortIndex;
@@ -179,6 +179,9 @@ fn pass<const L3: usize, const HEAD: usize, const TTL: bool>(
 ) -> bool {
     let place = lane.first_place().wrapping_add(u32::from(real));
     let Some(hop) = hops.get_alike(alike, place) else { return false };
+    // Read once, before bytes are written that it might lie in for all that the compiler knows.
+    let words = hop.words();
+    let hop = Hop::of(&words);
     let passed = real != 0
         && hop.takes(lane.total_len())
         && rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop);

@@ -49,10 +49,16 @@ const ALIKE_SHIFT: u32 = 32;
 const ALIKE: u64 = 0xFFFF << ALIKE_SHIFT;
 
 impl<'a> Hop<'a> {
-    /// The row of a server's tunnel.
+    /// The row that has these words.
     #[inline(always)]
-    pub(super) fn of_tunnel(words: &'a [u64; 4]) -> Self {
+    pub(super) fn of(words: &'a [u64; 4]) -> Self {
         Self(words)
+    }
+
+    /// The row's words.
+    #[inline(always)]
+    pub(super) fn words(self) -> [u64; 4] {
+        *self.0
     }
 }
 

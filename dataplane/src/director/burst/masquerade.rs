@@ -105,7 +105,7 @@ mod tests {
     ) {
         let frame = frame(UDP, ends, ttl.unwrap_or(64), checksums);
         let words = [0, 0x0807_0605_0403_0201, 0x0C0B_0A09, u64::from(ttl.is_some()) << 24];
-        let hop = Hop::of_tunnel(&words);
+        let hop = Hop::of(&words);
         assert_eq!(hop.takes_ttl(), ttl.is_some());
         let mut written = frame.clone();
         assert!(masquerade_v4::<UNTAGGED, UNTAGGED_HEAD, UDP>(&mut written, hop, end, to));

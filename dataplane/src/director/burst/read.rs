@@ -22,7 +22,7 @@ pub(super) const TAGGED_HEAD: usize = TAGGED + ipv4::HEADER_LEN + tcp::HEADER_LE
 const TCP_WITHOUT_OPTIONS: u8 = 0x50;
 
 /// What a frame must look like to be read here: a port's MAC address and VLAN.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gate {
     /// The port's own MAC address in the upper 48 bits, last byte highest.
     mac: u64,
@@ -251,11 +251,17 @@ impl Form {
     }
 }
 
+impl Default for WideForm {
+    fn default() -> Self {
+        Self { bytes: [0; 64], mask: [0; 64] }
+    }
+}
+
 impl WideForm {
     /// The form of frames for a port, whose IP header begins at `L3`.
     #[inline(always)]
     pub(super) fn new<const L3: usize>(gate: Gate) -> Self {
-        let form = Self { bytes: [0; 64], mask: [0; 64] };
+        let form = Self::default();
         let mac = gate.mac.to_le_bytes();
         let form = form.with(0, mac.get(2..).unwrap_or_default(), &[0xFF; 6]);
         if L3 != TAGGED {

@@ -6,7 +6,9 @@
 #[cfg(target_arch = "x86_64")]
 use super::fours::{self, FOUR};
 use super::lane::{Kind, Lane};
-use super::read::{Form, Gate, HeaderV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
+use super::read::{
+    Form, Gate, HeaderV4, TargetV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4,
+};
 use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
@@ -451,11 +453,35 @@ struct Eyes<'a> {
     by_fours: bool,
 }
 
-/// The wide forms of a way's packets, and of those that neither open nor close anything.
-fn forms_of<const L3: usize>(way: &Way, gate: Gate) -> [WideForm; 2] {
-    let form = way.form(gate);
-    let is_tcp = !form.is_udp();
-    [form.wide::<L3>(), if is_tcp { form.wide_of_acks::<L3>() } else { form.wide::<L3>() }]
+/// The wide forms of packets to one destination, kept from burst to burst.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// Where packets are read, and to which destination they go.
+    of: Option<(Gate, TargetV4)>,
+    /// All of them, and those that neither open nor close anything.
+    wide: [WideForm; 2],
+}
+
+impl Forms {
+    /// Makes them those of a way's packets, if they are another's.
+    #[inline(always)]
+    fn follow<const L3: usize>(&mut self, way: &Way, gate: Gate) {
+        if !self.is_of(way, gate) {
+            self.change::<L3>(way, gate);
+        }
+    }
+
+    #[inline(always)]
+    fn is_of(&self, way: &Way, gate: Gate) -> bool {
+        self.of == Some((gate, way.target()))
+    }
+
+    #[inline(never)]
+    fn change<const L3: usize>(&mut self, way: &Way, gate: Gate) {
+        let form = way.form(gate);
+        let of_acks = if form.is_udp() { form.wide::<L3>() } else { form.wide_of_acks::<L3>() };
+        *self = Self { of: Some((gate, way.target())), wide: [form.wide::<L3>(), of_acks] };
+    }
 }
 
 impl Learned {
@@ -470,19 +496,17 @@ impl Learned {
         let aimer = sight.clients.aimer(&mut reading.clients);
         let (gate, conns, tier) = (sight.gate, sight.conns, self.tier);
         let mut way = self.services.last();
-        let mut forms = forms_of::<L3>(&way, gate);
-        let mut formed = way;
         let (mut at, mut by_fours, mut ways) = (0, true, 0);
         // Whether the last frame went the way of the one before it.
         let mut again = true;
         loop {
             // Between frames of two directions the way stays: those of replies are no service's.
             // Where each frame goes another way, no form is worth making.
-            if way != formed && again {
-                (forms, formed) = (forms_of::<L3>(&way, gate), way);
+            if again {
+                self.forms.follow::<L3>(&way, gate);
             }
-            if way == formed {
-                let eyes = Eyes { gate, tier, aimer, conns, forms: &forms, by_fours };
+            if self.forms.is_of(&way, gate) {
+                let eyes = Eyes { gate, tier, aimer, conns, forms: &self.forms.wide, by_fours };
                 let alike = reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
                 // Where directions mix, four in a row seldom go one way.
                 by_fours &= alike == 0 || alike >= FOUR_IN_A_ROW;

@@ -84,7 +84,7 @@ pub(super) fn take_ttl(bytes: &mut [u8; 4]) {
     // are too many, one is added after the overflow.
     let word = u32::from_le_bytes(*bytes);
     let (passed, passes) = word.overflowing_add(0x1_FFFF);
-    let taken = if passes { passed } else { word.wrapping_add(0xFFFF) };
+    let taken = std::hint::select_unpredictable(passes, passed, word.wrapping_add(0xFFFF));
     *bytes = taken.to_le_bytes();
 }
 

@@ -47,6 +47,12 @@ impl Way {
         Form::new(gate, self.target)
     }
 
+    /// Where its packets go.
+    #[inline(always)]
+    pub(super) fn target(&self) -> TargetV4 {
+        self.target
+    }
+
     /// What templates of its clients are kept under.
     #[inline(always)]
     pub(super) fn templates(&self) -> Option<ScopeId> {

@@ -176,7 +176,7 @@ impl Way {
         (family, len): (Family, u16),
         (packets_made, core, key): (&mut u64, usize, [u64; 2]),
     ) -> bool {
-        let hop = Hop::of_tunnel(&self.hop);
+        let hop = Hop::of(&self.hop);
         let Some(seen) = seen::<L3>(frame.bytes(), family, self.tunnel, key) else { return false };
         let mut made = *packets_made;
         let outer = Outer {
@@ -280,7 +280,7 @@ impl Learned {
                 Kind::ReplyTcp | Kind::ReplyUdp => break,
             };
             let Some(way) = ways.get_or_learn(place, &desk.sources) else { break };
-            let hop = Hop::of_tunnel(&way.hop);
+            let hop = Hop::of(&way.hop);
             if !hop.takes(lane.total_len()) || (count > 0 && hop.port() != leaving) {
                 break;
             }
