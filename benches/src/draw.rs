@@ -279,6 +279,13 @@ impl Draw {
             && self.services == 1
     }
 
+    /// Whether all packets of this burst are of known clients of one service, and those of the
+    /// next one answers to such.
+    #[inline]
+    pub fn is_asking(&self) -> bool {
+        self.is_answered() && !self.mixed && !self.answering
+    }
+
     /// A known client's flow and its server, and whether the packet is the answer.
     #[inline(always)]
     pub fn either_way(&mut self) -> (Flow, u16, bool) {

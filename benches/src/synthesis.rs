@@ -144,7 +144,7 @@ impl<P: Port> Port for Synthesis<P> {
         };
         draw.begin_burst();
         match &templates[..] {
-            [template] if draw.is_plain() => {
+            [template] if draw.is_plain() || draw.is_asking() => {
                 let received = burst.get_mut(have..).unwrap_or_default();
                 let (together, last) = received.as_chunks_mut::<AT_ONCE>();
                 write_known(template, together, draw, *wide);

@@ -65,7 +65,7 @@ impl Ldirectord {
         let folder = &program.home.folder;
         let (file, log) = (folder.join("ldirectord.cf"), folder.join("ldirectord.log"));
         let head = format!(
-            "checktimeout = 5\ncheckinterval = 1\nautoreload = no\nlogfile = \"{}\"\n",
+            "checktimeout = 30\ncheckinterval = 1\nautoreload = no\nlogfile = \"{}\"\n",
             log.display()
         );
         fs::write(&file, head + services).unwrap();

@@ -283,10 +283,14 @@ fn a_trace_whose_client_is_gone_ends_by_itself_and_a_flood_is_told_in_part() {
     let wire = Wire::on(&farm.client, "eth0");
     let mac = farm.director.mac("eth0");
     let words = ["trace", "--rate", "5", "--for", "1s", "--verdict", "drop"];
-    let ended = while_traffic(&program, &words, || {
-        for _ in 0..200 {
-            wire.send(&stray(mac));
-        }
+    // On a busy machine a core may get no turn for seconds.
+    let ended = eventually("the core answers", || {
+        let ended = while_traffic(&program, &words, || {
+            for _ in 0..200 {
+                wire.send(&stray(mac));
+            }
+        });
+        (!ended.stderr.contains("did not answer in time")).then_some(ended)
     });
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert!(

@@ -236,6 +236,11 @@ impl Director {
         self.path.decide(reading, &mut self.learned, &self.snapshot, undecided, decided);
     }
 
+    /// How many ways were learned, ever: this many more frames took longer than others.
+    pub fn learned(&self) -> u32 {
+        self.learned.learned()
+    }
+
     /// A frame whose next hop did not say its MAC address in time: its sender is told, where
     /// that is possible.
     pub fn give_up(&mut self, frame: &mut impl Frame, port: PortIndex, now: Tick) -> Verdict {

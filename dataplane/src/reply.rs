@@ -22,7 +22,7 @@ use crate::conn::table::Slot;
 use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Packet, Protocol};
-pub use burst::ReplyBurst;
+pub use burst::{ReplyBurst, Whose};
 pub use layout::ReplyKeyV4;
 use layout::{Layout, V4, V6};
 use store::Store;

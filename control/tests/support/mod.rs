@@ -14,8 +14,9 @@ pub mod socket;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take on a machine that is busy with other things. Nobody waits so long
+/// but for what never comes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Looks again and again until there is something to see, or panics.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -1,7 +1,7 @@
 //! The way back: packets from real servers to clients.
 
 use super::{Bindings, Outcome, follows_flow, ftp, ipsec};
-use crate::conn::table::{Flow, Slot};
+use crate::conn::table::{EntryV4, Flow, Slot};
 use crate::conn::{Conn, ConnFlags, Direction, Signal};
 use crate::forward::Forwarding;
 use crate::forward::masq::Endpoint;
@@ -9,7 +9,7 @@ use crate::mailbox::{Note, Seen};
 use crate::reply::{Origin, ReplyKey};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
-use crate::wire::{Addr, Packet, Protocol, TcpFlags};
+use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
 
 /// Notes of other cores that are taken up in one turn.
 const NOTES_PER_TURN: usize = 512;
@@ -51,7 +51,13 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<Outcome> {
-        let (place, origin) = self.shared.replies.find(&ReplyKey::of(packet))?;
+        let (place, origin) = match self.own_answered(packet, snapshot) {
+            Some(origin) => (None, origin),
+            None => {
+                let (place, origin) = self.shared.replies.find(&ReplyKey::of(packet))?;
+                (Some(place), origin)
+            }
+        };
         let signal = Signal::of(packet);
         let flow = flow(packet.dst, packet.dst_port, origin.vip, origin.vip_port, packet.protocol);
         if usize::from(origin.core) == self.core {
@@ -62,7 +68,9 @@ impl Bindings {
                 }
                 self.replied(&flow, origin.slot, signal, snapshot, now);
             }
-        } else if signal.is_news() || self.shared.replies.note_is_due(place, now) {
+        } else if signal.is_news()
+            || place.is_some_and(|place| self.shared.replies.note_is_due(place, now))
+        {
             self.note(&origin, Seen { slot: origin.slot, flow, real: origin.real, signal });
         }
         // Removed ones' replies pass, and count nowhere.
@@ -75,6 +83,25 @@ impl Bindings {
             self.hear_server(packet, &origin, transport, now);
         }
         Some(Outcome::Reply { real: origin.real, from: Some(endpoint(&origin)) })
+    }
+
+    /// The connection of this core that an IPv4 packet answers, if it is at home in its table.
+    fn own_answered(&self, packet: &Packet, snapshot: &Snapshot) -> Option<Origin> {
+        if packet.family != Family::V4 {
+            return None;
+        }
+        let (client, port) = (packet.dst.v4_number(), packet.dst_port);
+        let key = EntryV4::answered_key(client, port, packet.src_port, packet.protocol);
+        self.v4.answered(&key).find_map(|(slot, flow, conn)| {
+            let real = snapshot.available(conn.real)?;
+            (real.address == packet.src).then_some(Origin {
+                core: self.core as u16,
+                slot,
+                real: conn.real,
+                vip: flow.vip,
+                vip_port: flow.vip_port,
+            })
+        })
     }
 
     /// The host itself has answered a packet with `len` bytes: an error about one that cannot go

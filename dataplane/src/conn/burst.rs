@@ -1,6 +1,9 @@
 //! The flows of one burst, looked up together: all are hashed and all homes on their way from
 //! memory at once, then index lines of those that are not at home, then their entries.
 
+use super::slab::per_line;
+#[cfg(target_arch = "x86_64")]
+use super::table::EntryV4;
 use super::table::{Entry, Home, Slot, Table};
 use crate::port::{BURST, places};
 
@@ -12,6 +15,7 @@ pub struct ConnBurst<E: Entry> {
     /// A bit for every place that a flow was put to.
     taken: u32,
     keys: [E::Key; BURST],
+    /// Where the index has them: of those that are not at home, and of those that are opening.
     homes: [Home; BURST],
     /// A bit for every flow that is not at home.
     strays: u32,
@@ -58,12 +62,9 @@ impl<E: Entry> ConnBurst<E> {
     /// Puts a flow, of a protocol with ports, to a place, and requests its home.
     #[inline(always)]
     pub fn put(&mut self, at: usize, key: E::Key, table: &Table<E>) {
-        if let (Some(place), Some(home), Some(guess)) =
-            (self.keys.get_mut(at), self.homes.get_mut(at), self.guesses.get_mut(at))
-        {
+        if let (Some(place), Some(guess)) = (self.keys.get_mut(at), self.guesses.get_mut(at)) {
             *place = key;
-            *home = table.locate_key(&key);
-            let first = table.home(home);
+            let first = table.home(&key);
             table.prefetch_slot(first);
             *guess = first.number();
             self.taken |= 1 << (at % BURST);
@@ -73,7 +74,10 @@ impl<E: Entry> ConnBurst<E> {
     /// The flow that was put to a place is probably new, and room for it will be asked for.
     #[inline(always)]
     pub fn put_opening(&mut self, at: usize, table: &Table<E>) {
-        if let Some(guess) = self.guesses.get(at) {
+        if let (Some(key), Some(home), Some(guess)) =
+            (self.keys.get(at), self.homes.get_mut(at), self.guesses.get(at))
+        {
+            *home = table.locate_key(key);
             table.prefetch_room(Slot::from_number(*guess));
         }
     }
@@ -83,16 +87,10 @@ impl<E: Entry> ConnBurst<E> {
     pub fn put_four(&mut self, at: usize, keys: [E::Key; 4], table: &Table<E>) {
         let places = (
             self.keys.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
-            self.homes.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
             self.guesses.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
         );
-        let (Some(places), Some(homes), Some(guesses)) = places else { return };
-        for (key, (home, guess)) in keys.iter().zip(homes.iter_mut().zip(guesses)) {
-            *home = table.locate_key(key);
-            let first = table.home(home);
-            table.prefetch_slot(first);
-            *guess = first.number();
-        }
+        let (Some(places), Some(guesses)) = places else { return };
+        *guesses = table.request_homes(&keys).map(Slot::number);
         *places = keys;
         self.taken |= 0xF << (at % BURST);
     }
@@ -100,26 +98,45 @@ impl<E: Entry> ConnBurst<E> {
     /// Reads the homes, and requests the index lines of those that are not there. Once.
     #[inline(never)]
     pub fn fetch(&mut self, table: &Table<E>) {
+        self.fetch_by(table, |first, key| table.guess_at_home(first, key));
+    }
+
+    #[inline(always)]
+    fn fetch_by(&mut self, table: &Table<E>, guess_at: impl Fn(Slot, &E::Key) -> (Slot, bool)) {
         let mut strays = 0;
         for at in places(self.taken) {
             if let (Some(key), Some(guess)) = (self.keys.get(at), self.guesses.get_mut(at)) {
-                let (slot, missed) = table.guess_at_home(Slot::from_number(*guess), key);
+                let (slot, missed) = guess_at(Slot::from_number(*guess), key);
                 strays |= u32::from(missed) << at;
                 *guess = slot.number();
             }
         }
-        self.strays = strays;
-        for home in places(strays).filter_map(|at| self.homes.get(at)) {
-            table.prefetch_bucket(home);
+        // Of those that are not at home, the most are nowhere: their homes say so.
+        for at in places(strays) {
+            if let (Some(key), Some(home), Some(guess)) =
+                (self.keys.get(at), self.homes.get_mut(at), self.guesses.get(at))
+            {
+                let first = guess.wrapping_sub(per_line::<E>() as u32);
+                match table.goes_on(Slot::from_number(first)) {
+                    true => {
+                        *home = table.locate_key(key);
+                        table.prefetch_bucket(home, key);
+                    }
+                    false => strays &= !(1 << at),
+                }
+            }
         }
+        self.strays = strays;
     }
 
     /// Reads the index lines and requests the entries. Once.
     #[inline(never)]
     pub fn find(&mut self, table: &Table<E>) {
         for at in places(self.strays) {
-            if let (Some(home), Some(guess)) = (self.homes.get(at), self.guesses.get_mut(at)) {
-                *guess = table.prefetch_entry(home).map_or(NONE, Slot::number);
+            if let (Some(home), Some(key), Some(guess)) =
+                (self.homes.get(at), self.keys.get(at), self.guesses.get_mut(at))
+            {
+                *guess = table.prefetch_entry(home, key).map_or(NONE, Slot::number);
             }
         }
     }
@@ -140,7 +157,7 @@ impl<E: Entry> ConnBurst<E> {
         self.keys.iter().zip(guesses).skip(from)
     }
 
-    /// The flow that was put to a place, and where it stands if it does.
+    /// The flow that was put to a place as [opening](Self::put_opening), and where the index has it if it does.
     #[inline(always)]
     pub(crate) fn wanted(&self, at: usize) -> Option<(&Home, &E::Key)> {
         Some((self.homes.get(at)?, self.keys.get(at)?)).filter(|_| self.taken >> at & 1 == 1)
@@ -153,7 +170,18 @@ impl<E: Entry> ConnBurst<E> {
         if self.taken >> at & 1 == 0 {
             return None;
         }
-        table.find_key(self.homes.get(at)?, self.keys.get(at)?)
+        let key = self.keys.get(at)?;
+        table.find_key(&table.locate_key(key), key)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl ConnBurst<EntryV4> {
+    /// [`Self::fetch`], for CPUs that compare a whole line at once.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline(never)]
+    pub(crate) fn fetch_avx512(&mut self, table: &Table<EntryV4>) {
+        self.fetch_by(table, |first, key| table.guess_at_home_avx512(first, key));
     }
 }
 
@@ -162,6 +190,8 @@ mod tests {
     use super::*;
     use crate::conn::table::{EntryV4, Flow, Packed};
     use crate::conn::{Conn, ConnFlags, State};
+    #[cfg(target_arch = "x86_64")]
+    use crate::cpu::Tier;
     use crate::forward::Forwarding;
     use crate::ids::RealId;
     use crate::tick::Tick;
@@ -217,5 +247,38 @@ mod tests {
         burst.clear();
         assert!(burst.is_empty());
         assert!(burst.entry(0, &table).is_none());
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn whole_lines_are_compared_as_their_words_are() {
+        if Tier::best() < Tier::Avx512 {
+            return;
+        }
+        let mut table = Table::<EntryV4>::new(64, [3, 4]);
+        for n in 1..=56 {
+            table.insert(&flow(n), conn(n)).unwrap();
+        }
+        let mut strays = 0;
+        for first in (1..=64).step_by(BURST) {
+            let [mut burst, mut wide] = [(); 2].map(|()| ConnBurst::default());
+            for at in 0..BURST {
+                burst.put(at, EntryV4::key(&flow(first + at as u32)), &table);
+            }
+            for at in (0..BURST).step_by(4) {
+                let key = |more| EntryV4::key(&flow(first + (at + more) as u32));
+                wide.put_four(at, std::array::from_fn(key), &table);
+            }
+            assert_eq!((burst.taken, burst.guesses), (wide.taken, wide.guesses));
+            burst.fetch(&table);
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            unsafe {
+                wide.fetch_avx512(&table);
+            }
+            assert_eq!((burst.strays, burst.guesses), (wide.strays, wide.guesses));
+            strays += burst.strays.count_ones();
+        }
+        assert!((8..56).contains(&strays), "{strays} of 64");
     }
 }

@@ -6,10 +6,11 @@
 //! ```text
 //! place    client port 16 | virtual port 16 | protocol 2 | real server 20 | method 2 | packets 8
 //! clock    expires 32 | real port 16 | state 8 | flags 8
-//! rest     template 32 | unused 2 | timeout 30
+//! rest     template 32 | away 2 | timeout 30
 //! ```
 //!
-//! An entry without a protocol is free.
+//! An entry without a protocol is free. The two bits `away` belong to the line: a digit of the
+//! number of flows that would stand there if it had had room.
 
 use super::flow::{Flow, bits_of, protocol_of};
 use super::{Conn, ConnFlags, State};
@@ -25,6 +26,11 @@ const FORWARDING_SHIFT: u32 = 8;
 const PACKETS: u64 = 0xFF;
 /// The bits of the place that belong to the five values.
 const KEY: u64 = !0 << PROTOCOL_SHIFT;
+/// Masquerading, as a method.
+const MASQ: u64 = 1;
+/// The bits of the place that a real server's packet knows: the client's port, the protocol,
+/// and that it is masqueraded.
+const ANSWERED: u64 = 0xFFFF << 48 | 3 << PROTOCOL_SHIFT | 3 << FORWARDING_SHIFT;
 const EXPIRES_SHIFT: u32 = 32;
 const REAL_PORT_SHIFT: u32 = 16;
 const STATE_SHIFT: u32 = 8;
@@ -33,6 +39,8 @@ const HAS_TEMPLATE: u64 = 1 << 7;
 const TEMPLATE_SHIFT: u32 = 32;
 /// The longest timeout that an entry holds, in ticks: 49 days.
 const TIMEOUT: u64 = (1 << 30) - 1;
+const AWAY_SHIFT: u32 = 30;
+const AWAY: u64 = 3 << AWAY_SHIFT;
 
 /// All that an entry holds besides the addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +79,7 @@ impl Packed {
     pub(super) fn set(&mut self, conn: &Conn) {
         let forwarding: u64 = match conn.forwarding {
             Forwarding::Route => 0,
-            Forwarding::Masq => 1,
+            Forwarding::Masq => MASQ,
             Forwarding::Tunnel => 2,
             Forwarding::Local => 3,
         };
@@ -85,7 +93,23 @@ impl Packed {
             | u64::from(conn.state as u8) << STATE_SHIFT
             | if conn.template.is_some() { flags | HAS_TEMPLATE } else { flags };
         self.rest = u64::from(conn.template.map_or(0, Handle::to_bits)) << TEMPLATE_SHIFT
+            | self.rest & AWAY
             | u64::from(conn.timeout).min(TIMEOUT);
+    }
+
+    /// Bits of [`Self::away`].
+    pub(super) const AWAY_BITS: u32 = 2;
+
+    /// What stands there for the line, which is no part of the connection.
+    #[inline(always)]
+    pub(super) fn away(&self) -> u32 {
+        (self.rest >> AWAY_SHIFT) as u32 & 3
+    }
+
+    /// Sets it, to the lowest bits of this number.
+    #[inline(always)]
+    pub(super) fn set_away(&mut self, digit: u32) {
+        self.rest = self.rest & !AWAY | u64::from(digit) << AWAY_SHIFT & AWAY;
     }
 
     /// The connection, unpacked.
@@ -149,6 +173,12 @@ impl Packed {
         // Direct routing has the number 0.
         let other_method = self.place & 3 << FORWARDING_SHIFT;
         other_state | other_method == 0 && !self.expires().has_come(now)
+    }
+
+    /// Whether it is in this state and has not expired.
+    #[inline(always)]
+    pub fn lives_in(&self, state: State, now: Tick) -> bool {
+        self.is_in(state) && !self.expires().has_come(now)
     }
 
     /// Whether the protocol's state is this one.
@@ -241,6 +271,9 @@ pub trait Entry: Copy + Default {
     fn flow(&self) -> Flow;
     /// A well mixed number that depends on every bit of key and secret, whose words are large.
     fn hash(key: &Self::Key, secret: [u64; 2]) -> u64;
+    /// The same of the client's end alone, its address, its port and the protocol: what a
+    /// packet says in either direction, masqueraded or not.
+    fn end_hash(key: &Self::Key, secret: [u64; 2]) -> u64;
     /// The rest of the entry.
     fn packed(&self) -> &Packed;
     /// The rest of the entry, to be changed.
@@ -294,6 +327,59 @@ impl EntryV4 {
         let addresses = u64::from(client) << 32 | u64::from(vip);
         [addresses, ports | bits_of(protocol) << PROTOCOL_SHIFT]
     }
+
+    /// Whether each of two entries is not this flow's.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    pub(super) fn both_differ(line: &[Self; 2], key: &[u64; 2]) -> [bool; 2] {
+        use std::arch::x86_64::{
+            _mm_loadu_si128, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_set_epi64,
+            _mm512_ternarylogic_epi64, _mm512_test_epi64_mask,
+        };
+        const { assert!(size_of::<[Self; 2]>() == 64 && align_of::<Self>() == 32) };
+        // SAFETY: two entries are eight words without a gap between them, a key is two words.
+        #[allow(unsafe_code)]
+        let (line, key) = unsafe {
+            let line = _mm512_loadu_si512(line.as_ptr().cast());
+            (line, _mm512_broadcast_i32x4(_mm_loadu_si128(key.as_ptr().cast())))
+        };
+        let of_key = KEY as i64;
+        let mask = _mm512_set_epi64(0, 0, of_key, -1, 0, 0, of_key, -1);
+        // (line ^ key) & mask
+        let other = _mm512_ternarylogic_epi64::<0x28>(line, key, mask);
+        let differ = _mm512_test_epi64_mask(other, other);
+        [differ & 0x03 != 0, differ & 0x30 != 0]
+    }
+
+    /// What a real server's packet says of its masqueraded connection: a key without VIP, and
+    /// with the port on the real server in the place of the virtual one.
+    #[inline(always)]
+    pub fn answered_key(
+        client: u32,
+        client_port: u16,
+        real_port: u16,
+        protocol: Protocol,
+    ) -> [u64; 2] {
+        let [addresses, place] = Self::key_of([client, 0], [client_port, real_port], protocol);
+        [addresses, place | MASQ << FORWARDING_SHIFT]
+    }
+
+    /// 0 if the entry is of a masqueraded connection with this [`Self::answered_key`]. Which real
+    /// server it has is another question.
+    #[inline(always)]
+    pub(super) fn differs_from_answered(&self, [addresses, place]: &[u64; 2]) -> u64 {
+        let Packed { place: own, clock, .. } = self.packed;
+        (self.addresses ^ addresses) >> 32
+            | (own ^ place) & ANSWERED
+            | (clock ^ place >> 16) & 0xFFFF << REAL_PORT_SHIFT
+    }
+
+    /// VIP and port.
+    #[inline(always)]
+    pub fn target(&self) -> (u32, u16) {
+        (self.addresses as u32, (self.packed.place >> 32) as u16)
+    }
 }
 
 impl Entry for EntryV4 {
@@ -330,6 +416,12 @@ impl Entry for EntryV4 {
     #[inline]
     fn hash(key: &[u64; 2], secret: [u64; 2]) -> u64 {
         finish(fold(key[0] ^ secret[0], key[1] ^ secret[1]), secret)
+    }
+
+    #[inline(always)]
+    fn end_hash([addresses, place]: &[u64; 2], secret: [u64; 2]) -> u64 {
+        let end = addresses & !0 << 32 | place >> 46 & 0xFFFF << 2 | place >> PROTOCOL_SHIFT & 3;
+        finish(fold(end ^ secret[0], secret[1]), secret)
     }
 
     #[inline]
@@ -394,6 +486,13 @@ impl Entry for EntryV6 {
         let hash = fold(key[0] ^ secret[0], key[1] ^ secret[1]);
         let hash = fold(hash ^ key[2], key[3] ^ secret[0]);
         finish(fold(hash ^ key[4], secret[1] | 1), secret)
+    }
+
+    #[inline(always)]
+    fn end_hash([a, b, _, _, place]: &[u64; 5], secret: [u64; 2]) -> u64 {
+        let hash = fold(a ^ secret[0], b ^ secret[1]);
+        let end = place >> 46 & 0xFFFF << 2 | place >> PROTOCOL_SHIFT & 3;
+        finish(fold(hash ^ end, secret[1]), secret)
     }
 
     #[inline]
@@ -491,6 +590,43 @@ mod tests {
         assert_eq!(parts, EntryV4::key(&flow));
         let hash = |key| EntryV4::hash(&key, [1, 2]);
         assert_eq!(hash(entry.own_key()), hash(EntryV4::key(&flow)));
+    }
+
+    #[test]
+    fn a_real_servers_packet_names_its_masqueraded_connections_and_no_others() {
+        let (flow, secret) = (flow(Protocol::Tcp), [5, 6]);
+        let conn = Conn { forwarding: Forwarding::Masq, real_port: 8080, ..full() };
+        let entry = EntryV4::new(&flow, &conn);
+        let key = |client, port, real_port, protocol| {
+            EntryV4::answered_key(client, port, real_port, protocol)
+        };
+        let answered = key(u32::MAX, u16::MAX, 8080, Protocol::Tcp);
+        assert_eq!(entry.differs_from_answered(&answered), 0);
+        assert_eq!(entry.target(), (1, 443));
+        let others = [
+            key(u32::MAX - 1, u16::MAX, 8080, Protocol::Tcp),
+            key(u32::MAX, u16::MAX - 1, 8080, Protocol::Tcp),
+            key(u32::MAX, u16::MAX, 443, Protocol::Tcp),
+            key(u32::MAX, u16::MAX, 8080, Protocol::Udp),
+        ];
+        for other in others {
+            assert_ne!(entry.differs_from_answered(&other), 0, "{other:x?}");
+        }
+        for forwarding in [Forwarding::Route, Forwarding::Tunnel, Forwarding::Local] {
+            let entry = EntryV4::new(&flow, &Conn { forwarding, ..conn });
+            assert_ne!(entry.differs_from_answered(&answered), 0);
+        }
+        assert_ne!(EntryV4::default().differs_from_answered(&key(0, 0, 0, Protocol::Tcp)), 0);
+        let same = EntryV4::end_hash(&EntryV4::key(&flow), secret);
+        assert_eq!(same, EntryV4::end_hash(&answered, secret));
+        let elsewhere = Flow { vip: Addr::v4(9), vip_port: 7, ..flow };
+        assert_eq!(same, EntryV4::end_hash(&EntryV4::key(&elsewhere), secret));
+        let wide = Flow { client: Addr::v6(1 << 70), vip: Addr::v6(2), ..flow };
+        let same = EntryV6::end_hash(&EntryV6::key(&wide), secret);
+        let elsewhere = Flow { vip: Addr::v6(9), vip_port: 7, ..wide };
+        assert_eq!(same, EntryV6::end_hash(&EntryV6::key(&elsewhere), secret));
+        let other = Flow { client_port: 7, ..wide };
+        assert_ne!(same, EntryV6::end_hash(&EntryV6::key(&other), secret));
     }
 
     #[test]

@@ -11,14 +11,14 @@ use super::slab::{self, Segment};
 /// Memory for a larger table.
 pub struct Growth<E> {
     pub(super) index: Index,
-    pub(super) segments: Vec<Segment<E>>,
+    pub(super) segment: Option<Segment<E>>,
 }
 
 impl<E: Entry> Growth<E> {
     /// Memory that makes a table of `capacity` entries one of at least `wanted`.
     pub fn new(capacity: usize, wanted: usize) -> Self {
         let wanted = wanted.clamp(capacity, slab::LIMIT);
-        Self { index: Index::new(wanted), segments: slab::segments(wanted - capacity) }
+        Self { index: Index::new(wanted), segment: slab::segment(wanted - capacity) }
     }
 }
 
@@ -40,7 +40,7 @@ impl Spent {
 
 impl<E> std::fmt::Debug for Growth<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let entries: usize = self.segments.iter().map(|segment| segment.len()).sum();
+        let entries: usize = self.segment.as_ref().map_or(0, Segment::len);
         f.debug_struct("Growth").field("entries", &entries).finish_non_exhaustive()
     }
 }

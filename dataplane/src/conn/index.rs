@@ -37,12 +37,6 @@ impl Home {
         Self { hash }
     }
 
-    /// The hash.
-    #[inline(always)]
-    pub(super) const fn hash(self) -> u64 {
-        self.hash
-    }
-
     /// Never 0, which says that a place is free.
     #[inline]
     fn tag(self) -> u8 {

@@ -1,8 +1,10 @@
 //! The connection table of one core: the one lookup an established packet pays.
 //!
 //! Two parts: a slab of packed entries, which keep their numbers for life, and an index of
-//! one-line buckets. Four of five entries stand in their flow's home, a line of the slab that the
-//! flow's hash names; the others are found through the index. An IPv4 connection takes 32 bytes
+//! one-line buckets. Four of five entries stand in their flow's home, a line of the slab that a
+//! hash of the client's end names, so that packets of both directions know it. The home says
+//! whether there are others, and these are found through the index, by a hash of all five values.
+//! An IPv4 connection takes 32 bytes
 //! and 6.9 bytes of index and of what says which places are free, empty places included; an IPv6
 //! connection 64 and 6.9. For a burst: [`Table::locate`] all flows, [`Table::prefetch_home`] all,
 //! then [`Table::guess_at_home`], and [`Table::prefetch_bucket`] of those that are not there,
@@ -21,6 +23,7 @@ pub use super::growth::{Growth, Leftover, Spent, TableGrowth};
 pub use super::index::Home;
 use super::index::{Index, PLACES};
 use super::slab::{self, Slab};
+use crate::cpu::Tier;
 use crate::tick::Tick;
 
 /// Entries that are listed at a time, at the most.
@@ -56,6 +59,7 @@ pub struct Table<E> {
     leaving: Option<Leaving>,
     slab: Slab<E>,
     secret: [u64; 2],
+    tier: Tier,
 }
 
 impl<E: Entry> Table<E> {
@@ -68,7 +72,19 @@ impl<E: Entry> Table<E> {
         // Whatever the secret, no factor of the hash is small.
         let [first, second] = secret;
         let secret = [first ^ 0x9E37_79B9_7F4A_7C15, second ^ 0xD6E8_FEB8_6659_FD93];
-        Self { index: Index::new(capacity), leaving: None, slab: Slab::new(capacity), secret }
+        Self {
+            index: Index::new(capacity),
+            leaving: None,
+            slab: Slab::new(capacity),
+            secret,
+            tier: Tier::best(),
+        }
+    }
+
+    /// What the CPU has to look through it.
+    #[inline]
+    pub(crate) fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// How many connections there are.
@@ -106,38 +122,83 @@ impl<E: Entry> Table<E> {
         Home::of(E::hash(key, self.secret))
     }
 
-    /// The first entry of a flow's home.
+    /// What a flow's home follows from.
     #[inline(always)]
-    pub fn home(&self, home: &Home) -> Slot {
-        self.slab.home(home.hash())
+    fn end(&self, key: &E::Key) -> u64 {
+        E::end_hash(key, self.secret)
+    }
+
+    /// The first entry of a flow's home: that of all flows with this client's end.
+    #[inline(always)]
+    pub fn home(&self, key: &E::Key) -> Slot {
+        self.slab.home(self.end(key))
+    }
+
+    /// [`Self::home`] of many flows; requests the homes.
+    #[inline(always)]
+    pub fn request_homes<const N: usize>(&self, keys: &[E::Key; N]) -> [Slot; N] {
+        self.slab.request_homes(keys.each_ref().map(|key| self.end(key)))
     }
 
     /// Which entry is the flow's, if it is in the home that begins with this one: what
     /// [`Self::home`] answered. And whether it is not.
     #[inline(always)]
     pub fn guess_at_home(&self, first: Slot, key: &E::Key) -> (Slot, bool) {
+        self.guess_by(first, |entry| entry.differs(key))
+    }
+
+    #[inline(always)]
+    fn guess_by(&self, first: Slot, differs: impl Fn(&E) -> u64) -> (Slot, bool) {
         // Which of them it is nobody can predict: no branches.
         let (mut missed, mut place) = (1, first.0);
         for entry in self.slab.line(first).unwrap_or_default() {
-            missed &= u32::from(entry.differs(key) != 0);
+            missed &= u32::from(differs(entry) != 0);
             place += missed;
         }
         (Slot(place), missed != 0)
     }
 
-    /// Requests the index line of a flow.
+    /// Whether a flow that is not in the home that begins with this one may be elsewhere. Reads
+    /// the home.
     #[inline(always)]
-    pub fn prefetch_bucket(&self, home: &Home) {
+    pub fn goes_on(&self, first: Slot) -> bool {
+        self.slab.goes_on(first)
+    }
+
+    /// Requests where a flow is looked for that is not at home: its index line, and homes that
+    /// it had before the table grew.
+    #[inline(always)]
+    pub fn prefetch_bucket(&self, home: &Home, key: &E::Key) {
+        for first in self.slab.older_homes(self.end(key)) {
+            self.prefetch_slot(first);
+        }
         self.index.prefetch(*home);
         if let Some(leaving) = &self.leaving {
             leaving.index.prefetch(*home);
         }
     }
 
-    /// Requests the line of the entry that is most probably the flow's, and says which it is.
-    /// Reads the index.
+    /// The entry of a flow in a home that it had before the table grew.
     #[inline(always)]
-    pub fn prefetch_entry(&self, home: &Home) -> Option<Slot> {
+    fn find_in_older(&self, end: u64, key: &E::Key) -> Option<Slot> {
+        self.slab.older_homes(end).find_map(|first| self.find_in_home(first, key))
+    }
+
+    /// The entry of a flow in the home that begins with this one.
+    #[inline(always)]
+    fn find_in_home(&self, first: Slot, key: &E::Key) -> Option<Slot> {
+        let (guess, missed) = self.guess_at_home(first, key);
+        // A key without a protocol is like those of free entries.
+        (!missed && self.entry(guess).is_some()).then_some(guess)
+    }
+
+    /// Requests the line of the entry that is most probably the flow's, which is not at home, and
+    /// says which it is. Reads the index.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, home: &Home, key: &E::Key) -> Option<Slot> {
+        if let Some(slot) = self.find_in_older(self.end(key), key) {
+            return Some(slot);
+        }
         let guess = match &self.leaving {
             None => self.index.first_guess(*home),
             Some(leaving) => {
@@ -179,12 +240,18 @@ impl<E: Entry> Table<E> {
     /// The same by the flow's key.
     #[inline]
     pub fn find_key(&self, home: &Home, key: &E::Key) -> Option<Slot> {
-        // A key without a protocol is like those of free entries.
-        if let (guess, false) = self.guess_at_home(self.home(home), key)
-            && self.entry(guess).is_some()
-        {
-            return Some(guess);
+        let end = self.end(key);
+        let found = self.find_in_home(self.slab.home(end), key);
+        let found = found.or_else(|| self.find_in_older(end, key));
+        if found.is_some() || !self.slab.anybody_away(end) {
+            return found;
         }
+        self.find_away(home, key)
+    }
+
+    /// The same of a flow that is away from home.
+    #[inline(never)]
+    fn find_away(&self, home: &Home, key: &E::Key) -> Option<Slot> {
         let is_it = |number| self.slab.get(Slot(number)).is_some_and(|entry| entry.is_of(key));
         let mut found = self.index.find(*home, is_it);
         if found.is_none()
@@ -268,22 +335,38 @@ impl<E: Entry> Table<E> {
         if !entry.packed().is_used() {
             return Err(Full);
         }
-        let slot = self.slab.add(entry, self.home(home)).ok_or(Full)?;
+        let end = self.end(key);
+        let slot = self.slab.add(entry, self.slab.home(end)).ok_or(Full)?;
+        if !self.slab.is_at_home(slot, end) {
+            self.note_away(home, end, slot)?;
+        }
+        Ok(slot)
+    }
+
+    /// An entry is not at home: only the index knows where it is.
+    #[inline(never)]
+    fn note_away(&mut self, home: &Home, end: u64, slot: Slot) -> Result<(), Full> {
         if !self.index.insert(*home, slot.0) {
             self.slab.remove(slot);
             return Err(Full);
         }
-        Ok(slot)
+        self.slab.count_away(end, true);
+        Ok(())
     }
 
     /// Removes an entry and gives back what was in it.
     pub fn remove(&mut self, slot: Slot) -> Option<(Flow, Conn)> {
         let entry = *self.slab.get(slot).filter(|entry| entry.packed().is_used())?;
-        let home = Home::of(E::hash(&entry.own_key(), self.secret));
-        if !self.index.remove(home, slot.0)
-            && let Some(leaving) = &mut self.leaving
-        {
-            leaving.index.remove(home, slot.0);
+        let key = entry.own_key();
+        let end = self.end(&key);
+        if !self.slab.is_at_home(slot, end) {
+            let home = self.locate_key(&key);
+            if !self.index.remove(home, slot.0)
+                && let Some(leaving) = &mut self.leaving
+            {
+                leaving.index.remove(home, slot.0);
+            }
+            self.slab.count_away(end, false);
         }
         self.slab.remove(slot);
         Some((entry.flow(), entry.packed().conn()))
@@ -343,13 +426,14 @@ impl<E: Entry> Table<E> {
 
     /// Takes up memory for more entries. Given back while the table is still growing, and where
     /// it has too many pieces.
+    #[expect(clippy::result_large_err, reason = "given back for control to free; once a growth")]
     pub fn grow(&mut self, growth: Growth<E>) -> Result<(), Growth<E>> {
-        if self.leaving.is_some() || !self.slab.has_room_for(growth.segments.len()) {
+        if self.leaving.is_some() || !self.slab.has_room_for(growth.segment.as_ref()) {
             return Err(growth);
         }
-        let Growth { index, segments } = growth;
-        if let Err(segments) = self.slab.grow(segments) {
-            return Err(Growth { index, segments });
+        let Growth { index, segment } = growth;
+        if let Err(segment) = self.slab.grow(segment) {
+            return Err(Growth { index, segment });
         }
         let index = std::mem::replace(&mut self.index, index);
         self.leaving = Some(Leaving { index, next: 0 });
@@ -394,6 +478,46 @@ impl<E: Entry> Table<E> {
         }
         let Leaving { index, .. } = self.leaving.take()?;
         Some(Spent::new(index))
+    }
+}
+
+impl Table<EntryV4> {
+    /// [`Self::guess_at_home`], for CPUs that compare a whole line at once.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    pub(super) fn guess_at_home_avx512(&self, first: Slot, key: &[u64; 2]) -> (Slot, bool) {
+        match self.slab.line(first).and_then(|line| line.first_chunk()) {
+            Some(line) => {
+                let [first_differs, second_differs] = EntryV4::both_differ(line, key);
+                let missed = first_differs & second_differs;
+                (Slot(first.0 + u32::from(first_differs) + u32::from(missed)), missed)
+            }
+            None => (first, true),
+        }
+    }
+
+    /// As [`Self::guess_at_home`], of the masqueraded connection that a real server's packet
+    /// answers, by its [`EntryV4::answered_key`].
+    #[inline(always)]
+    pub fn guess_answered(&self, first: Slot, key: &[u64; 2]) -> (Slot, bool) {
+        self.guess_by(first, |entry| entry.differs_from_answered(key))
+    }
+
+    /// An entry, if it is of a masqueraded connection with this key.
+    #[inline(always)]
+    pub fn answered_mut(&mut self, slot: Slot, key: &[u64; 2]) -> Option<&mut EntryV4> {
+        self.slab.get_mut(slot).filter(|entry| entry.differs_from_answered(key) == 0)
+    }
+
+    /// The masqueraded connections with this key that are at home.
+    pub fn answered(&self, key: &[u64; 2]) -> impl Iterator<Item = (Slot, Flow, Conn)> {
+        let home = self.home(key);
+        let line = self.slab.line(home).unwrap_or_default();
+        line.iter()
+            .zip(home.0..)
+            .filter(|(entry, _)| entry.differs_from_answered(key) == 0)
+            .map(|(entry, number)| (Slot(number), entry.flow(), entry.packed().conn()))
     }
 }
 
@@ -533,8 +657,8 @@ mod tests {
             let spent = table.step(3);
             for n in (0..5_000).step_by(97) {
                 let home = table.locate(&flow(n, false));
-                table.prefetch_bucket(&home);
-                table.prefetch_entry(&home);
+                table.prefetch_bucket(&home, &EntryV4::key(&flow(n, false)));
+                table.prefetch_entry(&home, &EntryV4::key(&flow(n, false)));
                 assert_eq!(table.find_at(&home, &flow(n, false)), Some(slots[n as usize]));
             }
             if spent.is_some() {

@@ -17,6 +17,7 @@ mod fours;
 mod fours_v6;
 mod hops;
 mod lane;
+mod masquerade;
 mod opens;
 mod read;
 mod read_v6;
@@ -29,12 +30,15 @@ mod tunnels;
 
 use super::{Arrival, Path};
 use crate::bindings::Bindings;
+use crate::conn::ConnBurst;
+use crate::conn::table::EntryV4;
 use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Note, Seen};
 use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
+use crate::prefetch::prefetch;
 use crate::reply::{Origin, ReplyTable};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
@@ -88,8 +92,6 @@ pub(super) struct Learned {
     neighbours: u64,
     tier: Tier,
     forms: Forms,
-    /// Whether masqueraded real servers' packets were among the last burst's.
-    answers: bool,
 }
 
 impl Learned {
@@ -106,7 +108,31 @@ impl Learned {
             neighbours: 0,
             tier: Tier::best(),
             forms: Forms::default(),
-            answers: false,
+        }
+    }
+
+    /// How many ways were learned, ever: each costs as much as many packets.
+    pub(super) fn learned(&self) -> u32 {
+        let services = self.services.learned().wrapping_add(self.services_v6.learned());
+        [&self.client_hops, &self.conn_hops, &self.exit_hops]
+            .iter()
+            .fold(services, |all, hops| all.wrapping_add(hops.learned()))
+    }
+
+    /// Requests what clients' packets will need of their real servers, which are many.
+    #[inline(never)]
+    fn fetch_hops(&self, reading: &Reading, loads: CoreLoads<'_>) {
+        let clients = || {
+            let lanes = reading.lanes.iter().zip(reading.clients.found(0)).take(reading.frames);
+            lanes
+                .filter(|(lane, real)| lane.kind() == Kind::Client && *real != 0)
+                .map(|(lane, real)| lane.first_place().wrapping_add(u32::from(real)))
+        };
+        clients().for_each(|place| self.client_hops.prefetch(place));
+        for real in clients().filter_map(|place| self.client_hops.likely(place)) {
+            if let Some(load) = loads.of(real) {
+                prefetch(load);
+            }
         }
     }
 
@@ -191,6 +217,7 @@ impl Path {
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
         (reading.seeks_clients, reading.has_unaimed) = (false, false);
+        reading.is_varied = false;
         match port.map(|port| Gate::new(self.mac(at.port), port.vlan)) {
             Some(gate) => {
                 let clients = &self.shared.clients;
@@ -234,7 +261,8 @@ impl Path {
             self.shared.clients.find_first_v6(&mut reading.clients_v6, age);
         }
         if std::mem::take(&mut reading.seeks_conns) {
-            reading.conns.fetch(self.bindings.table_v4());
+            self.fetch_conns(&mut reading.conns);
+            self.shared.templates.fetch(&reading.templates);
             reading.seeks_strays = reading.conns.has_strays();
         }
         if std::mem::take(&mut reading.seeks_conns_v6) {
@@ -243,7 +271,20 @@ impl Path {
         }
         let [to_request, _] = &mut reading.seeks_replies;
         if std::mem::take(to_request) {
-            reading.replies.fetch(&self.shared.replies);
+            reading.reply_changes = self.bindings.reply_changes();
+            reading.replies.fetch(&self.shared.replies, self.bindings.table_v4());
+        }
+    }
+
+    #[inline(always)]
+    fn fetch_conns(&self, conns: &mut ConnBurst<EntryV4>) {
+        let table = self.bindings.table_v4();
+        match table.tier() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has the tier.
+            #[allow(unsafe_code)]
+            Tier::Avx512 => unsafe { conns.fetch_avx512(table) },
+            _ => conns.fetch(table),
         }
     }
 
@@ -258,13 +299,8 @@ impl Path {
         }
         let [_, to_read] = &mut reading.seeks_replies;
         if std::mem::take(to_read) {
-            let (table, core) = (self.bindings.table_v4(), self.bindings.core());
-            reading.reply_changes = self.bindings.reply_changes();
-            reading.replies.find(&self.shared.replies, |origin| {
-                if usize::from(origin.core) == core {
-                    table.prefetch_slot(origin.slot);
-                }
-            });
+            let (conns, core) = (self.bindings.table_v4(), self.bindings.core());
+            reading.replies.find(&self.shared.replies, conns, core);
         }
     }
 
@@ -283,6 +319,11 @@ impl Path {
         let age = self.bindings.age_at(reading.at.now);
         self.shared.clients.find_strays(&mut reading.clients, age);
         self.shared.clients.find_strays_v6(&mut reading.clients_v6, age);
+        if std::mem::take(&mut reading.is_varied)
+            && let Some(loads) = self.shared.loads.core(self.bindings.core())
+        {
+            learned.fetch_hops(reading, loads);
+        }
         let remembered = self.fragments.remembered();
         let mut frames = undecided;
         loop {

@@ -1,14 +1,29 @@
-//! The replies of one burst, looked up together.
+//! The replies of one burst, looked up together: first where the connections that they answer
+//! would stand in this core's own table, then those that are not there in the reply table.
 
 use super::{Origin, Place, ReplyHome, ReplyKeyV4, ReplyTable};
+use crate::conn::table::{EntryV4, Slot, Table};
 use crate::port::{BURST, places};
+
+/// No entry.
+const NONE: u32 = u32::MAX;
 
 /// A burst's IPv4 replies, each at its frame's place.
 pub struct ReplyBurst {
     /// A bit for every place that a reply was put to.
     taken: u32,
     keys: [ReplyKeyV4; BURST],
+    /// What the core's own table finds them by.
+    answered: [[u64; 2]; BURST],
+    /// Where the reply table would have them.
     homes: [ReplyHome; BURST],
+    /// A bit for every reply whose connection is not at home in the core's own table.
+    strays: u32,
+    /// The number of the home's first entry; once it was read, that of the core's own
+    /// connection, or [`NONE`].
+    guesses: [u32; BURST],
+    /// A bit for every reply to a connection of another core.
+    foreign: u32,
     found: [Option<(Place, Origin)>; BURST],
 }
 
@@ -19,17 +34,32 @@ impl Default for ReplyBurst {
         Self {
             taken: 0,
             keys: [ReplyKeyV4::default(); BURST],
+            answered: [[0; 2]; BURST],
             homes: [ReplyHome::default(); BURST],
+            strays: 0,
+            guesses: [NONE; BURST],
+            foreign: 0,
             found: [None; BURST],
         }
     }
+}
+
+/// The connection that a reply answers, as far as the tables were asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Probably the one in this entry of the core's own table.
+    Own(Slot),
+    /// Another core's.
+    Foreign(Place, Origin),
+    /// None.
+    Nobody,
 }
 
 impl ReplyBurst {
     /// Forgets all replies.
     #[inline]
     pub fn clear(&mut self) {
-        self.taken = 0;
+        (self.taken, self.strays, self.foreign) = (0, 0, 0);
     }
 
     /// Whether there is none.
@@ -38,56 +68,115 @@ impl ReplyBurst {
         self.taken == 0
     }
 
-    /// Puts a reply to a place and requests its line in the table.
+    /// Puts a reply to a place, and requests its connection's home and its line in the reply
+    /// table.
     #[inline(always)]
-    pub fn put(&mut self, at: usize, key: ReplyKeyV4, table: &ReplyTable) {
-        if let (Some(place), Some(home), Some(found)) =
-            (self.keys.get_mut(at), self.homes.get_mut(at), self.found.get_mut(at))
-        {
+    pub fn put(&mut self, at: usize, key: ReplyKeyV4, table: &ReplyTable, conns: &Table<EntryV4>) {
+        if let (Some(place), Some(answered), Some(home), Some(guess)) = (
+            self.keys.get_mut(at),
+            self.answered.get_mut(at),
+            self.homes.get_mut(at),
+            self.guesses.get_mut(at),
+        ) {
+            *place = key;
+            *answered = key.answered();
+            let first = conns.home(answered);
+            conns.prefetch_slot(first);
+            *guess = first.number();
             *home = table.locate_v4(&key);
             table.prefetch_bucket(home);
-            *place = key;
-            *found = None;
             self.taken |= 1 << (at % BURST);
         }
     }
 
-    /// Reads the lines and requests the entries.
+    /// Reads the homes, and the lines of those that are not there: requests their entries.
     #[inline(never)]
-    pub fn fetch(&mut self, table: &ReplyTable) {
-        for home in places(self.taken).filter_map(|at| self.homes.get(at)) {
+    pub fn fetch(&mut self, table: &ReplyTable, conns: &Table<EntryV4>) {
+        let mut strays = 0;
+        for at in places(self.taken) {
+            if let (Some(key), Some(guess)) = (self.answered.get(at), self.guesses.get_mut(at)) {
+                let (slot, missed) = conns.guess_answered(Slot::from_number(*guess), key);
+                strays |= u32::from(missed) << at;
+                *guess = slot.number();
+            }
+        }
+        self.strays = strays;
+        for home in places(strays).filter_map(|at| self.homes.get(at)) {
             table.prefetch_entry(home);
         }
     }
 
-    /// Reads the entries; `each` gets every connection that was found.
-    #[inline(always)]
-    pub fn find(&mut self, table: &ReplyTable, mut each: impl FnMut(&Origin)) {
-        for at in places(self.taken) {
-            if let (Some(key), Some(home), Some(found)) =
-                (self.keys.get(at), self.homes.get(at), self.found.get_mut(at))
-            {
+    /// Reads the reply table's entries, and requests the connections of this core.
+    #[inline(never)]
+    pub fn find(&mut self, table: &ReplyTable, conns: &Table<EntryV4>, core: usize) {
+        for at in places(self.strays) {
+            if let (Some(key), Some(home), Some(guess), Some(found)) = (
+                self.keys.get(at),
+                self.homes.get(at),
+                self.guesses.get_mut(at),
+                self.found.get_mut(at),
+            ) {
                 *found = table.find_v4(home, key);
-                if let Some((_, origin)) = found {
-                    each(origin);
+                match whose(found, Some(core)) {
+                    Whose::Own(slot) => {
+                        conns.prefetch_slot(slot);
+                        *guess = slot.number();
+                    }
+                    Whose::Foreign(..) => (*guess, self.foreign) = (NONE, self.foreign | 1 << at),
+                    Whose::Nobody => *guess = NONE,
                 }
             }
         }
     }
 
-    /// What the reply at this place answers, as of [`Self::find`].
+    /// Between whom the reply at this place is, and what the core's own table finds it by.
     #[inline(always)]
-    pub fn found(&self, at: usize) -> Option<(ReplyKeyV4, Place, Origin)> {
-        let (place, origin) = (*self.found.get(at)?)?;
-        (self.taken >> (at % BURST) & 1 != 0).then_some((*self.keys.get(at)?, place, origin))
+    pub fn keys(&self, at: usize) -> Option<(&ReplyKeyV4, &[u64; 2])> {
+        Some((self.keys.get(at)?, self.answered.get(at)?))
+    }
+
+    /// The core's own connection that the reply at this place probably answers, as of
+    /// [`Self::find`].
+    #[inline(always)]
+    pub fn own(&self, at: usize) -> Option<Slot> {
+        self.guesses.get(at).filter(|guess| **guess != NONE).map(|guess| Slot::from_number(*guess))
+    }
+
+    /// Whose connection the reply at this place answers, as of [`Self::find`].
+    pub fn whose(&self, at: usize) -> Whose {
+        match self.own(at) {
+            Some(slot) => Whose::Own(slot),
+            _ if self.foreign >> (at % BURST) & 1 == 0 => Whose::Nobody,
+            _ => self.found.get(at).map_or(Whose::Nobody, |found| whose(found, None)),
+        }
     }
 
     /// The same as of now.
     #[cold]
-    pub fn find_again(&self, at: usize, table: &ReplyTable) -> Option<(ReplyKeyV4, Place, Origin)> {
-        let (key, home) = (*self.keys.get(at)?, self.homes.get(at)?);
-        let (place, origin) = table.find_v4(home, &key)?;
-        Some((key, place, origin))
+    #[inline(never)]
+    pub fn ask_again(
+        &self,
+        at: usize,
+        table: &ReplyTable,
+        conns: &Table<EntryV4>,
+        core: usize,
+    ) -> Whose {
+        let (Some((key, answered)), Some(home)) = (self.keys(at), self.homes.get(at)) else {
+            return Whose::Nobody;
+        };
+        match conns.guess_answered(conns.home(answered), answered) {
+            (slot, false) => Whose::Own(slot),
+            (_, true) => whose(&table.find_v4(home, key), Some(core)),
+        }
+    }
+}
+
+/// The connection that was found in the reply table, as seen by a core that may have it.
+fn whose(found: &Option<(Place, Origin)>, core: Option<usize>) -> Whose {
+    match found {
+        Some((_, origin)) if core == Some(usize::from(origin.core)) => Whose::Own(origin.slot),
+        Some((place, origin)) => Whose::Foreign(*place, *origin),
+        None => Whose::Nobody,
     }
 }
 
@@ -95,47 +184,102 @@ impl ReplyBurst {
 mod tests {
     use super::super::ReplyKey;
     use super::*;
-    use crate::conn::table::Slot;
+    use crate::conn::{Conn, ConnFlags, Flow, State};
+    use crate::forward::Forwarding;
     use crate::ids::RealId;
     use crate::tick::Tick;
     use crate::wire::{Addr, Protocol};
 
-    #[test]
-    fn every_reply_is_found_at_its_place() {
-        let table = ReplyTable::new(100, 16, [3, 4]);
-        table.open();
-        let key = |n: u16| ReplyKey {
+    /// The connection of client number `n`, from its port `n`.
+    fn conn_of(n: u16, slot: u32, core: u16) -> (ReplyKey, Origin) {
+        let key = ReplyKey {
             real: Addr::v4(7),
             real_port: 80,
             client: Addr::v4(9),
             client_port: n,
             protocol: Protocol::Tcp,
         };
-        let key_v4 = |n| ReplyKeyV4::new((7, 80), (9, n), Protocol::Tcp);
-        let origin = |n: u16| Origin {
-            core: 0,
-            slot: Slot::from_number(n.into()),
+        let origin = Origin {
+            core,
+            slot: Slot::from_number(slot),
             real: RealId(5),
             vip: Addr::v4(1),
             vip_port: 80,
         };
+        (key, origin)
+    }
+
+    fn added(conns: &mut Table<EntryV4>, n: u16) -> Slot {
+        let flow = Flow {
+            client: Addr::v4(9),
+            vip: Addr::v4(1),
+            client_port: n,
+            vip_port: 80,
+            protocol: Protocol::Tcp,
+        };
+        let conn = Conn {
+            template: None,
+            real: RealId(5),
+            expires: Tick(0),
+            timeout: 0,
+            real_port: 80,
+            state: State::TcpEstablished,
+            flags: ConnFlags::empty(),
+            forwarding: Forwarding::Masq,
+            in_packets: 0,
+        };
+        conns.insert(&flow, conn).unwrap()
+    }
+
+    #[test]
+    fn every_reply_is_found_at_its_place_whether_its_connection_is_at_home_or_not() {
+        let table = ReplyTable::new(100, 16, [3, 4]);
+        table.open();
+        let mut conns = Table::<EntryV4>::new(64, [5, 6]);
+        let key_v4 = |n| ReplyKeyV4::new((7, 80), (9, n), Protocol::Tcp);
+        let mut slots = vec![];
         for n in 0..50 {
-            assert!(table.insert(&key(n), &origin(n), Tick(0)));
+            let slot = added(&mut conns, n);
+            let (key, origin) = conn_of(n, slot.number(), 3);
+            assert!(table.insert(&key, &origin, Tick(0)));
+            slots.push(slot);
         }
+        // Another core's.
+        let (key, origin) = conn_of(60, 1, 4);
+        assert!(table.insert(&key, &origin, Tick(0)));
+        let mut strays = 0;
+        for first in (0..50).step_by(25) {
+            let mut burst = ReplyBurst::default();
+            for n in first..first + 25 {
+                burst.put(usize::from(n - first), key_v4(n), &table, &conns);
+            }
+            burst.put(30, key_v4(60), &table, &conns);
+            burst.put(31, key_v4(61), &table, &conns);
+            burst.fetch(&table, &conns);
+            strays += (burst.strays & 0x1FF_FFFF).count_ones();
+            burst.find(&table, &conns, 3);
+            for n in first..first + 25 {
+                let own = Whose::Own(slots[usize::from(n)]);
+                assert_eq!(burst.whose(usize::from(n - first)), own, "{n}");
+                assert_eq!(burst.ask_again(usize::from(n - first), &table, &conns, 3), own);
+            }
+            let Whose::Foreign(_, found) = burst.whose(30) else { panic!("another core's") };
+            assert_eq!((found.core, burst.whose(31)), (4, Whose::Nobody));
+            assert_eq!(burst.ask_again(30, &table, &conns, 3), burst.whose(30));
+            assert_eq!(burst.ask_again(31, &table, &conns, 3), Whose::Nobody);
+            assert_eq!(burst.keys(30).map(|(key, _)| *key), Some(key_v4(60)));
+            burst.clear();
+            assert!(burst.is_empty());
+        }
+        assert!((1..25).contains(&strays), "{strays} of 50 are not at home");
+        // One ends while its reply is under way.
         let mut burst = ReplyBurst::default();
-        for (at, n) in [(0, 3), (7, 49), (8, 77), (31, 12)] {
-            burst.put(at, key_v4(n), &table);
-        }
-        burst.fetch(&table);
-        let mut seen = Vec::new();
-        burst.find(&table, |origin| seen.push(origin.slot.number()));
-        assert_eq!(seen, [3, 49, 12]);
-        let found = |at| burst.found(at).map(|(key, _, origin)| (key, origin));
-        assert_eq!(found(7), Some((key_v4(49), origin(49))));
-        assert_eq!((found(1), found(8)), (None, None));
-        table.remove(&key(49), 0, Slot::from_number(49));
-        assert!(burst.found(7).is_some() && burst.find_again(7, &table).is_none());
-        burst.clear();
-        assert!(burst.is_empty() && burst.found(0).is_none());
+        burst.put(0, key_v4(49), &table, &conns);
+        burst.fetch(&table, &conns);
+        burst.find(&table, &conns, 3);
+        conns.remove(slots[49]);
+        let (key, _) = conn_of(49, 0, 3);
+        table.remove(&key, 3, slots[49]);
+        assert_eq!(burst.ask_again(0, &table, &conns, 3), Whose::Nobody);
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{Origin, ReplyKey};
 use crate::conn::flow::{bits_of, protocol_of};
-use crate::conn::table::Slot;
+use crate::conn::table::{EntryV4, Slot};
 use crate::ids::RealId;
 use crate::tick::Tick;
 use crate::wire::{Addr, Protocol};
@@ -111,6 +111,19 @@ impl ReplyKeyV4 {
     #[inline(always)]
     pub(super) fn words(&self) -> [u64; 2] {
         [self.ends, self.ports]
+    }
+
+    /// RIP.
+    #[inline(always)]
+    pub fn real(&self) -> u32 {
+        (self.ends >> 32) as u32
+    }
+
+    /// What the connection table finds a connection by that the packet answers.
+    #[inline(always)]
+    pub fn answered(&self) -> [u64; 2] {
+        let (client, port) = (self.client(), self.client_port());
+        EntryV4::answered_key(client, port, self.real_port(), self.protocol())
     }
 
     /// CIP.
@@ -233,6 +246,7 @@ mod tests {
         let parts = V4::key(&key(one, all));
         assert_eq!((parts.client(), parts.client_port()), (u32::MAX, u16::MAX - 1));
         assert_eq!((parts.real_port(), parts.protocol()), (u16::MAX, Protocol::Sctp));
+        assert_eq!(parts.real(), 1);
         let (one, all) = (Addr::v6(1), Addr::v6(u128::MAX));
         let words = V6::pack(&key(one, all), &origin(all), Tick(u32::MAX));
         assert_eq!(V6::origin(&words), origin(all));

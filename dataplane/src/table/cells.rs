@@ -1,10 +1,9 @@
-//! The two layouts of template slots, four to a bucket: 16 bytes for an IPv4 client, so that a
-//! bucket is one cache line, and 32 for an IPv6 one.
+//! The layouts of template slots, four to a bucket: 16 bytes for an IPv4 client (`cells_v4.rs`), so
+//! that a bucket is one cache line, and 32 for an IPv6 one.
 
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
 use super::sync::{AtomicU64, Ordering};
 use crate::block::Block;
-use crate::cpu::Tier;
 use crate::ids::ScopeId;
 use crate::prefetch::prefetch;
 
@@ -24,7 +23,7 @@ pub(super) trait Row {
     /// Slots in a bucket.
     const WAYS: usize;
     /// Slots to make for every four entries that are asked for: so many that hardly one new
-    /// key in 50,000 finds its window full before all entries are in.
+    /// key in 20,000 finds its window full before all entries are in.
     const SLOTS_FOR_FOUR: usize;
     /// Buckets of a row where one key may stand: two, or three where there are so many.
     const CHOICES: usize;
@@ -71,216 +70,37 @@ pub(super) trait Cells: Row {
     fn key(&self, place: usize) -> Option<TemplateKey>;
     /// Makes a dead slot free. For the owner, after the grace period.
     fn clear(&self, place: usize);
+    /// A key whose first bucket this is will stand in its second one.
+    fn mark(&self, _bucket: usize) {}
 }
+
+/// See [`Window::FIRST_IF_FREE`](super::assign::Window::FIRST_IF_FREE): up to a quarter of the
+/// fill, 98 of 100 new keys go to the first line; at the nominal fill, one key in 20,000 has no
+/// room, where it is one in 75,000 if all go to the emptier one.
+pub(super) const FIRST_IF_FREE: usize = 3;
 
 /// Set in every used key word, so that none is 0.
 const USED: u64 = 1 << 63;
 const TIMEOUT_SHIFT: u32 = 52;
-const TIMEOUT_MASK: u64 = 0xff << TIMEOUT_SHIFT;
+pub(super) const TIMEOUT_MASK: u64 = 0xff << TIMEOUT_SHIFT;
 const SCOPE_SHIFT: u32 = 32;
 const SCOPE_MASK: u64 = ScopeId::LIMIT as u64 - 1;
 
 /// The parts that both layouts' first words share: used 1 | timeout 8 | scope 20 | low 32.
-fn first_word(scope: ScopeId, low: u32) -> u64 {
+pub(super) fn first_word(scope: ScopeId, low: u32) -> u64 {
     USED | (u64::from(scope.0) & SCOPE_MASK) << SCOPE_SHIFT | u64::from(low)
 }
 
-fn with_timeout(word: u64, timeout: u8) -> u64 {
+pub(super) fn with_timeout(word: u64, timeout: u8) -> u64 {
     word | u64::from(timeout) << TIMEOUT_SHIFT
 }
 
-fn timeout_of(word: u64) -> u8 {
+pub(super) fn timeout_of(word: u64) -> u8 {
     (word >> TIMEOUT_SHIFT) as u8
 }
 
-fn scope_of(word: u64) -> ScopeId {
+pub(super) fn scope_of(word: u64) -> ScopeId {
     ScopeId(((word >> SCOPE_SHIFT) & SCOPE_MASK) as u32)
-}
-
-/// IPv4: the key in one word, so that one compare-and-swap claims.
-pub(super) struct V4(Block<BucketV4>);
-
-#[repr(align(64))]
-struct BucketV4([SlotV4; 4]);
-
-struct SlotV4 {
-    key: AtomicU64,
-    value: AtomicU64,
-}
-
-impl V4 {
-    #[inline]
-    fn slot(&self, place: usize) -> &SlotV4 {
-        &self.0[place / Self::WAYS].0[place % Self::WAYS]
-    }
-}
-
-impl V4 {
-    /// Where the key should go, if it stands nowhere in these two buckets and a slot is free:
-    /// to the emptier one. For the only core of a table.
-    #[inline(always)]
-    pub(super) fn vacant(&self, buckets: [usize; 2], name: u64, tier: Tier) -> Option<usize> {
-        let [first, second] = buckets;
-        let first_free = self.0.get(first)?.free_unless_by(tier, name)?;
-        let second_free = self.0.get(second)?.free_unless_by(tier, name)?;
-        let (bucket, free) = match count(second_free) > count(first_free) {
-            true => (second, second_free),
-            false => (first, first_free),
-        };
-        (free != 0).then(|| bucket * Self::WAYS + free.trailing_zeros() as usize)
-    }
-
-    /// Free -> bound at once. For the only core of a table.
-    #[inline(always)]
-    pub(super) fn take(&self, place: usize, name: u64, timeout: u8, value: u64) {
-        let slot = self.slot(place);
-        slot.key.store(with_timeout(name, timeout), Ordering::Release);
-        slot.value.store(value, Ordering::Release);
-    }
-}
-
-/// How many of four bits are set: counting them takes longer where CPUs may be old.
-#[inline(always)]
-fn count(four: u32) -> u64 {
-    const COUNTS: u64 = 0x4332_3221_3221_2110;
-    COUNTS >> (4 * four) & 7
-}
-
-impl BucketV4 {
-    /// A bit for every free slot; `None` if one is the key's, in whatever state. For the only
-    /// core of a table, which never sees one of a slot's words cleared and the other not.
-    #[inline(always)]
-    fn free_unless(&self, name: u64) -> Option<u32> {
-        let (mut free, mut taken) = (0, false);
-        for (way, slot) in self.0.iter().enumerate() {
-            let key = slot.key.load(Ordering::Acquire);
-            taken |= key & !TIMEOUT_MASK == name;
-            free |= u32::from(key == 0) << way;
-        }
-        (!taken).then_some(free)
-    }
-}
-
-impl BucketV4 {
-    /// The same by the best that the CPU has.
-    #[inline(always)]
-    fn free_unless_by(&self, tier: Tier, name: u64) -> Option<u32> {
-        match tier {
-            // SAFETY: the CPU has the tier.
-            #[cfg(all(target_arch = "x86_64", not(loom)))]
-            #[allow(unsafe_code)]
-            Tier::Avx512 => unsafe { self.free_unless_avx512(name) },
-            _ => self.free_unless(name),
-        }
-    }
-
-    /// The same for CPUs that compare a whole line.
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn free_unless_avx512(&self, name: u64) -> Option<u32> {
-        use std::arch::x86_64::{
-            __m512i, _mm512_cmpeq_epi64_mask, _mm512_set1_epi64, _mm512_testn_epi64_mask,
-        };
-        const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
-        // Keys are every other word.
-        const KEYS: u32 = 0x55;
-        let mask = _mm512_set1_epi64(!TIMEOUT_MASK as i64);
-        let words: __m512i;
-        // SAFETY: the instruction reads the 64 bytes of `self`, aligned to 64. Others may write the
-        // words meanwhile, as atomics; assembly reads them as the CPU does, word by word whole,
-        // and nothing relies on more than one of them.
-        #[allow(unsafe_code)]
-        unsafe {
-            std::arch::asm!(
-                "vpandq {words}, {mask}, [{line}]",
-                line = in(reg) std::ptr::from_ref(self),
-                mask = in(zmm_reg) mask,
-                words = out(zmm_reg) words,
-                options(readonly, nostack, preserves_flags),
-            );
-        }
-        let taken = _mm512_cmpeq_epi64_mask(words, _mm512_set1_epi64(name as i64));
-        let free = u32::from(_mm512_testn_epi64_mask(words, words)) & KEYS;
-        let pairs = (free | free >> 1) & 0x33;
-        (u32::from(taken) & KEYS == 0).then_some((pairs | pairs >> 2) & 0xF)
-    }
-}
-
-impl Row for V4 {
-    const WAYS: usize = 4;
-    const SLOTS_FOR_FOUR: usize = 8;
-    const CHOICES: usize = 2;
-    const BYTES: usize = size_of::<BucketV4>();
-
-    fn new(buckets: usize) -> Self {
-        let slot = || SlotV4 { key: AtomicU64::new(0), value: AtomicU64::new(0) };
-        Self(Block::new(buckets, || BucketV4([slot(), slot(), slot(), slot()])))
-    }
-
-    fn buckets(&self) -> usize {
-        self.0.len()
-    }
-
-    #[inline]
-    fn prefetch(&self, bucket: usize) {
-        prefetch(&self.0[bucket]);
-    }
-
-    fn handle(segment: usize, place: usize) -> Handle {
-        Handle::v4(segment, place)
-    }
-}
-
-impl Cells for V4 {
-    type Name = u64;
-
-    #[inline]
-    fn name(probe: &Probe) -> u64 {
-        first_word(probe.key.scope, probe.key.client.bits() as u32)
-    }
-
-    #[inline]
-    fn value(&self, place: usize) -> &AtomicU64 {
-        &self.slot(place).value
-    }
-
-    #[inline]
-    fn is_of(&self, place: usize, name: u64) -> bool {
-        self.slot(place).key.load(Ordering::Acquire) & !TIMEOUT_MASK == name
-    }
-
-    #[inline]
-    fn settle(&self, place: usize, name: u64) -> Whose {
-        match self.slot(place).key.load(Ordering::Acquire) {
-            0 => Whose::Free,
-            word if word & !TIMEOUT_MASK == name => Whose::This,
-            _ => Whose::Other,
-        }
-    }
-
-    fn claim(&self, place: usize, name: u64, timeout: u8) -> bool {
-        let word = with_timeout(name, timeout);
-        let key = &self.slot(place).key;
-        key.compare_exchange(0, word, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    fn timeout(&self, place: usize) -> u8 {
-        timeout_of(self.slot(place).key.load(Ordering::Relaxed))
-    }
-
-    fn key(&self, place: usize) -> Option<TemplateKey> {
-        let word = self.slot(place).key.load(Ordering::Acquire);
-        let key = TemplateKey { scope: scope_of(word), client: ClientKey::V4(word as u32) };
-        (word != 0).then_some(key)
-    }
-
-    fn clear(&self, place: usize) {
-        let slot = self.slot(place);
-        slot.key.store(0, Ordering::Release);
-        // Last, because only a slot with both words 0 may be claimed.
-        slot.value.store(0, Ordering::Release);
-    }
 }
 
 /// IPv6: the key in three words, written one by one, each by one compare-and-swap and only by
@@ -449,42 +269,5 @@ impl Cells for V6 {
         slot.first.store(0, Ordering::Release);
         // Last, because only a slot with first word and value 0 may be claimed.
         slot.value.store(0, Ordering::Release);
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_tells_its_free_slots_and_whether_one_is_the_keys_whatever_the_cpu() {
-        let name = first_word(ScopeId(5), 0x0B00_0001);
-        let others = [first_word(ScopeId(5), 0x0B00_0002), first_word(ScopeId(4), 0x0B00_0001)];
-        for set in 0..256u32 {
-            let row = V4::new(1);
-            let mut free = 0;
-            for way in 0..4 {
-                let key = match set >> (2 * way) & 3 {
-                    0 => 0,
-                    1 => name,
-                    other => others[other as usize - 2],
-                };
-                free |= u32::from(key == 0) << way;
-                if key != 0 {
-                    // A value that looks like the key is no key.
-                    row.take(way, key, way as u8 * 77, name);
-                }
-            }
-            let is_there = (0..4).any(|way| set >> (2 * way) & 3 == 1);
-            for tier in Tier::all() {
-                let told = row.0[0].free_unless_by(tier, name);
-                assert_eq!(told, (!is_there).then_some(free), "{set:#x}");
-            }
-        }
-    }
-
-    #[test]
-    fn four_bits_are_counted() {
-        assert!((0..16).all(|four| count(four) == u64::from(four.count_ones())));
     }
 }

@@ -23,8 +23,11 @@ pub struct ClientBurst {
     hashes: [Hash; BURST],
     buckets: [u32; BURST],
     found: [u32; BURST],
-    /// A bit for every client that is not in the first bucket of the newest segment.
+    /// A bit for every client that is not in the first bucket of the newest segment, as far as it
+    /// is still to be looked for.
     strays: u32,
+    /// A bit for every place where nobody was found, where they are looked for first or later.
+    absent: u32,
     /// Segments there were when they were aimed at.
     announced: usize,
 }
@@ -37,6 +40,7 @@ impl Default for ClientBurst {
             buckets: [0; BURST],
             found: [0; BURST],
             strays: 0,
+            absent: u32::MAX,
             announced: 0,
         }
     }
@@ -161,6 +165,26 @@ impl ClientBurst {
         self.found.get(from..).unwrap_or_default().iter().map(|word| *word as u16)
     }
 
+    /// The same as they stand, each with something in its upper half.
+    #[inline(always)]
+    pub(crate) fn words(&self, from: usize) -> &[u32] {
+        self.found.get(from..).unwrap_or_default()
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn copied(&self, from: usize) -> [u32; BURST] {
+        let mut words = [0; BURST];
+        words.iter_mut().zip(self.words(from)).for_each(|(word, found)| *word = *found);
+        words
+    }
+
+    /// Whether somebody from this place on was not found.
+    #[inline(always)]
+    pub(crate) fn has_absent(&self, from: usize) -> bool {
+        self.absent >> (from % BURST) != 0
+    }
+
     /// Who is looked for at a place, and the hash; `None` where nobody was put.
     #[inline(always)]
     pub(super) fn wanted(&self, at: usize) -> Option<(u64, Hash)> {
@@ -178,7 +202,7 @@ impl ClientBurst {
     /// Nobody was put anywhere, and nobody is looked for.
     pub fn find_nobody(&mut self) {
         self.found.fill(0);
-        self.strays = 0;
+        (self.strays, self.absent) = (0, u32::MAX);
     }
 }
 
@@ -351,6 +375,7 @@ impl ClientTable {
             Tier::Avx2 => unsafe { find_first_avx2(row, burst, places, age_now) },
             _ => find_first(row, burst, places, age_now, Line::first_candidate),
         };
+        burst.absent = strays;
         if strays != 0 {
             self.aim_strays(burst, strays);
         }
@@ -374,7 +399,11 @@ impl ClientTable {
     #[inline]
     pub fn find_strays(&self, burst: &mut ClientBurst, age_now: u8) {
         if burst.strays != 0 {
+            let strays = burst.strays;
             self.find_on(burst, age_now);
+            let found = |at: &usize| burst.found.get(*at).is_some_and(|word| *word != 0);
+            let found = places_of(strays).filter(found).fold(0, |bits, at| bits | 1 << at);
+            burst.absent &= !found;
         }
     }
 

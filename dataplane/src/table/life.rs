@@ -1,7 +1,7 @@
 //! How a template lives and ends: the inner half of [`TemplateTable`].
 
 use super::assign::{Holes, Seen, Window};
-use super::cells::{Cells, Whose};
+use super::cells::{Cells, FIRST_IF_FREE, Whose};
 use super::key::{Handle, Probe};
 use super::seat::Sweeper;
 use super::segments::{Places, Segments};
@@ -296,8 +296,7 @@ impl<'a, C: Cells> TemplateWindow<'a, C> {
 impl<C: Cells> Window for TemplateWindow<'_, C> {
     type Bound = View;
     const WAYS: usize = C::WAYS;
-    // Only new connections ask, so the fill counts for more than the line.
-    const FIRST_IF_FREE: usize = C::WAYS + 1;
+    const FIRST_IF_FREE: usize = FIRST_IF_FREE;
 
     fn slots(&self) -> usize {
         self.places.buckets() * C::WAYS
@@ -333,8 +332,13 @@ impl<C: Cells> Window for TemplateWindow<'_, C> {
     }
 
     fn claim(&self, at: usize) -> bool {
-        self.slot(at)
-            .is_some_and(|(row, place, ..)| row.claim(place, self.name, self.first.timeout_index))
+        let Some((row, place, ..)) = self.slot(at) else { return false };
+        // Buckets come in pairs. The mark is there before anybody can be found behind it.
+        let number = at / C::WAYS;
+        if number % 2 == 1 {
+            row.mark(self.places.bucket(number - 1).0.bucket);
+        }
+        row.claim(place, self.name, self.first.timeout_index)
     }
 
     fn abandon(&self, at: usize) -> bool {

@@ -12,6 +12,7 @@
 
 mod assign;
 mod cells;
+mod cells_v4;
 mod client;
 mod client_bind;
 mod client_burst;

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use super::assign::{Assigned, NoHole, assign};
-use super::cells::{V4, V6};
+use super::cells::V6;
+use super::cells_v4::V4;
 use super::counters::{Counters, Stats};
 use super::grace::Grace;
 use super::hash::Hasher;

@@ -1,7 +1,8 @@
 //! The templates that a burst's opening packets ask for: all are hashed and all lines on their
 //! way from memory at once, before the first one is decided about.
 
-use super::cells::{Cells, V4};
+use super::cells::Cells;
+use super::cells_v4::V4;
 use super::counters::Counters;
 use super::hash::Hash;
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
@@ -76,15 +77,41 @@ impl TemplateBurst {
 }
 
 impl TemplateTable {
-    /// Hashes a burst's clients and requests their lines.
+    /// The table's only row, if only one core has it and it has not grown.
+    #[inline(always)]
+    fn only_row(&self) -> Option<&V4> {
+        if self.shards > 1 || self.v4.announced() > 1 { None } else { self.v4.row(0) }
+    }
+
+    /// Hashes a burst's clients and requests their lines; [`Self::fetch`] requests the others.
     #[inline]
     pub fn aim(&self, burst: &mut TemplateBurst) {
         let TemplateBurst { names, hashes, count, .. } = burst;
+        if let Some(row) = self.only_row() {
+            let buckets = self.v4.per_shard(row);
+            for (name, place) in names.iter().zip(hashes).take(*count) {
+                let hash = hash_of(&self.hasher, &name.key());
+                row.prefetch_first(Hash::scale(hash.first, buckets));
+                *place = hash;
+            }
+            return;
+        }
         for (name, place) in names.iter().zip(hashes).take(*count) {
             let key = name.key();
             let hash = hash_of(&self.hasher, &key);
             self.v4.prefetch(&Probe { key, hash, shard: shard_of(hash, self.shards) });
             *place = hash;
+        }
+    }
+
+    /// Requests the second lines that will be looked at. Reads the first ones.
+    #[inline]
+    pub fn fetch(&self, burst: &TemplateBurst) {
+        if let Some(row) = self.only_row() {
+            let buckets = self.v4.per_shard(row);
+            for hash in burst.hashes.iter().take(burst.count) {
+                row.prefetch_second(pair_of(buckets, hash, 0));
+            }
         }
     }
 
@@ -113,10 +140,7 @@ impl TemplateTable {
     /// has not grown: nobody else writes there.
     #[inline(always)]
     pub(crate) fn sole(&self, timeout_index: u8, now: Tick) -> Option<SoleTemplates<'_>> {
-        if self.shards > 1 || self.v4.announced() > 1 {
-            return None;
-        }
-        let row = self.v4.row(0)?;
+        let row = self.only_row()?;
         let expires = now.plus_secs(self.period_s(Value::EMPTY, timeout_index));
         Some(SoleTemplates {
             row,

@@ -10,6 +10,8 @@ use crate::wire::Family;
 
 /// Bursts taken from one port in one turn at the most.
 const BURSTS_PER_TURN: usize = 8;
+/// No further burst is taken in a turn in which so many ways were learned.
+const LEARNED_PER_TURN: u32 = 32;
 /// Bursts that are under way at a time.
 pub(super) const INTAKES: usize = 3;
 
@@ -41,6 +43,7 @@ impl<P: Port> Worker<P> {
         let mut more = true;
         let nearest_v4 = self.director.is_nearest(Family::V4);
         let [near_v4, near_v6] = [Family::V4, Family::V6].map(|of| self.director.is_near(of));
+        let known = self.director.learned();
         let few = self.director.has_few_connections();
         let few_v6 = self.director.has_few_v6_connections();
         while more || passed < read {
@@ -54,7 +57,9 @@ impl<P: Port> Worker<P> {
                 let frames = self.read(read % INTAKES, ingress, now);
                 received += frames;
                 read += usize::from(frames > 0);
-                more = frames == BURST && read < BURSTS_PER_TURN;
+                // What is new to the core, as all is after a reload, is learned in small pieces.
+                let learned = self.director.learned().wrapping_sub(known);
+                more = frames == BURST && read < BURSTS_PER_TURN && learned < LEARNED_PER_TURN;
             }
             let next = self.intakes.get(fetched % INTAKES).map(|intake| &intake.reading);
             let soon = few

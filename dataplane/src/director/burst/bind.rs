@@ -3,6 +3,7 @@
 
 use super::hops::Sources;
 use super::lane::Opens;
+use super::masquerade::masquerade_v4;
 use super::read::{TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD, is_reset_v4};
 use super::rewrite;
 use super::{Learned, Path, Reading};
@@ -218,19 +219,18 @@ impl Path {
             return None;
         }
         let bytes = frame.bytes_mut();
-        let rewritten = match forwarding {
-            Forwarding::Route => true,
-            Forwarding::Masq => {
-                let to = (hop.rip()?, real_port);
-                rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Destination, to, udp)
+        let passed = match (forwarding, family) {
+            (Forwarding::Route, Family::V4) => rewrite::route_v4::<L3, HEAD>(bytes, hop),
+            (Forwarding::Route, Family::V6) => rewrite::route_v6::<L3, HEAD>(bytes, hop),
+            (Forwarding::Masq, Family::V4) => {
+                let (to, end) = ((hop.rip()?, real_port), End::Destination);
+                match udp {
+                    true => masquerade_v4::<L3, HEAD, true>(bytes, hop, end, to),
+                    false => masquerade_v4::<L3, HEAD, false>(bytes, hop, end, to),
+                }
             }
-            Forwarding::Tunnel | Forwarding::Local => false,
+            (Forwarding::Masq, Family::V6) | (Forwarding::Tunnel | Forwarding::Local, _) => false,
         };
-        let passed = rewritten
-            && match family {
-                Family::V4 => rewrite::route_v4::<L3, HEAD>(bytes, hop),
-                Family::V6 => rewrite::route_v6::<L3, HEAD>(bytes, hop),
-            };
         passed.then(|| Verdict::Forward(hop.port()))
     }
 }

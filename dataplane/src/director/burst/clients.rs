@@ -6,16 +6,14 @@ use super::lane::Lane;
 use super::{Desk, Learned, Reading, rewrite};
 use crate::ids::PortIndex;
 use crate::load::{CoreLoads, LoadShelf};
-use crate::port::Frame;
+use crate::port::{BURST, Frame, places};
 use crate::tick::Tick;
 
 /// What frames that go on together have in common.
 #[derive(Clone, Copy)]
 struct Like {
     side: Side,
-    /// The first frame's real server, which may have been bound just now.
-    first: u16,
-    manner: u16,
+    alike: Alike,
 }
 
 /// The [`Desk`] without what clients are bound with.
@@ -52,63 +50,119 @@ impl Learned {
             return nowhere;
         };
         let manner = hop.manner();
-        let like = Like { side, first, manner };
+        let like = Like { side, alike: side.alike(manner) };
         let others = Others { sources: desk.sources, loads: desk.loads, now: desk.now };
-        let binding = &mut binding;
+        let mut bound;
+        let (mut reals, mut frames) = (reading.clients.words(reading.done), frames);
+        if reading.clients.has_absent(reading.done) {
+            bound = reading.clients.copied(reading.done);
+            bound[0] = u32::from(first);
+            let binding = &mut binding;
+            let ready =
+                self.bind_ahead::<F, L3, HEAD>(reading, binding, others, frames, like, &mut bound);
+            (reals, frames) = (&bound, frames.get_mut(..ready).unwrap_or_default());
+        }
         let count = match hops::takes_ttl(manner) {
-            true => self.pass_alike::<F, L3, HEAD, true>(reading, binding, others, frames, like),
-            false => self.pass_alike::<F, L3, HEAD, false>(reading, binding, others, frames, like),
+            true => self.pass_alike::<F, L3, HEAD, true>(reading, reals, others, frames, like),
+            false => self.pass_alike::<F, L3, HEAD, false>(reading, reals, others, frames, like),
         };
         (count, hops::port_of(manner))
+    }
+
+    /// Binds new clients among the frames, in their order, and writes their real servers to those
+    /// that were found. Answers how many frames go on together, as far as it can be told: up to
+    /// the first one about which more is to be found out, which may change what clients behind
+    /// it get.
+    #[inline(never)]
+    fn bind_ahead<'a, F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &'a Reading,
+        binding: &mut Binding<'a>,
+        Others { sources, now, .. }: Others<'a>,
+        frames: &[F],
+        Like { side, alike }: Like,
+        reals: &mut [u32; BURST],
+    ) -> usize {
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let goes = |hops: &Hops, lane: Lane, real: u32| {
+            let place = lane.first_place().wrapping_add(real & u32::from(u16::MAX));
+            hops.takes_alike(alike, place, lane.total_len())
+        };
+        // Nobody can predict where new clients stand among the others: no branches.
+        let (mut new, mut odd, mut at) = (0u32, 0u32, 0);
+        for (_, (lane, real)) in frames.iter().zip(lanes.iter().zip(&*reals)) {
+            new |= u32::from(*real & u32::from(u16::MAX) == 0) << at;
+            odd |= u32::from(!goes(&self.client_hops, *lane, *real)) << at;
+            at += 1;
+        }
+        let end = frames.len().min((odd & !new).trailing_zeros() as usize);
+        for at in places(new).take_while(|at| *at < end) {
+            let (Some(lane), Some(frame), Some(to)) =
+                (lanes.get(at), frames.get(at), reals.get_mut(at))
+            else {
+                return at;
+            };
+            let real = u32::from(binding.bind::<F, L3, HEAD>(
+                reading,
+                reading.done + at,
+                frame,
+                (sources.snapshot, now),
+            ));
+            let place = lane.first_place().wrapping_add(real);
+            if real == 0
+                || self.client_hops.get_or_learn(side, place, &sources).is_none()
+                || !goes(&self.client_hops, *lane, real)
+            {
+                return at;
+            }
+            *to = real;
+        }
+        end
     }
 
     #[inline(never)]
     fn pass_alike<'a, F: Frame, const L3: usize, const HEAD: usize, const TTL: bool>(
         &mut self,
         reading: &'a Reading,
-        binding: &mut Binding<'a>,
-        others: Others<'a>,
+        reals: &[u32],
+        Others { sources, loads, .. }: Others<'a>,
         frames: &mut [F],
-        Like { side, first, manner }: Like,
+        Like { side, alike }: Like,
     ) -> usize {
-        let Others { sources, loads, now } = others;
         let Some(mut loads) = loads.shelf() else { return 0 };
-        let alike = side.alike(manner);
-        let (mut real, mut count) = (first, 0);
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        let mut count = 0;
         loop {
-            // A frame about which there is more to be found out than that it goes on.
-            let at = reading.done + count;
-            let (Some(lane), Some(frame)) = (reading.lanes.get(at), frames.get_mut(count)) else {
-                return count;
-            };
-            if real == 0 {
-                real = binding.bind::<F, L3, HEAD>(reading, at, frame, (sources.snapshot, now));
-            }
-            let place = lane.first_place().wrapping_add(u32::from(real));
-            if real == 0 || self.client_hops.get_or_learn(side, place, &sources).is_none() {
-                return count;
-            }
-            let hops = &self.client_hops;
-            if !pass::<L3, HEAD, TTL>(hops, alike, *lane, real, frame, &mut loads) {
-                return count;
-            }
-            count += 1;
-            real = 0;
-            // New clients mostly come in a row.
-            if reading.clients.found(at + 1).next() == Some(0) {
-                continue;
-            }
-            let lanes = reading.lanes.get(at + 1..).unwrap_or_default();
-            let found = reading.clients.found(at + 1);
+            let found = lanes.iter().zip(reals).skip(count);
             let rest = frames.get_mut(count..).unwrap_or_default();
             let hops = &self.client_hops;
-            for (frame, (lane, bound)) in rest.iter_mut().zip(lanes.iter().zip(found)) {
-                if !pass::<L3, HEAD, TTL>(hops, alike, *lane, bound, frame, &mut loads) {
-                    real = bound;
+            for (frame, (lane, real)) in rest.iter_mut().zip(found) {
+                if !pass::<L3, HEAD, TTL>(hops, alike, *lane, *real as u16, frame, &mut loads) {
                     break;
                 }
                 count += 1;
             }
+            // A frame about which there is more to be found out than that it goes on.
+            let (Some(lane), Some(real), Some(frame)) =
+                (lanes.get(count), reals.get(count), frames.get_mut(count))
+            else {
+                return count;
+            };
+            let place = lane.first_place().wrapping_add(u32::from(*real as u16));
+            if *real as u16 == 0
+                || self.client_hops.get_or_learn(side, place, &sources).is_none()
+                || !pass::<L3, HEAD, TTL>(
+                    &self.client_hops,
+                    alike,
+                    *lane,
+                    *real as u16,
+                    frame,
+                    &mut loads,
+                )
+            {
+                return count;
+            }
+            count += 1;
         }
     }
 }

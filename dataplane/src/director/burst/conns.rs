@@ -3,12 +3,16 @@
 
 use super::hops::{self, Alike, Side};
 use super::lane::{Kind, Lane};
+use super::masquerade::masquerade_v4;
 use super::{Desk, Learned, Reading, rewrite};
 use crate::conn::State;
+use crate::conn::table::Entry;
 use crate::forward::Forwarding;
+use crate::forward::ftp;
 use crate::forward::masq::End;
 use crate::ids::{PortIndex, RealId};
 use crate::port::Frame;
+use crate::reply::{Origin, Place, Whose};
 
 /// What is the same for all frames of a burst.
 struct Round {
@@ -54,7 +58,8 @@ impl Learned {
             count: 0,
         };
         let [side, _] = round.sides;
-        let routed = match lanes.first().map_or(Kind::ByTheBook, |lane| lane.kind()) {
+        let first = lanes.first().map_or(Kind::ByTheBook, |lane| lane.kind());
+        let routed = match first {
             Kind::ConnTcp => self.pass_routed::<F, L3, HEAD, false>(reading, desk, frames, side),
             Kind::ConnUdp => self.pass_routed::<F, L3, HEAD, true>(reading, desk, frames, side),
             _ => None,
@@ -64,28 +69,90 @@ impl Learned {
             Some(passed) => return passed,
             None => frames,
         };
-        let Some(mut loads) = desk.loads.shelf() else { return Default::default() };
+        let one_way = reading.conns.is_empty() || reading.replies.is_empty();
+        match first {
+            Kind::ConnTcp if one_way => {
+                self.pass_run::<F, L3, HEAD, false, false>(reading, desk, &mut round, frames);
+            }
+            Kind::ReplyTcp if one_way => {
+                self.pass_run::<F, L3, HEAD, false, true>(reading, desk, &mut round, frames);
+            }
+            _ => self.pass_either::<F, L3, HEAD>(reading, desk, &mut round, frames),
+        }
+        (round.count, round.leaving)
+    }
+
+    /// Sends frames on as long as they go one way.
+    #[inline(never)]
+    fn pass_run<
+        F: Frame,
+        const L3: usize,
+        const HEAD: usize,
+        const UDP: bool,
+        const REPLY: bool,
+    >(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        round: &mut Round,
+        frames: &mut [F],
+    ) {
+        let kind = match (REPLY, UDP) {
+            (false, false) => Kind::ConnTcp,
+            (false, true) => Kind::ConnUdp,
+            (true, false) => Kind::ReplyTcp,
+            (true, true) => Kind::ReplyUdp,
+        };
+        let Some(mut loads) = desk.loads.shelf() else { return };
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
+        for (frame, lane) in frames.iter_mut().zip(lanes) {
+            if !lane.is(kind) {
+                break;
+            }
+            let (bytes, at) = (frame.bytes_mut(), reading.done + round.count);
+            let real = match REPLY {
+                true => self.pass_reply::<L3, HEAD, UDP>(reading, desk, round, *lane, at, bytes),
+                false => self.pass_conn::<L3, HEAD, UDP>(reading, desk, round, *lane, at, bytes),
+            };
+            let Some(real) = real else { break };
+            if let Some(load) = loads.of(real) {
+                let bytes = u64::from(lane.total_len());
+                if REPLY { load.outgoing(1, bytes) } else { load.incoming(1, bytes) }
+            }
+            round.count += 1;
+        }
+    }
+
+    /// Sends frames on, whichever way they go.
+    #[inline(never)]
+    fn pass_either<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        round: &mut Round,
+        frames: &mut [F],
+    ) {
+        let Some(mut loads) = desk.loads.shelf() else { return };
+        let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         for (frame, lane) in frames.iter_mut().zip(lanes) {
             let bytes = frame.bytes_mut();
             let lane = *lane;
             let at = reading.done + round.count;
             let (real, is_reply) = match lane.kind() {
                 Kind::ConnTcp => (
-                    self.pass_conn::<L3, HEAD, false>(reading, desk, &mut round, lane, at, bytes),
+                    self.pass_conn::<L3, HEAD, false>(reading, desk, round, lane, at, bytes),
                     false,
                 ),
                 Kind::ReplyTcp => (
-                    self.pass_reply::<L3, HEAD, false>(reading, desk, &mut round, lane, at, bytes),
+                    self.pass_reply::<L3, HEAD, false>(reading, desk, round, lane, at, bytes),
                     true,
                 ),
-                Kind::ConnUdp => (
-                    self.pass_conn::<L3, HEAD, true>(reading, desk, &mut round, lane, at, bytes),
-                    false,
-                ),
-                Kind::ReplyUdp => (
-                    self.pass_reply::<L3, HEAD, true>(reading, desk, &mut round, lane, at, bytes),
-                    true,
-                ),
+                Kind::ConnUdp => {
+                    (self.pass_conn::<L3, HEAD, true>(reading, desk, round, lane, at, bytes), false)
+                }
+                Kind::ReplyUdp => {
+                    (self.pass_reply::<L3, HEAD, true>(reading, desk, round, lane, at, bytes), true)
+                }
                 Kind::ByTheBook | Kind::Bind | Kind::Open | Kind::Client => break,
                 Kind::ClientV6 | Kind::ConnTcpV6 | Kind::ConnUdpV6 => break,
             };
@@ -96,7 +163,6 @@ impl Learned {
             }
             round.count += 1;
         }
-        (round.count, round.leaving)
     }
 
     /// Sends plain frames of established connections on that are directly routed, from the
@@ -156,7 +222,7 @@ impl Learned {
         let mut count = 0;
         for (frame, (lane, (key, slot))) in frames.iter_mut().zip(flows) {
             let Some(entry) = table.entry_of(slot, key) else { break };
-            if lane.kind() != kind || !entry.is_routed_in(state, now) {
+            if !lane.is(kind) || !entry.is_routed_in(state, now) {
                 break;
             }
             let real = entry.real();
@@ -194,7 +260,7 @@ impl Learned {
         let slot = reading.conns.entry(at, table)?;
         let entry = table.packed_mut(slot)?;
         // An expired entry may live on by its timer's slack: the reference path knows.
-        if !entry.is_in(state) || entry.expires().has_come(desk.now) {
+        if !entry.lives_in(state, desk.now) {
             return None;
         }
         let real = entry.real();
@@ -202,18 +268,16 @@ impl Learned {
         if !hop.takes(lane.total_len()) || !round.leaves(hop.port()) {
             return None;
         }
-        let to = match entry.forwarding() {
-            Forwarding::Route => None,
-            Forwarding::Masq => Some((hop.rip()?, entry.real_port())),
+        let sent = match entry.forwarding() {
+            Forwarding::Route => rewrite::route_v4::<L3, HEAD>(bytes, hop),
+            Forwarding::Masq => {
+                let to = (hop.rip()?, entry.real_port());
+                masquerade_v4::<L3, HEAD, UDP>(bytes, hop, End::Destination, to)
+            }
             Forwarding::Tunnel | Forwarding::Local => return None,
         };
-        // First what is written in wide words: a wide read of what was just written in narrow
-        // ones would have to wait for it.
-        if !rewrite::route_v4::<L3, HEAD>(bytes, hop) {
+        if !sent {
             return None;
-        }
-        if let Some(to) = to {
-            rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Destination, to, UDP);
         }
         let expires = desk.now.plus(timeout);
         if entry.keep(timeout, expires) {
@@ -233,25 +297,86 @@ impl Learned {
         at: usize,
         bytes: &mut [u8],
     ) -> Option<RealId> {
-        let ([_, side], [tcp, udp]) = (round.sides, round.timeouts);
         // Where a frame before this one has made or ended a connection, another one may be
         // answered by now.
-        let (key, place, origin) = match desk.reply_changes == reading.reply_changes {
-            true => reading.replies.found(at)?,
-            false => reading.replies.find_again(at, desk.replies)?,
+        let slot = match reading.replies.own(at) {
+            Some(slot) if desk.reply_changes == reading.reply_changes => slot,
+            _ => match whose(reading, desk, at) {
+                Whose::Own(slot) => slot,
+                Whose::Foreign(place, origin) => {
+                    let passing = (lane, at, place, origin);
+                    return self
+                        .pass_foreign::<L3, HEAD, UDP>(reading, desk, round, passing, bytes);
+                }
+                Whose::Nobody => return None,
+            },
         };
+        let ([to_real, side], [tcp, udp]) = (round.sides, round.timeouts);
+        let (state, timeout) = if UDP { (State::Udp, udp) } else { (State::TcpEstablished, tcp) };
+        let (key, answered) = reading.replies.keys(at)?;
+        let table = desk.bindings.table_v4_mut();
+        let entry = table.answered_mut(slot, answered)?;
+        let (from, conn) = (entry.target(), entry.packed_mut());
+        // An expired entry may live on by its timer's slack, a reply over UDP assures the
+        // template, and FTP's are listened to: the reference path knows.
+        let assures = UDP && conn.template().is_some();
+        let (_, vip_port) = from;
+        if !conn.lives_in(state, desk.now) || assures || vip_port == ftp::CONTROL_PORT {
+            return None;
+        }
+        let real = conn.real();
+        let there = self.conn_hops.get_or_learn(to_real, real.0, &desk.sources)?;
+        if there.rip() != Some(key.real()) {
+            return None;
+        }
         let exit = self.exits.place(key.client(), desk.sources.snapshot)?;
         let hop = self.exit_hops.get_or_learn(side, exit, &desk.sources)?;
         if !hop.takes(lane.total_len()) || !round.leaves(hop.port()) {
             return None;
         }
-        let kept = match usize::from(origin.core) == desk.core {
-            true => desk.keeps::<UDP>(&key, &origin, if UDP { udp } else { tcp }),
-            false => desk.notes::<L3>(&key, place, &origin, bytes),
-        };
-        let to = (origin.vip.v4_number(), origin.vip_port);
-        let sent = kept && rewrite::route_v4::<L3, HEAD>(bytes, hop);
-        let sent = sent && rewrite::masquerade_v4::<L3, HEAD>(bytes, End::Source, to, UDP);
+        if !masquerade_v4::<L3, HEAD, UDP>(bytes, hop, End::Source, from) {
+            return None;
+        }
+        let expires = desk.now.plus(timeout);
+        if conn.keep_by_reply(timeout, expires) {
+            table.ends_at(slot, expires);
+        }
+        Some(real)
+    }
+
+    /// Sends one frame of a real server, which it answers, to the client of another core's
+    /// connection.
+    #[inline(never)]
+    fn pass_foreign<const L3: usize, const HEAD: usize, const UDP: bool>(
+        &mut self,
+        reading: &Reading,
+        desk: &mut Desk<'_>,
+        round: &mut Round,
+        (lane, at, place, origin): (Lane, usize, Place, Origin),
+        bytes: &mut [u8],
+    ) -> Option<RealId> {
+        let [_, side] = round.sides;
+        let (key, _) = reading.replies.keys(at)?;
+        let exit = self.exits.place(key.client(), desk.sources.snapshot)?;
+        let hop = self.exit_hops.get_or_learn(side, exit, &desk.sources)?;
+        if !hop.takes(lane.total_len()) || !round.leaves(hop.port()) {
+            return None;
+        }
+        let from = (origin.vip.v4_number(), origin.vip_port);
+        let sent = desk.notes::<L3>(key, place, &origin, bytes)
+            && masquerade_v4::<L3, HEAD, UDP>(bytes, hop, End::Source, from);
         sent.then_some(origin.real)
+    }
+}
+
+/// Whose connection a reply answers that is not known to be this core's.
+#[inline(never)]
+fn whose(reading: &Reading, desk: &Desk<'_>, at: usize) -> Whose {
+    match desk.reply_changes == reading.reply_changes {
+        true => reading.replies.whose(at),
+        false => {
+            let (conns, core) = (desk.bindings.table_v4(), desk.core);
+            reading.replies.ask_again(at, desk.replies, conns, core)
+        }
     }
 }

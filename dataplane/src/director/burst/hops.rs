@@ -4,10 +4,12 @@
 //! A row is made when its first packet comes, and made anew after another snapshot was adopted
 //! or a neighbour's MAC address changed.
 
+use crate::block::Block;
 use crate::compat::TtlPolicy;
 use crate::forward::Forwarding;
 use crate::ids::{PortIndex, RealId};
 use crate::neighbour::NeighbourTable;
+use crate::prefetch::prefetch;
 use crate::route::Exit;
 use crate::snapshot::{NextHop, RealState, Snapshot};
 use crate::wire::ethernet::{Mac, TYPE_VLAN};
@@ -172,8 +174,10 @@ pub(super) enum By {
 /// Real servers, each at its place.
 pub(super) struct Hops {
     by: By,
-    rows: Box<[[u64; 4]; ROWS]>,
+    rows: Block<[u64; 4]>,
     epoch: u16,
+    /// How many were learned, ever.
+    learned: u32,
 }
 
 /// Where hops are made from.
@@ -203,10 +207,26 @@ impl Side {
 
 impl Hops {
     pub(super) fn new(by: By) -> Self {
-        let rows = vec![[0; 4]; ROWS].into_boxed_slice();
-        // Its length is right; the other row is never made.
-        let rows = rows.try_into().unwrap_or_else(|_| Box::new([[0; 4]; ROWS]));
-        Self { by, rows, epoch: 1 }
+        Self { by, rows: Block::new(ROWS, || [0; 4]), epoch: 1, learned: 0 }
+    }
+
+    /// How many were learned, ever.
+    pub(super) fn learned(&self) -> u32 {
+        self.learned
+    }
+
+    /// Requests the row of a place.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, place: u32) {
+        if let Some(row) = self.rows.get(place as usize % ROWS) {
+            prefetch(row);
+        }
+    }
+
+    /// Whose row stands where that of a place would.
+    #[inline(always)]
+    pub(super) fn likely(&self, place: u32) -> Option<RealId> {
+        self.rows.get(place as usize % ROWS).map(|row| Hop(row).real())
     }
 
     /// Makes all rows out of date.
@@ -238,6 +258,14 @@ impl Hops {
         (row[0] == alike.0.wrapping_add(u64::from(place))).then_some(Hop(row))
     }
 
+    /// Whether [`Self::get_alike`] has a row that takes a packet of this length. For those who
+    /// cannot predict it: no branches.
+    #[inline(always)]
+    pub(super) fn takes_alike(&self, alike: Alike, place: u32, total_len: u16) -> bool {
+        let Some(row) = self.rows.get(place as usize % ROWS) else { return false };
+        (row[0] == alike.0.wrapping_add(u64::from(place))) & (total_len <= row[3] as u16)
+    }
+
     /// The row of a place, made if it is not up to date.
     #[inline(always)]
     pub(super) fn get_or_learn(
@@ -256,6 +284,7 @@ impl Hops {
     #[cold]
     #[inline(never)]
     fn learn(&mut self, side: Side, place: u32, sources: &Sources<'_>) {
+        self.learned = self.learned.wrapping_add(1);
         let key = side.0 + u64::from(place);
         let row = match self.by {
             By::Number => sources

@@ -77,6 +77,12 @@ impl Lane {
         }
     }
 
+    /// Whether it is of this kind.
+    #[inline(always)]
+    pub(super) fn is(self, kind: Kind) -> bool {
+        self.0 as u16 == kind as u16
+    }
+
     #[inline(always)]
     pub(super) fn total_len(self) -> u16 {
         (self.0 >> 16) as u16
@@ -132,6 +138,8 @@ mod tests {
         for kind in others.into_iter().chain(conns).chain(wide) {
             let lane = Lane::new(kind, u32::MAX).with_len(u16::MAX);
             assert_eq!((lane.kind(), lane.first_place(), lane.total_len()), (kind, !0, !0));
+            assert!(lane.is(kind) && !Lane::BY_THE_BOOK.is(Kind::Bind));
+            assert_eq!(lane.is(Kind::Open), kind == Kind::Open);
         }
         assert_eq!(Lane::default(), Lane::BY_THE_BOOK);
         assert_eq!(Lane::BY_THE_BOOK.kind(), Kind::ByTheBook);

@@ -28,6 +28,8 @@ use crate::wire::{Addr, Protocol};
 pub struct Reading {
     pub(super) at: Arrival,
     pub(super) lanes: [Lane; BURST],
+    /// Whether its frames go to many services.
+    pub(super) is_varied: bool,
     /// Lanes of frames that were decided about.
     pub(super) done: usize,
     /// Frames that were read.
@@ -63,6 +65,7 @@ impl Default for Reading {
         Self {
             at: Arrival { port: PortIndex::default(), now: Tick::default() },
             lanes: [Lane::default(); BURST],
+            is_varied: false,
             done: 0,
             frames: 0,
             clients: ClientBurst::default(),
@@ -83,6 +86,11 @@ impl Default for Reading {
         }
     }
 }
+
+/// So many are worth reading several at a time.
+const FOUR_IN_A_ROW: usize = 4;
+/// A burst whose frames' services change so often is varied.
+const VARIED: usize = 4;
 
 /// What [`Reading::read_alike`]'s loops are made for.
 const CLIENT: bool = false;
@@ -321,7 +329,7 @@ impl Reading {
             let (Some(flows), Some(lanes)) = (flows, lanes) else { break };
             *lanes = way.lane.with_lens(fours::total_lens(rows));
             self.conns.put_four(at, flows, conns);
-            (at..at + FOUR).for_each(|at| self.clients.clear(at));
+            self.clients.clear_all(at, FOUR);
             read += FOUR;
         }
         read
@@ -455,10 +463,16 @@ pub(super) struct Forms {
 }
 
 impl Forms {
+    /// Whether they are those of a way's packets.
+    #[inline(always)]
+    fn are_of(&self, way: &Way, gate: Gate) -> bool {
+        self.of == Some((gate, way.target()))
+    }
+
     /// Makes them those of a way's packets, if they are another's.
     #[inline(always)]
     fn follow<const L3: usize>(&mut self, way: &Way, gate: Gate) {
-        if self.of != Some((gate, way.target())) {
+        if !self.are_of(way, gate) {
             self.change::<L3>(way, gate);
         }
     }
@@ -483,20 +497,64 @@ impl Learned {
         let aimer = sight.clients.aimer(&mut reading.clients);
         let (gate, conns, tier) = (sight.gate, sight.conns, self.tier);
         let mut way = self.services.last();
-        let mut at = 0;
+        let (mut at, mut by_fours, mut ways) = (0, true, 0);
+        // Whether the last frame went the way of the one before it.
+        let mut again = true;
         loop {
-            self.forms.follow::<L3>(&way, gate);
-            let by_fours = !self.answers;
-            let eyes = Eyes { gate, tier, aimer, conns, forms: &self.forms.wide, by_fours };
-            at += reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+            // Between frames of two directions the way stays: those of replies are no service's.
+            // Where each frame goes another way, no form is worth making.
+            if again {
+                self.forms.follow::<L3>(&way, gate);
+            }
+            if self.forms.are_of(&way, gate) {
+                let forms = &self.forms.wide;
+                let eyes = Eyes { gate, tier, aimer, conns, forms, by_fours };
+                let alike = reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
+                // Where directions mix, four in a row seldom go one way.
+                by_fours &= alike == 0 || alike >= FOUR_IN_A_ROW;
+                at += alike;
+            }
+            at += self.read_answers::<F, L3, HEAD>(reading, at, frames, sight, &way);
             let Some(frame) = frames.get(at) else { break };
+            let before = way;
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
                 true => 1,
                 false => self.read_v6::<F, L3>(reading, at, frames, &sight),
             };
+            again = way == before;
+            ways += usize::from(!again);
         }
-        // The next burst will be as this one was.
-        self.answers = !reading.replies.is_empty();
+        reading.is_varied = ways >= VARIED;
+    }
+
+    /// Reads packets of masqueraded real servers from a place on, and answers how many there
+    /// are in a row.
+    #[inline(always)]
+    fn read_answers<F: Frame, const L3: usize, const HEAD: usize>(
+        &mut self,
+        reading: &mut Reading,
+        from: usize,
+        frames: &[F],
+        sight: Sight<'_>,
+        way: &Way,
+    ) -> usize {
+        let Some(table) = sight.replies else { return 0 };
+        let mut at = from;
+        for frame in frames.get(from..).unwrap_or_default() {
+            let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else {
+                break;
+            };
+            let vip = Addr::v4(header.target.vip());
+            if way.is_to(header.target) || sight.snapshot.classifier.may_have(vip) {
+                break;
+            }
+            let tables = (table, sight.conns);
+            let lane = read_reply_v4::<L3, HEAD>(&mut reading.replies, at, &header, head, tables);
+            reading.clients.clear(at);
+            reading.put_lane(at, lane);
+            at += 1;
+        }
+        at - from
     }
 
     /// Reads one frame, if it is a plain IPv4 one. `way` is that of the frame before.
@@ -513,15 +571,6 @@ impl Learned {
             return false;
         };
         if !way.is_to(header.target) {
-            let vip = Addr::v4(header.target.vip());
-            if let Some(table) = sight.replies
-                && !sight.snapshot.classifier.may_have(vip)
-            {
-                let replies = &mut reading.replies;
-                let lane = read_reply_v4::<L3, HEAD>(replies, at, &header, head, table);
-                reading.put_lane(at, lane);
-                return true;
-            }
             *way = self.services.way(header.target, sight.snapshot);
         }
         let HeaderV4 { client, total_len, .. } = header;

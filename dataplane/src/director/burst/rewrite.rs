@@ -1,13 +1,9 @@
-//! Forwarding in place: the MAC addresses, the tag, the TTL and its checksum; under
-//! masquerading, one end's address and port as well.
+//! Forwarding in place: the MAC addresses, the tag, the TTL and its checksum.
 
 use super::hops::Hop;
 use super::read::TAGGED;
-use crate::forward::masq::End;
-use crate::wire::checksum::Change;
 use crate::wire::ethernet::HEADER_LEN;
-use crate::wire::field::{put, u16_at, u32_at};
-use crate::wire::{ipv4, ipv6, tcp, udp};
+use crate::wire::{ipv4, ipv6};
 
 /// Writes a plain IPv4 frame's way to its real server. `false`, and nothing is written, for a
 /// frame that is shorter than `HEAD`, which none is that was read.
@@ -77,40 +73,6 @@ pub(super) fn write_link<const L3: usize, const HEAD: usize>(
         *place = tag;
     }
     true
-}
-
-/// Gives one end of a plain IPv4 packet another address and port, as
-/// [`masq::rewrite`](crate::forward::masq::rewrite) does. `udp`: of UDP, else of TCP.
-#[inline]
-pub(super) fn masquerade_v4<const L3: usize, const HEAD: usize>(
-    frame: &mut [u8],
-    end: End,
-    (address, port): (u32, u16),
-    udp: bool,
-) -> bool {
-    let Some(head) = frame.first_chunk_mut::<HEAD>() else { return false };
-    let l4 = L3 + ipv4::HEADER_LEN;
-    let (address_at, port_at) = match end {
-        End::Source => (L3 + ipv4::SRC, l4 + udp::SRC_PORT),
-        End::Destination => (L3 + ipv4::DST, l4 + udp::DST_PORT),
-    };
-    let checksum_at = l4 + if udp { udp::CHECKSUM } else { tcp::CHECKSUM };
-    let parts = || {
-        let (old, old_port) = (u32_at(head, address_at)?, u16_at(head, port_at)?);
-        let checksum = u16_at(head, checksum_at)?;
-        Some((old, old_port, u16_at(head, L3 + ipv4::CHECKSUM)?, checksum))
-    };
-    let Some((old, old_port, header_checksum, checksum)) = parts() else { return false };
-    let moved = Change::NONE.word32(old, address);
-    let change = moved.word(old_port, port);
-    let checksum = if udp { change.apply_udp(checksum) } else { change.apply(checksum) };
-    let written = [
-        put(head, address_at, address.to_be_bytes()),
-        put(head, port_at, port.to_be_bytes()),
-        put(head, L3 + ipv4::CHECKSUM, moved.apply(header_checksum).to_be_bytes()),
-        put(head, checksum_at, checksum.to_be_bytes()),
-    ];
-    written.iter().all(Option::is_some)
 }
 
 /// Takes one off a TTL above 0, which is followed by the protocol and the checksum.

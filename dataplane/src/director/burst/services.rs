@@ -7,6 +7,7 @@ use super::hops::PLACES;
 use super::lane::{Kind, Lane, Opens};
 use super::read::{Form, Gate, TargetV4};
 use crate::bindings::client_scope;
+use crate::block::Block;
 use crate::classify::Hit;
 use crate::compat::Defence;
 use crate::forward::ftp;
@@ -15,7 +16,10 @@ use crate::snapshot::{Service, Snapshot, Tracking};
 use crate::table::ClientScope;
 use crate::wire::{Addr, Family, Protocol};
 
-/// Destinations that are remembered.
+/// Places for destinations that are remembered: so many that of 10,000 hardly any two push each
+/// other out, which costs more than all else that a packet needs.
+const ROWS_V4: usize = 1 << 16;
+/// The same for IPv6.
 pub(super) const ROWS: usize = 1 << 14;
 /// Rows in which one destination may stand.
 pub(super) const WINDOW: usize = 4;
@@ -76,15 +80,18 @@ impl Way {
 
 /// Remembered destinations.
 pub(super) struct Services {
-    rows: Vec<Way>,
+    rows: Block<Way>,
     last: Way,
     /// Rows of other epochs count as empty.
     epoch: u32,
+    /// How many were learned, ever.
+    learned: u32,
 }
 
 impl Services {
     pub(super) fn new() -> Self {
-        Self { rows: vec![Way::default(); ROWS], last: Way::default(), epoch: 1 }
+        let rows = Block::new(ROWS_V4, Way::default);
+        Self { rows, last: Way::default(), epoch: 1, learned: 0 }
     }
 
     /// Forgets everything.
@@ -95,6 +102,11 @@ impl Services {
             self.epoch = 1;
         }
         self.last = Way::default();
+    }
+
+    /// How many were learned, ever.
+    pub(super) fn learned(&self) -> u32 {
+        self.learned
     }
 
     /// The way that was asked for last.
@@ -118,6 +130,7 @@ impl Services {
 
     #[cold]
     fn learn(&mut self, target: TargetV4, home: usize, snapshot: &Snapshot) -> Way {
+        self.learned = self.learned.wrapping_add(1);
         let Some(way) = way_of(target, snapshot) else {
             // Not remembered: whoever scans ports is to push nobody out.
             return Way { target, ..Way::default() };
@@ -136,7 +149,7 @@ impl Services {
 #[inline]
 fn home(target: TargetV4) -> usize {
     let mixed = (target.0 ^ target.0 >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 32) as usize % (ROWS - WINDOW + 1)
+    (mixed >> 32) as usize % (ROWS_V4 - WINDOW + 1)
 }
 
 /// `None` where every packet takes the reference path.

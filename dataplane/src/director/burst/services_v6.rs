@@ -55,11 +55,13 @@ pub(super) struct ServicesV6 {
     last: WayV6,
     /// Rows of other epochs count as empty.
     epoch: u32,
+    /// How many were learned, ever.
+    learned: u32,
 }
 
 impl ServicesV6 {
     pub(super) fn new() -> Self {
-        Self { rows: Vec::new(), last: WayV6::default(), epoch: 1 }
+        Self { rows: Vec::new(), last: WayV6::default(), epoch: 1, learned: 0 }
     }
 
     /// Forgets everything.
@@ -70,6 +72,11 @@ impl ServicesV6 {
             self.epoch = 1;
         }
         self.last = WayV6::default();
+    }
+
+    /// How many were learned, ever.
+    pub(super) fn learned(&self) -> u32 {
+        self.learned
     }
 
     /// The way that was asked for last.
@@ -95,6 +102,7 @@ impl ServicesV6 {
 
     #[cold]
     fn learn(&mut self, target: TargetV6, home: usize, snapshot: &Snapshot) -> WayV6 {
+        self.learned = self.learned.wrapping_add(1);
         let Some(way) = way_of(target, snapshot) else {
             // Not remembered: whoever scans ports is to push nobody out.
             return WayV6 { target, ..WayV6::default() };

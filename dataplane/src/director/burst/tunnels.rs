@@ -188,24 +188,26 @@ impl Way {
             flow: seen.flow,
         };
         let inner = Inner { l3: L3, len, family, tos: seen.tos };
+        // A tunnel's checksum covers what is inside: an IPv4 header's own makes up for its TTL,
+        // a hop limit has to be right before.
+        let taken = u8::from(family == Family::V6 && hop.takes_ttl());
+        let hops = L3 + ipv6::HOP_LIMIT;
+        let put = |frame: &mut F, by: u8| {
+            if let Some(hops) = frame.bytes_mut().get_mut(hops) {
+                *hops = hops.wrapping_sub(by);
+            }
+        };
+        put(frame, taken);
         if !self.tunnel.wrap(frame, inner, &outer) {
+            put(frame, taken.wrapping_neg());
             return false;
         }
         *packets_made = made;
         let bytes = frame.bytes_mut();
         let at = L3 + self.tunnel.overhead(self.dst.family());
-        if hop.takes_ttl() {
-            match family {
-                Family::V4 => {
-                    let place = bytes.get_mut(at + ipv4::TTL..).and_then(<[u8]>::first_chunk_mut);
-                    place.into_iter().for_each(rewrite::take_ttl);
-                }
-                Family::V6 => {
-                    if let Some(hops) = bytes.get_mut(at + ipv6::HOP_LIMIT) {
-                        *hops = hops.wrapping_sub(1);
-                    }
-                }
-            }
+        if family == Family::V4 && hop.takes_ttl() {
+            let place = bytes.get_mut(at + ipv4::TTL..).and_then(<[u8]>::first_chunk_mut);
+            place.into_iter().for_each(rewrite::take_ttl);
         }
         match bytes.first_chunk_mut::<{ TAGGED }>() {
             Some(head) if L3 == TAGGED => rewrite::write_link::<L3, TAGGED>(head, hop),
