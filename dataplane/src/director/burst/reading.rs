@@ -463,17 +463,18 @@ pub(super) struct Forms {
 }
 
 impl Forms {
+    /// Whether they are those of a way's packets.
+    #[inline(always)]
+    fn are_of(&self, way: &Way, gate: Gate) -> bool {
+        self.of == Some((gate, way.target()))
+    }
+
     /// Makes them those of a way's packets, if they are another's.
     #[inline(always)]
     fn follow<const L3: usize>(&mut self, way: &Way, gate: Gate) {
-        if !self.is_of(way, gate) {
+        if !self.are_of(way, gate) {
             self.change::<L3>(way, gate);
         }
-    }
-
-    #[inline(always)]
-    fn is_of(&self, way: &Way, gate: Gate) -> bool {
-        self.of == Some((gate, way.target()))
     }
 
     #[inline(never)]
@@ -505,8 +506,9 @@ impl Learned {
             if again {
                 self.forms.follow::<L3>(&way, gate);
             }
-            if self.forms.is_of(&way, gate) {
-                let eyes = Eyes { gate, tier, aimer, conns, forms: &self.forms.wide, by_fours };
+            if self.forms.are_of(&way, gate) {
+                let forms = &self.forms.wide;
+                let eyes = Eyes { gate, tier, aimer, conns, forms, by_fours };
                 let alike = reading.read_alike::<F, L3, HEAD>(at, frames, eyes, &way);
                 // Where directions mix, four in a row seldom go one way.
                 by_fours &= alike == 0 || alike >= FOUR_IN_A_ROW;
