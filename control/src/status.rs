@@ -10,6 +10,7 @@ use dataplane::block::{PagesInUse, pages_in_use};
 use dataplane::counters::CoreTotals;
 use dataplane::shared::Shared;
 use dataplane::snapshot::Snapshot;
+use dataplane::table::Stats;
 use dataplane::verdict::DropReason;
 use nic::{NicStats, PortInfo, Steered};
 use serde::Serialize;
@@ -107,6 +108,9 @@ struct Table {
     bytes: u64,
     /// Empty places and indexes included.
     bytes_per_entry: f64,
+    /// The same of each family alone, where that has a table of its own.
+    bytes_per_entry_v4: Option<f64>,
+    bytes_per_entry_v6: Option<f64>,
     full_events: u64,
 }
 
@@ -333,41 +337,50 @@ fn spread(steered: &Steered, (right, wrong): (u64, u64)) -> String {
     }
 }
 
-fn tables(shared: &Shared, totals: &CoreTotals) -> Vec<Table> {
-    let (templates, clients) = (shared.templates.stats(), shared.clients.stats());
-    let sizes = shared.sizes_now();
-    let connections = totals.room_v4 + totals.room_v6;
-    let full = totals.dropped_for(DropReason::TableFull);
-    let row = |name, entries, capacity: u64, bytes: u64, full_events| Table {
+/// Memory and room of a family's part of a table.
+type Part = (u64, u64);
+
+fn table(name: &'static str, entries: u64, parts: [Part; 2], full_events: u64) -> Table {
+    let each = |(bytes, room): Part| bytes as f64 / room.max(1) as f64;
+    let [(bytes_v4, room_v4), (bytes_v6, room_v6)] = parts;
+    let (bytes, capacity) = (bytes_v4 + bytes_v6, room_v4 + room_v6);
+    let own = |part: Part| (part.0 > 0).then(|| each(part));
+    Table {
         name,
         entries,
         capacity,
         bytes,
-        bytes_per_entry: bytes as f64 / capacity.max(1) as f64,
+        bytes_per_entry: each((bytes, capacity)),
+        bytes_per_entry_v4: own(parts[0]),
+        bytes_per_entry_v6: own(parts[1]),
         full_events,
+    }
+}
+
+fn tables(shared: &Shared, totals: &CoreTotals) -> Vec<Table> {
+    let sizes = shared.sizes_now();
+    let connections_v4 = totals.connection_bytes.saturating_sub(totals.connection_bytes_v6);
+    let connections =
+        [(connections_v4, totals.room_v4), (totals.connection_bytes_v6, totals.room_v6)];
+    let full = totals.dropped_for(DropReason::TableFull);
+    let shared_table = |name, stats: Stats, v4: usize, v6: usize| {
+        let bytes_v4 = stats.bytes - stats.bytes_v6;
+        let parts = [(bytes_v4 as u64, v4 as u64), (stats.bytes_v6 as u64, v6 as u64)];
+        table(name, stats.entries, parts, stats.full)
     };
+    let (templates, clients) = (shared.templates.stats(), shared.clients.stats());
     let mut rows = vec![
-        row("connections", totals.connections, connections, totals.connection_bytes, full),
-        row(
-            "templates",
-            templates.entries,
-            (sizes.templates_v4 + sizes.templates_v6) as u64,
-            templates.bytes as u64,
-            templates.full,
-        ),
-        row(
-            "clients",
-            clients.entries,
-            (sizes.clients_v4 + sizes.clients_v6) as u64,
-            clients.bytes as u64,
-            clients.full,
-        ),
+        table("connections", totals.connections, connections, full),
+        shared_table("templates", templates, sizes.templates_v4, sizes.templates_v6),
+        shared_table("clients", clients, sizes.clients_v4, sizes.clients_v6),
     ];
     let replies = &shared.replies;
     if replies.is_open() {
         let room = (sizes.connections_v4 + sizes.connections_v6) as u64;
-        let (entries, bytes) = (replies.entries() as u64, replies.bytes() as u64);
-        rows.push(row("replies", entries, room, bytes, replies.refused()));
+        let parts = [(0, room), (replies.bytes() as u64, 0)];
+        let mut row = table("replies", replies.entries() as u64, parts, replies.refused());
+        (row.bytes_per_entry_v4, row.bytes_per_entry_v6) = (None, None);
+        rows.push(row);
     }
     rows
 }

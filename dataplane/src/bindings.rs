@@ -177,6 +177,11 @@ impl Bindings {
         self.v4.bytes() + self.v6.bytes()
     }
 
+    /// Of these, those of IPv6.
+    pub fn bytes_v6(&self) -> usize {
+        self.v6.bytes()
+    }
+
     /// All connections of the core.
     pub fn iter(&self) -> impl Iterator<Item = (Flow, Conn)> + '_ {
         let hidden = self.hidden(Family::V4).chain(self.hidden(Family::V6));

@@ -121,6 +121,8 @@ core_counters! {
     room_v6,
     /// Bytes that the connection tables take (a gauge).
     connection_bytes,
+    /// Of these, those of IPv6 connections.
+    connection_bytes_v6,
     /// The age that clients of `tracking: client` get now, modulo 256 (a gauge).
     client_age,
     /// Turns of the poll loop.

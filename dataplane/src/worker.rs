@@ -214,7 +214,9 @@ impl<P: Port> Worker<P> {
                 counters.room_v4.set(room_v4 as u64);
                 counters.room_v6.set(room_v6 as u64);
                 counters.client_age.set(u64::from(self.director.bindings().client_age()));
-                counters.connection_bytes.set(self.director.bindings().bytes() as u64);
+                let bindings = self.director.bindings();
+                counters.connection_bytes.set(bindings.bytes() as u64);
+                counters.connection_bytes_v6.set(bindings.bytes_v6() as u64);
             }
         }
         if self.sweep_credit > 0 {

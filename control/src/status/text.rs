@@ -87,18 +87,22 @@ impl Report {
     fn write_tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\ntable           entries      capacity   fill       MiB  bytes each  full events"
+            "\ntable           entries      capacity   fill       MiB  bytes each  IPv4  IPv6  \
+             full events"
         )?;
+        let own = |each: Option<f64>| each.map_or("-".to_owned(), |each| format!("{each:.1}"));
         for table in &self.tables {
             writeln!(
                 f,
-                "{:<12} {:>10} {:>13} {:>5.1}% {:>9.1} {:>11.1} {:>12}",
+                "{:<12} {:>10} {:>13} {:>5.1}% {:>9.1} {:>11.1} {:>5} {:>5} {:>12}",
                 table.name,
                 table.entries,
                 table.capacity,
                 100.0 * table.entries as f64 / table.capacity.max(1) as f64,
                 mib(table.bytes),
                 table.bytes_per_entry,
+                own(table.bytes_per_entry_v4),
+                own(table.bytes_per_entry_v6),
                 table.full_events
             )?;
         }

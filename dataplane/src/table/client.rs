@@ -415,7 +415,7 @@ impl ClientTable {
     pub fn stats(&self) -> Stats {
         let (slots_v4, bytes_v4) = self.v4.size();
         let (slots_v6, bytes_v6) = self.v6.size();
-        self.counters.stats(slots_v4 + slots_v6, bytes_v4 + bytes_v6)
+        self.counters.stats(slots_v4 + slots_v6, [bytes_v4, bytes_v6])
     }
 }
 

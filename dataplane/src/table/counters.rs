@@ -18,6 +18,8 @@ pub struct Stats {
     pub slots: usize,
     /// Memory for slots, in bytes.
     pub bytes: usize,
+    /// Of these, IPv6 ones.
+    pub bytes_v6: usize,
     /// Requests for an entry that found no room.
     pub full: u64,
     /// Times that a core began to count connections of a template for itself.
@@ -74,7 +76,7 @@ impl Counters {
         self.add(shard, |counters| &counters.carried);
     }
 
-    pub(super) fn stats(&self, slots: usize, bytes: usize) -> Stats {
+    pub(super) fn stats(&self, slots: usize, [bytes_v4, bytes_v6]: [usize; 2]) -> Stats {
         let sum = |of: fn(&Shard) -> &AtomicU64| -> u64 {
             self.0.iter().map(|shard| of(shard).load(Ordering::Relaxed)).sum()
         };
@@ -86,7 +88,8 @@ impl Counters {
             entries_v6: sum(|shard| &shard.inserted_v6).saturating_sub(freed_v6),
             inserted,
             slots,
-            bytes,
+            bytes: bytes_v4 + bytes_v6,
+            bytes_v6,
             full: sum(|shard| &shard.full),
             carried: sum(|shard| &shard.carried),
         }
