@@ -100,6 +100,7 @@ pub fn import(inputs: &[Input<'_>], names: &Names, config_id: Option<&str>) -> I
 /// A shell script, or a saved listing, which is one without the commands' names.
 fn commands(file: usize, text: &str, names: &Names, draft: &mut Draft) {
     let mut tables = filter::Reader::new(file, text);
+    let is_saved = is_saved(text);
     script::each(text, |line| {
         let origin = Origin::new(file, line.number);
         match script::program(&line.words) {
@@ -127,7 +128,30 @@ fn commands(file: usize, text: &str, names: &Names, draft: &mut Draft) {
             None if line.words.first().is_some_and(|word| word.starts_with('-')) => {
                 ipvsadm::read(origin, &line.words, names, draft);
             }
-            None => {}
+            // A script has commands of its own; what ipvsadm saved has none but ipvsadm's.
+            None => {
+                if is_saved && !line.words.is_empty() {
+                    draft.notes.add(
+                        origin,
+                        line.words.join(" "),
+                        "it is no command of ipvsadm's",
+                        "leave it out, or mend it",
+                    );
+                }
+            }
         }
     });
+}
+
+/// Whether a text is as `ipvsadm-save` writes it, without the command's name in its lines. A
+/// script may have such lines, too, behind a call of ipvsadm.
+fn is_saved(text: &str) -> bool {
+    let is_line = |line: &str| {
+        let mut words = line.split_whitespace();
+        matches!(words.next(), Some("-A" | "-a"))
+            && words.next().is_some_and(|word| word.starts_with('-'))
+    };
+    let calls =
+        |line: &str| line.split_whitespace().any(|word| word.rsplit('/').next() == Some("ipvsadm"));
+    text.lines().any(is_line) && !text.lines().any(calls)
 }
