@@ -35,6 +35,19 @@ use support::packet::{self, Builder};
 /// Ports: untagged, VLAN 20, VLAN 30, the kernel's end of the first one.
 const VLANS: [Option<u16>; 4] = [None, Some(20), Some(30), None];
 const REALS: u16 = 9;
+/// Tunnels of all kinds. Twice as many ways: the second half to an address of the other family.
+const TUNNELS: [Tunnel; 6] = [
+    Tunnel::Ipip,
+    Tunnel::Gre { checksum: false },
+    Tunnel::Gre { checksum: true },
+    Tunnel::Gue { port: 6080, checksum: GueChecksum::None },
+    Tunnel::Gue { port: 6080, checksum: GueChecksum::Full },
+    Tunnel::Gue { port: 6080, checksum: GueChecksum::Remote },
+];
+const WAYS: usize = 2 * TUNNELS.len();
+/// Kinds of real servers that are there from the beginning.
+const ROUTED: u8 = 0;
+const TUNNELLED: u8 = 2;
 
 fn addr(text: &str) -> Addr {
     text.parse::<std::net::IpAddr>().unwrap().into()
@@ -130,7 +143,8 @@ struct World {
 }
 
 impl World {
-    fn new(masquerades: bool) -> Self {
+    /// The last two of each service's first real servers are reached through tunnels.
+    fn new(masquerades: bool, ways: [usize; 2]) -> Self {
         let key = HashKey([0x0123_4567_89AB_CDEF, 0x0F1E_2D3C_4B5A_6978]);
         let sizes = TableSizes {
             connections_v4: 64,
@@ -154,8 +168,11 @@ impl World {
         let now = Tick(1000);
         let mut world = Self { shared, catalog, director, services, masquerades, now };
         for service in 0..world.services.len() {
-            for number in 1..7 {
-                world.change(&Change::Add(service, number, 0, 1));
+            for number in 1..5 {
+                world.change(&Change::Add(service, number, ROUTED, 1, 0));
+            }
+            for (number, way) in (5..).zip(ways) {
+                world.change(&Change::Add(service, number, TUNNELLED, 1, way));
             }
         }
         world.publish();
@@ -168,12 +185,13 @@ impl World {
         drop(self.director.adopt(snapshot));
     }
 
-    fn real(&self, service: usize, number: u16, kind: u8, weight: u32) -> RealSpec {
+    fn real(&self, service: usize, number: u16, kind: u8, weight: u32, way: usize) -> RealSpec {
         let v6 = matches!(self.services[service].identity, Identity::Address { vip, .. } if !vip.is_v4());
         let full = self.masquerades && self.services[service].tracking == Tracking::Full;
         let address = match (kind % 8, v6) {
             (4, false) => addr("172.10.0.1"),
             (4, true) => addr("fd00:10::1"),
+            (TUNNELLED, v6) => real_address(number, v6 != (way >= TUNNELS.len())),
             _ => real_address(number, v6),
         };
         RealSpec {
@@ -181,7 +199,7 @@ impl World {
             forwarding: match kind % 8 {
                 _ if full && number == 2 => Forwarding::Masq,
                 1 if full => Forwarding::Masq,
-                2 => Forwarding::Tunnel,
+                TUNNELLED => Forwarding::Tunnel,
                 3 => Forwarding::Local,
                 _ => Forwarding::Route,
             },
@@ -190,12 +208,7 @@ impl World {
                 2 => RealState::Down,
                 _ => RealState::Up,
             },
-            tunnel: match number % 5 {
-                0 => Tunnel::Gre { checksum: number.is_multiple_of(2) },
-                1 => Tunnel::Gue { port: 6080, checksum: GueChecksum::None },
-                2 => Tunnel::Gue { port: 6080, checksum: GueChecksum::Full },
-                _ => Tunnel::Ipip,
-            },
+            tunnel: TUNNELS[way % TUNNELS.len()],
             drain_until: kind.is_multiple_of(5).then(|| self.now.plus(500)),
             upper_threshold: if number == 3 { 4 } else { 0 },
             ..RealSpec::new(address, 0)
@@ -205,17 +218,18 @@ impl World {
     /// Changes that make no sense now are left out.
     fn change(&mut self, change: &Change) {
         match *change {
-            Change::Add(service, number, kind, weight) => {
-                let spec = self.real(service, number, kind, weight);
+            Change::Add(service, number, kind, weight, way) => {
+                let spec = self.real(service, number, kind, weight, way);
                 let identity = self.services[service].identity;
                 if self.catalog.add_real(&identity, spec).is_err() {
                     let _ = self.catalog.edit_real(&identity, spec);
                 }
             }
             Change::Remove(service, number) => {
-                let spec = self.real(service, number, 0, 1);
                 let identity = self.services[service].identity;
-                let _ = self.catalog.delete_real(&identity, spec.address, spec.port);
+                for v6 in [false, true] {
+                    let _ = self.catalog.delete_real(&identity, real_address(number, v6), 0);
+                }
             }
             Change::Edit(service, quiescent, keep, on_down) => {
                 let spec = &mut self.services[service];
@@ -297,8 +311,8 @@ impl World {
 
 #[derive(Clone, Debug)]
 enum Change {
-    /// Service, number, kind, weight.
-    Add(usize, u16, u8, u32),
+    /// Service, number, kind, weight, the way of its tunnel.
+    Add(usize, u16, u8, u32, usize),
     Remove(usize, u16),
     /// Service, `expire_quiescent_template`, `ttl: keep`, what happens when a server is down.
     Edit(usize, bool, bool, usize),
@@ -319,7 +333,8 @@ fn changes() -> impl Strategy<Value = Change> {
     // Those of clients without connections more often: plain packets go there.
     let service = || prop_oneof![1 => 0..services().len(), 1 => Just(0), 1 => Just(5), 1 => Just(9), 1 => Just(14)];
     prop_oneof![
-        6 => (service(), 1..REALS, 0u8..24, 0u32..4).prop_map(|(s, n, k, w)| Change::Add(s, n, k, w)),
+        6 => (service(), 1..REALS, 0u8..24, 0u32..4, 0..WAYS)
+            .prop_map(|(s, n, k, w, way)| Change::Add(s, n, k, w, way)),
         2 => (service(), 1..REALS).prop_map(|(s, n)| Change::Remove(s, n)),
         2 => (service(), any::<bool>(), any::<bool>(), 0usize..3)
             .prop_map(|(s, quiescent, keep, down)| Change::Edit(s, quiescent, keep, down)),
@@ -486,9 +501,10 @@ proptest! {
     #[test]
     fn a_burst_gives_what_its_frames_give_one_at_a_time(
         masquerades in any::<bool>(),
+        ways in [0..WAYS, 0..WAYS],
         steps in steps(),
     ) {
-        let (mut one, mut other) = (World::new(masquerades), World::new(masquerades));
+        let [mut one, mut other] = [(); 2].map(|()| World::new(masquerades, ways));
         for step in steps {
             match step {
                 Step::Burst(port, frames) => {
