@@ -411,6 +411,7 @@ proptest! {
     #[test]
     fn errors_there_and_back_restore_the_quote(
         (packet, v6) in packets(), cut in 0_usize..60, port in any::<u16>(), source in any::<bool>(),
+        to_zero in any::<bool>(),
     ) {
         let quoted_len = if v6 { 48 } else { 28 } + cut;
         let (router, to, new) = match v6 {
@@ -423,6 +424,20 @@ proptest! {
         let (error, inner) = (parsed(&before), icmp::quoted(&before, &parsed(&before)).unwrap());
         let there = Endpoint { address: new, port };
         masq::rewrite_error(frame.bytes_mut(), &error, &inner, end, there).unwrap();
+        let is_udp = inner.protocol == Protocol::Udp;
+        let quoted_checksum = |bytes: &[u8]| {
+            let at = usize::from(inner.l4_offset) + 6;
+            u16::from_be_bytes(bytes[at..at + 2].try_into().unwrap())
+        };
+        if is_udp && to_zero {
+            let port = with_carry(port, quoted_checksum(frame.bytes()));
+            frame = MemoryFrame::new(&before);
+            let there = Endpoint { address: new, port };
+            masq::rewrite_error(frame.bytes_mut(), &error, &inner, end, there).unwrap();
+        }
+        // None stays none, and one that is there never becomes none.
+        let had_none = is_udp && quoted_checksum(&before) == 0;
+        prop_assert_eq!(is_udp && quoted_checksum(frame.bytes()) == 0, had_none);
         assert_checksums(frame.bytes());
         let changed = parsed(frame.bytes());
         let quoted = icmp::quoted(frame.bytes(), &changed).unwrap();

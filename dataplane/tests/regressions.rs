@@ -9,12 +9,13 @@ mod support;
 use dataplane::catalog::spec::{RealSpec, ServiceSpec};
 use dataplane::compat::Kernel;
 use dataplane::forward::Forwarding;
+use dataplane::ids::PortIndex;
 use dataplane::shared::TableSizes;
 use dataplane::snapshot::{OnDrain, Policy};
 use dataplane::verdict::DropReason;
 use dataplane::wire::Protocol;
 use support::lab::Seen::{Real, Reset, Unreachable};
-use support::lab::{Lab, Seen, Setup};
+use support::lab::{Lab, Seen, Setup, client_address, number_of, socket};
 use support::packet;
 use support::scene::{Scene, real, rip, service};
 
@@ -442,4 +443,57 @@ fn a_reload_brings_no_server_back_that_is_down() {
     // Neither does another weight.
     lab.ipvsadm("-e -t V:80 -r R2 -w 9 --state down");
     assert_eq!(lab.picks("V:80", 4), "1 1 1 1");
+}
+
+/// A burst is looked up with whatever instructions the CPU has, a packet by itself without.
+#[test]
+fn every_client_of_a_burst_finds_its_own_server_and_never_that_of_another() {
+    const CLIENTS: u16 = 300;
+    let mut lab = Lab::new();
+    let services = [
+        ("V:80", "-s rr -p 60 --client"),
+        ("[V]:80", "-s rr -p 60 --client"),
+        ("V2:80", "-s rr"),
+        ("[V2]:80", "-s rr"),
+    ];
+    for (to, words) in services {
+        lab.ipvsadm(&format!("-A -t {to} {words}"));
+        for server in 1..=7 {
+            lab.ipvsadm(&format!("-a -t {to} -r R{server}"));
+        }
+        let is_v6 = to.starts_with('[');
+        let packet = |client, flags| {
+            let from = std::net::SocketAddr::new(client_address(client, is_v6), 2000);
+            packet::tcp(&from.to_string(), &socket(to).to_string()).flags(flags)
+        };
+        let servers: Vec<u16> = (1..=CLIENTS)
+            .map(|client| {
+                let Real(server) = lab.send(&packet(client, "S")) else { panic!("{to}: {client}") };
+                assert_eq!(lab.send(&packet(client, "A")), Real(server));
+                server
+            })
+            .collect();
+        // Each burst has clients from all over the table, and those without a connection, whose
+        // addresses differ from theirs in few bits.
+        for first in 0..64 {
+            let burst: Vec<u16> = (0..32).map(|place| (first + place * 37) % 512).collect();
+            let has_server = |client: &u16| (1..=CLIENTS).contains(client);
+            let known = burst.iter().filter(|client| has_server(client) || words == "-s rr");
+            let known: Vec<u16> = known.copied().filter(|client| *client > 0).collect();
+            let frames: Vec<_> = known.iter().map(|client| packet(*client, "A").build()).collect();
+            let sent = lab.feed(0, PortIndex(0), &frames);
+            let went: Vec<_> = sent
+                .iter()
+                .filter_map(|(_, frame)| {
+                    Some((packet::transport_of(frame).0, number_of(&frame[..6])?))
+                })
+                .collect();
+            let wanted: Vec<_> = known
+                .iter()
+                .filter(|client| has_server(client))
+                .map(|client| (client_address(*client, is_v6), servers[usize::from(*client) - 1]))
+                .collect();
+            assert_eq!(went, wanted, "{to}");
+        }
+    }
 }

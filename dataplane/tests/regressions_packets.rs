@@ -11,6 +11,7 @@ use dataplane::compat::{Compat, TtlPolicy};
 use dataplane::forward::Forwarding;
 use dataplane::shared::TableSizes;
 use dataplane::wire::Protocol;
+use support::lab::{Lab, Seen};
 use support::packet::{self, Builder, assert_checksums};
 use support::scene::{INSIDE, OUTSIDE, Scene, ip, real, real6, rip, service, site};
 
@@ -192,5 +193,52 @@ fn a_reply_that_comes_in_pieces_is_masqueraded_by_its_first_one() {
         let first = ip(&piece)[6..8] == [0x20, 0];
         let from = if first { 8 } else { 0 };
         assert_eq!(after[from..before.len()], before[from..], "payload is payload");
+    }
+}
+
+/// Leaves these bytes where the next functions' variables will be.
+#[inline(never)]
+fn soil_the_stack(with: u8) {
+    std::hint::black_box([with; 32 * 1024]);
+}
+
+#[test]
+fn a_client_is_found_again_whatever_was_in_memory_before_its_key_and_stands_behind_its_packet() {
+    let mut lab = Lab::new();
+    for service in [
+        "-t V:80 -s rr -p 60",
+        "-t [V]:80 -s rr -p 60",
+        "-t V2:0 -s rr -p 60 --client",
+        "-t [V2]:0 -s rr -p 60 --client",
+        "-u V:53 -s rr",
+        "-u [V]:53 -s rr",
+    ] {
+        lab.ipvsadm(&format!("-A {service}"));
+        let name: Vec<&str> = service.split(' ').take(2).collect();
+        for server in 1..=3 {
+            lab.ipvsadm(&format!("-a {} -r R{server}", name.join(" ")));
+        }
+    }
+    for (from, to) in [("198.18.32.5", "198.18.255"), ("[2001:db8::5]", "[2001:db8:0:ffff:")] {
+        let end = |number: u8, port| match to.strip_prefix('[') {
+            Some(_) => format!("{to}:{number}]:{port}"),
+            None => format!("{to}.{number}:{port}"),
+        };
+        // Each from another port: whoever is found is found by the client, or by the connection.
+        let tcp = |with: u8, number| {
+            packet::tcp(&format!("{from}:{}", 2000 + u16::from(with)), &end(number, 80)).flags("S")
+        };
+        let udp = |_, _| packet::udp(&format!("{from}:2000"), &end(1, 53));
+        let kinds: [(&dyn Fn(u8, u8) -> Builder, u8); 3] = [(&tcp, 1), (&tcp, 2), (&udp, 1)];
+        for (kind, number) in kinds {
+            let first = lab.send(&kind(0, number));
+            assert!(matches!(first, Seen::Real(1..=3)), "{first:?}");
+            for with in 1..=u8::MAX {
+                let mut frame = kind(with, number).build();
+                frame.resize(frame.len() + usize::from(with % 40), with);
+                soil_the_stack(with);
+                assert_eq!(lab.frame(&frame), first, "{with:#x} to {}", end(number, 0));
+            }
+        }
     }
 }
