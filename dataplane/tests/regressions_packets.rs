@@ -196,6 +196,9 @@ fn a_reply_that_comes_in_pieces_is_masqueraded_by_its_first_one() {
     }
 }
 
+/// A packet from another port each time, to the VIP of this number.
+type Kind<'a> = &'a dyn Fn(u8, u8) -> Builder;
+
 /// Leaves these bytes where the next functions' variables will be.
 #[inline(never)]
 fn soil_the_stack(with: u8) {
@@ -229,7 +232,7 @@ fn a_client_is_found_again_whatever_was_in_memory_before_its_key_and_stands_behi
             packet::tcp(&format!("{from}:{}", 2000 + u16::from(with)), &end(number, 80)).flags("S")
         };
         let udp = |_, _| packet::udp(&format!("{from}:2000"), &end(1, 53));
-        let kinds: [(&dyn Fn(u8, u8) -> Builder, u8); 3] = [(&tcp, 1), (&tcp, 2), (&udp, 1)];
+        let kinds: [(Kind<'_>, u8); 3] = [(&tcp, 1), (&tcp, 2), (&udp, 1)];
         for (kind, number) in kinds {
             let first = lab.send(&kind(0, number));
             assert!(matches!(first, Seen::Real(1..=3)), "{first:?}");
