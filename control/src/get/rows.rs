@@ -34,7 +34,7 @@ pub(super) const REALS: &[Column] = &[
     Column::new("FORWARDING", "forwarding", 5),
     Column::new("WEIGHT", "weight", 3),
     Column::new("STATE", "state", 5),
-    Column::new("CLIENTS", "persistent", 7),
+    Column::new("CLIENTS", "clients", 7),
     Column::new("ACTIVE", "active", 6),
     Column::new("INACTIVE", "inactive", 6),
     Column::wide("UPPER", "upper_threshold", 1),
@@ -107,7 +107,7 @@ fn service(service: &ServiceRow) -> Value {
         fields.insert("kind".into(), json!(kind(service)));
         // Of so many real servers, these take new clients.
         fields.insert("reals".into(), json!(format!("{up}/{}", service.reals.len())));
-        fields.insert("clients".into(), json!(sum(|real| real.persistent)));
+        fields.insert("clients".into(), json!(sum(|real| real.clients)));
         fields.insert("active".into(), json!(sum(|real| real.active)));
         fields.insert("inactive".into(), json!(sum(|real| real.inactive)));
     }

@@ -94,6 +94,7 @@ fn real_row(real: &Real, loads: &LoadBoard, meters: &Meters) -> RealRow {
         active: load.active,
         inactive: load.inactive,
         persistent: load.bound,
+        clients: load.clients(),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
         state: real.state,

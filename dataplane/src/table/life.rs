@@ -227,7 +227,8 @@ impl TemplateTable {
             // An abandoned claim was never anybody's template.
             if let (true, Some(key)) = (value.real().0 != 0, row.key(place)) {
                 self.counters.freed(sweeper.shard, handle.is_v6());
-                on_event(Swept::Freed { key, real: value.real() });
+                let (real, invalid) = (value.real(), value.invalid());
+                on_event(Swept::Freed { key, real, invalid });
             }
         }
     }

@@ -125,6 +125,8 @@ pub enum Swept {
         key: TemplateKey,
         /// The real server the client was bound to.
         real: RealId,
+        /// Whether it had been invalidated.
+        invalid: bool,
     },
     /// Expired with connections; lives 60 s longer.
     Extended {
