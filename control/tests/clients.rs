@@ -162,8 +162,14 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
         for _ in 0..3 {
             assert_eq!(ask(&farm.client, client, &to), farm::name(other));
         }
-        program.told(&["evict", client, "--service", service]);
+        let evicted = program.told(&["evict", client, "--service", service]);
+        assert!(evicted.contains("or goes to the real server that the client is pinned to (1)"));
         assert_eq!(ask(&farm.client, client, &to), farm::name(other), "a pin outlives a binding");
+        let elsewhere = farm::rip(usize::from(other == 0));
+        let moved = program.told(&["rebind", client, &elsewhere, "--service", service]);
+        assert!(moved.contains("1 of them are pinned to another real server"), "{moved}");
+        program.told(&["evict", client, "--service", service]);
+        assert_eq!(ask(&farm.client, client, &to), farm::name(other));
     }
     let told = program.told(&["explain", &format!("tcp 198.18.64.1:4000 -> {}", web())]);
     assert!(told.contains("bound") || told.contains("pinned"), "{told}");

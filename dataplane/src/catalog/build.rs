@@ -441,7 +441,7 @@ fn transports(only: Option<Protocol>) -> impl Iterator<Item = Protocol> {
     TRANSPORTS.into_iter().filter(move |protocol| only.is_none_or(|only| only == *protocol))
 }
 
-fn scopes_of(identity: &Identity) -> Vec<Scope> {
+pub(super) fn scopes_of(identity: &Identity) -> Vec<Scope> {
     match *identity {
         Identity::Address { protocol, vip, vip_port } => {
             let port = if vip_port == FTP_PORT { 0 } else { vip_port };
