@@ -132,7 +132,7 @@ impl TemplateTable {
         let name = C::name(probe);
         for segment in (0..segments.announced()).rev() {
             let Some(row) = segments.row(segment) else { continue };
-            for at in segments.pair(row, segment, probe) {
+            for at in segments.each(row, segment, probe) {
                 for place in at.bucket * C::WAYS..(at.bucket + 1) * C::WAYS {
                     if !row.is_of(place, name) {
                         continue;
@@ -334,11 +334,11 @@ impl<C: Cells> Window for TemplateWindow<'_, C> {
 
     fn claim(&self, at: usize) -> bool {
         let Some((row, place, ..)) = self.slot(at) else { return false };
-        // Buckets come in pairs. The mark is there before anybody can be found behind it.
+        // The marks are there before anybody can be found behind them.
         let number = at / C::WAYS;
-        if number % 2 == 1 {
-            row.mark(self.places.bucket(number - 1).0.bucket);
-        }
+        let segment = self.places.bucket(number).0.segment;
+        let before = (0..number).map(|earlier| self.places.bucket(earlier).0);
+        before.filter(|one| one.segment == segment).for_each(|one| row.mark(one.bucket));
         row.claim(place, self.name, self.first.timeout_index)
     }
 

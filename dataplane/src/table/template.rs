@@ -43,7 +43,7 @@ use crate::timer::TimerRule;
 pub struct Sizes {
     /// Cores that use the table; each owns a shard. 1..=256.
     pub shards: u32,
-    /// IPv4 templates it should hold: 32 bytes each, up to 134 million.
+    /// IPv4 templates it should hold: 24 bytes each, up to 134 million.
     pub entries_v4: usize,
     /// IPv6 templates it should hold: 64 bytes each, up to 134 million.
     pub entries_v6: usize,
