@@ -12,6 +12,7 @@ mod apply;
 mod build;
 mod reals;
 mod refused;
+mod snapshot;
 pub mod spec;
 
 use std::collections::{HashMap, HashSet};
