@@ -324,7 +324,7 @@ impl Path {
         {
             learned.fetch_hops(reading, loads);
         }
-        let remembered = self.fragments.remembered();
+        let remembered = self.remembered();
         let mut frames = undecided;
         loop {
             let plain = match reading.kind() {
@@ -343,7 +343,7 @@ impl Path {
                 _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
-            if self.fragments.remembered() != remembered {
+            if self.remembered() != remembered {
                 return;
             }
         }
