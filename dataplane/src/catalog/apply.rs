@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::build::scopes_of;
 use super::reals::check_thresholds;
 use super::spec::{Farm, Selector};
 use super::{Catalog, Refused};
@@ -72,8 +71,8 @@ impl Catalog {
                     .is_some_and(|id| self.real_ids.contains_key(&(*id, real.address, real.port)));
                 reals += usize::from(!known);
             }
-            let of_service = scopes_of(&service.identity).into_iter();
-            scopes.extend(of_service.filter(|scope| !self.scopes.contains_key(scope)));
+            let scope = service.identity.scope();
+            scopes.extend((!self.scopes.contains_key(&scope)).then_some(scope));
         }
         let free = (RealId::LIMIT as usize).saturating_sub(self.reals.len());
         // Id 0 is nobody's.

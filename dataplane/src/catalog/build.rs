@@ -8,12 +8,9 @@ use crate::ids::{RealId, ScopeId, ServiceId};
 use crate::pins::{Pin, Pins};
 use crate::route::Routes;
 use crate::sched::{Listed, State, Tables, rr, wrr};
-use crate::snapshot::{Identity, NextHop, Real, RealState, Scope, Service, SharedRoute};
-use crate::wire::{Addr, Protocol};
+use crate::snapshot::{Identity, NextHop, Real, RealState, Service, SharedRoute};
+use crate::wire::Addr;
 
-pub(super) const TRANSPORTS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
-pub(super) const FTP_PORT: u16 = 21;
-pub(super) const FTP_DATA_PORT: u16 = 20;
 /// Distinct persistence timeouts that can be told apart at a time.
 const TIMEOUTS: usize = 256;
 
@@ -206,38 +203,23 @@ impl Catalog {
         index as u8
     }
 
-    /// Gives the scopes that a service can have their ids.
-    pub(super) fn intern_scopes(&mut self, identity: &Identity) -> Result<(), Refused> {
-        for scope in scopes_of(identity) {
-            let next = self.scopes.len() as u32;
-            if next >= ScopeId::LIMIT - 1 && !self.scopes.contains_key(&scope) {
-                return Err(Refused::TooMany);
-            }
-            // From 1 on, so that 0 can mean "none" in tables.
-            self.scopes.entry(scope).or_insert(ScopeId(next + 1));
+    /// Gives a service's scope its id.
+    pub(super) fn intern_scope(&mut self, identity: Identity) -> Result<(), Refused> {
+        let (scope, next) = (identity.scope(), self.scopes.len() as u32);
+        if next >= ScopeId::LIMIT - 1 && !self.scopes.contains_key(&scope) {
+            return Err(Refused::TooMany);
         }
+        // From 1 on, so that 0 can mean "none" in tables.
+        self.scopes.entry(scope).or_insert(ScopeId(next + 1));
         Ok(())
     }
 
-    pub(super) fn scope(&self, scope: Scope) -> ScopeId {
-        self.scopes.get(&scope).copied().unwrap_or(ScopeId(0))
+    pub(super) fn scope(&self, identity: Identity) -> ScopeId {
+        self.scopes.get(&identity.scope()).copied().unwrap_or(ScopeId(0))
     }
 
-    /// What a scope id stands for, for listings.
-    pub fn scopes(&self) -> impl Iterator<Item = (ScopeId, Scope)> + '_ {
+    /// What a scope id stands for, for listings: see [`Identity::scope`].
+    pub fn scopes(&self) -> impl Iterator<Item = (ScopeId, Identity)> + '_ {
         self.scopes.iter().map(|(scope, id)| (*id, *scope))
-    }
-}
-
-pub(super) fn scopes_of(identity: &Identity) -> Vec<Scope> {
-    match *identity {
-        Identity::Address { protocol, vip, vip_port } => {
-            let port = if vip_port == FTP_PORT { 0 } else { vip_port };
-            vec![Scope::Port { protocol, vip, vip_port: port }]
-        }
-        Identity::Ports { protocol, vip, first, last } => {
-            vec![Scope::Ports { protocol, vip, first, last }]
-        }
-        Identity::Mark { family, mark } => vec![Scope::Mark { family, mark }],
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::Catalog;
-use super::build::{FTP_DATA_PORT, FTP_PORT, TRANSPORTS};
 use crate::classify::{Classifier, Hit, Rank, Rule};
 use crate::forward::Forwarding;
 use crate::ids::{Generation, PortIndex, ServiceId};
 use crate::route::{Exit, Exits, Route, Routes};
-use crate::snapshot::{
-    HostAddress, Hosts, Identity, Masqueraded, Numbers, PortFacts, Scope, Snapshot,
-};
+use crate::snapshot::{HostAddress, Hosts, Identity, Masqueraded, Numbers, PortFacts, Snapshot};
 use crate::wire::{Addr, Protocol};
+
+const TRANSPORTS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+const FTP_DATA_PORT: u16 = 20;
 
 impl Catalog {
     /// A new generation of the configuration.
@@ -120,7 +120,7 @@ impl Catalog {
                     self.address_rules(service, protocol, vip, vip_port, &mut rules);
                 }
                 Identity::Ports { protocol, vip, first, last } => {
-                    let scope = self.scope(Scope::Ports { protocol, vip, first, last });
+                    let scope = self.scope(entry.spec.identity);
                     let hit = Hit { service, scope, own_port: false, ftp_data: false };
                     let all = first == 0 && last == u16::MAX;
                     rules.extend(transports(protocol).map(|protocol| Rule {
@@ -138,9 +138,8 @@ impl Catalog {
         }
         for selector in &self.selectors {
             let identity = Identity::Mark { family: selector.vip.family(), mark: selector.mark };
-            let family = selector.vip.family();
             let hit = self.entry(&identity).map(|(service, _)| {
-                let scope = self.scope(Scope::Mark { family, mark: selector.mark });
+                let scope = self.scope(identity);
                 Hit { service, scope, own_port: false, ftp_data: false }
             });
             for protocol in transports(selector.protocol) {
@@ -166,9 +165,7 @@ impl Catalog {
         vip_port: u16,
         rules: &mut Vec<Rule>,
     ) {
-        // FTP's templates cover all ports of the VIP, so that data connections find them.
-        let template_port = if vip_port == FTP_PORT { 0 } else { vip_port };
-        let scope = self.scope(Scope::Port { protocol, vip, vip_port: template_port });
+        let scope = self.scope(Identity::Address { protocol, vip, vip_port });
         let hit = Hit { service, scope, own_port: vip_port != 0, ftp_data: false };
         let rule = |ports, hit, rank| Rule {
             vip,
@@ -184,7 +181,7 @@ impl Catalog {
             return;
         }
         rules.push(rule(vip_port..=vip_port, hit, Rank::PORT));
-        if vip_port == FTP_PORT && protocol == Protocol::Tcp {
+        if vip_port == Identity::FTP_PORT && protocol == Protocol::Tcp {
             let data = Hit { own_port: false, ftp_data: true, ..hit };
             rules.push(rule(FTP_DATA_PORT..=FTP_DATA_PORT, data, Rank::FTP));
             rules.push(rule(self.first_unprivileged_port..=u16::MAX, data, Rank::FTP));
