@@ -4,7 +4,7 @@
 use super::slab::per_line;
 #[cfg(target_arch = "x86_64")]
 use super::table::EntryV4;
-use super::table::{Entry, Home, Slot, Table};
+use super::table::{Entry, Home, Slot, Table, Wanted};
 use crate::port::{BURST, places};
 
 /// No entry.
@@ -17,6 +17,10 @@ pub struct ConnBurst<E: Entry> {
     keys: [E::Key; BURST],
     /// Where the index has them: of those that are not at home, and of those that are opening.
     homes: [Home; BURST],
+    /// A bit for every flow that is [opening](Self::put_opening), and the first entries of their
+    /// homes.
+    opening: u32,
+    firsts: [Slot; BURST],
     /// A bit for every flow that is not at home.
     strays: u32,
     /// The number of the home's first entry; once it was read, the number of the entry that is most probably the flow's, or [`NONE`].
@@ -29,6 +33,8 @@ impl<E: Entry> Default for ConnBurst<E> {
     fn default() -> Self {
         Self {
             taken: 0,
+            opening: 0,
+            firsts: [Slot::from_number(0); BURST],
             keys: [E::Key::default(); BURST],
             homes: [Home::default(); BURST],
             strays: 0,
@@ -42,7 +48,7 @@ impl<E: Entry> ConnBurst<E> {
     #[inline]
     pub fn clear(&mut self) {
         if self.taken != 0 {
-            (self.taken, self.strays) = (0, 0);
+            (self.taken, self.opening, self.strays) = (0, 0, 0);
             self.guesses = [NONE; BURST];
         }
     }
@@ -62,23 +68,47 @@ impl<E: Entry> ConnBurst<E> {
     /// Puts a flow, of a protocol with ports, to a place, and requests its home.
     #[inline(always)]
     pub fn put(&mut self, at: usize, key: E::Key, table: &Table<E>) {
-        if let (Some(place), Some(guess)) = (self.keys.get_mut(at), self.guesses.get_mut(at)) {
-            *place = key;
-            let first = table.home(&key);
-            table.prefetch_slot(first);
-            *guess = first.number();
-            self.taken |= 1 << (at % BURST);
+        table.prefetch_slot(self.put_unasked(at, key, table));
+    }
+
+    /// Puts a flow to a place that is probably new, and for which room will be asked for.
+    /// [`Self::aim`] requests its home.
+    #[inline(always)]
+    pub fn put_opening(&mut self, at: usize, key: E::Key, table: &Table<E>) {
+        let home = self.put_unasked(at, key, table);
+        if let (Some(place), Some(first)) = (self.homes.get_mut(at), self.firsts.get_mut(at)) {
+            (*place, *first) = (table.locate_key(&key), home);
+            self.opening |= 1 << (at % BURST);
         }
     }
 
-    /// The flow that was put to a place is probably new, and room for it will be asked for.
     #[inline(always)]
-    pub fn put_opening(&mut self, at: usize, table: &Table<E>) {
-        if let (Some(key), Some(home), Some(guess)) =
-            (self.keys.get(at), self.homes.get_mut(at), self.guesses.get(at))
-        {
-            *home = table.locate_key(key);
-            table.prefetch_room(Slot::from_number(*guess));
+    fn put_unasked(&mut self, at: usize, key: E::Key, table: &Table<E>) -> Slot {
+        let first = table.home(&key);
+        if let (Some(place), Some(guess)) = (self.keys.get_mut(at), self.guesses.get_mut(at)) {
+            (*place, *guess) = (key, first.number());
+            self.taken |= 1 << (at % BURST);
+        }
+        first
+    }
+
+    /// Requests the homes of opening flows, and what is known of their places. One request after
+    /// the other, so that the CPU has as many pages looked up at a time as it can.
+    #[inline]
+    pub fn aim(&self, table: &Table<E>) {
+        let homes = || places(self.opening).filter_map(|at| self.firsts.get(at));
+        homes().for_each(|first| table.prefetch_slot(*first));
+        homes().for_each(|first| table.prefetch_room(*first));
+    }
+
+    /// Requests what opening flows will be put to where their homes are full. After
+    /// [`Self::fetch`].
+    #[inline(always)]
+    pub fn fetch_room(&self, table: &Table<E>) {
+        for at in places(self.opening) {
+            if let (Some(home), Some(first)) = (self.homes.get(at), self.firsts.get(at)) {
+                table.prefetch_if_full(*first, *home);
+            }
         }
     }
 
@@ -157,10 +187,11 @@ impl<E: Entry> ConnBurst<E> {
         self.keys.iter().zip(guesses).skip(from)
     }
 
-    /// The flow that was put to a place as [opening](Self::put_opening), and where the index has it if it does.
+    /// The flow that was put to a place as [opening](Self::put_opening).
     #[inline(always)]
-    pub(crate) fn wanted(&self, at: usize) -> Option<(&Home, &E::Key)> {
-        Some((self.homes.get(at)?, self.keys.get(at)?)).filter(|_| self.taken >> at & 1 == 1)
+    pub(crate) fn wanted(&self, at: usize) -> Option<Wanted<'_, E>> {
+        let (first, home, key) = (*self.firsts.get(at)?, self.homes.get(at)?, self.keys.get(at)?);
+        (self.opening >> at & 1 == 1).then_some(Wanted { first, home, key })
     }
 
     /// Asks the table anew.

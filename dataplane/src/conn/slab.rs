@@ -243,6 +243,12 @@ impl<E: Entry> Slab<E> {
             || self.segments.len() > 1 && self.was_at_home(slot, hash)
     }
 
+    /// Whether an entry stands in the home that begins with this one.
+    #[inline(always)]
+    pub(super) fn is_in_home(&self, slot: Slot, first: Slot) -> bool {
+        is_in(slot, first, per_line::<E>())
+    }
+
     #[cold]
     #[inline(never)]
     fn was_at_home(&self, slot: Slot, hash: u64) -> bool {
@@ -296,6 +302,17 @@ impl<E: Entry> Slab<E> {
         {
             segment.places.prefetch(place);
         }
+    }
+
+    /// Where an entry would be put whose home this is, if that has no room now.
+    #[inline(always)]
+    pub(super) fn room_if_full(&self, home: Slot) -> Option<Slot> {
+        if self.line(home)?.iter().any(|entry| !entry.packed().is_used()) {
+            return None;
+        }
+        let (segment, place) = self.at(home.number())?;
+        let segment = self.segments.get(segment)?;
+        Some(Slot::from_number(segment.number(segment.places.near(place)?)))
     }
 
     /// A home's entries.

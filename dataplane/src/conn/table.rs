@@ -62,6 +62,24 @@ pub struct Table<E> {
     tier: Tier,
 }
 
+/// A flow that is probably new.
+pub(crate) struct Wanted<'a, E: Entry> {
+    /// The first entry of its home, as long as there is one segment.
+    pub(super) first: Slot,
+    /// Where the index has it, if it has.
+    pub(super) home: &'a Home,
+    /// The flow.
+    pub(crate) key: &'a E::Key,
+}
+
+impl<E: Entry> Clone for Wanted<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E: Entry> Copy for Wanted<'_, E> {}
+
 impl<E: Entry> Table<E> {
     /// The most connections that a table can have.
     pub const LIMIT: usize = slab::LIMIT;
@@ -219,6 +237,16 @@ impl<E: Entry> Table<E> {
         self.slab.prefetch_room(home);
     }
 
+    /// Requests what adding a flow with this home, and this place in the index, asks for if its
+    /// home is full.
+    #[inline(always)]
+    pub(super) fn prefetch_if_full(&self, first: Slot, home: Home) {
+        if let Some(place) = self.slab.room_if_full(first) {
+            self.prefetch_slot(place);
+            self.index.prefetch(home);
+        }
+    }
+
     /// Requests the line of an entry.
     #[inline(always)]
     pub fn prefetch_slot(&self, slot: Slot) {
@@ -246,6 +274,19 @@ impl<E: Entry> Table<E> {
         let found = self.find_in_home(self.slab.home(end), key);
         let found = found.or_else(|| self.find_in_older(end, key));
         if found.is_some() || !self.slab.anybody_away(end) {
+            return found;
+        }
+        self.find_away(home, key)
+    }
+
+    /// The entry of a flow that is probably new.
+    #[inline(always)]
+    pub(crate) fn find_wanted(&self, Wanted { first, home, key }: Wanted<'_, E>) -> Option<Slot> {
+        if self.slab.has_many() {
+            return self.find_key(home, key);
+        }
+        let found = self.find_in_home(first, key);
+        if found.is_some() || !self.slab.goes_on(first) {
             return found;
         }
         self.find_away(home, key)
@@ -341,6 +382,27 @@ impl<E: Entry> Table<E> {
         let slot = self.slab.add(entry, self.slab.home(end)).ok_or(Full)?;
         if !self.slab.is_at_home(slot, end) {
             self.note_away(home, end, slot)?;
+        }
+        Ok(slot)
+    }
+
+    /// The same of a flow that [`Self::find_wanted`] did not find.
+    #[inline(always)]
+    pub(crate) fn insert_wanted(
+        &mut self,
+        Wanted { first, home, key }: Wanted<'_, E>,
+        conn: &Conn,
+    ) -> Result<Slot, Full> {
+        if self.slab.has_many() {
+            return self.insert_key(home, key, conn);
+        }
+        let entry = E::of_key(key, conn);
+        if !entry.packed().is_used() {
+            return Err(Full);
+        }
+        let slot = self.slab.add(entry, first).ok_or(Full)?;
+        if !self.slab.is_in_home(slot, first) {
+            self.note_away(home, self.end(key), slot)?;
         }
         Ok(slot)
     }

@@ -243,6 +243,7 @@ impl Path {
         }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
+            reading.conns.aim(self.bindings.table_v4());
             self.shared.templates.aim(&mut reading.templates);
         }
         reading.seeks_conns_v6 = !reading.conns_v6.is_empty();
@@ -286,6 +287,7 @@ impl Path {
             Tier::Avx512 => unsafe { conns.fetch_avx512(table) },
             _ => conns.fetch(table),
         }
+        conns.fetch_room(table);
     }
 
     /// Reads the replies' entries and requests their connections', and those that are not at

@@ -178,8 +178,9 @@ impl Reading {
         let udp = way.lane.kind() == Kind::ConnUdp;
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let (addresses, ports) = ([client, way.vip()], [client_port, way.vip_port()]);
-        self.conns.put(at, EntryV4::key_of(addresses, ports, protocol), conns);
+        let key = EntryV4::key_of(addresses, ports, protocol);
         let lane = if udp || is_ack_v4::<L3, HEAD>(head) {
+            self.conns.put(at, key, conns);
             way.lane.with_len(total_len)
         } else if way.lane.first_place() != 0
             && client_port != FTP_DATA_PORT
@@ -188,9 +189,10 @@ impl Reading {
             if let Some(scope) = way.templates() {
                 self.templates.put(at, client & way.mask, scope);
             }
-            self.conns.put_opening(at, conns);
+            self.conns.put_opening(at, key, conns);
             Lane::new(Kind::Open, way.lane.first_place()).with_len(total_len)
         } else {
+            self.conns.put(at, key, conns);
             Lane::BIND
         };
         self.put_lane(at, lane);
