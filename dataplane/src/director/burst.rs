@@ -325,7 +325,7 @@ impl Path {
         {
             learned.fetch_hops(reading, loads);
         }
-        let remembered = self.fragments.remembered();
+        let remembered = self.remembered();
         let mut frames = undecided;
         loop {
             let plain = match reading.kind() {
@@ -344,7 +344,7 @@ impl Path {
                 _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
-            if self.fragments.remembered() != remembered {
+            if self.remembered() != remembered {
                 return;
             }
         }
