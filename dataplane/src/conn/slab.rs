@@ -9,7 +9,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::entry::{Entry, Packed};
+use super::entry::Entry;
+#[cfg(target_arch = "x86_64")]
+use super::entry::EntryV4;
+use super::packed::Packed;
 use super::places::{BLOCK, Places};
 use super::table::Slot;
 use crate::block::Block;
@@ -187,24 +190,6 @@ impl<E: Entry> Slab<E> {
         Slot::from_number((line * per_line::<E>()) as u32)
     }
 
-    /// [`Self::home`] of many hashes; requests the homes.
-    #[inline(always)]
-    pub(super) fn request_homes<const N: usize>(&self, hashes: [u64; N]) -> [Slot; N] {
-        let [only] = &self.segments[..] else {
-            return hashes.map(|hash| {
-                let home = self.home_in_many(hash);
-                self.get(home).inspect(|entry| crate::prefetch::prefetch(*entry));
-                home
-            });
-        };
-        let lines = only.lines();
-        hashes.map(|hash| {
-            let place = scaled(hash, lines) as usize * per_line::<E>();
-            only.entries.get(place).inspect(|entry| crate::prefetch::prefetch(*entry));
-            Slot::from_number(place as u32)
-        })
-    }
-
     #[cold]
     #[inline(never)]
     fn home_in_many(&self, hash: u64) -> Slot {
@@ -313,6 +298,15 @@ impl<E: Entry> Slab<E> {
         let (segment, place) = self.at(home.number())?;
         let segment = self.segments.get(segment)?;
         Some(Slot::from_number(segment.number(segment.places.near(place)?)))
+    }
+
+    /// All entries, where there is one segment.
+    #[inline(always)]
+    pub(super) fn only(&self) -> Option<&[E]> {
+        match &self.segments[..] {
+            [only] => Some(&only.entries),
+            _ => None,
+        }
     }
 
     /// A home's entries.
@@ -486,6 +480,46 @@ impl<E: Entry> Slab<E> {
         {
             entries.iter().step_by(per_line::<E>()).for_each(crate::prefetch::prefetch);
         }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Slab<EntryV4> {
+    /// [`Self::home`] of the four hashes that are the lower halves of the quarters; requests the
+    /// homes.
+    #[target_feature(enable = "avx512f,avx512vl")]
+    #[inline]
+    pub(super) fn request_homes(&self, hashes: std::arch::x86_64::__m512i) -> [Slot; 4] {
+        use std::arch::x86_64::{
+            __m128i, __m256i, _mm256_cvtepi64_epi32, _mm512_castsi512_si256,
+            _mm512_maskz_compress_epi64, _mm512_mul_epu32, _mm512_set1_epi64, _mm512_slli_epi64,
+            _mm512_srli_epi64,
+        };
+        const { assert!(per_line::<EntryV4>() == 2) };
+        let [only] = &self.segments[..] else {
+            let hashes = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, hashes));
+            // SAFETY: four words, whatever their bits.
+            #[allow(unsafe_code)]
+            let hashes = unsafe { std::mem::transmute::<__m256i, [u64; 4]>(hashes) };
+            return hashes.map(|hash| {
+                let home = self.home_in_many(hash);
+                self.get(home).inspect(|entry| crate::prefetch::prefetch(*entry));
+                home
+            });
+        };
+        let lines = _mm512_set1_epi64(only.lines() as i64);
+        // As `scaled` does.
+        let scaled = _mm512_mul_epu32(_mm512_srli_epi64::<32>(hashes), lines);
+        let places = _mm512_slli_epi64::<1>(_mm512_srli_epi64::<32>(scaled));
+        let places = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, places));
+        // SAFETY: four numbers of 32 bits, whatever their bits.
+        #[allow(unsafe_code)]
+        let places =
+            unsafe { std::mem::transmute::<__m128i, [u32; 4]>(_mm256_cvtepi64_epi32(places)) };
+        for place in places {
+            only.entries.get(place as usize).inspect(|entry| crate::prefetch::prefetch(*entry));
+        }
+        places.map(Slot::from_number)
     }
 }
 

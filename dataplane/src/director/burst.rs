@@ -208,8 +208,8 @@ impl Path {
         at: Arrival,
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
-        reading.conns.clear();
-        reading.conns_v6.clear();
+        reading.conns.begin(&snapshot.timeouts, at.now);
+        reading.conns_v6.begin(&snapshot.timeouts, at.now);
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
@@ -318,6 +318,7 @@ impl Path {
     ) {
         self.fetch(reading);
         self.find(reading);
+        reading.conns.settle(self.bindings.table_v4());
         let age = self.bindings.age_at(reading.at.now);
         self.shared.clients.find_strays(&mut reading.clients, age);
         self.shared.clients.find_strays_v6(&mut reading.clients_v6, age);
@@ -377,6 +378,7 @@ impl Path {
         };
         let mut passed = 0;
         while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
+            reading.conns.follow(reading.done, desk.bindings.table_v4());
             let (count, port) = match vlan {
                 None => learned.stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, &mut desk, frames),
                 Some(_) => learned.stretch::<F, TAGGED, TAGGED_HEAD>(reading, &mut desk, frames),
