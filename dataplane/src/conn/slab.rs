@@ -224,6 +224,12 @@ impl<E: Entry> Slab<E> {
         later.chain(std::iter::once_with(move || self.first_home(hash)))
     }
 
+    /// Whether there is more than the first segment.
+    #[inline(always)]
+    pub(super) fn has_many(&self) -> bool {
+        self.segments.len() > 1
+    }
+
     /// The homes that a flow with this hash had before other segments were added.
     pub(super) fn older_homes(&self, hash: u64) -> impl Iterator<Item = Slot> {
         let many = self.segments.len() > 1;

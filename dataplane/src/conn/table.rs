@@ -169,8 +169,8 @@ impl<E: Entry> Table<E> {
     /// it had before the table grew.
     #[inline(always)]
     pub fn prefetch_bucket(&self, home: &Home, key: &E::Key) {
-        for first in self.slab.older_homes(self.end(key)) {
-            self.prefetch_slot(first);
+        if self.slab.has_many() {
+            self.slab.older_homes(self.end(key)).for_each(|first| self.prefetch_slot(first));
         }
         self.index.prefetch(*home);
         if let Some(leaving) = &self.leaving {
@@ -196,7 +196,9 @@ impl<E: Entry> Table<E> {
     /// says which it is. Reads the index.
     #[inline(always)]
     pub fn prefetch_entry(&self, home: &Home, key: &E::Key) -> Option<Slot> {
-        if let Some(slot) = self.find_in_older(self.end(key), key) {
+        if self.slab.has_many()
+            && let Some(slot) = self.find_in_older(self.end(key), key)
+        {
             return Some(slot);
         }
         let guess = match &self.leaving {

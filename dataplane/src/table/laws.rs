@@ -220,7 +220,7 @@ impl World {
             self.table.quiescent(seat);
             let inserted = &mut self.inserted;
             self.table.sweep(seat, self.now, budget, |event| {
-                if let Swept::Freed { key, real } = event {
+                if let Swept::Freed { key, real, .. } = event {
                     *inserted.get_mut(&(key, real)).unwrap() -= 1;
                 }
             });

@@ -6,7 +6,7 @@ use super::cells_v4::V4;
 use super::counters::Counters;
 use super::hash::Hash;
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
-use super::segments::{hash_of, pair_of, shard_of};
+use super::segments::{hash_of, pair_of, shard_of, third_of};
 use super::template::TemplateTable;
 use super::value::Value;
 use crate::cpu::Tier;
@@ -186,7 +186,9 @@ impl SoleTemplates<'_> {
     pub(crate) fn vacant_at(&self, burst: &TemplateBurst, at: usize) -> Option<VacantSlot> {
         let (name, hash) = burst.wanted(at)?;
         let name = V4::name(&Probe { key: name.key(), hash, shard: 0 });
-        let place = self.row.vacant(pair_of(self.buckets, &hash, 0), name, self.tier)?;
+        let pair = pair_of(self.buckets, &hash, 0);
+        let third = || third_of(self.buckets, &hash, 0);
+        let place = self.row.vacant(pair, third, name, self.tier)?;
         Some(VacantSlot { place, name })
     }
 
