@@ -63,7 +63,7 @@ impl Path {
             }
             let verdict = self.host(snapshot, frame, packet, at);
             if verdict == Verdict::Forward(at.port) {
-                self.count_answer(frame, packet, at);
+                self.count_answer(frame, packet, true, at);
                 if packet.protocol == Protocol::Tcp {
                     // The host has reset the connection, and IPVS sees what the host sends.
                     self.bindings.reset_by_host(packet, snapshot, at.now);
@@ -406,10 +406,16 @@ impl Path {
         }
     }
 
-    /// Counts an answer that stands where the packet was.
-    pub(super) fn count_answer(&self, frame: &impl Frame, packet: &Packet, at: Arrival) {
+    /// Counts an answer that stands where the packet was: of the real server, if the host is one.
+    pub(super) fn count_answer(
+        &self,
+        frame: &impl Frame,
+        packet: &Packet,
+        is_server: bool,
+        at: Arrival,
+    ) {
         if let Parsed::Packet(answer) = parse(frame.bytes()) {
-            self.bindings.answered_by_host(packet, answer.total_len, at.now);
+            self.bindings.answered_by_host(packet, answer.total_len, is_server, at.now);
         }
     }
 
@@ -426,7 +432,7 @@ impl Path {
         match self.answer(snapshot, answer, frame, packet, at) {
             Verdict::Drop(_) => Verdict::Drop(reason),
             answered => {
-                self.count_answer(frame, packet, at);
+                self.count_answer(frame, packet, false, at);
                 answered
             }
         }
@@ -455,7 +461,7 @@ impl Path {
             }
             return Some(self.forward(snapshot, frame, to, at));
         }
-        let Some(from) = self.bindings.related_reply(error, quoted) else {
+        let Some(from) = self.bindings.related_reply(error, quoted, snapshot, at.now) else {
             return match self.bindings.bind_by_error(error, quoted, snapshot, at.now) {
                 // The flow has a connection now, which the error follows.
                 Some(Outcome::Forward { real, forwarding, real_port }) => {
