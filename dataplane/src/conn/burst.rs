@@ -252,7 +252,8 @@ impl<E: Entry> ConnBurst<E> {
             if let (Some(key), Some(guess), Some(standing)) =
                 (self.keys.get(at), self.guesses.get(at), self.standings.get_mut(at))
             {
-                let renewal = &self.renewals[usize::from(E::is_udp(key))];
+                let [tcp, udp] = &self.renewals;
+                let renewal = if E::is_udp(key) { udp } else { tcp };
                 *standing = table.standing(Slot::from_number(*guess), key, renewal);
             }
         }
