@@ -1,12 +1,14 @@
 //! Whom a change would move: live clients by service and real server, before it is made.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use dataplane::catalog::spec::{Farm, RealSpec};
+use dataplane::catalog::spec::{Farm, RealSpec, Selector};
 use dataplane::load::LoadBoard;
 use dataplane::snapshot::{
     Identity, OnDown, OnDrain, Real, RealState, Service, Snapshot, Tracking,
 };
+use dataplane::wire::Protocol;
 use serde::Serialize;
 
 /// Clients of one service that a change would move, and why.
@@ -19,6 +21,9 @@ pub struct Move {
     pub real_server: Option<String>,
     /// Clients with a live binding that would not be used any more.
     pub clients: u64,
+    /// Whether fewer may move: it is not known which of the clients it concerns.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_most: bool,
     /// Open connections to it that would not go on; those that go on are not counted.
     pub connections: u64,
     /// Why, and what becomes of them.
@@ -27,23 +32,39 @@ pub struct Move {
 
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, real_server, clients, connections, why } = self;
-        write!(f, "service {service}: {clients} client(s)")?;
+        let Self { service, real_server, clients, at_most, connections, why } = self;
+        let up_to = if *at_most { "up to " } else { "" };
+        write!(f, "service {service}: {up_to}{clients} client(s)")?;
         if let Some(real) = real_server {
             write!(f, " of {real}")?;
         }
         write!(f, " would move: {why}")?;
         match connections {
             0 => Ok(()),
-            some => write!(f, "; {some} open connection(s) would not go on"),
+            some => write!(f, "; {up_to}{some} open connection(s) would not go on"),
         }
     }
 }
 
+/// What gives packets to the services of a mark.
+#[derive(Clone, Copy, Debug)]
+pub struct Selectors<'a> {
+    /// Those that there are.
+    pub now: &'a [Selector],
+    /// Those that there would be.
+    pub then: &'a [Selector],
+}
+
 /// Everybody who would move if the services became these. A change that moves nobody, such
 /// as another weight or one more real server, is not in it.
-pub fn moves(snapshot: &Snapshot, loads: &LoadBoard, wanted: &[Farm]) -> Vec<Move> {
-    let by_identity: std::collections::HashMap<Identity, &Farm> =
+pub fn moves(
+    snapshot: &Snapshot,
+    loads: &LoadBoard,
+    wanted: &[Farm],
+    selectors: Selectors<'_>,
+) -> Vec<Move> {
+    let mut lost = selectors.lost();
+    let by_identity: HashMap<Identity, &Farm> =
         wanted.iter().map(|farm| (farm.service.identity, farm)).collect();
     let mut moves = Vec::new();
     for service in snapshot.services.iter().flatten() {
@@ -52,7 +73,15 @@ pub fn moves(snapshot: &Snapshot, loads: &LoadBoard, wanted: &[Farm]) -> Vec<Mov
             None => moves.push(of_all(service, snapshot, loads, gone(service, wanted), true)),
             Some(farm) => match unbinding(service, farm) {
                 Some(why) => moves.push(of_all(service, snapshot, loads, why, false)),
-                None => of_reals(service, farm, snapshot, loads, &mut moves),
+                None => {
+                    of_reals(service, farm, snapshot, loads, &mut moves);
+                    if let Some(lost) = lost.remove(&service.identity) {
+                        // A connection that is remembered by itself goes on.
+                        let each = service.tracking == Tracking::Client;
+                        let all = of_all(service, snapshot, loads, unselected(&lost), each);
+                        moves.push(Move { at_most: true, ..all });
+                    }
+                }
             },
         }
         let counts = |one: &Move| one.clients > 0 || one.connections > 0;
@@ -60,6 +89,59 @@ pub fn moves(snapshot: &Snapshot, loads: &LoadBoard, wanted: &[Farm]) -> Vec<Mov
         moves.extend(kept);
     }
     moves
+}
+
+/// So many selectors of a file are compared with all others; more are taken as lost.
+const COMPARED: usize = 1_000;
+/// So many are named.
+const NAMED: usize = 3;
+
+impl<'a> Selectors<'a> {
+    /// What would not come to its service any more, by service.
+    fn lost(self) -> HashMap<Identity, Vec<&'a Selector>> {
+        let kept: HashSet<_> = self.then.iter().map(Selector::key).collect();
+        let mut lost: HashMap<_, Vec<_>> = HashMap::new();
+        let changed = self.now.iter().filter(|one| !kept.contains(&one.key()));
+        for (index, one) in changed.enumerate() {
+            if index >= COMPARED || !self.then.iter().any(|other| other.covers(one)) {
+                lost.entry(one.identity()).or_default().push(one);
+            }
+        }
+        lost
+    }
+}
+
+/// What is said of selectors that a service would not have any more.
+fn unselected(lost: &[&Selector]) -> String {
+    let named: Vec<String> = lost.iter().take(NAMED).map(|one| place(one)).collect();
+    let more = match lost.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and to {more} more of its selectors"),
+    };
+    format!(
+        "what comes to {}{more} is not the service's any more; which of its clients use that is \
+         not known",
+        named.join(", ")
+    )
+}
+
+/// A selector as ipvsadm writes a service: `tcp 198.18.255.1:443`.
+fn place(selector: &Selector) -> String {
+    let protocol = match selector.protocol {
+        Some(Protocol::Tcp) => "tcp",
+        Some(Protocol::Udp) => "udp",
+        Some(Protocol::Sctp) => "sctp",
+        _ => "any protocol of",
+    };
+    let vip = match selector.vip {
+        vip if vip.is_v4() => vip.to_string(),
+        vip => format!("[{vip}]"),
+    };
+    match (*selector.ports.start(), *selector.ports.end()) {
+        (0, u16::MAX) => format!("{protocol} {vip}, all ports"),
+        (one, last) if one == last => format!("{protocol} {vip}:{one}"),
+        (first, last) => format!("{protocol} {vip}:{first}-{last}"),
+    }
 }
 
 fn gone(service: &Service, wanted: &[Farm]) -> String {
@@ -101,7 +183,7 @@ fn of_all(
         }
     }
     let (service, why) = (service.name.to_string(), why.as_ref().to_owned());
-    Move { service, real_server: None, clients, connections, why }
+    Move { service, real_server: None, clients, at_most: false, connections, why }
 }
 
 fn of_reals(
@@ -121,6 +203,7 @@ fn of_reals(
             service: service.name.to_string(),
             real_server: Some(real.address.to_string()),
             clients: load.clients(),
+            at_most: false,
             connections: if cut_off { load.active + load.inactive } else { 0 },
             why: why.to_owned(),
         });

@@ -264,3 +264,50 @@ fn a_dry_run_counts_the_live_clients_that_would_move_and_says_why() {
     assert_eq!(value["moves"][0]["clients"], 3, "{value}");
     program.stop();
 }
+
+#[test]
+fn a_dry_run_says_which_selectors_a_service_would_lose_and_how_many_clients_it_has() {
+    let farm = Farm::new(2);
+    server::everywhere(&farm, &[80, 443]);
+    let service = |ports: &[&str]| {
+        let selectors: String = ports
+            .iter()
+            .map(|port| {
+                format!("      - {{ vip: {}, protocol: tcp, vip_port: {port} }}\n", VIPS[0])
+            })
+            .collect();
+        format!(
+            "{}services:\n  - name: shop\n    mark: 10\n    selectors:\n{selectors}    \
+             scheduler: rr\n    persistence: 600\n    real_servers:\n{}",
+            farm::one_port(),
+            farm::reals(2)
+        )
+    };
+    let program = Program::start(&farm.director, &service(&["80", "443"]));
+    for (client, port) in [(1, 80), (2, 80), (3, 443)] {
+        let to = format!("{}:{port}", VIPS[0]);
+        server::ask(&farm.client, &format!("198.18.64.{client}"), &to);
+    }
+    let without = program.yaml(&service(&["80"]));
+    for words in [&["apply", "--dry-run", "-"][..], &["diff", "-"]] {
+        let told = program.ask_with_input(words, &without).stdout;
+        assert!(
+            told.contains(&format!(
+                "! service shop: up to 3 client(s) would move: what comes to tcp {}:443 is not \
+                 the service's any more; which of its clients use that is not known\n",
+                VIPS[0]
+            )),
+            "{told}"
+        );
+    }
+    // What a wider one still takes is not lost.
+    let wider = program.yaml(&service(&["80-443"]));
+    let told = program.ask_with_input(&["apply", "--dry-run", "-"], &wider).stdout;
+    assert!(told.contains("no live client would move"), "{told}");
+    let applied = program.ask_with_input(&["apply", "-"], &without);
+    assert_eq!(applied.stdout, "generation 2: 1 selector(s) removed\n", "{}", applied.stderr);
+    let applied = program.ask_with_input(&["apply", "-"], &wider);
+    assert_eq!(applied.stdout, "generation 3: 1 selector(s) added, 1 selector(s) removed\n");
+    assert!(program.told(&["history"]).contains("1 selector(s) added, 1 selector(s) removed"));
+    program.stop();
+}

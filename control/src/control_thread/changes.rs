@@ -17,7 +17,7 @@ use crate::config::{self, Model};
 use crate::difference::{self, Change};
 use crate::history::Cause;
 use crate::peers::Peers;
-use crate::preview::{self, Move};
+use crate::preview::{self, Move, Selectors};
 use crate::status::LastApply;
 use crate::{compile, metrics, publish};
 
@@ -147,11 +147,12 @@ impl ControlThread {
     }
 
     fn plan(&self, model: &Model) -> Plan {
-        let mut farms = compile::plan(model).farms;
+        let compile::Plan { mut farms, selectors, .. } = compile::plan(model);
+        let selectors = Selectors { now: self.catalog.selectors(), then: &selectors };
         self.drains.clone().settle(model, &mut farms, self.now_ms());
         Plan {
             changes: difference::between(&self.model, model),
-            moves: preview::moves(&self.snapshot, &self.shared.loads, &farms),
+            moves: preview::moves(&self.snapshot, &self.shared.loads, &farms, selectors),
             refused: self.refusal(model, &farms).err(),
         }
     }

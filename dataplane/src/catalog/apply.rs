@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::reals::check_thresholds;
-use super::spec::{Farm, Selector};
+use super::spec::{Farm, Selector, SelectorKey};
 use super::{Catalog, Refused};
 use crate::ids::{RealId, ScopeId};
 use crate::snapshot::{Identity, Snapshot};
@@ -24,6 +24,10 @@ pub struct Changes {
     pub reals_edited: usize,
     /// Real servers removed from services that stay.
     pub reals_removed: usize,
+    /// Selectors added to services that were there before.
+    pub selectors_added: usize,
+    /// Selectors removed from services that stay.
+    pub selectors_removed: usize,
 }
 
 impl Changes {
@@ -45,6 +49,8 @@ impl std::fmt::Display for Changes {
             (self.reals_added, "real server(s) added"),
             (self.reals_edited, "real server(s) edited"),
             (self.reals_removed, "real server(s) removed"),
+            (self.selectors_added, "selector(s) added"),
+            (self.selectors_removed, "selector(s) removed"),
         ];
         let said: Vec<String> = parts
             .iter()
@@ -91,8 +97,18 @@ impl Catalog {
     pub fn apply(&mut self, farms: &[Farm], selectors: Vec<Selector>) -> Result<Changes, Refused> {
         self.check(farms)?;
         let mut changes = Changes::default();
-        self.set_selectors(selectors);
         let wanted: HashSet<Identity> = farms.iter().map(|farm| farm.service.identity).collect();
+        let stays = |one: &&Selector| {
+            let identity = one.identity();
+            wanted.contains(&identity) && self.service(&identity).is_some()
+        };
+        let keys = |selectors: &[Selector]| -> HashSet<SelectorKey> {
+            selectors.iter().filter(stays).map(Selector::key).collect()
+        };
+        let (old, new) = (keys(&self.selectors), keys(&selectors));
+        changes.selectors_added = new.difference(&old).count();
+        changes.selectors_removed = old.difference(&new).count();
+        self.set_selectors(selectors);
         for old in self.farms() {
             if !wanted.contains(&old.service.identity) {
                 self.delete_service(&old.service.identity)?;

@@ -105,6 +105,41 @@ pub struct Selector {
     pub rank: Rank,
 }
 
+impl Selector {
+    /// The service that it gives packets to.
+    pub fn identity(&self) -> Identity {
+        Identity::Mark { family: self.vip.family(), mark: self.mark }
+    }
+
+    /// Whether all that comes to another one comes to this one and gets the same mark.
+    pub fn covers(&self, other: &Self) -> bool {
+        let within = |(wide, length): (Addr, u8), (narrow, of): (Addr, u8)| {
+            wide.family() == narrow.family()
+                && length <= of
+                && wide.masked(length) == narrow.masked(length)
+        };
+        self.mark == other.mark
+            && within((self.vip, self.length), (other.vip, other.length))
+            && match (self.source, other.source) {
+                (None, _) => true,
+                (Some(wide), Some(narrow)) => within(wide, narrow),
+                (Some(_), None) => false,
+            }
+            && (self.protocol.is_none() || self.protocol == other.protocol)
+            && self.ports.start() <= other.ports.start()
+            && self.ports.end() >= other.ports.end()
+    }
+
+    /// What it takes and which mark it gives, without its rank: what it is told apart by.
+    pub fn key(&self) -> SelectorKey {
+        let ports = (*self.ports.start(), *self.ports.end());
+        (self.mark, (self.vip, self.length), self.source, self.protocol, ports)
+    }
+}
+
+/// See [`Selector::key`].
+pub type SelectorKey = (Mark, (Addr, u8), Option<(Addr, u8)>, Option<Protocol>, (u16, u16));
+
 /// A service with everything that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Farm {
