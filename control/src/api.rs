@@ -308,7 +308,7 @@ fn serve(mut guest: Guest<UnixStream>, door: &Door) {
     let peer = Peer::of(guest.stream());
     let peers = lock(&door.peers).clone();
     guest.may_take(IDLE);
-    let admitted = guest.serve(|| peers.admit(&peer));
+    let admitted = peers.admit(&peer);
     let request = admitted.and_then(|()| read_request(&mut guest, &door.long));
     let reply = match request {
         Ok(request) => guest.serve(|| ask(request, peer, &door.calls)),
@@ -439,6 +439,38 @@ mod tests {
         assert!(call(&path, &Request::Status { json: false }).unwrap().ok);
         served.join().unwrap();
         drop(silent);
+    }
+
+    #[test]
+    fn an_answer_is_read_to_its_end_however_many_clients_come_meanwhile() {
+        let path = path("flood");
+        let socket = Socket::open(&path).unwrap();
+        let text = "x".repeat(16 << 20);
+        let answer = Reply::done(text);
+        let said = answer.clone();
+        let served = thread::spawn(move || {
+            let call = socket.calls.recv().unwrap();
+            call.reply.send(said).unwrap();
+            socket
+        });
+        let mut asking = UnixStream::connect(&path).unwrap();
+        asking.write_all(b"{\"request\":\"status\",\"json\":true}\n").unwrap();
+        let mut reader = BufReader::with_capacity(1 << 20, &asking);
+        // The answer has begun.
+        assert!(!reader.fill_buf().unwrap().is_empty());
+        let mut silent = Vec::new();
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            for _ in 0..MAX_CLIENTS {
+                let mut stream = UnixStream::connect(&path).unwrap();
+                let _ = stream.write_all(b"{\"request\":");
+                silent.push(stream);
+            }
+            let mut piece = (&mut reader).take(4 << 20);
+            assert!(piece.read_until(b'\n', &mut line).unwrap() > 0, "it was cut off");
+        }
+        assert_eq!(serde_json::from_slice::<Reply>(&line).unwrap(), answer);
+        drop(served.join().unwrap());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! hostile can hold no more than one place for a bounded time: everything that is read from
 //! it or written to it has one deadline, however small the pieces are, and when all places
 //! are taken the one that kept its thread waiting the longest is hung up on for the next.
+//! Whoever has said what it wants, and reads the answer, is left alone.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -60,8 +61,35 @@ struct List<S> {
 struct Place<S> {
     id: u64,
     stream: Arc<S>,
-    /// Since when its thread waits for the client; `None` while it waits for the director.
-    waiting: Option<Instant>,
+    waits: Waits,
+}
+
+/// What the thread of a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// For what the client wants, since then.
+    Question(Instant),
+    /// For the director.
+    Director,
+    /// For the client to read, which it did then the last time.
+    Reader(Instant),
+}
+
+/// One that has not read anything of its answer for so long may be hung up on for another.
+const STALLED: Duration = Duration::from_secs(1);
+
+impl Waits {
+    /// How readily the client makes room, the least first: those that have not said what they
+    /// want before those that do not take their answer. `None` while it is being answered.
+    fn standing(self, now: Instant) -> Option<(bool, Instant)> {
+        match self {
+            Self::Question(since) => Some((false, since)),
+            Self::Director => None,
+            Self::Reader(since) => {
+                (now.saturating_duration_since(since) >= STALLED).then_some((true, since))
+            }
+        }
+    }
 }
 
 impl<S: Stream> Guests<S> {
@@ -74,13 +102,15 @@ impl<S: Stream> Guests<S> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a client a place; where none is free, that of the client that has kept its
-    /// thread waiting the longest. Gives the stream back if all are being served.
+    /// Gives a client a place; where none is free, that of the client that has not said what
+    /// it wants for the longest, or of one that does not take its answer. Gives the stream back
+    /// if all are being served.
     pub fn admit(self: &Arc<Self>, stream: S) -> Result<Guest<S>, S> {
         let mut list = self.list();
         if list.taken.len() >= self.most {
+            let now = Instant::now();
             let longest = (list.taken.iter().enumerate())
-                .filter_map(|(index, place)| Some((place.waiting?, index)))
+                .filter_map(|(index, place)| Some((place.waits.standing(now)?, index)))
                 .min();
             match longest {
                 None => return Err(stream),
@@ -91,7 +121,8 @@ impl<S: Stream> Guests<S> {
         let id = list.next;
         list.next = list.next.wrapping_add(1);
         let now = Instant::now();
-        list.taken.push(Place { id, stream: Arc::clone(&stream), waiting: Some(now) });
+        let waits = Waits::Question(now);
+        list.taken.push(Place { id, stream: Arc::clone(&stream), waits });
         drop(list);
         Ok(Guest { id, stream, guests: Arc::clone(self), until: now })
     }
@@ -101,12 +132,15 @@ impl<S: Stream> Guests<S> {
         self.list().taken.len()
     }
 
-    fn mark(&self, id: u64, waiting: Option<Instant>) {
+    fn mark(&self, id: u64, waits: Waits) {
         if let Some(place) = self.list().taken.iter_mut().find(|place| place.id == id) {
-            place.waiting = waiting;
+            place.waits = waits;
         }
     }
 }
+
+/// Bytes that are written at a time.
+const PIECE: usize = 64 << 10;
 
 /// A client at its place. Reads and writes end at the deadline that was set last.
 #[derive(Debug)]
@@ -125,9 +159,9 @@ impl<S: Stream> Guest<S> {
 
     /// Does what the client has asked for: meanwhile it is not to blame for the time.
     pub fn serve<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.guests.mark(self.id, None);
+        self.guests.mark(self.id, Waits::Director);
         let done = work();
-        self.guests.mark(self.id, Some(Instant::now()));
+        self.guests.mark(self.id, Waits::Reader(Instant::now()));
         done
     }
 
@@ -158,7 +192,11 @@ where
 {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.stream.wait_to_write(self.left()?)?;
-        (&*self.stream).write(buffer)
+        // In pieces, so that it is known when the client reads.
+        let piece = buffer.get(..PIECE).unwrap_or(buffer);
+        let written = (&*self.stream).write(piece)?;
+        self.guests.mark(self.id, Waits::Reader(Instant::now()));
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -231,8 +269,27 @@ mod tests {
             let (near, _far) = pair();
             assert!(guests.admit(near).is_err());
         });
-        let (near, _far) = pair();
-        assert!(guests.admit(near).is_ok(), "served, it waits for the client again");
+    }
+
+    #[test]
+    fn who_reads_its_answer_stays_and_who_does_not_makes_room_after_the_silent_ones() {
+        let guests = Guests::new(2);
+        let (near, _first) = pair();
+        let answered = guests.admit(near).unwrap();
+        answered.serve(|| ());
+        let (near, silent) = pair();
+        let _silent = guests.admit(near).unwrap();
+        let (near, _third) = pair();
+        let third = guests.admit(near).unwrap();
+        assert_eq!((&silent).read(&mut [0; 1]).unwrap(), 0, "the silent one was hung up on");
+        third.serve(|| {
+            let (near, _far) = pair();
+            assert!(guests.admit(near).is_err(), "its answer may still be on its way");
+            let long_ago = Instant::now().checked_sub(2 * STALLED).unwrap();
+            guests.mark(answered.id, Waits::Reader(long_ago));
+            let (near, _far) = pair();
+            assert!(guests.admit(near).is_ok(), "nobody reads that answer");
+        });
     }
 
     #[test]
