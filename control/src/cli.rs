@@ -43,6 +43,9 @@ pub enum Command {
     ///
     /// Exit status: 0 stopped by a signal, 1 problems of the configuration, or a port that
     /// requires a link has none, 2 usage, or the machine lacks something; a sentence says what.
+    ///
+    /// Signals: SIGTERM and SIGINT stop it, SIGHUP has it read the file again, SIGUSR1 has it
+    /// write its status to the log; SIGUSR2 is ignored.
     Run(Run),
     /// Read a configuration and say everything that is wrong with it.
     ///

@@ -63,6 +63,10 @@ pub struct Signals {
     pub stop: Arc<AtomicBool>,
     /// SIGHUP: read the file again.
     pub reload: Arc<AtomicBool>,
+    /// SIGUSR1: write the status to the log.
+    pub status: Arc<AtomicBool>,
+    /// SIGUSR2, which has no meaning here and must not end the process.
+    pub ignored: Arc<AtomicBool>,
 }
 
 /// Everything that the control thread owns.
@@ -197,6 +201,7 @@ impl ControlThread {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_file();
+                self.log_status();
                 self.look_at_tables();
                 self.look_at_memory();
                 self.end_drains();
@@ -245,6 +250,12 @@ impl ControlThread {
             info!("service {service}: the drain of {address} is over, it counts as down now");
             let what = format!("services[{service}].drain_deadline");
             self.note(Cause::Drain, "the clock".into(), what, format!("{address} is down"));
+        }
+    }
+
+    fn log_status(&self) {
+        if self.signals.status.swap(false, Ordering::Relaxed) {
+            info!("SIGUSR1: the status is\n{}", self.report().to_string().trim_end());
         }
     }
 

@@ -208,8 +208,13 @@ fn signals() -> Result<Signals, RunError> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&signals.stop)).map_err(failed)?;
     }
-    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&signals.reload))
-        .map_err(failed)?;
+    for (signal, flag) in [
+        (signal_hook::consts::SIGHUP, &signals.reload),
+        (signal_hook::consts::SIGUSR1, &signals.status),
+        (signal_hook::consts::SIGUSR2, &signals.ignored),
+    ] {
+        signal_hook::flag::register(signal, Arc::clone(flag)).map_err(failed)?;
+    }
     Ok(signals)
 }
 

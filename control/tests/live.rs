@@ -168,6 +168,10 @@ fn ways_of_asking(program: &Program, steady: &Steady) {
     program.signal(libc::SIGHUP);
     takes(program, "SIGHUP", 7, 7);
     program.logs("INFO SIGHUP: ");
+    // What keepalived and others take these for ends no director.
+    program.signal(libc::SIGUSR2);
+    program.signal(libc::SIGUSR1);
+    program.logs("INFO SIGUSR1: the status is\ndirector ");
 
     let other = program.home.folder.join("other.yaml");
     fs::write(&other, program.yaml(&body([8, 1]))).unwrap();
