@@ -215,6 +215,14 @@ fn options_that_do_not_go_with_a_command_are_named() {
         ("--stop-daemon both", "illegal start_daemon specified"),
         ("--start-daemon master --syncid 256", "illegal syncid specified"),
         (
+            "--start-daemon backup --mcast-interface eth0 --mcast-group 10.0.0.1",
+            "invalid IPv4 mcast-group `10.0.0.1'",
+        ),
+        (
+            "--start-daemon backup --mcast-interface eth0 --mcast-group 2001:db8::1",
+            "invalid IPv6 mcast-group `2001:db8::1'",
+        ),
+        (
             "--stop-daemon master --mcast-ttl 1",
             "Illegal 'mcast-ttl' option with the 'stop-daemon' command",
         ),

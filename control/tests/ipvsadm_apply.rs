@@ -167,6 +167,9 @@ fn a_restore_goes_on_after_a_refusal_and_stops_at_a_usage_error() {
     let lines = "-A -t 192.0.2.30:82 -s rr\n# remark\n-A -t 192.0.2.30:83 -s rr\n";
     let reply = director.run_with("-R", lines);
     assert_eq!(reply.rc, 255);
+    let reply = director.run_with("-R", "-R\n-A -t 192.0.2.30:84 -s rr\n");
+    let usage = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
+    assert_eq!(reply, refusal(usage, 255));
     assert_eq!(
         director.saved(),
         "-A -t 192.0.2.30:80 -s rr\n-A -t 192.0.2.30:81 -s rr\n-A -t 192.0.2.30:82 -s rr\n"

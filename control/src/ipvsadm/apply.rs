@@ -299,10 +299,13 @@ fn restore(target: &mut Target<'_>, stdin: &str) -> Reply {
             continue;
         }
         let command: Result<Command, Usage> = parse(&words, target.names);
+        // A restore within a restore would read the same lines again.
+        let command = match command {
+            Ok(Command::Restore) => Err(Usage::try_help()),
+            command => command,
+        };
         let usage = command.is_err();
         let reply = match command {
-            // A restore within a restore would read the same lines again.
-            Ok(Command::Restore) => Reply::default(),
             Ok(command) => apply(target, &command, ""),
             Err(usage) => usage.into(),
         };

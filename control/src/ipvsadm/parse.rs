@@ -1,5 +1,7 @@
 //! A command line into a command.
 
+use std::net::IpAddr;
+
 use dataplane::ids::Mark;
 use dataplane::snapshot::Identity;
 use dataplane::wire::{Family, Protocol};
@@ -230,10 +232,13 @@ fn take_plain(
             gathered.syncid = Some(byte(text, 0).ok_or_else(|| illegal("syncid"))?);
         }
         Name::Group => {
-            let group = text.parse().ok();
-            gathered.group = Some(
-                group.ok_or_else(|| Usage::new(format!("invalid IPv4 mcast-group `{text}'")))?,
-            );
+            let invalid = |family| Usage::new(format!("invalid {family} mcast-group `{text}'"));
+            gathered.group = Some(match text.parse() {
+                Ok(group @ IpAddr::V6(address)) if address.is_multicast() => group,
+                Ok(IpAddr::V6(_)) => return Err(invalid("IPv6")),
+                Ok(group @ IpAddr::V4(address)) if address.is_multicast() => group,
+                _ => return Err(invalid("IPv4")),
+            });
         }
         Name::GroupPort => {
             gathered.group_port = Some(port(text).ok_or_else(|| illegal("mcast-port"))?);
