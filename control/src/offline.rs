@@ -134,6 +134,8 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     Ok(ExitCode::from(3))
 }
 
+/// Bytes of it that are looked at for what it is instead.
+const LOOKED_AT: usize = 512 << 10;
 /// Notes that are told of a file that is probably of another kind.
 const TOLD: usize = 20;
 /// The same where it is known of which one.
@@ -150,9 +152,11 @@ fn nothing_found(inputs: &[Input<'_>], names: &Names, imported: &Imported) -> Fa
     let mut text = format!("{}: no service was found, so nothing was written", files.join(", "));
     let mut most = TOLD;
     if let Some(first) = inputs.first() {
+        let begin = first.text.get(..LOOKED_AT).unwrap_or(first.text);
         let other = [Kind::Ipvsadm, Kind::Iptables, Kind::Keepalived].into_iter().find(|kind| {
             *kind != first.kind
-                && import::import(&[Input { kind: *kind, ..*first }], names, None).found
+                && import::import(&[Input { kind: *kind, text: begin, ..*first }], names, None)
+                    .found
         });
         text += &match other {
             Some(other) => {

@@ -136,3 +136,31 @@ fn nothing_makes_an_empty_configuration() {
     }
     assert_eq!(load(&import(&[], &Names::offline(), None)).services, []);
 }
+
+#[test]
+fn marks_of_connections_are_told_as_not_carried_over() {
+    let rules = "*mangle\n\
+         -A PREROUTING -j CONNMARK --restore-mark\n\
+         -A PREROUTING -d 198.18.255.1/32 -p tcp --dport 80 -j CONNMARK --set-mark 10\n\
+         -A PREROUTING -d 198.18.255.1/32 -p tcp --dport 443 -j MARK --set-mark 10\n\
+         -A PREROUTING -m connmark --mark 0xa -j MARK --set-mark 10\n\
+         -A PREROUTING -j CONNMARK --save-mark\n\
+         COMMIT\n";
+    let services = "-A -f 10 -s rr\n-a -f 10 -r 198.18.10.11 -g\n";
+    let done = read(&[
+        (Kind::Ipvsadm, "services".into(), services.into()),
+        (Kind::Iptables, "rules".into(), rules.into()),
+    ]);
+    let of = |line: usize| {
+        let mut notes = done.notes.iter().filter(|note| note.file == "rules" && note.line == line);
+        notes.next().unwrap_or_else(|| panic!("line {line}: {:?}", done.notes)).to_string()
+    };
+    for line in [2, 6] {
+        assert!(of(line).contains("Director tracks no marks of connections"), "{}", of(line));
+    }
+    assert!(of(3).contains("--set-mark 10: it marks the connection and not the packet"));
+    assert!(of(3).contains("-j MARK with the same mark"), "{}", of(3));
+    assert!(of(5).contains("a selector cannot ask for a connection's mark (0xa)"), "{}", of(5));
+    assert_eq!(done.notes.iter().filter(|note| note.line == 4).count(), 0);
+    assert!(done.yaml.contains("vip_port: 443") && !done.yaml.contains("vip_port: 80"));
+}

@@ -32,7 +32,7 @@ impl fmt::Display for Note {
 }
 
 /// Notes kept at most; what comes after them is counted.
-const MOST: usize = 20_000;
+const MOST: usize = 4_000;
 /// Bytes of text kept at most: the notes are repeated in the configuration, which has a limit.
 const MOST_BYTES: usize = 2 << 20;
 /// Characters kept of one part of a note.

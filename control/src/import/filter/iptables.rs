@@ -218,8 +218,8 @@ impl Command {
         }
         let verdict = reading.verdict();
         if let Verdict::Go = verdict {
-            if let Some(why) = reading.idle {
-                draft.notes.add(origin, whole(), why, "leave it out");
+            if let Some((why, hint)) = reading.idle() {
+                draft.notes.add(origin, whole(), why, hint);
             }
             return None;
         }

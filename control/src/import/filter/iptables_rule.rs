@@ -18,8 +18,19 @@ pub(super) struct Reading {
     pub(super) foreign: Option<String>,
     /// What was left out of it: what, why.
     pub(super) passed_over: Vec<(String, &'static str)>,
-    /// Why a rule that marks no packet is worth a note.
-    pub(super) idle: Option<&'static str>,
+    /// What the rule does with the marks of connections.
+    connmark: Option<Connmark>,
+    /// Whether what follows asks for those.
+    asks_connmark: bool,
+}
+
+/// What `-j CONNMARK` does.
+#[derive(Clone, Copy)]
+enum Connmark {
+    /// Marks the connection.
+    Set,
+    /// Copies the mark from the connection to the packet, or back.
+    Copy,
 }
 
 impl Reading {
@@ -37,6 +48,24 @@ impl Reading {
             Some(name) if GOING_ON.contains(&name) => Verdict::Go,
             Some(name) if self.goto => Verdict::Goto(name.to_owned()),
             Some(name) => Verdict::Jump(name.to_owned()),
+        }
+    }
+
+    /// Why a rule that marks no packet is worth a note, and what to do about it.
+    pub(super) fn idle(&self) -> Option<(&'static str, &'static str)> {
+        let is_connmark = self.target.as_deref() == Some("CONNMARK");
+        match self.connmark {
+            Some(Connmark::Set) if is_connmark => Some((
+                "it marks the connection and not the packet, and Director tracks no marks of \
+                 connections",
+                "mark the packets: -j MARK with the same mark",
+            )),
+            Some(Connmark::Copy) if is_connmark => Some((
+                "Director tracks no marks of connections; it remembers each connection's service \
+                 by itself",
+                "leave it out where -j MARK gives the mark; else write -j MARK in its place",
+            )),
+            _ => None,
         }
     }
 
@@ -72,7 +101,7 @@ impl Reading {
         }
         let not = std::mem::take(&mut self.not);
         match name {
-            "-m" | "--match" => {}
+            "-m" | "--match" => self.asks_connmark = value == "connmark",
             "-j" | "--jump" => self.target = Some(value.to_owned()),
             "-g" | "--goto" => {
                 self.target = Some(value.to_owned());
@@ -85,8 +114,12 @@ impl Reading {
             "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
                 self.ports(value, not, names);
             }
+            "--mark" if self.asks_connmark => {
+                self.refuse(format!("a selector cannot ask for a connection's mark ({value})"));
+            }
             "--mark" => self.marked(value, not),
             "--set-mark" | "--set-xmark" | "--and-mark" | "--or-mark" | "--xor-mark" => {
+                self.connmark.get_or_insert(Connmark::Set);
                 self.set(name, value);
             }
             _ if self.condition(name, value, not) => {}
@@ -112,7 +145,7 @@ impl Reading {
             }
             "-i" | "--in-interface" => self.interface(value, not),
             "--save-mark" | "--restore-mark" | "--nfmask" | "--ctmask" | "--mask" => {
-                self.idle = Some("Director remembers each connection's service by itself");
+                self.connmark = Some(Connmark::Copy);
             }
             "-s" | "--source" | "--src" | "--src-range" => {
                 self.refuse(format!("a selector cannot ask for the source ({value})"));

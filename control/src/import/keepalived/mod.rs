@@ -25,6 +25,8 @@ pub(super) fn read(
 ) {
     let lines = text::lines(file, text, config_id, draft);
     let nodes = tree::build(file, &lines, &mut draft.notes);
+    // The largest file is not held twice.
+    drop(lines);
     let global = beside::global(file, &nodes, draft);
     let groups = group::read_all(file, &nodes, names, draft);
     let (mut marks, mut expanded) = (global.first_mark, 0);
