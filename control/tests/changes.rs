@@ -90,6 +90,16 @@ fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
     assert_eq!(broken.code(), Some(2));
     assert!(broken.stderr.contains("standard input"), "{}", broken.stderr);
     assert_eq!(program.ask(&["diff", "/nonexistent"]).code(), Some(2));
+    // What no configuration can be is not sent.
+    let checked = support::program::director(&["check", "/dev/zero"]).stderr;
+    assert!(checked.contains("D0002"), "{checked}");
+    for words in [&["apply", "/dev/zero"][..], &["apply", "--dry-run", "/dev/zero"]] {
+        let ended = program.ask(words);
+        assert_eq!(ended.code(), Some(1));
+        assert_eq!(ended.stderr, format!("{}\nnothing was changed\n", checked.trim_end()));
+    }
+    let ended = program.ask(&["diff", "/dev/zero"]);
+    assert_eq!((ended.code(), ended.stderr.trim_end()), (Some(2), checked.trim_end()));
     let refused = program.ask_with_input(&["apply", "--dry-run", "-"], "ports: 7\n");
     assert_eq!(refused.code(), Some(1));
     let restart =
@@ -183,9 +193,14 @@ fn everything_that_runs_can_be_got_in_four_forms() {
     assert_eq!(json[1]["state"], "drain");
     assert_eq!(program.told(&["get", "reals", "web"]).lines().count(), 3);
     assert_eq!(program.told(&["get", "reals", "one"]).lines().count(), 2);
+    assert_eq!(program.told(&["get", "reals", "198.18.10.11:80"]).lines().count(), 2);
+    for name in ["tcp/198.18.255.1:80", "198.18.255.1:80", "mark/10", "10"] {
+        assert_eq!(program.told(&["get", "services", name]).lines().count(), 2, "{name}");
+    }
     assert_eq!(program.told(&["get", "cores", "0"]).lines().count(), 2);
     for (words, code, sentence) in [
-        (&["get", "reals", "nosuch"][..], 1, "there is no real server or service 'nosuch'; "),
+        (&["get", "reals", "198.18.10.11:81"][..], 1, "there is no real server or service"),
+        (&["get", "reals", "nosuch"], 1, "there is no real server or service 'nosuch'; "),
         (&["get", "services", "255.1:80"], 1, "there is no service '255.1:80'"),
         (&["get", "services", "web", "nosuch"], 1, "there is no service 'nosuch'; 'director get"),
         (&["get", "ports", "eth7"], 1, "there is no port 'eth7'"),

@@ -58,8 +58,8 @@ pub struct Get {
     /// What to print.
     #[arg(value_enum, default_value = "config")]
     pub what: Kind,
-    /// Only these: services and ports by name, real servers by service, name or address, cores by
-    /// number.
+    /// Only these: services by name or by what they are known by (tcp/198.18.255.1:443, mark/10),
+    /// real servers by service, name, ADDRESS or ADDRESS:PORT, ports by name, cores by number.
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// How; `yaml` for the configuration, else `table`, unless it is given.

@@ -103,6 +103,20 @@ pub fn yaml_of(value: &impl serde::Serialize) -> Result<String, serde_yaml::Erro
     serde_yaml::to_string(value)
 }
 
+/// What rules a text out before any YAML is looked at: too many bytes, no UTF-8, control
+/// characters. `name` stands for it in messages.
+///
+/// # Errors
+///
+/// That one problem.
+pub fn text_of(bytes: Vec<u8>, name: &str) -> Result<String, Problems> {
+    match text::checked(&bytes) {
+        // It is UTF-8.
+        Ok(_) => Ok(String::from_utf8(bytes).unwrap_or_default()),
+        Err(problem) => Err(Problems::single(name, problem)),
+    }
+}
+
 fn read(bytes: &[u8], name: &str) -> (Option<model::Settings>, Problems) {
     let text = match text::checked(bytes) {
         Ok(text) => text,

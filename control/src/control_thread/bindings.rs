@@ -72,7 +72,8 @@ impl ControlThread {
 
     pub(super) fn service_named(&self, name: &str) -> Result<&Service, String> {
         let services = self.snapshot.services.iter().flatten();
-        service_name::meant(name, services, |one| &*one.name).map(|service| &**service)
+        service_name::meant(name, services, |one| &*one.name, |one| one.identity)
+            .map(|service| &**service)
     }
 
     /// One page of bindings, or of connections.

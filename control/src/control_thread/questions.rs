@@ -18,10 +18,19 @@ use crate::config;
 use crate::flow::FlowText;
 use crate::get::{self, Kind, Output};
 use crate::listing::{self, Style, gather};
+use crate::server_name::ServerName;
 use crate::status;
 
 /// How long a core may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// Whether a real server's row is that of `ADDRESS:PORT`.
+fn is_at(row: &Value, endpoint: &str) -> bool {
+    let Ok(ServerName::Endpoint(endpoint)) = endpoint.parse() else { return false };
+    let address = row.get("address").and_then(Value::as_str).and_then(|text| text.parse().ok());
+    let port = row.get("port").and_then(Value::as_u64);
+    address == Some(endpoint.ip()) && port == Some(u64::from(endpoint.port()))
+}
 
 impl ControlThread {
     pub(super) fn show(&mut self, what: api::Listing, exact: bool, json: bool) -> Reply {
@@ -58,7 +67,14 @@ impl ControlThread {
                 return Reply::refused("bindings and connections are asked for in pages\n");
             }
         };
-        // A service may be called by the end of its name; then that name is meant.
+        let service_of = |name: &str| match what {
+            Kind::Services => self.service_named(name).map(|_| ()),
+            _ => Ok(()),
+        };
+        if let Some(sentence) = names.iter().find_map(|name| service_of(name).err()) {
+            return Reply::refused(sentence);
+        }
+        // A service may be called by what it is known by; then its name is meant.
         let whole = |name: &String| match (what, self.service_named(name)) {
             (Kind::Services | Kind::Reals, Ok(service)) => service.name.to_string(),
             _ => name.clone(),
@@ -72,6 +88,7 @@ impl ControlThread {
         };
         let fits = |row: &Value, name: &str| {
             ["name", "service", "address", "core"].iter().any(|key| named(row, key, name))
+                || what == Kind::Reals && is_at(row, name)
         };
         // A service without real servers has no row among them.
         let empty = |name: &str| what == Kind::Reals && self.service_named(name).is_ok();

@@ -55,8 +55,8 @@ pub fn apply(args: &cli::Apply) -> u8 {
             let request = Request::Apply { name: name_of(&args.file), text, dry_run: args.dry_run };
             ask(&args.at.socket, &request)
         }
-        Err(error) => {
-            complain(&unreadable(&args.file, &error));
+        Err(problem) => {
+            complain(&format!("{problem}\nnothing was changed"));
             1
         }
     }
@@ -68,8 +68,8 @@ pub fn diff(args: &cli::Diff) -> u8 {
         None => None,
         Some(file) => match read(file) {
             Ok(text) => Some((name_of(file), text)),
-            Err(error) => {
-                complain(&unreadable(file, &error));
+            Err(problem) => {
+                complain(&problem);
                 return 2;
             }
         },
@@ -139,24 +139,19 @@ fn name_of(file: &Path) -> String {
     if file == Path::new("-") { "standard input".into() } else { file.display().to_string() }
 }
 
-fn unreadable(file: &Path, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::InvalidData => format!("{}: it is no text (UTF-8)", name_of(file)),
-        _ => format!("cannot read {}: {}", name_of(file), reason(error)),
-    }
-}
-
-/// The text of a file, or of standard input. No more is read than the director would take:
-/// it answers that the rest is too much.
-fn read(file: &Path) -> io::Result<String> {
-    let limit = crate::config::MAX_BYTES as u64 + 1;
-    let mut text = String::new();
-    if file == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_string(&mut text)?;
-    } else {
-        fs::File::open(file)?.take(limit).read_to_string(&mut text)?;
-    }
-    Ok(text)
+/// The text of a file, or of standard input, or why it is none that the director would take.
+/// What is too long or no text is not sent.
+fn read(file: &Path) -> Result<String, String> {
+    let name = name_of(file);
+    let failed = |error: io::Error| format!("cannot read {name}: {}", reason(&error));
+    let limit = config::MAX_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    let done = match file == Path::new("-") {
+        true => io::stdin().lock().take(limit).read_to_end(&mut bytes),
+        false => fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
+    };
+    done.map_err(failed)?;
+    config::text_of(bytes, &name).map_err(|problems| problems.to_string().trim_end().to_owned())
 }
 
 fn print(text: &str) {

@@ -70,8 +70,9 @@ impl Sessions {
         let mut filter = question.filter()?;
         if let Some(wanted) = &filter.service {
             let services = snapshot.services.iter().flatten();
-            let service = service_name::meant(wanted, services, |service| &*service.name)
-                .map_err(|sentence| sentence.trim_end().to_owned())?;
+            let service =
+                service_name::meant(wanted, services, |one| &*one.name, |one| one.identity)
+                    .map_err(|sentence| sentence.trim_end().to_owned())?;
             filter.service = Some(Arc::clone(&service.name));
         }
         let snaplen = question.snaplen.min(super::MOST_SNAPLEN) as usize;
