@@ -13,6 +13,7 @@ use crate::config::{self, keys};
 use crate::import::{self, Imported, Input, Kind};
 use crate::ipvsadm::Names;
 use crate::manual;
+use crate::output::print;
 use crate::reason::reason;
 use crate::replay::{self, pcap};
 use crate::simulate;
@@ -240,9 +241,4 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 fn unreadable(file: &Path, error: &io::Error) -> Failed {
     format!("cannot read {}: {}", file.display(), reason(error))
-}
-
-fn print(text: &str) {
-    // A closed pipe (`director replay | head`) is no error.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
 }

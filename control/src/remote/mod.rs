@@ -12,6 +12,7 @@ use crate::api::{self, Reply, Request, SocketError};
 use crate::cli;
 use crate::config;
 use crate::get::{Kind, Output};
+use crate::output::print;
 use crate::reason::reason;
 
 pub use clients::{clients, evict, pin, rebind, unpin};
@@ -157,11 +158,6 @@ fn read(file: &Path) -> io::Result<String> {
         fs::File::open(file)?.take(limit).read_to_string(&mut text)?;
     }
     Ok(text)
-}
-
-fn print(text: &str) {
-    // A closed pipe (`director get reals | head`) is no error.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn complain(text: &str) {
