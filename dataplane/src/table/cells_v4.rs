@@ -97,6 +97,11 @@ impl V4 {
     #[inline(always)]
     pub(super) fn prefetch_first(&self, bucket: usize) {
         prefetch(&self.buckets[bucket]);
+        self.prefetch_mark(bucket);
+    }
+
+    #[inline(always)]
+    fn prefetch_mark(&self, bucket: usize) {
         if let Some(word) = self.marks.get(bucket / BITS) {
             prefetch(word);
         }
@@ -108,6 +113,7 @@ impl V4 {
         let is_crowded = self.buckets.get(first).is_some_and(BucketV4::is_crowded);
         if is_crowded || self.goes_on(first) {
             self.prefetch(second);
+            self.prefetch_mark(second);
         }
     }
 

@@ -89,10 +89,13 @@ impl TemplateTable {
         let TemplateBurst { names, hashes, count, .. } = burst;
         if let Some(row) = self.only_row() {
             let buckets = self.v4.per_shard(row);
-            for (name, place) in names.iter().zip(hashes).take(*count) {
-                let hash = hash_of(&self.hasher, &name.key());
+            for (name, place) in names.iter().zip(&mut *hashes).take(*count) {
+                *place = hash_of(&self.hasher, &name.key());
+            }
+            // One request after the other, so that the CPU has as many pages looked up at a
+            // time as it can.
+            for hash in hashes.iter().take(*count) {
                 row.prefetch_first(Hash::scale(hash.first, buckets));
-                *place = hash;
             }
             return;
         }
