@@ -78,11 +78,12 @@ const CAPTURE_HEAD: u64 = 4_096;
 pub fn simulate(args: &cli::Simulate) -> ExitCode {
     let options = simulate::Options { text: !args.no_text, verbose: args.verbose };
     let report = simulate::run(&args.paths, options);
-    if !report.outcomes.is_empty() {
-        print(&report.to_string());
-    }
     for sentence in &report.unreadable {
         let _ = writeln!(io::stderr().lock(), "{sentence}");
+    }
+    // Last, also where both go to one terminal.
+    if !report.outcomes.is_empty() {
+        print(&report.to_string());
     }
     match (report.unreadable.is_empty(), report.failed()) {
         (false, _) => ExitCode::from(2),
