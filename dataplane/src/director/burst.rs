@@ -198,6 +198,12 @@ impl Learned {
 }
 
 impl Path {
+    /// See [`Director::has_few_connections`](super::Director::has_few_connections).
+    #[inline]
+    pub(super) fn has_few_connections(&self) -> bool {
+        self.bindings.table_v4().bytes() <= super::NEAREST && !self.shared.replies.is_open()
+    }
+
     /// Reads a burst's frames and requests what their decisions will need.
     pub(super) fn read<F: Frame>(
         &mut self,
@@ -208,8 +214,10 @@ impl Path {
         at: Arrival,
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
-        reading.conns.begin(&snapshot.timeouts, at.now);
-        reading.conns_v6.begin(&snapshot.timeouts, at.now);
+        // Entries that come from far away are better read where they are written.
+        let near = self.has_few_connections();
+        reading.conns.begin(&snapshot.timeouts, at.now, near);
+        reading.conns_v6.begin(&snapshot.timeouts, at.now, false);
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
