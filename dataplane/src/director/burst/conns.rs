@@ -215,7 +215,7 @@ impl Learned {
         };
         let timeout = desk.sources.snapshot.timeouts.ticks(state);
         let (now, expires) = (desk.now, desk.now.plus(timeout));
-        let Some(mut loads) = desk.loads.shelf() else { return 0 };
+        let Some(incoming) = desk.loads.incoming() else { return 0 };
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let flows = lanes.iter().zip(reading.conns.guesses(reading.done));
         let table = desk.bindings.table_v4_mut();
@@ -232,9 +232,7 @@ impl Learned {
             {
                 break;
             }
-            if let Some(load) = loads.of(real) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
+            incoming.count(real, lane.total_len());
             if entry.keep(timeout, expires) {
                 table.ends_at(slot, expires);
             }
