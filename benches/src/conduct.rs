@@ -11,6 +11,7 @@ use dataplane::snapshot::Tracking;
 use crate::core_at_work::Job;
 use crate::disturb::Control;
 use crate::error::BenchError;
+use crate::gap;
 use crate::load::{Load, Source};
 use crate::reference::Testpmd;
 use crate::round::{LEAST_SHARE, Round};
@@ -59,8 +60,30 @@ pub struct Rounds {
     /// Whether as many rounds counted as were wanted. Otherwise some of those above had too
     /// little CPU as well, and the figures are rough.
     pub complete: bool,
-    /// By round: how long it took until every core worked with what control did meanwhile.
-    pub live_in: Vec<Duration>,
+    /// What control did meanwhile, once in every round.
+    pub disturbed: Vec<Disturbed>,
+}
+
+/// What control did in a round, and what cores noticed of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Disturbed {
+    /// How long it took until every core worked with it.
+    pub live_in: Duration,
+    /// The longest time between two polls of any core meanwhile.
+    pub pause: Duration,
+    /// The same in as much time just before, in which nothing happened.
+    pub pause_before: Duration,
+}
+
+impl Disturbed {
+    fn of(rounds: &[Round], began: Instant, live_in: Duration) -> Self {
+        let longest = |from| {
+            let gaps = rounds.iter().flat_map(|round| &round.gaps);
+            gap::longest(gaps, (from, from + live_in))
+        };
+        let before = began.checked_sub(live_in).unwrap_or(began);
+        Self { live_in, pause: longest(began), pause_before: longest(before) }
+    }
 }
 
 /// Makes a whole measurement.
@@ -96,7 +119,7 @@ pub fn conduct(
     };
     check(&all(cores, warm)?)?;
     let mut made: Vec<(Vec<Round>, Option<Round>)> = Vec::new();
-    let (mut counted, mut live_in) = (0, Vec::new());
+    let (mut counted, mut disturbed) = (0, Vec::<Disturbed>::new());
     let began = Instant::now();
     let tries = if by_time { extent.rounds * MOST_TRIES } else { extent.rounds };
     let goes_on = |made: usize, counted: u32| {
@@ -115,21 +138,26 @@ pub fn conduct(
         if let Some(control) = control.as_deref_mut() {
             control.prepare()?;
         }
+        let mut window = None;
         hold(cores, control.is_some());
         begin(cores, round)?;
         if let Some(control) = control.as_deref_mut() {
-            std::thread::sleep(extent.time / 4);
+            // There is to be as much time before, too.
+            let last = disturbed.iter().map(|one| one.live_in).max().unwrap_or_default();
+            std::thread::sleep(last.max(extent.time / 4));
+            let began = Instant::now();
             let took = control.disturb();
             hold(cores, false);
-            live_in.push(took?);
+            window = Some((began, took?));
         }
         let ours = end(cores)?;
         check(&ours)?;
+        disturbed.extend(window.map(|(began, took)| Disturbed::of(&ours, began, took)));
         say(&sentence(made.len() + 1, &ours, theirs.as_ref()));
         counted += u32::from(least_share(&ours, theirs.as_ref()) >= LEAST_SHARE);
         made.push((ours, theirs));
     }
-    Ok(Rounds { live_in, ..best(made, counted, extent.rounds) })
+    Ok(Rounds { disturbed, ..best(made, counted, extent.rounds) })
 }
 
 /// Rounds of another program, in turn with the reference's.
@@ -168,7 +196,7 @@ fn best(mut made: Vec<(Vec<Round>, Option<Round>)>, counted: u32, wanted: u32) -
     let (director, reference): (Vec<_>, Vec<_>) = made.into_iter().unzip();
     let reference = reference.into_iter().flatten().collect();
     let complete = counted >= wanted;
-    Rounds { director, reference, discarded, complete, live_in: Vec::new() }
+    Rounds { director, reference, discarded, complete, disturbed: Vec::new() }
 }
 
 /// The smallest share of a CPU that any thread had.

@@ -202,12 +202,12 @@ impl<P: Port> CoreAtWork<P> {
         let before = self.totals();
         let had = self.received();
         let bursts = self.bursts();
+        let mut gaps = look.then(Gaps::new);
         let began = CpuTime::now();
         let deadline = Instant::now() + time;
-        let mut gaps = Gaps::new();
         loop {
             for _ in 0..TURNS_AT_ONCE {
-                if look {
+                if let Some(gaps) = &mut gaps {
                     gaps.poll(Instant::now());
                 }
                 self.turn();
@@ -226,7 +226,7 @@ impl<P: Port> CoreAtWork<P> {
             on_cpu: began.on_cpu(&ended),
             wall: began.wall(&ended),
             bursts: self.bursts() - bursts,
-            longest_gap: gaps.longest(),
+            gaps: gaps.map(Gaps::seen).unwrap_or_default(),
             lost: round::lost(&before, &after),
         }
     }

@@ -12,7 +12,7 @@
 //! of DPDK's testpmd alternate, so that their ratio stays, too, when the machine as a whole
 //! is slower for a while.
 //!
-//! Reading order: [`bench`], [`conduct`], [`core_at_work`], [`synthesis`].
+//! Reading order: [`mod@bench`], [`conduct`], [`core_at_work`], [`synthesis`].
 
 pub mod bare;
 pub mod bench;

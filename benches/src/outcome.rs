@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use dataplane::counters::CoreTotals;
 use serde_json::{Value, json};
 
-use crate::conduct::Rounds;
+use crate::conduct::{Disturbed, Rounds};
 use crate::load::Load;
 use crate::round::{Round, median};
 
@@ -49,21 +49,29 @@ impl Outcome {
     /// The longest time between two polls in the rounds, in microseconds; `None` where it
     /// was not looked for or was too short to be of interest.
     pub fn longest_gap_us(&self) -> Option<f64> {
-        let rounds = self.rounds.director.iter().flatten();
-        let longest = rounds.map(|round| round.longest_gap).max()?;
+        let longest = self.rounds.director.iter().flatten().map(Round::longest_gap).max()?;
         (!longest.is_zero()).then_some(longest.as_secs_f64() * 1e6)
     }
 
-    /// The median over rounds of the longest time between two polls, in microseconds: what
-    /// every round has, and not what befell one of them.
+    /// The longest time between two polls while control did something, in microseconds: the
+    /// median over rounds, which is what every round has and not what befell one of them.
     pub fn pause_us(&self) -> Option<f64> {
-        let longest = |cores: &Vec<Round>| cores.iter().map(|round| round.longest_gap).max();
-        median(self.rounds.director.iter().filter_map(longest).map(|gap| gap.as_secs_f64() * 1e6))
+        self.disturbed(|one| one.pause.as_secs_f64() * 1e6)
+    }
+
+    /// The same of as much time before, in which control did nothing: the machine's own pauses.
+    pub fn pause_before_us(&self) -> Option<f64> {
+        self.disturbed(|one| one.pause_before.as_secs_f64() * 1e6)
+    }
+
+    fn disturbed(&self, figure: impl Fn(&Disturbed) -> f64) -> Option<f64> {
+        median(self.rounds.disturbed.iter().map(figure))
     }
 
     /// The longest time, in milliseconds, until every core worked with what control did.
     pub fn live_in_ms(&self) -> Option<f64> {
-        self.rounds.live_in.iter().max().map(|time| time.as_secs_f64() * 1e3)
+        let longest = self.rounds.disturbed.iter().map(|one| one.live_in).max();
+        longest.map(|time| time.as_secs_f64() * 1e3)
     }
 
     /// Packets that reached no real server, in all rounds.
@@ -94,6 +102,7 @@ impl Outcome {
             "cpu_share": self.each(Round::share).map(rounded),
             "longest_gap_us": self.longest_gap_us().map(rounded),
             "pause_us": self.pause_us().map(rounded),
+            "pause_before_us": self.pause_before_us().map(rounded),
             "live_in_ms": self.live_in_ms().map(rounded),
             "lost": self.lost(),
             "rounds_ns": rounds,
@@ -134,10 +143,12 @@ impl Outcome {
         if let Some(live) = self.live_in_ms() {
             let _ = writeln!(
                 text,
-                "{live:.1} ms until every core worked with it, {:.1} us between two polls in the \
-                 middle of the rounds' longest, {} packet(s) lost",
+                "{live:.1} ms until every core worked with it, {} packet(s) lost; {:.1} us between \
+                 two polls at the longest meanwhile, {:.1} us in as much time before (medians of \
+                 rounds)",
+                self.lost(),
                 self.pause_us().unwrap_or_default(),
-                self.lost()
+                self.pause_before_us().unwrap_or_default(),
             );
         }
         if !self.rounds.complete {

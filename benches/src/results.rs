@@ -61,10 +61,13 @@ fn markdown(table: &Value, command: &str, latency: bool) -> String {
     page += "## Rows with a mark\n\n| row | ns/packet | testpmd ns | value | mark | aim | |\n\
              | --- | --- | --- | --- | --- | --- | --- |\n";
     for row in rows(table).filter(|row| row.get("mark").is_some_and(Value::is_number)) {
-        let value = match (text(row, "skipped"), number(row, "value")) {
+        let mut value = match (text(row, "skipped"), number(row, "value")) {
             ("", value) => format!("{} {}", digits(value, 3), text(row, "unit")),
             (why, _) => format!("not measured: {why}"),
         };
+        if let Some(before) = number(row, "pause_before_us") {
+            let _ = write!(value, "; with nothing happening {before:.0}");
+        }
         let verdict = match row.get("passed").and_then(Value::as_bool) {
             Some(true) if row.get("complete") == Some(&Value::Bool(false)) => "kept, rough",
             Some(true) => "kept",

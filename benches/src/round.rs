@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use dataplane::counters::CoreTotals;
 
+use crate::gap::Gap;
+
 /// Below this share of the CPU a round says more about its neighbours than about itself.
 pub const LEAST_SHARE: f64 = 0.95;
 
@@ -18,8 +20,8 @@ pub struct Round {
     pub wall: Duration,
     /// Polls that received something.
     pub bursts: u64,
-    /// The longest time between two polls that this core saw while it had the CPU.
-    pub longest_gap: Duration,
+    /// Times between two polls that are of interest, where they were looked for.
+    pub gaps: Vec<Gap>,
     /// Packets that did not leave for a real server, with the reasons.
     pub lost: Vec<(&'static str, u64)>,
 }
@@ -46,6 +48,12 @@ impl Round {
     /// Packets in a poll that received any.
     pub fn burst(&self) -> f64 {
         self.packets as f64 / self.bursts.max(1) as f64
+    }
+
+    /// The longest time between two polls that this core saw while it had the CPU; zero where
+    /// none was of interest.
+    pub fn longest_gap(&self) -> Duration {
+        self.gaps.iter().map(|gap| gap.own).max().unwrap_or_default()
     }
 
     /// Packets that did not leave for a real server.

@@ -2,7 +2,7 @@
 //! completions, manual.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -120,9 +120,13 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     if lost == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut text = "not carried over, or not as it was:\n".to_owned();
-    for note in &imported.notes {
-        text += &format!("  {note}\n");
+    let mut text = String::new();
+    // On a terminal the configuration has just been shown, and ends with the same notes.
+    if !io::stdout().is_terminal() {
+        text += "not carried over, or not as it was:\n";
+        for note in &imported.notes {
+            text += &format!("  {note}\n");
+        }
     }
     let services = imported.services;
     text += &format!("{services} service(s) were carried over, {lost} thing(s) were not\n");

@@ -15,6 +15,13 @@ pub struct Network {
     pub length: u8,
 }
 
+impl From<IpAddr> for Network {
+    /// One client.
+    fn from(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+}
+
 impl FromStr for Network {
     type Err = String;
 
@@ -27,10 +34,11 @@ impl FromStr for Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
+        let one = Self::from(address);
         match length {
-            Some(length) if length > width => Err(wrong()),
-            length => Ok(Self { address, length: length.unwrap_or(width) }),
+            Some(length) if length > one.length => Err(wrong()),
+            Some(length) => Ok(Self { length, ..one }),
+            None => Ok(one),
         }
     }
 }

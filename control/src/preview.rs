@@ -95,7 +95,7 @@ fn of_all(
     let (mut clients, mut connections) = (0, 0);
     for member in service.members.iter() {
         let load = loads.sum(member.real);
-        clients += load.bound;
+        clients += load.clients();
         if with_connections && snapshot.real(member.real).is_some() {
             connections += load.active + load.inactive;
         }
@@ -120,7 +120,7 @@ fn of_reals(
         moves.push(Move {
             service: service.name.to_string(),
             real_server: Some(real.address.to_string()),
-            clients: load.bound,
+            clients: load.clients(),
             connections: if cut_off { load.active + load.inactive } else { 0 },
             why: why.to_owned(),
         });

@@ -1,4 +1,4 @@
-//! The catalog restated as a configuration: what [`compile`](crate::compile) does, backwards.
+//! The catalog restated as a configuration: what [`compile`] does, backwards.
 //!
 //! ipvsadm's commands act on the catalog, as they act on the kernel's lists: one by one, in
 //! their order. Afterwards the model has to say the same, so that what runs can be shown,

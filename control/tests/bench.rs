@@ -63,6 +63,7 @@ fn a_reload_and_growing_tables_at_full_load_lose_nothing() {
         assert_eq!(result["lost"], 0, "{arguments}: {result}");
         assert!(result["live_in_ms"].as_f64().unwrap() > 0.0, "{arguments}: {result}");
         assert!(result["pause_us"].is_f64(), "{arguments}: {result}");
+        assert!(result["pause_before_us"].is_f64(), "{arguments}: {result}");
     }
 }
 

@@ -102,7 +102,20 @@ fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
     assert_eq!(json.code(), Some(1));
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(value["changes"][0]["path"], "ports[lan0].mtu");
-    assert!(value["needs_restart"].as_str().unwrap().contains("ports.lan0.mtu"));
+    assert!(value["refused"].as_str().unwrap().contains("ports.lan0.mtu"));
+    // What only this machine can tell is looked at, too.
+    for (more, said) in [
+        ("control: { allow: { users: [nosuchuser] } }\n", "nosuchuser"),
+        ("metrics: { address: \"198.51.100.250:9100\" }\n", "198.51.100.250:9100"),
+    ] {
+        let file = format!("{}{more}", program.yaml(&web("", &[])));
+        let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &file);
+        let real = program.ask_with_input(&["apply", "-"], &file);
+        assert_eq!((dry.code(), real.code()), (Some(1), Some(1)), "{said}");
+        for ended in [dry, real] {
+            assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        }
+    }
     program.stop();
 }
 

@@ -13,7 +13,7 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::eventually;
 use support::farm::{self, CLIENT6, Farm, VIP6, VIPS};
 use support::program::Program;
@@ -162,8 +162,14 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
         for _ in 0..3 {
             assert_eq!(ask(&farm.client, client, &to), farm::name(other));
         }
-        program.told(&["evict", client, "--service", service]);
+        let evicted = program.told(&["evict", client, "--service", service]);
+        assert!(evicted.contains("or goes to the real server that the client is pinned to (1)"));
         assert_eq!(ask(&farm.client, client, &to), farm::name(other), "a pin outlives a binding");
+        let elsewhere = farm::rip(usize::from(other == 0));
+        let moved = program.told(&["rebind", client, &elsewhere, "--service", service]);
+        assert!(moved.contains("1 of them are pinned to another real server"), "{moved}");
+        program.told(&["evict", client, "--service", service]);
+        assert_eq!(ask(&farm.client, client, &to), farm::name(other));
     }
     let told = program.told(&["explain", &format!("tcp 198.18.64.1:4000 -> {}", web())]);
     assert!(told.contains("bound") || told.contains("pinned"), "{told}");
@@ -225,7 +231,20 @@ fn a_server_is_drained_waited_for_and_put_back() {
     assert!(told.contains(&format!("{server}:80 of service web: up")), "{told}");
     assert_eq!(program.told(&["get", "-o", "yaml"]).matches("state: drain").count(), 0);
 
+    // Who was evicted is no client any more, though its connection goes on.
+    program.told(&["evict", "198.18.64.1", "--service", "web"]);
+    assert_eq!(talk.say("still"), bound);
+    let told = program.told(&["drain", &server, "--service", "web"]);
+    let mut clients = rows(&program, &["get", "reals", "web"]).into_iter();
+    let here = clients.find(|row| row["address"] == json!(server)).unwrap();
+    assert!(told.contains(": drain, 0 client(s) still bound, 1 connection(s)\n"), "{told}");
+    assert_eq!((&here["clients"], &here["persistent"]), (&json!(0), &json!(1)), "{here}");
+    program.told(&["undrain", &server]);
+
     // A deadline ends it at the latest, whoever is still there.
+    for client in ["198.18.66.1", "198.18.66.2"] {
+        ask(&farm.client, client, &web());
+    }
     let socket = program.home.socket();
     let mut waiting = Command::new(env!("CARGO_BIN_EXE_director"))
         .args(["drain", "--socket", socket.to_str().unwrap(), &first, "--deadline", "4s", "--wait"])
@@ -240,6 +259,8 @@ fn a_server_is_drained_waited_for_and_put_back() {
         told.contains("the deadline is in ") && told.ends_with("serves nobody any more\n"),
         "{told}"
     );
+    let at_the_end = "web: down, 1 client(s) get another real server when they come back";
+    assert!(told.contains(at_the_end), "{told}");
     for client in 1..=4 {
         let name = ask(&farm.client, &format!("198.18.65.{client}"), &web());
         assert_eq!(name, farm::name(1), "the other one");

@@ -10,7 +10,7 @@ pub(crate) enum Tier {
     Any,
     /// AVX2 and BMI1: 32 bytes at once.
     Avx2,
-    /// AVX-512 (F, BW, DQ, VL, VBMI) and its AES: 64 bytes at once, each under its own mask.
+    /// AVX-512 (F, BW, DQ, VL, VBMI, IFMA) and its AES, and BMI2: 64 bytes at once, each under its own mask.
     Avx512,
 }
 
@@ -23,6 +23,7 @@ impl Tier {
             if has!("avx2") && has!("bmi1") {
                 let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq");
                 let wide = wide && has!("avx512vl") && has!("avx512vbmi");
+                let wide = wide && has!("avx512ifma") && has!("bmi2");
                 return match wide && has!("vaes") && has!("aes") {
                     true => Self::Avx512,
                     false => Self::Avx2,

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use crate::answer::{Answer, Budget, Receivers};
 use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
-use crate::fragments::Fragments;
+use crate::datagram::{Datagram, as_piece};
+use crate::fragments::{Fragments, Key};
+use crate::gathering::{Gathering, Settled};
 use crate::ids::PortIndex;
 use crate::mailbox::Event;
 use crate::port::Frame;
@@ -30,7 +32,7 @@ use crate::wire::{
 use burst::Learned;
 pub use burst::{Decided, Reading};
 use passing::Inward;
-use pieces::as_piece;
+pub(crate) use pieces::Whole;
 
 /// Bytes that a core has near itself, with a little help of the cores' shared cache.
 const NEAR: usize = 4 << 20;
@@ -64,6 +66,11 @@ struct Path {
     /// What the kernel would still answer, where its limits hold.
     as_kernel: Option<Box<(Receivers, Budget)>>,
     fragments: Fragments,
+    gathering: Gathering,
+    /// The longest fragment of the datagram in hand, if it was put together.
+    longest: Option<u16>,
+    /// Answers given so far.
+    answers_given: u32,
     /// Tunnelled packets so far, for their identifications.
     packets_made: u64,
 }
@@ -91,6 +98,9 @@ impl Director {
                 shared.sizes.fragments.div_ceil(shared.cores().max(1)),
                 shared.key.0,
             ),
+            gathering: Gathering::default(),
+            longest: None,
+            answers_given: 0,
             shared,
             surroundings,
             packets_made: 0,
@@ -146,10 +156,41 @@ impl Director {
         )
     }
 
-    /// How many first fragments were remembered: when this changes, frames that were
-    /// [`Verdict::Early`] are to be handed in again.
+    /// How many first fragments were remembered and datagrams settled: when this changes, frames
+    /// that were [`Verdict::Early`] are to be handed in again, or put together.
     pub fn fragments_remembered(&self) -> u64 {
-        self.path.fragments.remembered()
+        self.path.remembered()
+    }
+
+    /// The next datagram of which all fragments are there, or none is of use.
+    pub(crate) fn next_settled(&mut self) -> Option<(Key, Settled)> {
+        self.path.gathering.next_settled()
+    }
+
+    /// Whether [`Self::next_settled`] has something to tell.
+    pub(crate) fn has_settled(&self) -> bool {
+        self.path.gathering.has_settled()
+    }
+
+    /// The datagram that a fragment waits for.
+    pub(crate) fn gathered(&self, frame: &[u8]) -> Option<Key> {
+        let key = as_piece(frame).and_then(|piece| Key::of(&piece));
+        key.filter(|_| self.snapshot.fragments.whole)
+    }
+
+    /// Whether the fragments of a datagram still wait for each other.
+    pub(crate) fn is_gathering(&self, key: &Key) -> bool {
+        self.snapshot.fragments.whole && self.path.gathering.waits_since(key).is_some()
+    }
+
+    /// Decides about a datagram that was put together.
+    pub(crate) fn whole(
+        &mut self,
+        datagram: &mut Datagram,
+        ingress: PortIndex,
+        now: Tick,
+    ) -> Whole {
+        self.path.whole(&self.snapshot, datagram, Arrival { port: ingress, now })
     }
 
     /// Takes up what other cores saw of this core's connections. Once a turn.
@@ -253,7 +294,8 @@ impl Director {
         let piece = as_piece(frame);
         let family = piece.as_ref().map_or(Family::V4, |piece| piece.family);
         let wait = self.snapshot.fragments.wait(family);
-        let since = piece.and_then(|piece| self.path.fragments.waits_since(&piece)).unwrap_or(now);
+        let key = piece.as_ref().and_then(Key::of);
+        let since = key.and_then(|key| self.path.gathering.waits_since(&key)).unwrap_or(now);
         timer::fires(self.path.shared.rule, since.plus(wait), wait)
     }
 
@@ -274,6 +316,11 @@ impl Director {
 }
 
 impl Path {
+    /// See [`Director::fragments_remembered`].
+    fn remembered(&self) -> u64 {
+        self.fragments.remembered().wrapping_add(self.gathering.count())
+    }
+
     fn counters(&self) -> Option<&CoreCounters> {
         self.shared.counters.get(self.bindings.core()).map(|padded| &**padded)
     }
@@ -329,9 +376,11 @@ impl Path {
         self.surroundings.macs.get(usize::from(port.0)).copied().unwrap_or_default()
     }
 
-    /// Whether a packet is dropped for its source, as a host that is a router drops it.
+    /// Whether a packet is dropped for its source: nobody's outside of a host (RFC 1122, 3.2.1.3;
+    /// RFC 4291, 2.5.3), or, as a host that is a router drops it, its own.
     fn refuses(snapshot: &Snapshot, packet: &Packet) -> bool {
-        snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet)
+        packet.src.is_inside_a_host() && !packet.dst.is_broadcast()
+            || snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet)
     }
 
     fn packet(
@@ -343,6 +392,9 @@ impl Path {
     ) -> Verdict {
         if Self::refuses(snapshot, packet) {
             return Verdict::Drop(DropReason::BadAddress);
+        }
+        if let Some(verdict) = self.gather(snapshot, frame, packet, at) {
+            return verdict;
         }
         if matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)
             && !packet.is_later_fragment()
@@ -358,6 +410,9 @@ impl Path {
         }
         match packet.fragment {
             Fragment::Whole => {
+                if let Some(refused) = self.refused_on_its_way(snapshot, frame, packet, at) {
+                    return refused;
+                }
                 let transport = packet.transport(frame.bytes());
                 let outcome = self.bindings.bind(packet, transport, snapshot, at.now);
                 self.carry_out(outcome, snapshot, frame, packet, at)

@@ -165,6 +165,9 @@ pub struct Load {
     pub inactive: u64,
     /// Templates, or clients under `tracking: client` (the listing's PersistConn).
     pub bound: u64,
+    /// Of [`Self::bound`]: templates whose client was taken from them or is bound anew, and
+    /// that live on for their connections.
+    pub orphans: u64,
     /// Connections scheduled since the start.
     pub connections: u64,
     /// Packets from clients.
@@ -181,6 +184,11 @@ impl Load {
     /// Active and inactive connections together: what thresholds compare.
     pub fn total(self) -> u64 {
         self.active + self.inactive
+    }
+
+    /// Clients that are bound here: their next connection comes to this real server.
+    pub fn clients(self) -> u64 {
+        self.bound.saturating_sub(self.orphans)
     }
 
     /// Whether nothing refers to the real server any more, so that its id may be reused.
@@ -218,6 +226,9 @@ impl Counts {
 struct CoreLine {
     loads: Pieces<RealLoad>,
     tallies: Tallies,
+    /// Of each real server's templates: those that lost their client. Seldom written, so not
+    /// in the line that packets write.
+    orphans: Pieces<AtomicI64>,
     journal: Journal,
 }
 
@@ -236,8 +247,9 @@ impl LoadBoard {
         Self {
             cores: (0..cores.max(1))
                 .map(|_| {
-                    let (loads, journal) = (Pieces::new(LIMIT), Journal::default());
-                    CachePadded::new(CoreLine { loads, tallies: Tallies::new(), journal })
+                    let (loads, orphans) = (Pieces::new(LIMIT), Pieces::new(LIMIT));
+                    let (tallies, journal) = (Tallies::new(), Journal::default());
+                    CachePadded::new(CoreLine { loads, tallies, orphans, journal })
                 })
                 .collect(),
             overload: Pieces::new(LIMIT),
@@ -249,6 +261,7 @@ impl LoadBoard {
     pub fn reserve(&self, id: RealId) {
         for core in &self.cores {
             core.loads.reserve(id.0 as usize);
+            core.orphans.reserve(id.0 as usize);
         }
         self.overload.reserve(id.0 as usize);
     }
@@ -284,6 +297,16 @@ impl LoadBoard {
         {
             load.bind(by);
             line.journal.note(id);
+        }
+    }
+
+    /// Changes the number of a real server's templates that have lost their client: it was
+    /// taken from them or is bound anew, and they go on for their connections alone. By that
+    /// core alone.
+    pub fn orphan(&self, core: usize, id: RealId, by: i64) {
+        let orphans = self.cores.get(core).and_then(|line| line.orphans.get(id.0 as usize));
+        if let Some(orphans) = orphans {
+            add(orphans, by);
         }
     }
 
@@ -323,9 +346,13 @@ impl LoadBoard {
     /// The sums over all cores.
     pub fn sum(&self, id: RealId) -> Load {
         let mut load = Load::default();
-        let (mut active, mut inactive, mut bound) = (0i64, 0i64, 0i64);
+        let (mut active, mut inactive, mut bound, mut orphans) = (0i64, 0i64, 0i64, 0i64);
+        let at = id.0 as usize;
+        for line in self.cores.iter().filter_map(|core| core.orphans.get(at)) {
+            orphans += line.load(Relaxed);
+        }
         for core in &self.cores {
-            let Some(line) = core.loads.get(id.0 as usize) else { continue };
+            let Some(line) = core.loads.get(at) else { continue };
             active += line.active.load(Relaxed);
             inactive += line.inactive.load(Relaxed);
             bound += line.bound.load(Relaxed);
@@ -340,6 +367,7 @@ impl LoadBoard {
         load.active = active.max(0) as u64;
         load.inactive = inactive.max(0) as u64;
         load.bound = bound.max(0) as u64;
+        load.orphans = orphans.max(0) as u64;
         load
     }
 
@@ -359,6 +387,9 @@ impl LoadBoard {
 
     /// Forgets a real server whose id is to be given out again. No core refers to it.
     pub fn reset(&self, id: RealId) {
+        for line in self.cores.iter().filter_map(|core| core.orphans.get(id.0 as usize)) {
+            line.store(0, Relaxed);
+        }
         for core in &self.cores {
             core.tallies.reset(id);
             let Some(line) = core.loads.get(id.0 as usize) else { continue };

@@ -25,7 +25,7 @@ use crate::route::{Exits, Routes};
 use crate::table::ServiceReal;
 use crate::wire::Family;
 pub use hosts::{HostAddress, Hosts};
-pub use identity::{Identity, Scope, Scoped};
+pub use identity::Identity;
 pub use masqueraded::Masqueraded;
 pub use numbers::Numbers;
 pub use persistence::{Engine, Persistence};

@@ -7,6 +7,7 @@ mod intake;
 mod mail;
 mod sending;
 mod waiting;
+mod whole;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use dataplane::tick::Tick;
 use dataplane::verdict::DropReason;
 use dataplane::wire::Protocol;
 use support::packet;
-use support::scene::{INSIDE, OUTSIDE, Scene, ip, macs, real, real_mac, service};
+use support::scene::{INSIDE, OUTSIDE, Scene, addr, ip, macs, real, real_mac, rip, service};
 
 const VIP: &str = "192.0.2.10:80";
 
@@ -75,6 +75,22 @@ fn by_default_nobody_is_sent_to_a_server_that_is_down() {
         assert_eq!(syn(&mut scene, 2000), 1);
         set(&mut scene, &spec, RealState::Up, None);
         assert_eq!(syn(&mut scene, 2001), 1, "and stays where it was moved to");
+    }
+}
+
+#[test]
+fn a_client_that_left_a_down_server_is_not_counted_there() {
+    for tracking in [Tracking::Full, Tracking::Client] {
+        let spec = persistent(Protocol::Tcp, Policy::default(), tracking);
+        let mut scene = bound(&spec);
+        set(&mut scene, &spec, RealState::Down, None);
+        assert_eq!(syn(&mut scene, 2000), 1);
+        let snapshot = scene.workers[0].director().snapshot();
+        let mut clients: Vec<_> = (snapshot.reals.iter().flatten())
+            .map(|real| (real.address, scene.shared.loads.sum(real.id).clients()))
+            .collect();
+        clients.sort();
+        assert_eq!(clients, [(addr(&rip(1)), 1), (addr(&rip(2)), 0)], "{tracking:?}");
     }
 }
 

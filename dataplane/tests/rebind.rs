@@ -107,6 +107,31 @@ fn a_client_that_was_evicted_or_moved_is_not_counted_where_it_was() {
 }
 
 #[test]
+fn a_template_without_its_client_is_no_client_while_its_connection_lasts() {
+    for (core, to) in [(0, None), (1, None), (0, Some(("-t V:80", 1))), (1, Some(("-t V:80", 1)))] {
+        let mut lab = lab("-t V:80 -s rr -p 3600", 3);
+        let old = lab.client(1).opens("V:80");
+        assert_eq!(old.got, Real(3));
+        let clients = |lab: &Lab| {
+            [1, 2, 3].map(|real| {
+                let load = lab.shared.loads.sum(lab.real_id("-t V:80", real));
+                (load.clients(), load.bound)
+            })
+        };
+        assert_eq!(clients(&lab), [(0, 0), (0, 0), (1, 1)]);
+        let keys = templates(&lab, 1);
+        ask(&mut lab, core, &keys, to, false);
+        let moved = u64::from(to.is_some());
+        assert_eq!(clients(&lab), [(moved, moved), (0, 0), (0, 1)], "core {core}");
+        assert_eq!(lab.sends(&old, "A"), Real(3));
+        // The connection's fifteen minutes, and the minute that a template waits for one.
+        lab.after_secs(1_000);
+        assert_eq!(clients(&lab), [(moved, moved), (0, 0), (0, 0)], "core {core}");
+        lab.check();
+    }
+}
+
+#[test]
 fn a_client_is_moved_and_counted_where_it_is_now() {
     let mut lab = lab("-t V:80 -s rr -p 360", 3);
     assert_eq!(lab.client(1).opens("V:80").got, Real(3));

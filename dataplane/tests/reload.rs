@@ -5,10 +5,12 @@
 
 mod support;
 
-use dataplane::catalog::spec::Farm;
-use dataplane::ids::{Generation, PortIndex};
+use dataplane::catalog::Refused;
+use dataplane::catalog::spec::{Farm, RealSpec};
+use dataplane::ids::{Generation, PortIndex, RealId};
 use dataplane::mailbox::Outgoing;
 use dataplane::verdict::DropReason;
+use dataplane::wire::Addr;
 use support::lab::Seen::{self, Dropped, Real};
 use support::lab::{Connection, Lab, identity};
 
@@ -54,6 +56,27 @@ fn the_same_farms_in_another_order_change_nothing() {
     }
     assert_eq!(lab.client(3).opens("V:80").got, Real(1), "the round goes on");
     assert_eq!(lab.clients("V:81", [1, 1, 1]), "5 4 4");
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let mut lab = lab();
+    let before = lab.catalog.farms();
+    let mut farms = before.clone();
+    farms.remove(0);
+    let bad = &mut farms.last_mut().unwrap().reals;
+    (bad[0].upper_threshold, bad[0].lower_threshold) = (1, 2);
+    assert_eq!(lab.catalog.apply(&farms, Vec::new()), Err(Refused::Thresholds));
+    assert_eq!(lab.catalog.farms(), before);
+    // Ids of real servers that are there are taken, and number 0 is nobody's.
+    let mut farms = before.clone();
+    let (reals, some) = (&mut farms[0].reals, before[1].reals[0]);
+    let address = |number| Addr::v4(0x0A00_0000 + number);
+    let all = (0..RealId::LIMIT).map(|number| RealSpec { address: address(number), ..some });
+    *reals = all.collect();
+    assert_eq!(lab.catalog.check(&farms), Err(Refused::TooMany));
+    farms[0].reals.truncate(RealId::LIMIT as usize / 2);
+    assert_eq!(lab.catalog.check(&farms), Ok(()));
 }
 
 #[test]

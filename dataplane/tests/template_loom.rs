@@ -36,8 +36,14 @@ const LATE: Tick = Tick::from_secs(111);
 
 /// A table in which every key's window is the whole of it: 8 slots.
 fn table(cores: u32) -> (Arc<TemplateTable>, Vec<Seat>) {
+    table_of(cores, 2)
+}
+
+/// The same with two or three buckets for IPv4.
+fn table_of(cores: u32, buckets: usize) -> (Arc<TemplateTable>, Vec<Seat>) {
     // All keys go to shard 0, whose owner is core 0.
-    let sizes = Sizes { shards: cores, entries_v4: 1, entries_v6: 1 };
+    let entries_v4 = if buckets == 2 { 1 } else { 6 * cores as usize };
+    let sizes = Sizes { shards: cores, entries_v4, entries_v6: 1 };
     let (table, seats) = TemplateTable::new(sizes, TimerRule::Exact, [1, 2]);
     table.set_timeout(0, TIMEOUT_S);
     (table, seats)
@@ -128,9 +134,17 @@ fn two_cores_that_bind_one_ipv6_client_agree() {
 /// reclaimed. Two cores bind a key while the owner sweeps, which opens a second hole; if `joins`,
 /// the owner then binds the key, too.
 fn holes(key: fn(u32) -> TemplateKey, opening: u32, joins: bool) {
-    const SLOTS: u32 = 8;
-    let (table, mut seats) = table(3);
-    for number in 0..SLOTS - 1 {
+    holes_in(table(3), 8, key, opening, joins);
+}
+
+fn holes_in(
+    (table, mut seats): (Arc<TemplateTable>, Vec<Seat>),
+    slots: u32,
+    key: fn(u32) -> TemplateKey,
+    opening: u32,
+    joins: bool,
+) {
+    for number in 0..slots - 1 {
         insert(&table, key(number), 9, if number == opening { START } else { LATE });
     }
     let mut owner = seats.remove(0);
@@ -142,9 +156,9 @@ fn holes(key: fn(u32) -> TemplateKey, opening: u32, joins: bool) {
     let sweeps = thread::spawn(move || {
         // Reclaims first; one bucket of walking is enough.
         sweeper.sweep(&mut owner, LATE, 1, |_| {});
-        joins.then(|| insert_real(&sweeper, key(SLOTS), 3, LATE))
+        joins.then(|| insert_real(&sweeper, key(slots), 3, LATE))
     });
-    all_agree(&table, key(SLOTS), LATE, seats, move || sweeps.join().unwrap());
+    all_agree(&table, key(slots), LATE, seats, move || sweeps.join().unwrap());
 }
 
 #[test]
@@ -155,6 +169,13 @@ fn two_cores_that_find_different_holes_agree() {
 #[test]
 fn two_cores_that_find_different_holes_in_the_other_order_agree() {
     check(2, || holes(v4, 6, false));
+}
+
+#[test]
+fn two_cores_that_find_different_holes_of_three_buckets_agree() {
+    for opening in [0, 6, 10] {
+        check(1, move || holes_in(table_of(3, 3), 12, v4, opening, false));
+    }
 }
 
 #[test]

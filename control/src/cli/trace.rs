@@ -6,22 +6,25 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Socket;
+use crate::page::Network;
+use crate::trace;
 
 /// Which packets, and how many of them.
 #[derive(Debug, Args)]
 pub struct Select {
     /// Packets from and to this network: 198.18.64.0/18, 198.18.64.7, 2001:db8::/32.
     #[arg(long, value_name = "CIDR")]
-    pub client: Option<String>,
+    pub client: Option<Network>,
     /// Packets of this service.
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
     /// Packets that ended so: forward, answer, kernel, punt, hold, drop, or a drop's reason as
     /// `director status` names it (no_real_server).
-    #[arg(long, value_name = "VERDICT")]
+    #[arg(long, value_name = "VERDICT", value_parser = verdict)]
     pub verdict: Option<String>,
     /// End after so many packets.
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// End after this time: 10s, 500ms, 5m, 1h.
     #[arg(long = "for", value_name = "TIME", value_parser = period)]
@@ -62,6 +65,11 @@ pub struct Capture {
     #[arg(long, value_name = "BYTES", default_value_t = 65_535,
           value_parser = clap::value_parser!(u32).range(14..=65_535))]
     pub snaplen: u32,
+}
+
+/// A verdict's word, or a drop reason's.
+fn verdict(word: &str) -> Result<String, String> {
+    trace::wanted(word).map(|_| word.to_owned())
 }
 
 /// A time: seconds, or a number with ms, s, m or h.

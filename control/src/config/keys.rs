@@ -2,7 +2,7 @@
 //!
 //! What a key means is the doc comment of its field in the [model](super::model); what it
 //! may be, its default and an example stand in the tables of this folder. The parser takes
-//! its known keys from here; [`explain`], [`schema`], [`reference`] and the manual page are
+//! its known keys from here; [`explain`], [`schema`], [`mod@reference`] and the manual page are
 //! made from here. `tests/keys.rs` holds tables and parser together: every key, every
 //! bound, every word and every default is tried.
 

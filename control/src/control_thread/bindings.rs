@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{ControlThread, to_json};
 use crate::api::Reply;
 use crate::listing::endpoint_text;
-use crate::page::{Filter, Page, Part, Place};
+use crate::page::{Filter, Network, Page, Part, Place};
 use crate::service_name;
 
 /// Buckets that are looked at for one page: a few milliseconds of the control thread's time.
@@ -100,16 +100,21 @@ impl ControlThread {
             Ok(wanted) => wanted,
             Err(sentence) => return Reply::refused(sentence),
         };
-        let mut rebinds = Vec::new();
+        let (mut rebinds, mut pinned) = (Vec::new(), 0);
+        // A single client, whose pin counts also where a binding is its whole network's.
+        let is_one = |client: &Network| client.length == Network::from(client.address).length;
+        let one = page.filter.client.filter(is_one).map(|client| client.address);
         let next = self.walk(page.from, &wanted, &mut |found| {
             let to = to.map(|to| self.real_at(found.service, to));
             // A service that has no such real server keeps its clients.
             if to != Some(None) {
+                let pin = found.service.pins.of(one.unwrap_or(found.client.address()).into());
+                pinned += u64::from(pin.is_some_and(|pin| Some(pin) != to.flatten()));
                 rebinds.push(Rebind { key: found.key, to: to.flatten(), make: false });
             }
         });
         match self.rebind_all(&rebinds) {
-            Ok(done) => to_json(&json!({ "done": counts(done), "next": next })),
+            Ok(done) => to_json(&json!({ "done": counts(done), "pinned": pinned, "next": next })),
             Err(sentence) => Reply::refused(sentence),
         }
     }

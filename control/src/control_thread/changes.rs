@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use dataplane::catalog::spec::Farm;
 use serde_json::json;
 use tracing::{error, info, warn};
 
@@ -18,7 +19,7 @@ use crate::history::Cause;
 use crate::peers::Peers;
 use crate::preview::{self, Move};
 use crate::status::LastApply;
-use crate::{compile, publish};
+use crate::{compile, metrics, publish};
 
 /// How long a change waits for the cores to take the new snapshot.
 const ADOPTION: Duration = Duration::from_secs(2);
@@ -74,6 +75,7 @@ impl ControlThread {
         let peers = Peers::find(&model.control.allow)?;
         let metrics = self.observers.prepare(&self.model, &model)?;
         let mut plan = compile::plan(&model);
+        self.catalog.check(&plan.farms).map_err(|refused| refused.to_string())?;
         self.drains.settle(&model, &mut plan.farms, self.now_ms());
         self.catalog.timeouts = plan.timeouts;
         self.catalog.compat = plan.compat;
@@ -150,8 +152,20 @@ impl ControlThread {
         Plan {
             changes: difference::between(&self.model, model),
             moves: preview::moves(&self.snapshot, &self.shared.loads, &farms),
-            refused: restart::needed(&self.model, model).err(),
+            refused: self.refusal(model, &farms).err(),
         }
+    }
+
+    /// Why [`Self::change_to`] would refuse a configuration.
+    fn refusal(&self, model: &Model, farms: &[Farm]) -> Result<(), String> {
+        restart::needed(&self.model, model)?;
+        Peers::find(&model.control.allow)?;
+        let metrics = |model: &Model| model.metrics.map(|metrics| metrics.address);
+        if let Some(address) = metrics(model).filter(|new| Some(*new) != metrics(&self.model)) {
+            // What was taken for the look is given back at once.
+            metrics::listen(address).map_err(|error| error.to_string())?;
+        }
+        self.catalog.check(farms).map_err(|refused| refused.to_string())
     }
 
     fn dry_run(&self, model: &Model, name: &str) -> Reply {
@@ -199,7 +213,7 @@ impl ControlThread {
                 "file": name,
                 "changes": changes,
                 "moves": moves,
-                "needs_restart": refused,
+                "refused": refused,
             });
             return Reply { code, ..to_json(&value) };
         }

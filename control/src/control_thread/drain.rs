@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dataplane::catalog::spec::{Farm, RealSpec};
-use dataplane::snapshot::{Identity, RealState};
+use dataplane::snapshot::{Identity, OnDown, RealState};
 use dataplane::tick::Tick;
 use serde_json::json;
 use tracing::info;
@@ -162,12 +162,21 @@ impl ControlThread {
                 "real_server": endpoint_text(real.address, real.port),
                 "address": real.address.to_string(),
                 "state": if real.is_down(now) { "down" } else { state_word(real.state) },
-                "clients": load.bound,
+                "clients": load.clients(),
                 "connections": load.active + load.inactive,
+                "on_down": on_down_word(service.policy.on_down),
                 "deadline_in_s": left_s,
             }));
         }
         to_json(&rows)
+    }
+}
+
+fn on_down_word(on_down: OnDown) -> &'static str {
+    match on_down {
+        OnDown::Rebind => "rebind",
+        OnDown::Keep => "keep",
+        OnDown::Drop => "drop",
     }
 }
 

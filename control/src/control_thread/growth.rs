@@ -139,8 +139,9 @@ fn bytes_of(key: &str) -> u64 {
     match key {
         "connections" => 40 + 48,
         "connections6" => 72 + 91,
-        "templates" => 32,
-        "templates6" | "clients6" => 72,
+        "templates" => 24,
+        "templates6" => 64,
+        "clients6" => 32,
         _ => 16,
     }
 }

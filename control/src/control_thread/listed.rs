@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use dataplane::bindings::service_of;
 use dataplane::ids::ScopeId;
-use dataplane::snapshot::Scope;
+use dataplane::snapshot::Identity;
 use dataplane::table::Cursor;
 use dataplane::tick::Tick;
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ impl ControlThread {
     }
 
     fn list_templates(&self, from: Place, rows: &mut Vec<ConnectionRow>) -> Option<Place> {
-        let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
+        let scopes: HashMap<ScopeId, Identity> = self.catalog.scopes().collect();
         let now = Tick::after(self.started.elapsed());
         self.list_steps(from, rows, |cursor, rows| {
             let templates = &self.shared.templates;

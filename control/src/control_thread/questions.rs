@@ -47,7 +47,7 @@ impl ControlThread {
                 listed.sort();
                 match what {
                     Kind::Reals => get::reals(&listed, &self.model),
-                    _ => get::services(&listed),
+                    _ => get::services(listed, output),
                 }
             }
             Kind::Cores | Kind::Ports => {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use dataplane::snapshot::Identity;
 use serde_json::{Value, json};
 
+use super::Output;
 use super::table::Column;
 use crate::compile;
 use crate::config::Model;
@@ -34,7 +35,7 @@ pub(super) const REALS: &[Column] = &[
     Column::new("FORWARDING", "forwarding", 5),
     Column::new("WEIGHT", "weight", 3),
     Column::new("STATE", "state", 5),
-    Column::new("CLIENTS", "persistent", 7),
+    Column::new("CLIENTS", "clients", 7),
     Column::new("ACTIVE", "active", 6),
     Column::new("INACTIVE", "inactive", 6),
     Column::wide("UPPER", "upper_threshold", 1),
@@ -93,21 +94,27 @@ pub(super) const PORTS: &[Column] = &[
     Column::wide("RSS", "rss", 3),
 ];
 
-/// One row for every service: that of the listing, with sums over its real servers.
-pub fn services(listing: &Listing) -> Vec<Value> {
-    listing.services.iter().map(service).collect()
+/// One row for every service: that of the listing, with sums over its real servers. A table has
+/// no columns for the real servers themselves, which of thousands of services take a second.
+pub fn services(listing: Listing, output: Output) -> Vec<Value> {
+    let is_table = matches!(output, Output::Table | Output::Wide);
+    listing.services.into_iter().map(|one| service(one, is_table)).collect()
 }
 
-fn service(service: &ServiceRow) -> Value {
+fn service(mut service: ServiceRow, is_table: bool) -> Value {
+    let reals = std::mem::take(&mut service.reals);
+    let sum = |of: fn(&RealRow) -> u64| reals.iter().map(of).sum::<u64>();
+    let up = reals.iter().filter(|real| real.weight > 0).count();
     let mut row = json!(service);
-    let sum = |of: fn(&RealRow) -> u64| service.reals.iter().map(of).sum::<u64>();
-    let up = service.reals.iter().filter(|real| real.weight > 0).count();
     if let Value::Object(fields) = &mut row {
         fields.insert("known_by".into(), json!(identity_text(&service.identity)));
-        fields.insert("kind".into(), json!(kind(service)));
+        fields.insert("kind".into(), json!(kind(&service)));
+        if !is_table {
+            fields.insert("real_servers".into(), json!(reals));
+        }
         // Of so many real servers, these take new clients.
-        fields.insert("reals".into(), json!(format!("{up}/{}", service.reals.len())));
-        fields.insert("clients".into(), json!(sum(|real| real.persistent)));
+        fields.insert("reals".into(), json!(format!("{up}/{}", reals.len())));
+        fields.insert("clients".into(), json!(sum(|real| real.clients)));
         fields.insert("active".into(), json!(sum(|real| real.active)));
         fields.insert("inactive".into(), json!(sum(|real| real.inactive)));
     }

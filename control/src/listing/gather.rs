@@ -12,7 +12,7 @@ use dataplane::forward::Forwarding;
 use dataplane::ids::{ScopeId, ServiceId};
 use dataplane::load::LoadBoard;
 use dataplane::sched::Scheduler;
-use dataplane::snapshot::{Identity, Real, Scope, Service, Snapshot};
+use dataplane::snapshot::{Identity, Real, Service, Snapshot};
 use dataplane::table::{ClientKey, Cursor, ServiceReal, TemplateKey, TemplateTable, View};
 use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::wire::{Addr, Protocol};
@@ -94,6 +94,7 @@ fn real_row(real: &Real, loads: &LoadBoard, meters: &Meters) -> RealRow {
         active: load.active,
         inactive: load.inactive,
         persistent: load.bound,
+        clients: load.clients(),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
         state: real.state,
@@ -128,7 +129,7 @@ pub fn connection(
 pub fn templates(
     table: &TemplateTable,
     shards: u32,
-    scopes: &HashMap<ScopeId, Scope>,
+    scopes: &HashMap<ScopeId, Identity>,
     snapshot: &Snapshot,
     now: Tick,
 ) -> Vec<ConnectionRow> {
@@ -151,7 +152,7 @@ pub fn templates(
 pub fn template(
     key: TemplateKey,
     view: &View,
-    scope: &Scope,
+    scope: &Identity,
     snapshot: &Snapshot,
     now: Tick,
 ) -> Option<ConnectionRow> {
@@ -178,13 +179,7 @@ pub fn client(
 ) -> Option<ConnectionRow> {
     let real = snapshot.real(snapshot.client_real(service, number)?)?;
     let service = snapshot.service(service)?;
-    let side = VirtualSide::of_scope(&match service.identity {
-        Identity::Address { protocol, vip, vip_port } => Scope::Port { protocol, vip, vip_port },
-        Identity::Ports { protocol, vip, first, last } => {
-            Scope::Ports { protocol, vip, first, last }
-        }
-        Identity::Mark { family, mark } => Scope::Mark { family, mark },
-    });
+    let side = VirtualSide::of_scope(&service.identity);
     let real = Endpoint { address: real.address, port: side.real_port(real) };
     let timeout_s = service.persistence.map_or(0, |persistence| persistence.timeout_s);
     Some(bound_client(client, &side, real, timeout_s.saturating_sub(idle_s), false))
@@ -198,17 +193,17 @@ struct VirtualSide {
 }
 
 impl VirtualSide {
-    fn of_scope(scope: &Scope) -> Self {
+    fn of_scope(scope: &Identity) -> Self {
         let (protocol, address, port, one_port) = match *scope {
-            Scope::Port { protocol, vip, vip_port } => {
+            Identity::Address { protocol, vip, vip_port } => {
                 (Some(protocol), vip, vip_port, vip_port != 0)
             }
             // IPVS has no such thing; the first port tells ranges apart.
-            Scope::Ports { protocol, vip, first: 0 | 1, last: u16::MAX } => {
+            Identity::Ports { protocol, vip, first: 0 | 1, last: u16::MAX } => {
                 (protocol, vip, 0, false)
             }
-            Scope::Ports { protocol, vip, first, .. } => (protocol, vip, first, false),
-            Scope::Mark { family, mark } => {
+            Identity::Ports { protocol, vip, first, .. } => (protocol, vip, first, false),
+            Identity::Mark { family, mark } => {
                 (None, address::of_mark(family, mark.0.get()), 0, false)
             }
         };
@@ -318,12 +313,12 @@ mod tests {
             reals.iter().map(add).collect()
         }
 
-        fn key(&self, scope: Scope, client: &str) -> TemplateKey {
+        fn key(&self, scope: Identity, client: &str) -> TemplateKey {
             let (id, _) = self.catalog.scopes().find(|(_, known)| *known == scope).unwrap();
             TemplateKey { scope: id, client: client.parse::<IpAddr>().unwrap().into() }
         }
 
-        fn bind(&mut self, scope: Scope, client: &str, real: RealId, now: Tick) -> View {
+        fn bind(&mut self, scope: Identity, client: &str, real: RealId, now: Tick) -> View {
             let table = &self.shared.templates;
             let probe = table.probe(self.key(scope, client));
             let first = Candidate { real, timeout_index: 0 };
@@ -350,13 +345,14 @@ mod tests {
         let all = bench.add(tcp("192.0.2.20", 0), 100, &[("172.16.0.12", 0)])[0];
         let v4 = bench.add(mark(Family::V4), 100, &[("172.16.0.13", 0)])[0];
         let v6 = bench.add(mark(Family::V6), 100, &[("fd00:16::13", 0)])[0];
-        let vip = |vip, vip_port| Scope::Port { protocol: Protocol::Tcp, vip: addr(vip), vip_port };
-        let of_mark = |family| Scope::Mark { family, mark: Mark(10.try_into().unwrap()) };
+        let vip =
+            |vip, vip_port| Identity::Address { protocol: Protocol::Tcp, vip: addr(vip), vip_port };
+        let of_mark = |family| Identity::Mark { family, mark: Mark(10.try_into().unwrap()) };
         let range = |first, last| {
             let vip = addr("192.0.2.30");
             (
                 Identity::Ports { protocol: None, vip, first, last },
-                Scope::Ports { protocol: None, vip, first, last },
+                Identity::Ports { protocol: None, vip, first, last },
             )
         };
         let some = bench.add(range(8000, 8099).0, 100, &[("172.16.0.14", 0)])[0];
@@ -387,7 +383,8 @@ mod tests {
         let mut bench = Bench::new();
         let reals =
             bench.add(tcp("192.0.2.10", 80), 100, &[("172.16.0.13", 80), ("172.16.0.11", 80)]);
-        let scope = Scope::Port { protocol: Protocol::Tcp, vip: addr("192.0.2.10"), vip_port: 80 };
+        let scope =
+            Identity::Address { protocol: Protocol::Tcp, vip: addr("192.0.2.10"), vip_port: 80 };
         let now = Tick::from_secs(1000);
         let old = bench.bind(scope, "10.1.0.1", reals[0], now);
         bench.shared.templates.assure(old.handle);

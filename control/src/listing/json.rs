@@ -30,7 +30,7 @@
 //! A real server: `address`, `port`, `forwarding` (`route`, `masq`, `tunnel`, `local`,
 //! `fullnat`), `tunnel` (null, or `type` with `port` and `checksum` where it has them),
 //! `weight` (as schedulers see it), `state` (`up`, `drain`, `down`), `active`, `inactive`,
-//! `persistent`, `upper_threshold`, `lower_threshold`, `stats`.
+//! `persistent` (templates), `clients` (those of them that have a client), `upper_threshold`, `lower_threshold`, `stats`.
 //!
 //! A connection: `protocol` (`tcp`, `udp`, `sctp`, or `ip` for templates of marks and of
 //! all protocols), `expires_s`,
@@ -175,6 +175,7 @@ impl Serialize for RealRow {
             active: u64,
             inactive: u64,
             persistent: u64,
+            clients: u64,
             upper_threshold: u32,
             lower_threshold: u32,
             stats: Stats,
@@ -193,6 +194,7 @@ impl Serialize for RealRow {
             active: self.active,
             inactive: self.inactive,
             persistent: self.persistent,
+            clients: self.clients,
             upper_threshold: self.upper_threshold,
             lower_threshold: self.lower_threshold,
             stats: self.stats,

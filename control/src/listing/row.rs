@@ -75,6 +75,9 @@ pub struct RealRow {
     pub inactive: u64,
     /// PersistConn: templates, or clients under `tracking: client`.
     pub persistent: u64,
+    /// Clients that are bound: as `persistent`, but for templates that have lost their client
+    /// and end with their connections; in JSON only.
+    pub clients: u64,
     /// Connections at which it takes no new clients; 0 = no limit.
     pub upper_threshold: u32,
     /// Connections below which it takes clients again, as configured; 0 = by the upper one.

@@ -24,6 +24,8 @@ pub(super) struct Rows {
 #[derive(Debug, Deserialize)]
 struct Changed {
     done: Done,
+    /// Bindings whose client is pinned to another real server.
+    pinned: u64,
     next: Option<Place>,
 }
 
@@ -34,6 +36,8 @@ struct Done {
     made: u64,
     connections: u64,
     full: u64,
+    #[serde(skip)]
+    pinned: u64,
 }
 
 impl Done {
@@ -43,6 +47,7 @@ impl Done {
         self.made += other.made;
         self.connections += other.connections;
         self.full += other.full;
+        self.pinned += other.pinned;
     }
 }
 
@@ -173,11 +178,16 @@ pub fn evict(args: &cli::Evict) -> u8 {
             complain(&format!("{} is bound nowhere; nothing was changed", args.client));
             1
         }
-        Ok(Done { changed, connections, .. }) => {
-            print(&format!(
-                "{changed} binding(s) ended; the next connection of each is scheduled anew\n{}",
-                going_on(connections)
-            ));
+        Ok(Done { changed, connections, pinned, .. }) => {
+            let mut text = format!("{changed} binding(s) ended; ");
+            text += &match pinned {
+                0 => "the next connection of each is scheduled anew\n".to_owned(),
+                some => format!(
+                    "the next connection of each is scheduled anew, or goes to the real server that \
+                     the client is pinned to ({some})\n"
+                ),
+            };
+            print(&(text + &going_on(connections)));
             0
         }
         Err(failed) => failed.code(),
@@ -195,7 +205,7 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             ));
             1
         }
-        Ok(Done { found, changed, connections, full, .. }) => {
+        Ok(Done { found, changed, connections, full, pinned, .. }) => {
             let mut text = format!("{changed} binding(s) moved to {}", args.to);
             // Where some moved, the rest of the walk may have come upon them again.
             if changed == 0 {
@@ -204,6 +214,12 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             text.push('\n');
             if full > 0 {
                 text += &format!("{full} could not be made: the table is full\n");
+            }
+            if pinned > 0 {
+                text += &format!(
+                    "{pinned} of them are pinned to another real server, and go there when their \
+                     binding ends; 'director unpin' changes that\n"
+                );
             }
             print(&(text + &going_on(connections)));
             0
@@ -271,8 +287,8 @@ fn changed(socket: &Path, filter: &Filter, to: Option<std::net::IpAddr>) -> Resu
     let mut from = Some(Place::start(Part::Templates));
     while let Some(at) = from {
         let page = Page { from: at, filter: filter.clone() };
-        let Changed { done, next } = asked(socket, &Request::Rebind { page, to })?;
-        all.add(done);
+        let Changed { done, pinned, next } = asked(socket, &Request::Rebind { page, to })?;
+        all.add(Done { pinned, ..done });
         from = next;
     }
     Ok(all)

@@ -24,12 +24,28 @@ struct Drained {
     state: String,
     clients: u64,
     connections: u64,
+    /// The service's `on_down`.
+    on_down: String,
     deadline_in_s: Option<u32>,
 }
 
 impl Drained {
     fn is_over(&self) -> bool {
-        self.state == "down" || (self.clients == 0 && self.connections == 0)
+        self.is_down() || self.is_left()
+    }
+
+    fn is_down(&self) -> bool {
+        self.state == "down"
+    }
+
+    /// Whether nobody is there any more.
+    fn is_left(&self) -> bool {
+        self.clients == 0 && self.connections == 0
+    }
+
+    /// Whether its clients go on with it although it is down.
+    fn is_kept(&self) -> bool {
+        self.is_down() && self.on_down == "keep" && !self.is_left()
     }
 }
 
@@ -64,7 +80,11 @@ fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
         rows = now;
     }
     if args.wait {
-        print(&format!("{} serves nobody any more\n", args.server));
+        let server = &args.server;
+        print(&match rows.iter().any(Drained::is_kept) {
+            true => format!("{server} is down, and serves the clients that it had\n"),
+            false => format!("{server} serves nobody any more\n"),
+        });
     }
     Ok(())
 }
@@ -96,10 +116,18 @@ fn last_leaves(socket: &Path, row: &Drained) -> Result<Option<u64>, Failed> {
 
 fn told(row: &Drained, last_s: Option<u64>) -> String {
     let Drained { service, real_server, state, clients, connections, deadline_in_s, .. } = row;
-    let mut text = format!(
-        "{real_server} of service {service}: {state}, {clients} client(s) still bound, \
-         {connections} connection(s)"
-    );
+    let mut text = format!("{real_server} of service {service}: {state}, ");
+    text += &match (row.is_down() && !row.is_left(), row.on_down.as_str()) {
+        (true, "rebind") => format!(
+            "{clients} client(s) get another real server when they come back, {connections} \
+             connection(s) end"
+        ),
+        (true, "drop") => format!(
+            "what {clients} client(s) and {connections} connection(s) send is dropped until it \
+             is up"
+        ),
+        _ => format!("{clients} client(s) still bound, {connections} connection(s)"),
+    };
     if let Some(seconds) = last_s {
         text += &format!("; the last one leaves in {seconds} s unless it comes back");
     }

@@ -19,7 +19,7 @@ use dataplane::ids::{PortIndex, ScopeId};
 use dataplane::port::Frame as _;
 use dataplane::port::memory::{MemoryFrame, MemoryPort};
 use dataplane::shared::{HashKey, Shared, TableSizes};
-use dataplane::snapshot::{Scope, Snapshot};
+use dataplane::snapshot::{Identity, Snapshot};
 use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::timer::TimerRule;
 use dataplane::verdict::DropReason;
@@ -233,7 +233,7 @@ impl Stage {
             .iter()
             .filter_map(|(flow, conn)| gather::connection(&flow, &conn, &self.snapshot, now))
             .collect();
-        let scopes: HashMap<ScopeId, Scope> = self.catalog.scopes().collect();
+        let scopes: HashMap<ScopeId, Identity> = self.catalog.scopes().collect();
         let templates = &self.shared.templates;
         rows.extend(gather::templates(templates, 1, &scopes, &self.snapshot, now));
         self.calls.name(&mut rows);

@@ -6,7 +6,6 @@
 //! its timers end when the kernel's timer wheel would end them, so that every step is
 //! comparable.
 
-mod fragments;
 mod frame;
 mod marks;
 mod observe;

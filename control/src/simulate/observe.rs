@@ -234,20 +234,22 @@ fn checksum_holds(ip: &Ip<'_>) -> bool {
     }
 }
 
-/// Takes out what is random by nature: the identification of IPv6 fragments and tunnels, and
-/// the source port of packets that the director at `own` makes of others (GUE).
-pub(super) fn without_random(mut seen: Value, own: &[Addr]) -> Value {
+/// Takes out what is random by nature: the identification of IPv6 fragments, tunnels and ICMP, and
+/// the source port of packets that the director at these addresses makes of others (GUE).
+pub(super) fn without_random(mut seen: Value, director: &[Addr]) -> Value {
     let src = seen.get("src").and_then(Value::as_str).unwrap_or_default();
     let v6 = src.contains(':');
-    let made = src.parse::<IpAddr>().is_ok_and(|src| own.contains(&Addr::from(src)));
+    let made = src.parse::<IpAddr>().is_ok_and(|src| director.contains(&Addr::from(src)));
     if made
         && seen.get("proto").and_then(Value::as_str) == Some("udp")
         && let Some(fields) = seen.as_object_mut()
     {
         fields.remove("sport");
     }
-    let tunnel = matches!(seen.get("proto").and_then(Value::as_str), Some("ipip" | "ipv6" | "gre"));
-    if (v6 || tunnel || made)
+    // What a host says of its own accord, echo replies among it, has a number of its own.
+    let own = ["ipip", "ipv6", "gre", "icmp"];
+    let numbered = seen.get("proto").and_then(Value::as_str).is_some_and(|p| own.contains(&p));
+    if (v6 || numbered || made)
         && let Some(fragment) = seen.get_mut("frag").and_then(Value::as_object_mut)
     {
         fragment.remove("id");

@@ -7,7 +7,6 @@ use dataplane::tick::TICKS_PER_SECOND;
 use dataplane::wire::Addr;
 use serde_json::Value;
 
-use super::fragments::Fragments;
 use super::observe::without_random;
 use super::vector::{Output, PacketSpec, Setup, Step, Vector, What};
 use super::world::World;
@@ -71,7 +70,6 @@ struct Play<'a> {
     world: World,
     text: bool,
     packets: u32,
-    fragments: Fragments,
     /// Where a flow went first, in scenarios with random choices.
     flows: HashMap<String, String>,
     /// How many new flows each real server got there: the kernel's and the director's choices.
@@ -109,7 +107,6 @@ fn play_from(vector: &Vector, text: bool, phase: u32) -> Vec<Difference> {
         world,
         text,
         packets: 0,
-        fragments: Fragments::default(),
         flows: HashMap::new(),
         shares: BTreeMap::new(),
         differences: Vec::new(),
@@ -132,9 +129,6 @@ fn play_from(vector: &Vector, text: bool, phase: u32) -> Vec<Difference> {
     }
     if let Some((expected, got)) = play.unequal_shares() {
         play.differ("all steps with random choices", "shares", expected, got);
-    }
-    if let Some((expected, got)) = play.fragments.difference() {
-        play.differ("all steps with fragments", "whole datagrams", expected, got);
     }
     play.differences
 }
@@ -269,9 +263,6 @@ impl Play<'_> {
         let why = self.world.explain(&frame, port).to_string();
         self.world.inject(&frame, port);
         let got = self.world.take_sent();
-        if spec.frag.is_some() {
-            return self.fragments.note(obs, &got);
-        }
         let varies = self.vector.is_random();
         let got_verdict = verdict_of(&got);
         let wrong = if varies {

@@ -96,7 +96,7 @@ fn write_capture(args: &cli::Capture) -> Result<(), Failure> {
 
 fn question(select: &cli::Select, snaplen: u32) -> Question {
     Question {
-        client: select.client.clone(),
+        client: select.client,
         service: select.service.clone(),
         verdict: select.verdict.clone(),
         snaplen,

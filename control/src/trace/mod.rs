@@ -13,19 +13,20 @@ mod hex;
 pub mod pcapng;
 pub mod session;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use dataplane::trace::{Filter, Outcome, Wanted};
 use dataplane::verdict::DropReason;
-use dataplane::wire::{Addr, Family};
+use dataplane::wire::Addr;
 use serde::{Deserialize, Serialize};
 
-/// What is to be told. Text as it was written on the command line.
+use crate::page::Network;
+
+/// What is to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// A network: packets from and to its addresses.
-    pub client: Option<String>,
+    pub client: Option<Network>,
     /// A service's name.
     pub service: Option<String>,
     /// A verdict's word, or a drop reason's label.
@@ -58,32 +59,20 @@ impl Question {
     /// A sentence about the part that cannot be read.
     pub fn filter(&self) -> Result<Filter, String> {
         Ok(Filter {
-            client: self.client.as_deref().map(network).transpose()?,
+            client: self
+                .client
+                .map(|Network { address, length }| (Addr::from(address).masked(length), length)),
             service: self.service.as_deref().map(Arc::from),
             wanted: self.verdict.as_deref().map_or(Ok(Wanted::Any), wanted)?,
         })
     }
 }
 
-fn network(text: &str) -> Result<(Addr, u8), String> {
-    let bad =
-        || format!("'{text}' is no network: write 198.18.64.0/18, 198.18.64.7 or 2001:db8::/32");
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(length.parse::<u8>().map_err(|_| bad())?)),
-        None => (text, None),
-    };
-    let address = Addr::from(address.parse::<IpAddr>().map_err(|_| bad())?);
-    let bits = match address.family() {
-        Family::V4 => 32,
-        Family::V6 => 128,
-    };
-    match length.unwrap_or(bits) {
-        length if length <= bits => Ok((address.masked(length), length)),
-        _ => Err(bad()),
-    }
-}
-
-fn wanted(word: &str) -> Result<Wanted, String> {
+/// The frames that a word stands for: a verdict, or a reason for a drop.
+///
+/// # Errors
+/// A sentence with all words.
+pub(crate) fn wanted(word: &str) -> Result<Wanted, String> {
     if let Some((_, wanted)) = VERDICTS.iter().find(|(name, _)| *name == word) {
         return Ok(*wanted);
     }
@@ -114,17 +103,6 @@ pub fn verdict(outcome: Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn networks_are_read_with_and_without_a_length() {
-        let addr = |text: &str| Addr::from(text.parse::<IpAddr>().unwrap());
-        assert_eq!(network("198.18.64.7/18"), Ok((addr("198.18.64.0"), 18)));
-        assert_eq!(network("198.18.64.7"), Ok((addr("198.18.64.7"), 32)));
-        assert_eq!(network("2001:db8::7"), Ok((addr("2001:db8::7"), 128)));
-        for bad in ["", "198.18.64.0/33", "2001:db8::/129", "somewhere", "198.18.64.0/-1"] {
-            assert!(network(bad).unwrap_err().contains("is no network"), "{bad}");
-        }
-    }
 
     #[test]
     fn every_verdict_and_every_drop_reason_has_a_word() {

@@ -89,7 +89,7 @@ impl Bindings {
             let bound = match view {
                 Some(view) if view.real == real => view,
                 Some(view) => {
-                    self.shared.templates.invalidate(view.handle);
+                    self.orphan(&view);
                     continue;
                 }
                 None => self.make(&probe, real, service, snapshot, now)?,

@@ -5,6 +5,7 @@ use crate::compat::Kernel;
 use crate::ids::RealId;
 use crate::shared::Shared;
 use crate::snapshot::Real;
+use crate::table::View;
 use crate::wire::{Family, Fragment, Packet};
 
 impl Bindings {
@@ -74,6 +75,14 @@ impl Bindings {
     pub(super) fn shift_bound(&self, real: &Real, by: i64) {
         self.shared.loads.bind(self.core, real.id, by);
         check_thresholds(&self.shared, self.core, real, by > 0);
+    }
+
+    /// Takes a template's client from it: nobody finds it any more, and it lives on only while
+    /// it controls connections.
+    pub(super) fn orphan(&self, template: &View) {
+        if self.shared.templates.invalidate(template.handle) {
+            self.shared.loads.orphan(self.core, template.real, 1);
+        }
     }
 }
 

@@ -127,6 +127,16 @@ impl Bindings {
             return Known::Decided(Outcome::NotOurs);
         } else if !compat.expire_nodest_conn {
             return Known::Decided(Outcome::Drop(DropReason::RealServerGone));
+        } else if compat.as_kernel
+            && conn.forwarding != Forwarding::Masq
+            && packet.protocol == Protocol::Tcp
+            && !may_open(packet, compat)
+            && !packet.tcp_flags.contains(TcpFlags::RST)
+        {
+            // The host resets it while its entry is still there, and IPVS takes that for the real
+            // server's word: it is closed, and ends with that state's timeout.
+            self.reset_by_host(packet, snapshot, now);
+            return Known::Decided(Outcome::NotOurs);
         }
         self.remove(family, slot, snapshot, now);
         Known::Unknown

@@ -83,7 +83,10 @@ impl Bindings {
     fn sweep_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: [usize; 2]) {
         let (shared, core) = (&self.shared, self.core);
         shared.templates.sweep_each(&mut self.seat.templates, now, budget, |swept| match swept {
-            Swept::Freed { real, .. } => {
+            Swept::Freed { real, invalid, .. } => {
+                if invalid {
+                    shared.loads.orphan(core, real, -1);
+                }
                 shared.loads.bind(core, real, -1);
                 // Unbinding a template may free an overloaded server, as any unbinding.
                 if let Some(real) = snapshot.real(real) {
@@ -101,13 +104,13 @@ impl Bindings {
     /// Ends templates of removed real servers where a switch says so and, in defence, some of
     /// those that no connection has made sure of; all as far as they control no connections.
     fn thin_templates(&mut self, snapshot: &Snapshot, now: Tick, budget: usize, defending: bool) {
-        let templates = &self.shared.templates;
+        let (core, loads, templates) = (self.core, &self.shared.loads, &self.shared.templates);
         let defences = &mut self.defences;
         let thin = |_, view: View| {
             let Some(real) = snapshot.real(view.real) else { return };
             let flushed = is_flushed(real.id, snapshot);
-            if flushed {
-                templates.invalidate(view.handle);
+            if flushed && templates.invalidate(view.handle) {
+                loads.orphan(core, real.id, 1);
             }
             let unsure = defending && !view.assured;
             if view.connections == 0 && (flushed || unsure && defences.takes_template()) {

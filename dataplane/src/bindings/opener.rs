@@ -5,7 +5,7 @@ use super::count::check_thresholds;
 use super::{Bindings, pool};
 use crate::classify::Classifier;
 use crate::compat::Defence;
-use crate::conn::table::{EntryV4, Home, Table};
+use crate::conn::table::{EntryV4, Table, Wanted};
 use crate::conn::{Conn, ConnFlags, Direction, State, Timeouts, tcp};
 use crate::counters::CoreCounters;
 use crate::forward::Forwarding;
@@ -108,12 +108,14 @@ impl<'a> Opener<'a> {
         &self,
         clients: &TemplateBurst,
         at: usize,
-        (home, key): (&Home, &[u64; 2]),
+        wanted: Wanted<'_, EntryV4>,
     ) -> Option<Opened<'a>> {
-        let [addresses, _] = *key;
+        let [addresses, _] = *wanted.key;
+        let client = Addr::v4((addresses >> 32) as u32);
         // It could be an answer that passes the director as the real server's gateway.
-        if self.classifier.may_have(Addr::v4((addresses >> 32) as u32))
-            || self.table.find_key(home, key).is_some()
+        if client.is_inside_a_host()
+            || self.classifier.may_have(client)
+            || self.table.find_wanted(wanted).is_some()
         {
             return None;
         }
@@ -132,10 +134,10 @@ impl<'a> Opener<'a> {
     pub(crate) fn open(
         &mut self,
         Opened { real, place, vacant }: Opened<'_>,
-        (home, key): (&Home, &[u64; 2]),
+        wanted: Wanted<'_, EntryV4>,
         total_len: u16,
     ) -> bool {
-        let [_, ports] = *key;
+        let [_, ports] = *wanted.key;
         let own_port = self.fixed_port && real.port != 0;
         let conn = Conn {
             template: vacant.map(VacantSlot::handle),
@@ -144,7 +146,7 @@ impl<'a> Opener<'a> {
             ..self.first
         };
         let Some(load) = self.loads.of(real.id) else { return false };
-        if self.table.insert_key(home, key, &conn).is_err() {
+        if self.table.insert_wanted(wanted, &conn).is_err() {
             return false;
         }
         if let (Some(templates), Some(vacant)) = (&self.templates, vacant) {

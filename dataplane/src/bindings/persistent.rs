@@ -55,7 +55,7 @@ impl Bindings {
                     Standing::Usable => view,
                     Standing::Waiting => return Err(NoChoice::Down),
                     Standing::Unusable => {
-                        self.shared.templates.invalidate(view.handle);
+                        self.orphan(&view);
                         continue;
                     }
                 },

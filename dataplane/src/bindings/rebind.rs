@@ -81,14 +81,14 @@ impl Bindings {
         let probe = self.shared.templates.probe(key);
         let mut done = Rebound::default();
         let view = self.shared.templates.get(&probe, now);
-        if let Some(View { handle, real, connections, .. }) = view {
+        if let Some(old @ View { handle, real, connections, .. }) = view {
             done.found = 1;
             if rebind.to == Some(real) {
                 return done;
             }
-            // Nobody finds it any more. Without connections it ends at once; with some, it is
-            // counted as a bound client until a minute after they have ended at the latest.
-            self.shared.templates.invalidate(handle);
+            // Nobody finds it any more. Without connections it ends at once; with some, a minute
+            // after they have ended at the latest.
+            self.orphan(&old);
             self.shared.templates.expire(handle, now);
             done.changed = 1;
             done.connections = u64::from(connections);

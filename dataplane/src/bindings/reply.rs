@@ -107,14 +107,15 @@ impl Bindings {
     /// The host itself has answered a packet with `len` bytes: an error about one that cannot go
     /// on, or what a host says for which no one listens. IPVS sees its host's packets, and takes
     /// those to a client that is not masqueraded for replies of the real server.
-    pub fn answered_by_host(&self, packet: &Packet, len: u16, now: Tick) {
+    /// `is_server` says whether it has answered as the real server that it is itself.
+    pub fn answered_by_host(&self, packet: &Packet, len: u16, is_server: bool, now: Tick) {
         let packet = &ipsec::exchange_of(packet);
         if !packet.protocol.has_ports() {
             return;
         }
         let Some(slot) = self.find(&Flow::of(packet), now) else { return };
         let Some(conn) = self.conn(packet.family, slot) else { return };
-        if conn.forwarding != Forwarding::Masq
+        if (is_server || conn.forwarding != Forwarding::Masq)
             && let Some(load) = self.shared.loads.of_core(self.core, conn.real)
         {
             load.outgoing(1, u64::from(len));
@@ -131,11 +132,27 @@ impl Bindings {
 
     /// The VIP and port that an ICMP error from the real servers' side is about: what it
     /// quotes went from the client to the real server.
-    pub fn related_reply(&mut self, error: &Packet, quoted: &Packet) -> Option<Endpoint> {
+    pub fn related_reply(
+        &mut self,
+        error: &Packet,
+        quoted: &Packet,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Option<Endpoint> {
         if !follows_flow(error) {
             return None;
         }
         let quoted = &ipsec::exchange_of(quoted);
+        // Of a connection that is not masqueraded it passes as it is, and counts.
+        if snapshot.hosts.get(error.dst).is_none()
+            && let Some(slot) = self.find(&Flow::of(quoted), now)
+            && let Some(conn) = self.conn(quoted.family, slot)
+            && conn.forwarding != Forwarding::Masq
+            && snapshot.available(conn.real).is_some()
+        {
+            self.count_outgoing(conn.real, error);
+            return None;
+        }
         let key = ReplyKey {
             real: quoted.dst,
             real_port: quoted.dst_port,

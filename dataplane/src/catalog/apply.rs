@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::reals::check_thresholds;
 use super::spec::{Farm, Selector};
 use super::{Catalog, Refused};
+use crate::ids::{RealId, ScopeId};
 use crate::snapshot::{Identity, Snapshot};
 
 /// What [`Catalog::apply`] did.
@@ -54,10 +56,40 @@ impl std::fmt::Display for Changes {
 }
 
 impl Catalog {
+    /// Whether [`Self::apply`] could make the services be these.
+    ///
+    /// # Errors
+    /// More real servers or scopes than there are ids, those of removed ones included that
+    /// clients or connections still hold; thresholds that exclude each other.
+    pub fn check(&self, farms: &[Farm]) -> Result<(), Refused> {
+        let (mut reals, mut scopes) = (0, HashSet::new());
+        for Farm { service, reals: wanted } in farms {
+            let id = self.service_ids.get(&service.identity);
+            for real in wanted {
+                check_thresholds(real)?;
+                let known = id
+                    .is_some_and(|id| self.real_ids.contains_key(&(*id, real.address, real.port)));
+                reals += usize::from(!known);
+            }
+            let scope = service.identity.scope();
+            scopes.extend((!self.scopes.contains_key(&scope)).then_some(scope));
+        }
+        let free = (RealId::LIMIT as usize).saturating_sub(self.reals.len());
+        // Id 0 is nobody's.
+        let free_scopes = (ScopeId::LIMIT as usize - 1).saturating_sub(self.scopes.len());
+        match reals > free + self.free_reals.len() || scopes.len() > free_scopes {
+            true => Err(Refused::TooMany),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the services be exactly these. Services are told apart by identity and real
-    /// servers by address and port, so another order changes nothing. What is refused
-    /// leaves the rest undone; callers check the specification before.
+    /// servers by address and port, so another order changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::check`]; nothing was changed then.
     pub fn apply(&mut self, farms: &[Farm], selectors: Vec<Selector>) -> Result<Changes, Refused> {
+        self.check(farms)?;
         let mut changes = Changes::default();
         self.set_selectors(selectors);
         let wanted: HashSet<Identity> = farms.iter().map(|farm| farm.service.identity).collect();

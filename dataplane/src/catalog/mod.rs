@@ -12,6 +12,7 @@ mod apply;
 mod build;
 mod reals;
 mod refused;
+mod snapshot;
 pub mod spec;
 
 use std::collections::{HashMap, HashSet};
@@ -28,7 +29,7 @@ use crate::ids::{Generation, RealId, ScopeId, ServiceId};
 use crate::pins::Pin;
 use crate::sched::{State, rr, wrr};
 use crate::shared::Shared;
-use crate::snapshot::{Identity, Member, Real, Scope, Service};
+use crate::snapshot::{Identity, Member, Real, Service};
 use crate::wire::Addr;
 
 struct ServiceEntry {
@@ -67,7 +68,8 @@ pub struct Catalog {
     reals: Vec<Option<RealEntry>>,
     real_ids: HashMap<(ServiceId, Addr, u16), RealId>,
     free_reals: Vec<RealId>,
-    scopes: HashMap<Scope, ScopeId>,
+    /// By [`Identity::scope`].
+    scopes: HashMap<Identity, ScopeId>,
     template_timeouts_s: Vec<u32>,
     selectors: Vec<Selector>,
     /// Kept when the service is removed, as selectors are.
@@ -185,7 +187,7 @@ impl Catalog {
             self.numbers.push(vec![None, None]);
             ServiceId(self.services.len() as u32 - 1)
         });
-        self.intern_scopes(&spec.identity)?;
+        self.intern_scope(spec.identity)?;
         let epoch = self.next_epoch();
         let timeout_index = self.timeout_index(&spec);
         let mut entry = ServiceEntry {

@@ -218,6 +218,6 @@ impl Catalog {
     }
 }
 
-fn check_thresholds(spec: &RealSpec) -> Result<(), Refused> {
+pub(super) fn check_thresholds(spec: &RealSpec) -> Result<(), Refused> {
     if spec.lower_threshold > spec.upper_threshold { Err(Refused::Thresholds) } else { Ok(()) }
 }

@@ -1,247 +1,18 @@
-//! What the connection table keeps of a connection, bit by bit.
+//! What the connection table keeps of a connection of either family, and how it is looked for.
 //!
 //! An IPv4 entry is half a cache line and an IPv6 entry a whole one, so that an established
-//! packet reads and writes one line. Three words are the same in both:
-//!
-//! ```text
-//! place    client port 16 | virtual port 16 | protocol 2 | real server 20 | method 2 | packets 8
-//! clock    expires 32 | real port 16 | state 8 | flags 8
-//! rest     template 32 | away 2 | timeout 30
-//! ```
-//!
-//! An entry without a protocol is free. The two bits `away` belong to the line: a digit of the
-//! number of flows that would stand there if it had had room.
+//! packet reads and writes one line. What is the same in both is [`Packed`]; an entry without a
+//! protocol is free.
 
+use super::Conn;
 use super::flow::{Flow, bits_of, protocol_of};
-use super::{Conn, ConnFlags, State};
-use crate::forward::Forwarding;
-use crate::ids::RealId;
-use crate::table::Handle;
-use crate::tick::Tick;
+use super::packed::{
+    ANSWERED, FORWARDING_SHIFT, KEY, MASQ, PROTOCOL_SHIFT, Packed, REAL_PORT_SHIFT, Renewal,
+    Standing, place_of,
+};
+#[cfg(target_arch = "x86_64")]
+use super::packed::{CLOCK, METHOD, SCARCE, STATE, TIMEOUT};
 use crate::wire::{Addr, Protocol};
-
-const PROTOCOL_SHIFT: u32 = 30;
-const REAL_SHIFT: u32 = 10;
-const FORWARDING_SHIFT: u32 = 8;
-const PACKETS: u64 = 0xFF;
-/// The bits of the place that belong to the five values.
-const KEY: u64 = !0 << PROTOCOL_SHIFT;
-/// Masquerading, as a method.
-const MASQ: u64 = 1;
-/// The bits of the place that a real server's packet knows: the client's port, the protocol,
-/// and that it is masqueraded.
-const ANSWERED: u64 = 0xFFFF << 48 | 3 << PROTOCOL_SHIFT | 3 << FORWARDING_SHIFT;
-const EXPIRES_SHIFT: u32 = 32;
-const REAL_PORT_SHIFT: u32 = 16;
-const STATE_SHIFT: u32 = 8;
-/// Among the flags: the template's bits mean one.
-const HAS_TEMPLATE: u64 = 1 << 7;
-const TEMPLATE_SHIFT: u32 = 32;
-/// The longest timeout that an entry holds, in ticks: 49 days.
-const TIMEOUT: u64 = (1 << 30) - 1;
-const AWAY_SHIFT: u32 = 30;
-const AWAY: u64 = 3 << AWAY_SHIFT;
-
-/// All that an entry holds besides the addresses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Packed {
-    place: u64,
-    clock: u64,
-    rest: u64,
-}
-
-/// Ports and protocol where entries have them; protocols without ports have no number and are
-/// in no table.
-#[inline]
-fn place_of(flow: &Flow) -> u64 {
-    u64::from(flow.client_port) << 48
-        | u64::from(flow.vip_port) << 32
-        | bits_of(flow.protocol) << PROTOCOL_SHIFT
-}
-
-impl Packed {
-    /// For a place as [`place_of`] gives it.
-    #[inline(always)]
-    fn new(place: u64, conn: &Conn) -> Self {
-        let mut packed = Self { place, clock: 0, rest: 0 };
-        packed.set(conn);
-        packed
-    }
-
-    /// Whether a connection is in the entry.
-    #[inline]
-    pub fn is_used(&self) -> bool {
-        self.place >> PROTOCOL_SHIFT & 3 != 0
-    }
-
-    /// Everything but the flow.
-    #[inline]
-    pub(super) fn set(&mut self, conn: &Conn) {
-        let forwarding: u64 = match conn.forwarding {
-            Forwarding::Route => 0,
-            Forwarding::Masq => MASQ,
-            Forwarding::Tunnel => 2,
-            Forwarding::Local => 3,
-        };
-        self.place = self.place & KEY
-            | u64::from(conn.real.0 & (RealId::LIMIT - 1)) << REAL_SHIFT
-            | forwarding << FORWARDING_SHIFT
-            | u64::from(conn.in_packets);
-        let flags = u64::from(conn.flags.bits());
-        self.clock = u64::from(conn.expires.0) << EXPIRES_SHIFT
-            | u64::from(conn.real_port) << REAL_PORT_SHIFT
-            | u64::from(conn.state as u8) << STATE_SHIFT
-            | if conn.template.is_some() { flags | HAS_TEMPLATE } else { flags };
-        self.rest = u64::from(conn.template.map_or(0, Handle::to_bits)) << TEMPLATE_SHIFT
-            | self.rest & AWAY
-            | u64::from(conn.timeout).min(TIMEOUT);
-    }
-
-    /// Bits of [`Self::away`].
-    pub(super) const AWAY_BITS: u32 = 2;
-
-    /// What stands there for the line, which is no part of the connection.
-    #[inline(always)]
-    pub(super) fn away(&self) -> u32 {
-        (self.rest >> AWAY_SHIFT) as u32 & 3
-    }
-
-    /// Sets it, to the lowest bits of this number.
-    #[inline(always)]
-    pub(super) fn set_away(&mut self, digit: u32) {
-        self.rest = self.rest & !AWAY | u64::from(digit) << AWAY_SHIFT & AWAY;
-    }
-
-    /// The connection, unpacked.
-    #[inline]
-    pub fn conn(&self) -> Conn {
-        Conn {
-            template: self.template(),
-            real: self.real(),
-            expires: self.expires(),
-            timeout: self.timeout(),
-            real_port: self.real_port(),
-            state: self.state(),
-            flags: self.flags(),
-            forwarding: self.forwarding(),
-            in_packets: (self.place & PACKETS) as u8,
-        }
-    }
-
-    /// Its real server.
-    #[inline]
-    pub fn real(&self) -> RealId {
-        RealId((self.place >> REAL_SHIFT) as u32 & (RealId::LIMIT - 1))
-    }
-
-    /// The method that it was born with.
-    #[inline]
-    pub fn forwarding(&self) -> Forwarding {
-        match self.place >> FORWARDING_SHIFT & 3 {
-            0 => Forwarding::Route,
-            1 => Forwarding::Masq,
-            2 => Forwarding::Tunnel,
-            _ => Forwarding::Local,
-        }
-    }
-
-    /// When it ends unless a packet comes.
-    #[inline]
-    pub fn expires(&self) -> Tick {
-        Tick((self.clock >> EXPIRES_SHIFT) as u32)
-    }
-
-    /// The port packets go to on the real server (masquerading).
-    #[inline]
-    pub fn real_port(&self) -> u16 {
-        (self.clock >> REAL_PORT_SHIFT) as u16
-    }
-
-    /// The protocol's state.
-    #[inline]
-    pub fn state(&self) -> State {
-        let number = (self.clock >> STATE_SHIFT) as u8;
-        State::ALL.get(usize::from(number)).copied().unwrap_or(State::TcpNone)
-    }
-
-    /// Whether a packet that finds the protocol in this state and leaves it there is sent on
-    /// directly: it has not expired, and its real server's MAC address is all there is to write.
-    #[inline(always)]
-    pub fn is_routed_in(&self, state: State, now: Tick) -> bool {
-        const STATE: u64 = 0xFF << STATE_SHIFT;
-        let other_state = (self.clock ^ (state as u64) << STATE_SHIFT) & STATE;
-        // Direct routing has the number 0.
-        let other_method = self.place & 3 << FORWARDING_SHIFT;
-        other_state | other_method == 0 && !self.expires().has_come(now)
-    }
-
-    /// Whether it is in this state and has not expired.
-    #[inline(always)]
-    pub fn lives_in(&self, state: State, now: Tick) -> bool {
-        self.is_in(state) && !self.expires().has_come(now)
-    }
-
-    /// Whether the protocol's state is this one.
-    #[inline(always)]
-    pub fn is_in(&self, state: State) -> bool {
-        (self.clock >> STATE_SHIFT) as u8 == state as u8
-    }
-
-    /// The flags.
-    #[inline]
-    pub fn flags(&self) -> ConnFlags {
-        ConnFlags::from_bits_truncate(self.clock as u8)
-    }
-
-    /// The template that it was made through.
-    #[inline]
-    pub fn template(&self) -> Option<Handle> {
-        (self.clock & HAS_TEMPLATE != 0)
-            .then(|| Handle::from_bits((self.rest >> TEMPLATE_SHIFT) as u32))
-    }
-
-    /// The timeout that `expires` was set with, in ticks.
-    #[inline]
-    pub fn timeout(&self) -> u32 {
-        (self.rest & TIMEOUT) as u32
-    }
-
-    /// A packet from the client that leaves the state as it is: counted, and the timer starts
-    /// anew. What stays as it was is not written. Whether the timeout changed: the connection
-    /// may end sooner than was known.
-    #[inline(always)]
-    #[must_use]
-    pub fn keep(&mut self, timeout: u32, expires: Tick) -> bool {
-        if self.place & PACKETS < u64::from(Conn::MANY_PACKETS) {
-            self.place += 1;
-        }
-        self.restart(timeout, expires)
-    }
-
-    /// A packet to the client that leaves the state as it is: not counted, but remembered.
-    /// Answers as [`Self::keep`] does.
-    #[inline(always)]
-    #[must_use]
-    pub fn keep_by_reply(&mut self, timeout: u32, expires: Tick) -> bool {
-        let no_output = u64::from(ConnFlags::NO_OUTPUT.bits());
-        if self.clock & no_output != 0 {
-            self.clock &= !no_output;
-        }
-        self.restart(timeout, expires)
-    }
-
-    #[inline(always)]
-    fn restart(&mut self, timeout: u32, expires: Tick) -> bool {
-        if self.expires() != expires {
-            self.clock = self.clock & u64::from(u32::MAX) | u64::from(expires.0) << EXPIRES_SHIFT;
-        }
-        let differs = self.timeout() != timeout;
-        if differs {
-            self.rest = self.rest & !TIMEOUT | u64::from(timeout).min(TIMEOUT);
-        }
-        differs
-    }
-}
 
 /// An entry of one address family.
 pub trait Entry: Copy + Default {
@@ -265,6 +36,23 @@ pub trait Entry: Copy + Default {
         self.differs(key) == 0
     }
 
+    /// Which of a line's entries is this flow's, and what it is to its packets; the entries'
+    /// number if none is. Nobody can predict which it is: no branches.
+    #[inline(always)]
+    fn look(line: &[Self], key: &Self::Key, renewal: &Renewal) -> (usize, Standing) {
+        let place = place_in(line, |entry| entry.differs(key));
+        let standing = line.get(place).map_or(Standing::UNKNOWN, |entry| entry.standing(renewal));
+        (place, standing)
+    }
+
+    /// What it is to packets of its client.
+    #[inline(always)]
+    fn standing(&self, renewal: &Renewal) -> Standing {
+        self.packed().standing(renewal)
+    }
+
+    /// Whether a key is of UDP. Of the protocols that are looked up in bursts, the other is TCP.
+    fn is_udp(key: &Self::Key) -> bool;
     /// The key of the entry.
     fn own_key(&self) -> Self::Key;
     /// The flow of the entry.
@@ -298,6 +86,17 @@ pub struct EntryV6 {
     packed: Packed,
 }
 
+/// Which of a line's entries it is that does not differ; their number if all do.
+#[inline(always)]
+pub(super) fn place_in<E>(line: &[E], differs: impl Fn(&E) -> u64) -> usize {
+    let (mut missed, mut place) = (1, 0);
+    for entry in line {
+        missed &= usize::from(differs(entry) != 0);
+        place += missed;
+    }
+    place
+}
+
 fn ports_and_protocol(place: u64) -> (u16, u16, Protocol) {
     let protocol = protocol_of(place >> PROTOCOL_SHIFT);
     ((place >> 48) as u16, (place >> 32) as u16, protocol)
@@ -308,6 +107,15 @@ fn ports_and_protocol(place: u64) -> (u16, u16, Protocol) {
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product >> 64) as u64 ^ product as u64
+}
+
+/// The same of the 52 lowest bits of each, and of both halves of their product: what CPUs with
+/// AVX-512 can do for several numbers at once.
+#[inline(always)]
+fn fold_52(a: u64, b: u64) -> u64 {
+    const LOW: u64 = (1 << 52) - 1;
+    let product = u128::from(a & LOW) * u128::from(b & LOW);
+    (product as u64 ^ (product >> 52) as u64) & LOW
 }
 
 #[inline]
@@ -328,28 +136,89 @@ impl EntryV4 {
         [addresses, ports | bits_of(protocol) << PROTOCOL_SHIFT]
     }
 
-    /// Whether each of two entries is not this flow's.
+    /// What [`Entry::end_hash`] hashes, in 50 bits: the protocol by its two bits.
+    #[inline(always)]
+    pub(crate) const fn end_of(client: u32, client_port: u16, protocol: u64) -> u64 {
+        protocol << 48 | (client as u64) << 16 | client_port as u64
+    }
+
+    /// [`Entry::end_hash`] of the ends that are the lower halves of the quarters.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(super) fn end_hashes(
+        ends: std::arch::x86_64::__m512i,
+        secret: [u64; 2],
+    ) -> std::arch::x86_64::__m512i {
+        use std::arch::x86_64::{
+            __m512i, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_set1_epi64,
+            _mm512_setzero_si512, _mm512_slli_epi64, _mm512_xor_si512,
+        };
+        let nothing = _mm512_setzero_si512();
+        let fold = |a: __m512i, b: __m512i| {
+            let low = _mm512_madd52lo_epu64(nothing, a, b);
+            _mm512_xor_si512(low, _mm512_madd52hi_epu64(nothing, a, b))
+        };
+        let [first, second] = secret.map(|word| _mm512_set1_epi64(word as i64));
+        let hash = fold(_mm512_xor_si512(ends, first), second);
+        _mm512_slli_epi64::<{ 64 - 52 }>(fold(_mm512_xor_si512(hash, second), first))
+    }
+
+    /// [`Entry::look`], for CPUs that compare a whole line at once.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
-    pub(super) fn both_differ(line: &[Self; 2], key: &[u64; 2]) -> [bool; 2] {
+    pub(super) fn look_avx512(
+        line: &[Self],
+        key: &[u64; 2],
+        renewal: &Renewal,
+    ) -> (usize, Standing) {
         use std::arch::x86_64::{
-            _mm_loadu_si128, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_set_epi64,
-            _mm512_ternarylogic_epi64, _mm512_test_epi64_mask,
+            _mm_loadu_si128, _mm512_loadu_si512, _mm512_mask_broadcast_i32x4, _mm512_movepi32_mask,
+            _mm512_set_epi64, _mm512_set1_epi32, _mm512_sub_epi32, _mm512_ternarylogic_epi64,
+            _mm512_test_epi64_mask,
         };
         const { assert!(size_of::<[Self; 2]>() == 64 && align_of::<Self>() == 32) };
+        /// The key's words of two entries, by words of 32 bits.
+        const KEYS: u16 = 0x0F0F;
+        let Some(line) = line.first_chunk::<2>() else { return (0, Standing::UNKNOWN) };
+        let [clock, rest] = [renewal.clock() as i64, renewal.rest() as i64];
+        let wanted = _mm512_set_epi64(rest, clock, 0, 0, rest, clock, 0, 0);
         // SAFETY: two entries are eight words without a gap between them, a key is two words.
         #[allow(unsafe_code)]
-        let (line, key) = unsafe {
-            let line = _mm512_loadu_si512(line.as_ptr().cast());
-            (line, _mm512_broadcast_i32x4(_mm_loadu_si128(key.as_ptr().cast())))
+        let (words, wanted) = unsafe {
+            let key = _mm_loadu_si128(key.as_ptr().cast());
+            let words = _mm512_loadu_si512(line.as_ptr().cast());
+            (words, _mm512_mask_broadcast_i32x4(wanted, KEYS, key))
         };
-        let of_key = KEY as i64;
-        let mask = _mm512_set_epi64(0, 0, of_key, -1, 0, 0, of_key, -1);
-        // (line ^ key) & mask
-        let other = _mm512_ternarylogic_epi64::<0x28>(line, key, mask);
-        let differ = _mm512_test_epi64_mask(other, other);
-        [differ & 0x03 != 0, differ & 0x30 != 0]
+        let [of_key, of_place, of_clock] = [KEY, KEY | METHOD | SCARCE, CLOCK].map(|m| m as i64);
+        let of_rest = TIMEOUT as i64;
+        let mask =
+            _mm512_set_epi64(of_rest, of_clock, of_place, -1, of_rest, of_clock, of_place, -1);
+        // (words ^ wanted) & mask
+        let differing = _mm512_ternarylogic_epi64::<0x28>(words, wanted, mask);
+        let keys = _mm512_set_epi64(0, 0, of_key, -1, 0, 0, of_key, -1);
+        let (any, key) =
+            (_mm512_test_epi64_mask(differing, differing), _mm512_test_epi64_mask(differing, keys));
+        let second = usize::from(key & 0x03 != 0);
+        let missed = key & 0x30 != 0 && second == 1;
+        let [one, other] = line;
+        let entry = if second == 0 { one } else { other };
+        let real = entry.packed.real().0;
+        let standing = match any >> (4 * second) & 0xF {
+            0 => Standing(real),
+            _ => {
+                let [of_place, of_clock] = [METHOD, STATE].map(|mask| mask as i64);
+                let odds = _mm512_set_epi64(0, of_clock, of_place, 0, 0, of_clock, of_place, 0);
+                let odd = _mm512_test_epi64_mask(differing, odds) >> (4 * second) & 0xF != 0;
+                // A clock's upper half is when it expires; as `Tick::has_come` has it.
+                let now = _mm512_set1_epi32(renewal.now.0 as i32);
+                let lives = _mm512_movepi32_mask(_mm512_sub_epi32(now, words)) >> (8 * second);
+                let expired = lives & 1 << 5 == 0;
+                Standing(real | Standing::CHANGES).unless(odd | expired | missed)
+            }
+        };
+        (second + usize::from(missed), standing)
     }
 
     /// What a real server's packet says of its masqueraded connection: a key without VIP, and
@@ -401,6 +270,11 @@ impl Entry for EntryV4 {
         self.addresses ^ addresses | (self.packed.place ^ place) & KEY
     }
 
+    #[inline(always)]
+    fn is_udp([_, place]: &[u64; 2]) -> bool {
+        place >> PROTOCOL_SHIFT & 2 != 0
+    }
+
     #[inline]
     fn own_key(&self) -> [u64; 2] {
         [self.addresses, self.packed.place & KEY]
@@ -420,8 +294,10 @@ impl Entry for EntryV4 {
 
     #[inline(always)]
     fn end_hash([addresses, place]: &[u64; 2], secret: [u64; 2]) -> u64 {
-        let end = addresses & !0 << 32 | place >> 46 & 0xFFFF << 2 | place >> PROTOCOL_SHIFT & 3;
-        finish(fold(end ^ secret[0], secret[1]), secret)
+        let protocol = place >> PROTOCOL_SHIFT & 3;
+        let end = Self::end_of((addresses >> 32) as u32, (place >> 48) as u16, protocol);
+        let [first, second] = secret;
+        fold_52(fold_52(end ^ first, second) ^ second, first) << (64 - 52)
     }
 
     #[inline]
@@ -469,6 +345,11 @@ impl Entry for EntryV6 {
         (a ^ e | b ^ f) | (c ^ g | d ^ h) | (self.packed.place ^ place) & KEY
     }
 
+    #[inline(always)]
+    fn is_udp([.., place]: &[u64; 5]) -> bool {
+        place >> PROTOCOL_SHIFT & 2 != 0
+    }
+
     #[inline]
     fn own_key(&self) -> [u64; 5] {
         let ([a, b], [c, d]) = (self.client, self.vip);
@@ -509,7 +390,11 @@ impl Entry for EntryV6 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::ConnFlags;
+    use crate::conn::{ConnFlags, State};
+    use crate::forward::Forwarding;
+    use crate::ids::RealId;
+    use crate::table::Handle;
+    use crate::tick::Tick;
 
     fn flow(protocol: Protocol) -> Flow {
         Flow {

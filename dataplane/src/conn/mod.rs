@@ -1,10 +1,13 @@
 //! Connections: one client flow each, private to the core that its packets arrive on.
 
+mod answered;
 mod burst;
 mod entry;
 pub(crate) mod flow;
 mod growth;
 mod index;
+mod listing;
+mod packed;
 mod places;
 pub mod sctp;
 mod slab;

@@ -56,6 +56,14 @@ impl Places {
         self.take_in(place / BLOCK, wanted)
     }
 
+    /// The free place of the same block that [`Self::take_near`] would take.
+    #[inline(always)]
+    pub(super) fn near(&self, place: usize) -> Option<usize> {
+        let word = place / BLOCK;
+        let free = self.blocks.get(word)?.free;
+        (free != 0).then(|| word * BLOCK + free.trailing_zeros() as usize)
+    }
+
     /// Takes any place, one of the same block if there is any.
     pub(super) fn take_near(&mut self, place: usize) -> Option<usize> {
         let word = place / BLOCK;

@@ -9,7 +9,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::entry::{Entry, Packed};
+use super::entry::Entry;
+#[cfg(target_arch = "x86_64")]
+use super::entry::EntryV4;
+use super::packed::Packed;
 use super::places::{BLOCK, Places};
 use super::table::Slot;
 use crate::block::Block;
@@ -187,24 +190,6 @@ impl<E: Entry> Slab<E> {
         Slot::from_number((line * per_line::<E>()) as u32)
     }
 
-    /// [`Self::home`] of many hashes; requests the homes.
-    #[inline(always)]
-    pub(super) fn request_homes<const N: usize>(&self, hashes: [u64; N]) -> [Slot; N] {
-        let [only] = &self.segments[..] else {
-            return hashes.map(|hash| {
-                let home = self.home_in_many(hash);
-                self.get(home).inspect(|entry| crate::prefetch::prefetch(*entry));
-                home
-            });
-        };
-        let lines = only.lines();
-        hashes.map(|hash| {
-            let place = scaled(hash, lines) as usize * per_line::<E>();
-            only.entries.get(place).inspect(|entry| crate::prefetch::prefetch(*entry));
-            Slot::from_number(place as u32)
-        })
-    }
-
     #[cold]
     #[inline(never)]
     fn home_in_many(&self, hash: u64) -> Slot {
@@ -224,6 +209,12 @@ impl<E: Entry> Slab<E> {
         later.chain(std::iter::once_with(move || self.first_home(hash)))
     }
 
+    /// Whether there is more than the first segment.
+    #[inline(always)]
+    pub(super) fn has_many(&self) -> bool {
+        self.segments.len() > 1
+    }
+
     /// The homes that a flow with this hash had before other segments were added.
     pub(super) fn older_homes(&self, hash: u64) -> impl Iterator<Item = Slot> {
         let many = self.segments.len() > 1;
@@ -235,6 +226,12 @@ impl<E: Entry> Slab<E> {
     pub(super) fn is_at_home(&self, slot: Slot, hash: u64) -> bool {
         is_in(slot, self.home(hash), per_line::<E>())
             || self.segments.len() > 1 && self.was_at_home(slot, hash)
+    }
+
+    /// Whether an entry stands in the home that begins with this one.
+    #[inline(always)]
+    pub(super) fn is_in_home(&self, slot: Slot, first: Slot) -> bool {
+        is_in(slot, first, per_line::<E>())
     }
 
     #[cold]
@@ -289,6 +286,26 @@ impl<E: Entry> Slab<E> {
             && let Some(segment) = self.segments.get(segment)
         {
             segment.places.prefetch(place);
+        }
+    }
+
+    /// Where an entry would be put whose home this is, if that has no room now.
+    #[inline(always)]
+    pub(super) fn room_if_full(&self, home: Slot) -> Option<Slot> {
+        if self.line(home)?.iter().any(|entry| !entry.packed().is_used()) {
+            return None;
+        }
+        let (segment, place) = self.at(home.number())?;
+        let segment = self.segments.get(segment)?;
+        Some(Slot::from_number(segment.number(segment.places.near(place)?)))
+    }
+
+    /// All entries, where there is one segment.
+    #[inline(always)]
+    pub(super) fn only(&self) -> Option<&[E]> {
+        match &self.segments[..] {
+            [only] => Some(&only.entries),
+            _ => None,
         }
     }
 
@@ -463,6 +480,46 @@ impl<E: Entry> Slab<E> {
         {
             entries.iter().step_by(per_line::<E>()).for_each(crate::prefetch::prefetch);
         }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Slab<EntryV4> {
+    /// [`Self::home`] of the four hashes that are the lower halves of the quarters; requests the
+    /// homes.
+    #[target_feature(enable = "avx512f,avx512vl")]
+    #[inline]
+    pub(super) fn request_homes(&self, hashes: std::arch::x86_64::__m512i) -> [Slot; 4] {
+        use std::arch::x86_64::{
+            __m128i, __m256i, _mm256_cvtepi64_epi32, _mm512_castsi512_si256,
+            _mm512_maskz_compress_epi64, _mm512_mul_epu32, _mm512_set1_epi64, _mm512_slli_epi64,
+            _mm512_srli_epi64,
+        };
+        const { assert!(per_line::<EntryV4>() == 2) };
+        let [only] = &self.segments[..] else {
+            let hashes = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, hashes));
+            // SAFETY: four words, whatever their bits.
+            #[allow(unsafe_code)]
+            let hashes = unsafe { std::mem::transmute::<__m256i, [u64; 4]>(hashes) };
+            return hashes.map(|hash| {
+                let home = self.home_in_many(hash);
+                self.get(home).inspect(|entry| crate::prefetch::prefetch(*entry));
+                home
+            });
+        };
+        let lines = _mm512_set1_epi64(only.lines() as i64);
+        // As `scaled` does.
+        let scaled = _mm512_mul_epu32(_mm512_srli_epi64::<32>(hashes), lines);
+        let places = _mm512_slli_epi64::<1>(_mm512_srli_epi64::<32>(scaled));
+        let places = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, places));
+        // SAFETY: four numbers of 32 bits, whatever their bits.
+        #[allow(unsafe_code)]
+        let places =
+            unsafe { std::mem::transmute::<__m128i, [u32; 4]>(_mm256_cvtepi64_epi32(places)) };
+        for place in places {
+            only.entries.get(place as usize).inspect(|entry| crate::prefetch::prefetch(*entry));
+        }
+        places.map(Slot::from_number)
     }
 }
 

@@ -4,32 +4,27 @@
 //! one-line buckets. Four of five entries stand in their flow's home, a line of the slab that a
 //! hash of the client's end names, so that packets of both directions know it. The home says
 //! whether there are others, and these are found through the index, by a hash of all five values.
-//! An IPv4 connection takes 32 bytes
-//! and 6.9 bytes of index and of what says which places are free, empty places included; an IPv6
-//! connection 64 and 6.9. For a burst: [`Table::locate`] all flows, [`Table::prefetch_home`] all,
-//! then [`Table::guess_at_home`], and [`Table::prefetch_bucket`] of those that are not there,
-//! [`Table::prefetch_entry`] of these, then [`Table::find_at`] one by one.
+//! An IPv4 connection takes 32 bytes and 6.9 bytes of index and of what says which places are
+//! free, empty places included; an IPv6 connection 64 and 6.9. For a burst: all homes are
+//! requested, then read; of those that are not there [`Table::prefetch_bucket`], then
+//! [`Table::prefetch_entry`]; what is not where it was taken to be is found by
+//! [`Table::find_key`].
 //!
 //! All memory is taken at the start or by [`Growth`]; a full table says so and the caller
 //! decides.
 
-use arrayvec::ArrayVec;
-
 use super::Conn;
-pub use super::entry::{Entry, EntryV4, EntryV6, Packed};
+use super::entry::place_in;
+pub use super::entry::{Entry, EntryV4, EntryV6};
 pub use super::flow::Flow;
 use super::growth::Leaving;
 pub use super::growth::{Growth, Leftover, Spent, TableGrowth};
 pub use super::index::Home;
-use super::index::{Index, PLACES};
+use super::index::Index;
+pub use super::packed::{Packed, Renewal, Standing};
 use super::slab::{self, Slab};
 use crate::cpu::Tier;
 use crate::tick::Tick;
-
-/// Entries that are listed at a time, at the most.
-const LISTED: usize = 64;
-/// Empty blocks that a listing passes over at a time.
-const PASSED_OVER: usize = 1024;
 
 /// Names an entry for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +50,32 @@ pub struct Full;
 
 /// A table of one address family's connections.
 pub struct Table<E> {
-    index: Index,
-    leaving: Option<Leaving>,
-    slab: Slab<E>,
-    secret: [u64; 2],
+    pub(super) index: Index,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) slab: Slab<E>,
+    pub(super) secret: [u64; 2],
     tier: Tier,
+    /// How often an entry was taken out or given another state.
+    changes: u32,
 }
+
+/// A flow that is probably new.
+pub(crate) struct Wanted<'a, E: Entry> {
+    /// The first entry of its home, as long as there is one segment.
+    pub(super) first: Slot,
+    /// Where the index has it, if it has.
+    pub(super) home: &'a Home,
+    /// The flow.
+    pub(crate) key: &'a E::Key,
+}
+
+impl<E: Entry> Clone for Wanted<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E: Entry> Copy for Wanted<'_, E> {}
 
 impl<E: Entry> Table<E> {
     /// The most connections that a table can have.
@@ -78,6 +93,7 @@ impl<E: Entry> Table<E> {
             slab: Slab::new(capacity),
             secret,
             tier: Tier::best(),
+            changes: 0,
         }
     }
 
@@ -85,6 +101,13 @@ impl<E: Entry> Table<E> {
     #[inline]
     pub(crate) fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// Goes up whenever what is known of an entry is no longer true but for what
+    /// [`Packed::keep`] changes.
+    #[inline(always)]
+    pub(super) fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// How many connections there are.
@@ -124,7 +147,7 @@ impl<E: Entry> Table<E> {
 
     /// What a flow's home follows from.
     #[inline(always)]
-    fn end(&self, key: &E::Key) -> u64 {
+    pub(super) fn end(&self, key: &E::Key) -> u64 {
         E::end_hash(key, self.secret)
     }
 
@@ -134,28 +157,25 @@ impl<E: Entry> Table<E> {
         self.slab.home(self.end(key))
     }
 
-    /// [`Self::home`] of many flows; requests the homes.
+    /// All entries, if the table was never enlarged.
     #[inline(always)]
-    pub fn request_homes<const N: usize>(&self, keys: &[E::Key; N]) -> [Slot; N] {
-        self.slab.request_homes(keys.each_ref().map(|key| self.end(key)))
+    pub(super) fn only(&self) -> Option<&[E]> {
+        self.slab.only()
     }
 
-    /// Which entry is the flow's, if it is in the home that begins with this one: what
-    /// [`Self::home`] answered. And whether it is not.
+    /// The home that begins with this entry.
     #[inline(always)]
-    pub fn guess_at_home(&self, first: Slot, key: &E::Key) -> (Slot, bool) {
-        self.guess_by(first, |entry| entry.differs(key))
+    pub(super) fn home_line(&self, first: Slot) -> Option<&[E]> {
+        self.slab.line(first)
     }
 
+    /// Which entry is the one that does not differ, if it is in the home that begins with this
+    /// one; and whether it is not.
     #[inline(always)]
-    fn guess_by(&self, first: Slot, differs: impl Fn(&E) -> u64) -> (Slot, bool) {
-        // Which of them it is nobody can predict: no branches.
-        let (mut missed, mut place) = (1, first.0);
-        for entry in self.slab.line(first).unwrap_or_default() {
-            missed &= u32::from(differs(entry) != 0);
-            place += missed;
-        }
-        (Slot(place), missed != 0)
+    pub(super) fn guess_by(&self, first: Slot, differs: impl Fn(&E) -> u64) -> (Slot, bool) {
+        let line = self.slab.line(first).unwrap_or_default();
+        let place = place_in(line, differs);
+        (Slot(first.0 + place as u32), place >= line.len())
     }
 
     /// Whether a flow that is not in the home that begins with this one may be elsewhere. Reads
@@ -169,8 +189,8 @@ impl<E: Entry> Table<E> {
     /// it had before the table grew.
     #[inline(always)]
     pub fn prefetch_bucket(&self, home: &Home, key: &E::Key) {
-        for first in self.slab.older_homes(self.end(key)) {
-            self.prefetch_slot(first);
+        if self.slab.has_many() {
+            self.slab.older_homes(self.end(key)).for_each(|first| self.prefetch_slot(first));
         }
         self.index.prefetch(*home);
         if let Some(leaving) = &self.leaving {
@@ -187,7 +207,7 @@ impl<E: Entry> Table<E> {
     /// The entry of a flow in the home that begins with this one.
     #[inline(always)]
     fn find_in_home(&self, first: Slot, key: &E::Key) -> Option<Slot> {
-        let (guess, missed) = self.guess_at_home(first, key);
+        let (guess, missed) = self.guess_by(first, |entry| entry.differs(key));
         // A key without a protocol is like those of free entries.
         (!missed && self.entry(guess).is_some()).then_some(guess)
     }
@@ -196,7 +216,9 @@ impl<E: Entry> Table<E> {
     /// says which it is. Reads the index.
     #[inline(always)]
     pub fn prefetch_entry(&self, home: &Home, key: &E::Key) -> Option<Slot> {
-        if let Some(slot) = self.find_in_older(self.end(key), key) {
+        if self.slab.has_many()
+            && let Some(slot) = self.find_in_older(self.end(key), key)
+        {
             return Some(slot);
         }
         let guess = match &self.leaving {
@@ -215,6 +237,16 @@ impl<E: Entry> Table<E> {
     #[inline(always)]
     pub(super) fn prefetch_room(&self, home: Slot) {
         self.slab.prefetch_room(home);
+    }
+
+    /// Requests what adding a flow with this home, and this place in the index, asks for if its
+    /// home is full.
+    #[inline(always)]
+    pub(super) fn prefetch_if_full(&self, first: Slot, home: Home) {
+        if let Some(place) = self.slab.room_if_full(first) {
+            self.prefetch_slot(place);
+            self.index.prefetch(home);
+        }
     }
 
     /// Requests the line of an entry.
@@ -249,6 +281,19 @@ impl<E: Entry> Table<E> {
         self.find_away(home, key)
     }
 
+    /// The entry of a flow that is probably new.
+    #[inline(always)]
+    pub(crate) fn find_wanted(&self, Wanted { first, home, key }: Wanted<'_, E>) -> Option<Slot> {
+        if self.slab.has_many() {
+            return self.find_key(home, key);
+        }
+        let found = self.find_in_home(first, key);
+        if found.is_some() || !self.slab.goes_on(first) {
+            return found;
+        }
+        self.find_away(home, key)
+    }
+
     /// The same of a flow that is away from home.
     #[inline(never)]
     fn find_away(&self, home: &Home, key: &E::Key) -> Option<Slot> {
@@ -268,6 +313,23 @@ impl<E: Entry> Table<E> {
         self.find_at(&self.locate(flow), flow)
     }
 
+    /// What an entry is to packets of its flow, if it is this flow's.
+    #[inline(always)]
+    pub(super) fn standing(&self, slot: Slot, key: &E::Key, renewal: &Renewal) -> Standing {
+        let entry = self.slab.get(slot).filter(|entry| entry.is_of(key));
+        entry.map_or(Standing::UNKNOWN, |entry| entry.standing(renewal))
+    }
+
+    /// A packet from the client has left an entry's state as it is.
+    #[inline(always)]
+    pub(crate) fn keep(&mut self, slot: Slot, timeout: u32, expires: Tick) {
+        if let Some(packed) = self.packed_mut(slot)
+            && packed.keep(timeout, expires)
+        {
+            self.ends_at(slot, expires);
+        }
+    }
+
     /// The connection in an entry as it is packed: for those that need a part of it.
     #[inline]
     pub fn entry(&self, slot: Slot) -> Option<&Packed> {
@@ -278,12 +340,6 @@ impl<E: Entry> Table<E> {
     #[inline(always)]
     pub fn entry_mut(&mut self, slot: Slot) -> Option<&mut Packed> {
         self.slab.get_mut(slot).map(E::packed_mut).filter(|packed| packed.is_used())
-    }
-
-    /// The same, if the entry is this flow's.
-    #[inline(always)]
-    pub fn entry_of(&mut self, slot: Slot, key: &E::Key) -> Option<&mut Packed> {
-        self.slab.get_mut(slot).filter(|entry| entry.is_of(key)).map(E::packed_mut)
     }
 
     /// The same, of an entry that is known to be in use.
@@ -303,6 +359,7 @@ impl<E: Entry> Table<E> {
     pub fn write(&mut self, slot: Slot, conn: &Conn) {
         if let Some(packed) = self.entry_mut(slot) {
             packed.set(conn);
+            self.changes = self.changes.wrapping_add(1);
             self.slab.ends_at(slot, conn.expires);
         }
     }
@@ -343,6 +400,27 @@ impl<E: Entry> Table<E> {
         Ok(slot)
     }
 
+    /// The same of a flow that [`Self::find_wanted`] did not find.
+    #[inline(always)]
+    pub(crate) fn insert_wanted(
+        &mut self,
+        Wanted { first, home, key }: Wanted<'_, E>,
+        conn: &Conn,
+    ) -> Result<Slot, Full> {
+        if self.slab.has_many() {
+            return self.insert_key(home, key, conn);
+        }
+        let entry = E::of_key(key, conn);
+        if !entry.packed().is_used() {
+            return Err(Full);
+        }
+        let slot = self.slab.add(entry, first).ok_or(Full)?;
+        if !self.slab.is_in_home(slot, first) {
+            self.note_away(home, self.end(key), slot)?;
+        }
+        Ok(slot)
+    }
+
     /// An entry is not at home: only the index knows where it is.
     #[inline(never)]
     fn note_away(&mut self, home: &Home, end: u64, slot: Slot) -> Result<(), Full> {
@@ -369,155 +447,19 @@ impl<E: Entry> Table<E> {
             self.slab.count_away(end, false);
         }
         self.slab.remove(slot);
+        self.changes = self.changes.wrapping_add(1);
         Some((entry.flow(), entry.packed().conn()))
-    }
-
-    /// Looks at up to `budget` entries after those of the last call, round and round, and
-    /// answers the first one that is `due`. `None` when the budget is used up. Entries none of
-    /// which ends by `now` are passed over by blocks, unless `all` are to be looked at.
-    pub fn sweep(
-        &mut self,
-        budget: &mut usize,
-        (now, all): (Tick, bool),
-        due: impl FnMut(&Packed) -> bool,
-    ) -> Option<Slot> {
-        self.slab.sweep(budget, (now, all), due)
-    }
-
-    /// How many entries a full round of [`Self::sweep`] looks at, at the most.
-    pub fn round(&self) -> usize {
-        self.slab.round()
-    }
-
-    /// All connections, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (Flow, Conn)> + '_ {
-        let mut from = 0;
-        let runs = std::iter::from_fn(move || {
-            let (entries, next) = self.slab.run(from, LISTED)?;
-            from = next;
-            Some(entries)
-        });
-        runs.flatten()
-            .filter(|entry| entry.packed().is_used())
-            .map(|entry| (entry.flow(), entry.packed().conn()))
-    }
-
-    /// Up to `limit` connections from entry number `from` on, and where to go on; `None`
-    /// at the end. For listings that must not stall the core.
-    pub fn page(
-        &self,
-        from: usize,
-        limit: usize,
-        mut each: impl FnMut(Flow, Conn),
-    ) -> Option<usize> {
-        let mut from = u32::try_from(from).ok()?;
-        for _ in 0..PASSED_OVER {
-            if !self.slab.is_free_from(from) {
-                break;
-            }
-            (_, from) = self.slab.run(from, LISTED)?;
-        }
-        let (entries, next) = self.slab.run(from, limit)?;
-        for entry in entries.iter().filter(|entry| entry.packed().is_used()) {
-            each(entry.flow(), entry.packed().conn());
-        }
-        (next < self.slab.end()).then_some(next as usize)
-    }
-
-    /// Takes up memory for more entries. Given back while the table is still growing, and where
-    /// it has too many pieces.
-    #[expect(clippy::result_large_err, reason = "given back for control to free; once a growth")]
-    pub fn grow(&mut self, growth: Growth<E>) -> Result<(), Growth<E>> {
-        if self.leaving.is_some() || !self.slab.has_room_for(growth.segment.as_ref()) {
-            return Err(growth);
-        }
-        let Growth { index, segment } = growth;
-        if let Err(segment) = self.slab.grow(segment) {
-            return Err(Growth { index, segment });
-        }
-        let index = std::mem::replace(&mut self.index, index);
-        self.leaving = Some(Leaving { index, next: 0 });
-        Ok(())
-    }
-
-    /// Whether the table is between two indexes.
-    #[inline]
-    pub fn is_growing(&self) -> bool {
-        self.leaving.is_some()
-    }
-
-    /// Moves up to `buckets` buckets (of twelve entries at the most) to the new index. Gives
-    /// back the old one once it is empty.
-    pub fn step(&mut self, buckets: usize) -> Option<Spent> {
-        let leaving = self.leaving.as_mut()?;
-        let end = leaving.next.saturating_add(buckets).min(leaving.index.buckets());
-        for number in (leaving.next..end).flat_map(|bucket| leaving.index.numbers_in(bucket)) {
-            if let Some(entry) = self.slab.get(Slot(number)) {
-                crate::prefetch::prefetch(entry);
-            }
-        }
-        while leaving.next < end {
-            let numbers: ArrayVec<u32, PLACES> = leaving.index.numbers_in(leaving.next).collect();
-            let home = |number: &u32| {
-                let entry = self.slab.get(Slot(*number))?;
-                Some((Home::of(E::hash(&entry.own_key(), self.secret)), *number))
-            };
-            let moving: ArrayVec<(Home, u32), PLACES> = numbers.iter().filter_map(home).collect();
-            moving.iter().for_each(|(home, _)| self.index.prefetch(*home));
-            for (home, number) in moving {
-                if !self.index.insert(home, number) {
-                    // Not seen at 80 % fill; the next turn may find room.
-                    return None;
-                }
-                leaving.index.remove(home, number);
-            }
-            leaving.next += 1;
-        }
-        if leaving.next < leaving.index.buckets() {
-            return None;
-        }
-        let Leaving { index, .. } = self.leaving.take()?;
-        Some(Spent::new(index))
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Table<EntryV4> {
-    /// [`Self::guess_at_home`], for CPUs that compare a whole line at once.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    /// [`Self::home`] of four flows by their ends, the lower half of each quarter as
+    /// [`EntryV4::end_of`] has them; requests the homes.
+    #[target_feature(enable = "avx512f,avx512vl,avx512ifma")]
     #[inline]
-    pub(super) fn guess_at_home_avx512(&self, first: Slot, key: &[u64; 2]) -> (Slot, bool) {
-        match self.slab.line(first).and_then(|line| line.first_chunk()) {
-            Some(line) => {
-                let [first_differs, second_differs] = EntryV4::both_differ(line, key);
-                let missed = first_differs & second_differs;
-                (Slot(first.0 + u32::from(first_differs) + u32::from(missed)), missed)
-            }
-            None => (first, true),
-        }
-    }
-
-    /// As [`Self::guess_at_home`], of the masqueraded connection that a real server's packet
-    /// answers, by its [`EntryV4::answered_key`].
-    #[inline(always)]
-    pub fn guess_answered(&self, first: Slot, key: &[u64; 2]) -> (Slot, bool) {
-        self.guess_by(first, |entry| entry.differs_from_answered(key))
-    }
-
-    /// An entry, if it is of a masqueraded connection with this key.
-    #[inline(always)]
-    pub fn answered_mut(&mut self, slot: Slot, key: &[u64; 2]) -> Option<&mut EntryV4> {
-        self.slab.get_mut(slot).filter(|entry| entry.differs_from_answered(key) == 0)
-    }
-
-    /// The masqueraded connections with this key that are at home.
-    pub fn answered(&self, key: &[u64; 2]) -> impl Iterator<Item = (Slot, Flow, Conn)> {
-        let home = self.home(key);
-        let line = self.slab.line(home).unwrap_or_default();
-        line.iter()
-            .zip(home.0..)
-            .filter(|(entry, _)| entry.differs_from_answered(key) == 0)
-            .map(|(entry, number)| (Slot(number), entry.flow(), entry.packed().conn()))
+    pub(crate) fn request_homes(&self, ends: std::arch::x86_64::__m512i) -> [Slot; 4] {
+        self.slab.request_homes(EntryV4::end_hashes(ends, self.secret))
     }
 }
 
@@ -560,7 +502,7 @@ mod tests {
             state: State::TcpEstablished,
             flags: ConnFlags::NO_OUTPUT,
             forwarding: Forwarding::Masq,
-            in_packets: n as u8,
+            in_packets: n as u8 % (Conn::MANY_PACKETS + 1),
         }
     }
 
@@ -622,6 +564,36 @@ mod tests {
             }
             assert_eq!(met, [1; 1000], "budget {budget}");
             assert_eq!(table.len(), 800);
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn four_homes_at_once_are_those_of_each_flow_before_growth_and_after() {
+        use std::arch::x86_64::__m512i;
+
+        if Tier::best() < Tier::Avx512 {
+            return;
+        }
+        let mut table = Table::<EntryV4>::new(3_000, [11, 12]);
+        for grown in [false, true] {
+            if grown {
+                assert!(table.grow(Growth::new(3_000, 20_000)).is_ok());
+            }
+            for n in 0..500 {
+                let keys: [_; 4] = std::array::from_fn(|more| {
+                    EntryV4::key(&flow(3 * (4 * n + more as u32), false))
+                });
+                let mut ends = [u64::MAX; 8];
+                for (end, [addresses, place]) in ends.iter_mut().step_by(2).zip(keys) {
+                    *end = EntryV4::end_of((addresses >> 32) as u32, (place >> 48) as u16, 1);
+                }
+                // SAFETY: the CPU has the tier, and eight words are 64 bytes, whatever their bits.
+                #[allow(unsafe_code)]
+                let homes =
+                    unsafe { table.request_homes(std::mem::transmute::<[u64; 8], __m512i>(ends)) };
+                assert_eq!(homes, keys.map(|key| table.home(&key)));
+            }
         }
     }
 

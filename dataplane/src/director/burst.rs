@@ -210,8 +210,8 @@ impl Path {
         at: Arrival,
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
-        reading.conns.clear();
-        reading.conns_v6.clear();
+        reading.conns.begin(&snapshot.timeouts, at.now);
+        reading.conns_v6.begin(&snapshot.timeouts, at.now);
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
@@ -245,6 +245,7 @@ impl Path {
         }
         reading.seeks_conns = !reading.conns.is_empty();
         if reading.seeks_conns {
+            reading.conns.aim(self.bindings.table_v4());
             self.shared.templates.aim(&mut reading.templates);
         }
         reading.seeks_conns_v6 = !reading.conns_v6.is_empty();
@@ -288,6 +289,7 @@ impl Path {
             Tier::Avx512 => unsafe { conns.fetch_avx512(table) },
             _ => conns.fetch(table),
         }
+        conns.fetch_room(table);
     }
 
     /// Reads the replies' entries and requests their connections', and those that are not at
@@ -318,6 +320,7 @@ impl Path {
     ) {
         self.fetch(reading);
         self.find(reading);
+        reading.conns.settle(self.bindings.table_v4());
         let age = self.bindings.age_at(reading.at.now);
         self.shared.clients.find_strays(&mut reading.clients, age);
         self.shared.clients.find_strays_v6(&mut reading.clients_v6, age);
@@ -326,7 +329,7 @@ impl Path {
         {
             learned.fetch_hops(reading, loads);
         }
-        let remembered = self.fragments.remembered();
+        let remembered = self.remembered();
         let mut frames = undecided;
         loop {
             let plain = match reading.kind() {
@@ -345,7 +348,7 @@ impl Path {
                 _ => self.bind_and_pass(reading, learned, snapshot, frame),
             });
             reading.done += 1;
-            if self.fragments.remembered() != remembered {
+            if self.remembered() != remembered {
                 return;
             }
         }
@@ -377,6 +380,7 @@ impl Path {
         };
         let mut passed = 0;
         while let Some(frames) = frames.get_mut(passed..).filter(|frames| !frames.is_empty()) {
+            reading.conns.follow(reading.done, desk.bindings.table_v4());
             let (count, port) = match vlan {
                 None => learned.stretch::<F, UNTAGGED, UNTAGGED_HEAD>(reading, &mut desk, frames),
                 Some(_) => learned.stretch::<F, TAGGED, TAGGED_HEAD>(reading, &mut desk, frames),

@@ -76,10 +76,11 @@ impl Path {
         }
     }
 
-    pub(super) fn answered(&self, ingress: PortIndex) -> Verdict {
+    pub(super) fn answered(&mut self, ingress: PortIndex) -> Verdict {
         if let Some(counters) = self.counters() {
             counters.answered.add(1);
         }
+        self.answers_given = self.answers_given.wrapping_add(1);
         Verdict::Forward(ingress)
     }
 

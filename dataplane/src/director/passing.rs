@@ -63,7 +63,7 @@ impl Path {
             }
             let verdict = self.host(snapshot, frame, packet, at);
             if verdict == Verdict::Forward(at.port) {
-                self.count_answer(frame, packet, at);
+                self.count_answer(frame, packet, true, at);
                 if packet.protocol == Protocol::Tcp {
                     // The host has reset the connection, and IPVS sees what the host sends.
                     self.bindings.reset_by_host(packet, snapshot, at.now);
@@ -78,6 +78,7 @@ impl Path {
         if forwarding == Forwarding::Tunnel {
             return self.wrap(snapshot, frame, to, &next, at);
         }
+        let packet = &self.weighed(packet, next.mtu);
         let egress = self.egress(snapshot, Some(real));
         let rewrite = match forwarding {
             Forwarding::Route | Forwarding::Local | Forwarding::Tunnel => {
@@ -168,10 +169,14 @@ impl Path {
             };
         };
         let Some(src) = real.tunnel_source else { return Verdict::Drop(DropReason::NoNeighbour) };
+        let packet = &self.weighed(packet, room);
         // The outer packet is the director's own, and may be cut over IPv6 as well; but whoever
         // sends IPv6 packets expects to be told.
-        let may_cut = (family == Family::V4 || packet.family == Family::V4)
-            && !(packet.dont_fragment && compat.pmtu_disc);
+        let may_cut = match packet.family {
+            Family::V4 => !(packet.dont_fragment && compat.pmtu_disc),
+            Family::V6 if self.longest.is_some() => !packet.dont_fragment,
+            Family::V6 => family == Family::V4 && !(packet.dont_fragment && compat.pmtu_disc),
+        };
         let limit = if may_cut && packet.family == Family::V4 { u16::MAX } else { room };
         let admitted = match admit(frame, packet, limit, compat.ttl) {
             Ok(()) if !may_cut && packet.total_len > room => Err(Rewrite::TooBig { mtu: room }),
@@ -198,6 +203,17 @@ impl Path {
         }
         let rewrite = send(frame, packet.vlan, next, &self.egress(snapshot, Some(real)));
         self.sent(snapshot, (rewrite, packet.total_len <= room), frame, packet, None, at)
+    }
+
+    /// A packet as a link with this MTU is asked about it: of an IPv6 datagram that was put
+    /// together only the fragments have to fit.
+    fn weighed(&self, packet: &Packet, mtu: u16) -> Packet {
+        match self.longest {
+            Some(longest) if packet.family == Family::V6 => {
+                Packet { dont_fragment: longest > mtu, ..*packet }
+            }
+            _ => *packet,
+        }
     }
 
     /// Sends a real server's packet on to its client, as coming from the VIP.
@@ -229,6 +245,43 @@ impl Path {
         })
     }
 
+    /// What a router says of a real server's packet to a client before anybody asks whose answer it
+    /// is, so that it counts nowhere: that its TTL has run out, or that it is too long.
+    pub(super) fn refused_on_its_way(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Option<Verdict> {
+        if !snapshot.masqueraded.has_address(packet.src) || snapshot.hosts.get(packet.dst).is_some()
+        {
+            return None;
+        }
+        let mtu = snapshot.exits.lookup(packet.dst)?.mtu;
+        let refused = self.refuses_to_route(snapshot, packet, mtu)?;
+        let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
+        Some(self.sent(snapshot, (refused, true), frame, packet, own, at))
+    }
+
+    /// Why a router does not send a packet on to a link with this MTU. The length is looked at
+    /// before one is taken off the TTL.
+    fn refuses_to_route(&self, snapshot: &Snapshot, packet: &Packet, mtu: u16) -> Option<Rewrite> {
+        let packet = self.weighed(packet, mtu);
+        let counts = self.egress(snapshot, None).ttl == TtlPolicy::Decrement;
+        if counts && packet.ttl <= 1 {
+            return Some(Rewrite::TtlExceeded);
+        }
+        let too_big = packet.dont_fragment && packet.total_len > mtu && !self.is_stuck(&packet);
+        too_big.then_some(Rewrite::TooBig { mtu })
+    }
+
+    /// Whether a packet forbids cutting and came in fragments nevertheless: on its way back it
+    /// gets no further than here.
+    fn is_stuck(&self, packet: &Packet) -> bool {
+        self.longest.is_some() && packet.family == Family::V4 && packet.dont_fragment
+    }
+
     /// Sends a packet on by the routing table, as a router: the TTL and the length are
     /// looked at first, and errors about it come from the director's own address.
     fn outward(
@@ -243,18 +296,52 @@ impl Path {
             return Verdict::Drop(DropReason::NoNeighbour);
         };
         let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
-        let egress = self.egress(snapshot, None);
-        if let Err(refused) = admit(frame, packet, exit.mtu, egress.ttl) {
+        let ttl = self.egress(snapshot, None).ttl;
+        let admitted = match self.refuses_to_route(snapshot, packet, exit.mtu) {
+            Some(refused) => Err(refused),
+            None => admit(frame, packet, u16::MAX, ttl),
+        };
+        if let Err(refused) = admitted {
             return self.sent(snapshot, (refused, true), frame, packet, own, at);
         }
         if let Err(why) = change(frame.bytes_mut()) {
             return unwritable(why);
+        }
+        if self.is_stuck(packet) {
+            let too_big = Rewrite::TooBig { mtu: exit.mtu };
+            return self.stuck(snapshot, frame, packet, too_big, own, at);
         }
         let Some(next) = self.next_hop(&exit, packet.dst) else {
             return self.seek(frame, packet, &exit);
         };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
         self.sent(snapshot, (rewrite, packet.total_len <= exit.mtu), frame, packet, own, at)
+    }
+
+    /// A reply that was put together and must not be cut again, as it was to leave. The kernel
+    /// tells its sender, which is the VIP by now, so that the error comes in again and follows
+    /// the connection to the real server.
+    fn stuck(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        too_big: Rewrite,
+        own: Option<Addr>,
+        at: Arrival,
+    ) -> Verdict {
+        let leaving = match parse(frame.bytes()) {
+            Parsed::Packet(leaving) if leaving.src != packet.src => leaving,
+            _ => return self.sent(snapshot, (too_big, true), frame, packet, own, at),
+        };
+        self.longest = None;
+        match self.sent(snapshot, (too_big, true), frame, &leaving, Some(leaving.src), at) {
+            Verdict::Forward(_) => match parse(frame.bytes()) {
+                Parsed::Packet(error) => self.icmp(snapshot, frame, &error, at),
+                _ => Verdict::Drop(DropReason::TooBig),
+            },
+            dropped => dropped,
+        }
     }
 
     pub(super) fn next_hop(&self, exit: &Exit, to: Addr) -> Option<NextHop> {
@@ -319,10 +406,16 @@ impl Path {
         }
     }
 
-    /// Counts an answer that stands where the packet was.
-    pub(super) fn count_answer(&self, frame: &impl Frame, packet: &Packet, at: Arrival) {
+    /// Counts an answer that stands where the packet was: of the real server, if the host is one.
+    pub(super) fn count_answer(
+        &self,
+        frame: &impl Frame,
+        packet: &Packet,
+        is_server: bool,
+        at: Arrival,
+    ) {
         if let Parsed::Packet(answer) = parse(frame.bytes()) {
-            self.bindings.answered_by_host(packet, answer.total_len, at.now);
+            self.bindings.answered_by_host(packet, answer.total_len, is_server, at.now);
         }
     }
 
@@ -339,7 +432,7 @@ impl Path {
         match self.answer(snapshot, answer, frame, packet, at) {
             Verdict::Drop(_) => Verdict::Drop(reason),
             answered => {
-                self.count_answer(frame, packet, at);
+                self.count_answer(frame, packet, false, at);
                 answered
             }
         }
@@ -368,7 +461,7 @@ impl Path {
             }
             return Some(self.forward(snapshot, frame, to, at));
         }
-        let Some(from) = self.bindings.related_reply(error, quoted) else {
+        let Some(from) = self.bindings.related_reply(error, quoted, snapshot, at.now) else {
             return match self.bindings.bind_by_error(error, quoted, snapshot, at.now) {
                 // The flow has a connection now, which the error follows.
                 Some(Outcome::Forward { real, forwarding, real_port }) => {

@@ -1,22 +1,24 @@
 //! Fragments on their way: first ones decide, later ones follow or wait.
 
 use super::{Arrival, Path};
-use crate::bindings::{Outcome, follows_key_exchange};
+use crate::bindings::Outcome;
+use crate::bindings::follows_key_exchange;
+use crate::datagram::{Datagram, as_piece, payload_at};
+use crate::gathering::Gathered;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{
-    Family, Fragment, Malformed, Packet, Parsed, Protocol, icmp, ipv4, parse, parse_piece,
-    read_whole_header, tcp,
-};
+use crate::wire::ethernet::{self, Mac};
+use crate::wire::{Family, Fragment, Packet, Parsed, Protocol, icmp, ipv4, parse};
 
-/// A fragment, even one that lacks a part of its transport header.
-pub(super) fn as_piece(frame: &[u8]) -> Option<Packet> {
-    match parse(frame) {
-        Parsed::Packet(packet) => Some(packet),
-        Parsed::Malformed(Malformed::TinyFragment) => parse_piece(frame),
-        _ => None,
-    }
+/// What became of a datagram that was put together.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole {
+    pub(crate) verdict: Verdict,
+    /// Whether what stands in its frame now is an answer.
+    pub(crate) answered: bool,
+    /// Whether the kernel has its fragments still apart.
+    pub(crate) apart: bool,
 }
 
 impl Path {
@@ -28,15 +30,6 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if self.waits_for_all(snapshot, frame, packet, at) {
-            return Verdict::Early;
-        }
-        // The header may be in pieces, and is read where they were put together.
-        let own = packet.transport(frame.bytes());
-        let header = self.fragments.head(packet).unwrap_or(own);
-        let Some(packet) = &read_whole_header(packet, header) else {
-            return Verdict::Drop(Malformed::TinyFragment.into());
-        };
         if self.fragments.check(packet, at.now, &snapshot.fragments).is_err() {
             return Verdict::Drop(DropReason::BadFragment);
         }
@@ -54,10 +47,6 @@ impl Path {
         packet: &Packet,
         at: Arrival,
     ) -> Verdict {
-        if self.waits_for_all(snapshot, frame, packet, at) {
-            return Verdict::Early;
-        }
-        let packet = &self.with_ports(snapshot, packet, at);
         match self.fragments.follow(packet, at.now, &snapshot.fragments) {
             // The first one was answered already.
             Some(Outcome::Refuse) => Verdict::Drop(DropReason::NoRealServer),
@@ -81,7 +70,7 @@ impl Path {
         let Some(packet) = as_piece(frame.bytes()) else {
             return Verdict::Drop(DropReason::FragmentEarly);
         };
-        self.fragments.forget(&packet);
+        self.gathering.forget(&packet);
         if !snapshot.compat.as_kernel || packet.is_later_fragment() {
             return Verdict::Drop(DropReason::FragmentEarly);
         }
@@ -93,39 +82,72 @@ impl Path {
             .unwrap_or(Verdict::Drop(DropReason::FragmentEarly))
     }
 
-    /// Whether a fragment waits because nothing is decided before its datagram is whole.
-    fn waits_for_all(
+    /// What becomes of a fragment where nothing is decided before its datagram is whole; `None`
+    /// where it is treated by itself nevertheless.
+    pub(super) fn gather(
         &mut self,
         snapshot: &Snapshot,
-        frame: &impl Frame,
+        frame: &mut impl Frame,
         packet: &Packet,
         at: Arrival,
-    ) -> bool {
+    ) -> Option<Verdict> {
         let limits = &snapshot.fragments;
-        limits.whole
+        let to_one = !ethernet::destination(frame.bytes()).is_some_and(Mac::is_multicast);
+        if packet.fragment == Fragment::Whole || !limits.whole {
+            return None;
+        }
+        if to_one
             && self.may_be_balanced(snapshot, packet)
-            && !self.fragments.gather(packet, packet.transport(frame.bytes()), at.now, limits)
+            && !self.fragments.is_decided(packet, at.now, limits)
+        {
+            // IPv6 datagrams are put together before anything is asked.
+            if packet.family == Family::V4
+                && let Some(verdict) = self.refused_on_its_way(snapshot, frame, packet, at)
+            {
+                return Some(verdict);
+            }
+            let payload = payload_at(frame.bytes(), packet);
+            let len = packet.end().saturating_sub(payload);
+            match self.gathering.add(packet, len, at.now, limits) {
+                Gathered::Waits => return Some(Verdict::Early),
+                Gathered::Known | Gathered::Broken => {
+                    return Some(Verdict::Drop(DropReason::BadFragment));
+                }
+                // As without waiting.
+                Gathered::NoRoom => {}
+            }
+        }
+        match parse(frame.bytes()) {
+            Parsed::Malformed(malformed) => Some(Verdict::Drop(malformed.into())),
+            _ => None,
+        }
     }
 
-    /// A later fragment that has the checksum of its TCP segment, which changes with addresses and
-    /// ports: with the ports of the first one. Any other as it is.
-    fn with_ports(&self, snapshot: &Snapshot, packet: &Packet, at: Arrival) -> Packet {
-        match packet.fragment {
-            Fragment::Later { offset, .. }
-                if packet.protocol == Protocol::Tcp && usize::from(offset) <= tcp::CHECKSUM =>
-            {
-                let ports = self.fragments.ports(packet, at.now, &snapshot.fragments);
-                let (src_port, dst_port) = ports.unwrap_or_default();
-                Packet { src_port, dst_port, ..*packet }
-            }
-            _ => *packet,
-        }
+    /// Decides about a datagram that was put together.
+    pub(super) fn whole(
+        &mut self,
+        snapshot: &Snapshot,
+        datagram: &mut Datagram,
+        at: Arrival,
+    ) -> Whole {
+        let Parsed::Packet(packet) = parse(datagram.frame.bytes()) else {
+            let verdict = Verdict::Drop(DropReason::BadFragment);
+            return Whole { verdict, answered: false, apart: false };
+        };
+        // What the kernel has put together for itself it has copied into one piece.
+        let apart = packet.family == Family::V6 || snapshot.hosts.get(packet.dst).is_none();
+        let answers = self.answers_given;
+        self.longest = Some(datagram.longest);
+        let verdict = self.handle(snapshot, &mut datagram.frame, at);
+        self.longest = None;
+        Whole { verdict, answered: self.answers_given != answers, apart }
     }
 
     /// Whether a fragment without ports can belong to a datagram that a service takes, or
     /// to a masqueraded reply.
     fn may_be_balanced(&self, snapshot: &Snapshot, packet: &Packet) -> bool {
         let carried = packet.protocol.has_ports()
+            || snapshot.fragments.whole && packet.protocol == Protocol::Icmp
             || follows_key_exchange(packet.protocol)
             || packet.family == Family::V6;
         carried

@@ -126,7 +126,7 @@ impl Path {
             return None;
         }
         icmp::error_from(frame, packet, self.mac(at.port), from, error).ok()?;
-        self.count_answer(frame, packet, at);
+        self.count_answer(frame, packet, false, at);
         Some(self.send_to_client(snapshot, frame, at))
     }
 

@@ -3,7 +3,7 @@
 
 use crate::port::Frame;
 use crate::wire::field::{put, u16_at};
-use crate::wire::{Family, Fragment, Parsed, checksum, ipv4, ipv6, parse};
+use crate::wire::{Family, Fragment, Packet, Parsed, checksum, ipv4, ipv6, parse};
 
 /// In the flags and offset word: others follow.
 const MORE: u16 = 0x2000;
@@ -23,6 +23,10 @@ pub struct Cut<F> {
     end: usize,
     /// Bytes of payload in every piece but the last: a multiple of eight.
     step: usize,
+    /// Bytes of payload in each piece, where they are not all the same.
+    sizes: Vec<usize>,
+    /// Pieces that are made already.
+    made: usize,
     /// Bytes that are in pieces already.
     done: usize,
     how: How,
@@ -39,7 +43,36 @@ enum How {
         id: u32,
         /// What follows the header.
         next: u8,
+        /// Where its number is to stand, from the packet's beginning.
+        said: usize,
     },
+}
+
+/// Where an IPv6 fragment header belongs, in bytes from the packet's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderPlace {
+    /// Where its number stands.
+    pub said: usize,
+    /// Where it begins.
+    pub at: usize,
+}
+
+impl Default for HeaderPlace {
+    fn default() -> Self {
+        Self { said: ipv6::NEXT_HEADER, at: ipv6::HEADER_LEN }
+    }
+}
+
+/// How a datagram that had been put together is cut again.
+pub(crate) struct Anew {
+    /// For the pieces of an IPv6 packet.
+    pub id: u32,
+    /// Bytes of payload in each piece; empty where all are as long as possible.
+    pub sizes: Vec<usize>,
+    /// Whether the pieces of an IPv4 packet must not be cut again.
+    pub forbids: bool,
+    /// For the pieces of an IPv6 packet.
+    pub place: HeaderPlace,
 }
 
 impl How {
@@ -73,16 +106,52 @@ impl<F: Frame> Cut<F> {
             Family::V6 if packet.fragment != Fragment::Whole || header != ipv6::HEADER_LEN => None,
             Family::V6 => {
                 let next = frame.bytes().get(l3 + ipv6::NEXT_HEADER).copied();
-                next.map(|next| How::V6 { id, next })
+                next.map(|next| How::V6 { id, next, said: ipv6::NEXT_HEADER })
             }
         };
         let Some(how) = how else { return Err(frame) };
-        let step = usize::from(mtu).saturating_sub(header + how.extra()) / 8 * 8;
-        if step == 0 {
+        Self::new(frame, [l3, l3 + header, packet.end()], mtu, Vec::new(), how)
+    }
+
+    /// Prepares to cut a datagram that had been put together, even if it fits.
+    ///
+    /// # Errors
+    /// The frame itself, unchanged, where its headers cannot be read or leave no room.
+    pub(crate) fn anew(frame: F, packet: &Packet, mtu: u16, anew: Anew) -> Result<Self, F> {
+        let Anew { id, sizes, forbids, place } = anew;
+        let (l3, l4) = (usize::from(packet.l3_offset), usize::from(packet.l4_offset));
+        let (payload, how) = match packet.family {
+            Family::V4 => {
+                let bit = if forbids { ipv4::DONT_FRAGMENT } else { 0 };
+                let word = u16_at(frame.bytes(), l3 + ipv4::FLAGS);
+                (l4, word.map(|word| How::V4 { word: word | bit }))
+            }
+            Family::V6 => {
+                let next = frame.bytes().get(l3 + place.said).copied();
+                (l3 + place.at, next.map(|next| How::V6 { id, next, said: place.said }))
+            }
+        };
+        let Some(how) = how else { return Err(frame) };
+        Self::new(frame, [l3, payload, packet.end()], mtu, sizes, how)
+    }
+
+    fn new(
+        frame: F,
+        [l3, payload, end]: [usize; 3],
+        mtu: u16,
+        sizes: Vec<usize>,
+        how: How,
+    ) -> Result<Self, F> {
+        let step = usize::from(mtu).saturating_sub(payload - l3 + how.extra()) / 8 * 8;
+        if step == 0 || end < payload {
             return Err(frame);
         }
-        let (payload, end) = (l3 + header, packet.end());
-        Ok(Self { frame, l3, payload, end, step, done: 0, how })
+        Ok(Self { frame, l3, payload, end, step, sizes, made: 0, done: 0, how })
+    }
+
+    /// Bytes of payload in the next piece, if it is not the last one.
+    fn step(&self) -> usize {
+        self.sizes.get(self.made).copied().unwrap_or(self.step)
     }
 
     fn left(&self) -> usize {
@@ -91,20 +160,26 @@ impl<F: Frame> Cut<F> {
 
     /// Whether there is a piece before the last one.
     pub fn has_more(&self) -> bool {
-        self.left() > self.step
+        self.left() > self.step()
+    }
+
+    /// Whether every piece is made.
+    pub fn is_done(&self) -> bool {
+        self.left() == 0
     }
 
     /// Bytes of the next piece's frame.
     pub fn next_len(&self) -> usize {
-        self.payload + self.how.extra() + self.step
+        self.payload + self.how.extra() + self.step().min(self.left())
     }
 
     /// Makes a frame of [`Self::next_len`] bytes the next piece.
-    pub fn fill(&mut self, piece: &mut F) {
+    pub fn fill(&mut self, piece: &mut impl Frame) {
         let from = self.payload + self.done;
+        let more = self.has_more();
+        let step = self.step().min(self.left());
         let bytes = self.frame.bytes();
-        if let (Some(head), Some(data)) =
-            (bytes.get(..self.payload), bytes.get(from..from + self.step))
+        if let (Some(head), Some(data)) = (bytes.get(..self.payload), bytes.get(from..from + step))
             && let Some((to_head, rest)) = piece.bytes_mut().split_at_mut_checked(self.payload)
             && let Some(to_data) = rest.get_mut(self.how.extra()..)
             && to_data.len() == data.len()
@@ -112,15 +187,11 @@ impl<F: Frame> Cut<F> {
             to_head.copy_from_slice(head);
             to_data.copy_from_slice(data);
         }
-        let (l3, payload, step, done) = (self.l3, self.payload, self.step, self.done);
-        let _ = match self.how {
-            How::V4 { word } => write_place(piece.bytes_mut(), l3, payload, step, word, done, MORE),
-            How::V6 { id, next } => {
-                let place = Place { done, len: step, more: true };
-                write_fragment_header(piece.bytes_mut(), l3, id, next, place)
-            }
-        };
-        self.done += self.step;
+        let (l3, payload, done) = (self.l3, self.payload, self.done);
+        let place = Place { l3, payload, done, len: step, more };
+        let _ = write_piece(piece.bytes_mut(), self.how, &place);
+        self.done += step;
+        self.made += 1;
     }
 
     /// The last piece.
@@ -131,54 +202,53 @@ impl<F: Frame> Cut<F> {
         frame.bytes_mut().copy_within(from..end, payload + how.extra());
         // Only ever shorter than it was, which always works.
         frame.set_len(payload + how.extra() + len);
-        let _ = match how {
-            // A fragment that is cut again keeps its own "others follow".
-            How::V4 { word } => {
-                write_place(frame.bytes_mut(), l3, payload, len, word, done, word & MORE)
-            }
-            How::V6 { id, next } => {
-                let place = Place { done, len, more: false };
-                write_fragment_header(frame.bytes_mut(), l3, id, next, place)
-            }
-        };
+        let place = Place { l3, payload, done, len, more: false };
+        let _ = write_piece(frame.bytes_mut(), how, &place);
         frame
     }
 }
 
 /// Where a piece belongs.
 struct Place {
+    l3: usize,
+    payload: usize,
     done: usize,
     len: usize,
     more: bool,
 }
 
+/// Writes what tells a piece from the others of its packet.
+fn write_piece(piece: &mut [u8], how: How, place: &Place) -> Option<()> {
+    match how {
+        How::V4 { word } => {
+            // A fragment that is cut again keeps its own "others follow".
+            let more = if place.more { MORE } else { word & MORE };
+            write_place(piece, place, word, more)
+        }
+        How::V6 { id, next, said } => write_fragment_header(piece, id, (said, next), place),
+    }
+}
+
 /// Writes an IPv6 piece's length and fragment header.
 fn write_fragment_header(
     piece: &mut [u8],
-    l3: usize,
     id: u32,
-    next: u8,
-    place: Place,
+    (said, next): (usize, u8),
+    place: &Place,
 ) -> Option<()> {
-    let Place { done, len, more } = place;
-    let payload_len = u16::try_from(ipv6::FRAGMENT_HEADER_LEN + len).ok()?;
+    let Place { l3, payload, done, len, more } = *place;
+    let headers = payload.checked_sub(l3 + ipv6::HEADER_LEN)? + ipv6::FRAGMENT_HEADER_LEN;
+    let payload_len = u16::try_from(headers + len).ok()?;
     put(piece, l3 + ipv6::PAYLOAD_LEN, payload_len.to_be_bytes())?;
-    put(piece, l3 + ipv6::NEXT_HEADER, [ipv6::FRAGMENT])?;
+    put(piece, l3 + said, [ipv6::FRAGMENT])?;
     let ([high, low], [a, b, c, d]) =
         ((u16::try_from(done).ok()? | u16::from(more)).to_be_bytes(), id.to_be_bytes());
-    put(piece, l3 + ipv6::HEADER_LEN, [next, 0, high, low, a, b, c, d])
+    put(piece, payload, [next, 0, high, low, a, b, c, d])
 }
 
 /// Writes a piece's length, place, options and header checksum.
-fn write_place(
-    piece: &mut [u8],
-    l3: usize,
-    payload: usize,
-    len: usize,
-    word: u16,
-    done: usize,
-    more: u16,
-) -> Option<()> {
+fn write_place(piece: &mut [u8], place: &Place, word: u16, more: u16) -> Option<()> {
+    let Place { l3, payload, done, len, .. } = *place;
     let total = u16::try_from(payload - l3 + len).ok()?;
     put(piece, l3 + ipv4::TOTAL_LEN, total.to_be_bytes())?;
     let offset = (done / 8) as u16;

@@ -9,12 +9,15 @@ use crate::wire::ethernet::Mac;
 const HEADROOM: usize = 128;
 /// The largest frame that a memory port can hold.
 const MAX_FRAME: usize = 9_216;
+/// The longest packet behind the headers of a link.
+const MAX_DATAGRAM: usize = u16::MAX as usize + 64;
 
 /// A frame in ordinary memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryFrame {
     buffer: Vec<u8>,
     start: usize,
+    most: usize,
 }
 
 impl MemoryFrame {
@@ -22,7 +25,12 @@ impl MemoryFrame {
     pub fn new(bytes: &[u8]) -> Self {
         let mut buffer = vec![0; HEADROOM];
         buffer.extend_from_slice(bytes);
-        Self { buffer, start: HEADROOM }
+        Self { buffer, start: HEADROOM, most: MAX_FRAME }
+    }
+
+    /// The same for a packet as long as packets can be, which no port takes in one frame.
+    pub fn of_any_length(bytes: &[u8]) -> Self {
+        Self { most: MAX_DATAGRAM, ..Self::new(bytes) }
     }
 
     /// Makes all headroom free again, as a NIC does with a buffer that it receives into
@@ -50,7 +58,7 @@ impl Frame for MemoryFrame {
     }
 
     fn set_len(&mut self, len: usize) -> bool {
-        if len > MAX_FRAME {
+        if len > self.most {
             return false;
         }
         self.buffer.resize(self.start + len, 0);

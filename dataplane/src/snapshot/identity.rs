@@ -1,6 +1,6 @@
 //! What services, and what belongs to them, are known by.
 
-use crate::ids::{Mark, ScopeId};
+use crate::ids::Mark;
 use crate::wire::{Addr, Family, Protocol};
 
 /// What a virtual service is known by.
@@ -37,6 +37,9 @@ pub enum Identity {
 }
 
 impl Identity {
+    /// The port of FTP's control connections.
+    pub const FTP_PORT: u16 = 21;
+
     /// The address family of the service's clients.
     pub fn family(&self) -> Family {
         match self {
@@ -52,45 +55,16 @@ impl Identity {
             Self::Ports { .. } | Self::Mark { .. } => 0,
         }
     }
-}
 
-/// An address and a scope together: what a template is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Scoped {
-    /// The interned (protocol, VIP, port) or mark.
-    pub scope: ScopeId,
-    /// The client under the service's netmask.
-    pub client: Addr,
-}
-
-/// What scopes are interned from: the parts of IPVS's template key besides the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// A protocol's port of a VIP; port 0 is every port (and FTP's).
-    Port {
-        /// TCP, UDP or SCTP.
-        protocol: Protocol,
-        /// The virtual address.
-        vip: Addr,
-        /// The virtual port, or 0.
-        vip_port: u16,
-    },
-    /// Several ports or protocols of a VIP.
-    Ports {
-        /// TCP, UDP or SCTP; `None` for all three.
-        protocol: Option<Protocol>,
-        /// The virtual address.
-        vip: Addr,
-        /// The first virtual port.
-        first: u16,
-        /// The last virtual port.
-        last: u16,
-    },
-    /// Everything that carries a mark.
-    Mark {
-        /// The family of the packets.
-        family: Family,
-        /// The mark.
-        mark: Mark,
-    },
+    /// What its templates are kept under besides the client, as IPVS keeps them: FTP's are for
+    /// all ports of the VIP, so that data connections find them.
+    #[must_use]
+    pub fn scope(self) -> Self {
+        match self {
+            Self::Address { protocol, vip, vip_port: Self::FTP_PORT } => {
+                Self::Address { protocol, vip, vip_port: 0 }
+            }
+            other => other,
+        }
+    }
 }

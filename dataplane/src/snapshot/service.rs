@@ -48,7 +48,7 @@ pub struct Service {
     pub persistence: Option<Persistence>,
     /// What binds clients besides their address (`ipvsadm --pe`).
     pub engine: Option<Engine>,
-    /// The place of the persistence timeout in [`Snapshot::template_timeouts_s`].
+    /// The place of the persistence timeout in [`Snapshot::template_timeouts_s`](super::Snapshot::template_timeouts_s).
     pub timeout_index: u8,
     /// What is remembered of clients.
     pub tracking: Tracking,

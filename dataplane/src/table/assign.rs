@@ -1,6 +1,6 @@
 //! Single assignment: of all who bind a key at once, one wins and the others adopt its value.
 //!
-//! A key may stand in any slot of its *window* (two buckets per segment). A slot goes through
+//! A key may stand in any slot of its *window* (two or three buckets per segment). A slot goes through
 //!
 //! ```text
 //! free --claim--> tentative --publish--> bound --(expired, invalidated)--> dead --reclaim--> free

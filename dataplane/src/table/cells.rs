@@ -22,16 +22,16 @@ pub(super) enum Whose {
 pub(super) trait Row {
     /// Slots in a bucket.
     const WAYS: usize;
-    /// Slots to make for every four entries that are asked for: so many that hardly one new
+    /// Slots to make for every 1,024 entries that are asked for: so many that hardly one new
     /// key in 20,000 finds its window full before all entries are in.
-    const SLOTS_FOR_FOUR: usize;
+    const SLOTS_FOR_1024: usize;
     /// Buckets of a row where one key may stand: two, or three where there are so many.
     const CHOICES: usize;
-    /// The size of a bucket.
-    const BYTES: usize;
 
     fn new(buckets: usize) -> Self;
     fn buckets(&self) -> usize;
+    /// Its memory.
+    fn bytes(&self) -> usize;
     fn prefetch(&self, bucket: usize);
     fn handle(segment: usize, place: usize) -> Handle;
 }
@@ -70,13 +70,13 @@ pub(super) trait Cells: Row {
     fn key(&self, place: usize) -> Option<TemplateKey>;
     /// Makes a dead slot free. For the owner, after the grace period.
     fn clear(&self, place: usize);
-    /// A key whose first bucket this is will stand in its second one.
+    /// A key that may stand in this bucket will stand in a later one of its buckets.
     fn mark(&self, _bucket: usize) {}
 }
 
 /// See [`Window::FIRST_IF_FREE`](super::assign::Window::FIRST_IF_FREE): up to a quarter of the
-/// fill, 98 of 100 new keys go to the first line; at the nominal fill, one key in 20,000 has no
-/// room, where it is one in 75,000 if all go to the emptier one.
+/// fill, 97 of 100 new keys go to the first line; at the nominal fill, one key in 29,000 has no
+/// room. With two of four it would be one in 8,000.
 pub(super) const FIRST_IF_FREE: usize = 3;
 
 /// Set in every used key word, so that none is 0.
@@ -159,14 +159,17 @@ fn settle_word(word: &AtomicU64, wanted: u64) -> bool {
 
 impl Row for V6 {
     const WAYS: usize = 4;
-    const SLOTS_FOR_FOUR: usize = 8;
+    const SLOTS_FOR_1024: usize = 2 * 1024;
     const CHOICES: usize = 2;
-    const BYTES: usize = size_of::<BucketV6>();
 
     fn new(buckets: usize) -> Self {
         let word = || AtomicU64::new(0);
         let slot = || SlotV6 { first: word(), high: word(), low: word(), value: word() };
         Self(Block::new(buckets, || BucketV6([slot(), slot(), slot(), slot()])))
+    }
+
+    fn bytes(&self) -> usize {
+        self.buckets() * size_of::<BucketV6>()
     }
 
     fn buckets(&self) -> usize {

@@ -36,9 +36,8 @@ pub(super) fn name(client: u32, scope: u16) -> u64 {
 
 impl Row for Dense {
     const WAYS: usize = 7;
-    const SLOTS_FOR_FOUR: usize = 7;
+    const SLOTS_FOR_1024: usize = 7 * 256;
     const CHOICES: usize = 2;
-    const BYTES: usize = size_of::<Bucket>();
 
     fn new(buckets: usize) -> Self {
         let bucket = || Bucket {
@@ -46,6 +45,10 @@ impl Row for Dense {
             beside: std::array::from_fn(|_| AtomicU8::new(0)),
         };
         Self(Block::new(buckets, bucket))
+    }
+
+    fn bytes(&self) -> usize {
+        self.buckets() * size_of::<Bucket>()
     }
 
     fn buckets(&self) -> usize {

@@ -125,9 +125,8 @@ fn halves_of(address: u128) -> [u64; 2] {
 
 impl Row for Wide {
     const WAYS: usize = 2 * IN_LINE;
-    const SLOTS_FOR_FOUR: usize = 6;
+    const SLOTS_FOR_1024: usize = 6 * 256;
     const CHOICES: usize = 3;
-    const BYTES: usize = 2 * size_of::<Line>();
 
     fn new(buckets: usize) -> Self {
         let line = || Line {
@@ -137,6 +136,10 @@ impl Row for Wide {
             marks: AtomicU8::new(0),
         };
         Self(Block::new(2 * buckets, line))
+    }
+
+    fn bytes(&self) -> usize {
+        self.buckets() * 2 * size_of::<Line>()
     }
 
     fn buckets(&self) -> usize {
@@ -523,8 +526,7 @@ impl ClientTable {
         let (name, side) = (self.veil.name(probe)?, side_of(probe.hash.first));
         for segment in (0..self.v6.announced()).rev() {
             let Some(row) = self.v6.row(segment) else { continue };
-            let third = self.v6.third(row, segment, probe);
-            for at in self.v6.pair(row, segment, probe).into_iter().chain(third) {
+            for at in self.v6.each(row, segment, probe) {
                 for way in 0..Wide::WAYS {
                     let place = at.bucket * Wide::WAYS + turned(way, side);
                     if !row.has_address(place, name.halves) {

@@ -220,7 +220,7 @@ impl World {
             self.table.quiescent(seat);
             let inserted = &mut self.inserted;
             self.table.sweep(seat, self.now, budget, |event| {
-                if let Swept::Freed { key, real } = event {
+                if let Swept::Freed { key, real, .. } = event {
                     *inserted.get_mut(&(key, real)).unwrap() -= 1;
                 }
             });
@@ -394,4 +394,39 @@ fn a_handle_that_names_no_slot_is_gone() {
         table.assure(handle);
     }
     table.sweep(&mut seats[0], Tick(0), 100, |event| panic!("{event:?}"));
+}
+
+#[test]
+fn a_template_ends_with_its_last_connection_even_if_that_is_noticed_after_it_fired() {
+    for client in [ClientKey::V4(7), ClientKey::V6(7)] {
+        let sizes = Sizes { shards: 1, entries_v4: 100, entries_v6: 100 };
+        let (table, mut seats) = TemplateTable::new(sizes, TimerRule::Exact, [3, 4]);
+        table.set_timeout(1, 5);
+        let seat = &mut seats[0];
+        let probe = table.probe(TemplateKey { scope: ScopeId(1), client });
+        let bind = |now: Tick, seat: &mut Seat| {
+            let first = Candidate { real: RealId(3), timeout_index: 1 };
+            let handle = table.get_or_insert(&probe, first, now).unwrap().view().handle;
+            table.attach(handle, RealId(3), Renewal::AsKernel, now, seat).unwrap();
+            handle
+        };
+        // The connection ends half a second before the template's five are over, and the sweep of
+        // templates comes by before that of connections.
+        let handle = bind(Tick(0), seat);
+        let ended = Tick(9 * TICKS_PER_SECOND / 2);
+        let noticed = Tick(6 * TICKS_PER_SECOND);
+        table.sweep(seat, noticed, 1000, |event| panic!("{event:?}"));
+        table.release(handle, ended, seat);
+        assert_eq!(table.get(&probe, noticed), None);
+        // One that is still there keeps it for another minute, whenever the sweep comes by.
+        bind(Tick::from_secs(10), seat);
+        let mut extended = 0;
+        table.sweep(seat, Tick::from_secs(18), 1000, |event| {
+            extended += u32::from(matches!(event, Swept::Extended { .. }));
+        });
+        assert_eq!(extended, 1);
+        let view = table.get(&probe, Tick::from_secs(18)).unwrap();
+        assert!(view.extended);
+        assert_eq!(view.expires, rounded(TimerRule::Exact, Tick::from_secs(75)));
+    }
 }

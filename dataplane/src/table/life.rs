@@ -6,11 +6,15 @@ use super::key::{Handle, Probe};
 use super::seat::Sweeper;
 use super::segments::{Places, Segments};
 use super::sync::{AtomicU64, Ordering};
-use super::template::{Candidate, Cursor, EXTENSION_S, Gone, Renewal, Swept, TemplateTable, View};
+use super::template::{Cursor, EXTENSION_S, Renewal, TemplateTable};
 use super::value::Value;
+use super::view::{Candidate, Gone, Swept, View};
 use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::timer::{fires, rearmed};
+
+/// Ticks within which a connection's end is noticed: sweeps come round about once a second.
+const NOTICED_WITHIN: u32 = 2 * TICKS_PER_SECOND;
 
 pub(super) fn view(handle: Handle, value: Value, timeout_index: u8, now: Tick) -> View {
     View {
@@ -132,7 +136,7 @@ impl TemplateTable {
         let name = C::name(probe);
         for segment in (0..segments.announced()).rev() {
             let Some(row) = segments.row(segment) else { continue };
-            for at in segments.pair(row, segment, probe) {
+            for at in segments.each(row, segment, probe) {
                 for place in at.bucket * C::WAYS..(at.bucket + 1) * C::WAYS {
                     if !row.is_of(place, name) {
                         continue;
@@ -205,7 +209,11 @@ impl TemplateTable {
         }
         if !value.dead() {
             let timeout = row.timeout(place);
-            let after = self.as_of(value, timeout, now).unwrap_or_else(|| value.kill());
+            // Its last connection may have ended before it fired, and no sweep has come by there
+            // yet: whoever tells of that in time must not find it extended.
+            let late = if value.count() > 0 { NOTICED_WITHIN } else { 0 };
+            let asked = Tick(now.0.wrapping_sub(late));
+            let after = self.as_of(value, timeout, asked).unwrap_or_else(|| value.kill());
             if after == value {
                 return;
             }
@@ -227,7 +235,8 @@ impl TemplateTable {
             // An abandoned claim was never anybody's template.
             if let (true, Some(key)) = (value.real().0 != 0, row.key(place)) {
                 self.counters.freed(sweeper.shard, handle.is_v6());
-                on_event(Swept::Freed { key, real: value.real() });
+                let (real, invalid) = (value.real(), value.invalid());
+                on_event(Swept::Freed { key, real, invalid });
             }
         }
     }
@@ -333,11 +342,11 @@ impl<C: Cells> Window for TemplateWindow<'_, C> {
 
     fn claim(&self, at: usize) -> bool {
         let Some((row, place, ..)) = self.slot(at) else { return false };
-        // Buckets come in pairs. The mark is there before anybody can be found behind it.
+        // The marks are there before anybody can be found behind them.
         let number = at / C::WAYS;
-        if number % 2 == 1 {
-            row.mark(self.places.bucket(number - 1).0.bucket);
-        }
+        let segment = self.places.bucket(number).0.segment;
+        let before = (0..number).map(|earlier| self.places.bucket(earlier).0);
+        before.filter(|one| one.segment == segment).for_each(|one| row.mark(one.bucket));
         row.claim(place, self.name, self.first.timeout_index)
     }
 

@@ -34,6 +34,7 @@ mod sync;
 mod template;
 mod template_burst;
 mod value;
+mod view;
 
 pub use client::{
     Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
@@ -48,8 +49,7 @@ pub use client_burst_wide::ClientBurstV6;
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
 pub use seat::Seat;
-pub use template::{
-    Candidate, Cursor, Full, Gone, GrowError, Outcome, Renewal, Sizes, Swept, TemplateTable, View,
-};
+pub use template::{Cursor, GrowError, Renewal, Sizes, TemplateTable};
 pub use template_burst::TemplateBurst;
 pub(crate) use template_burst::{SoleTemplates, VacantSlot};
+pub use view::{Candidate, Full, Gone, Outcome, Swept, View};

@@ -79,7 +79,7 @@ impl<R: Row> Segments<R> {
 
     /// Buckets for `entries`, capped at what a handle can name.
     fn buckets_for(shards: usize, entries: usize) -> usize {
-        let slots = entries.div_ceil(4).saturating_mul(R::SLOTS_FOR_FOUR);
+        let slots = entries.saturating_mul(R::SLOTS_FOR_1024).div_ceil(1024);
         let most = Handle::MAX_SLOTS / R::WAYS / shards;
         let per_shard = slots.div_ceil(R::WAYS).div_ceil(shards);
         per_shard.clamp(2, most) * shards
@@ -101,6 +101,18 @@ impl<R: Row> Segments<R> {
     #[inline]
     pub(super) fn row(&self, segment: usize) -> Option<&R> {
         self.rows.get(segment)?.get()
+    }
+
+    /// All buckets in `segment` where the key may stand, the third one computed last.
+    #[inline]
+    pub(super) fn each(
+        &self,
+        row: &R,
+        segment: usize,
+        probe: &Probe,
+    ) -> impl Iterator<Item = BucketAt> {
+        let third = std::iter::once_with(move || self.third(row, segment, probe)).flatten();
+        self.pair(row, segment, probe).into_iter().chain(third)
     }
 
     /// The two buckets in `segment` where the key may stand. They differ.
@@ -139,8 +151,7 @@ impl<R: Row> Segments<R> {
         let mut places = Places { buckets: ArrayVec::new(), open: self.open() };
         for segment in (0..self.announced()).rev() {
             let Some(row) = self.row(segment) else { continue };
-            places.buckets.extend(self.pair(row, segment, probe));
-            places.buckets.extend(self.third(row, segment, probe));
+            places.buckets.extend(self.each(row, segment, probe));
         }
         places
     }
@@ -165,9 +176,7 @@ impl<R: Row> Segments<R> {
     pub(super) fn prefetch(&self, probe: &Probe) {
         let segment = self.announced() - 1;
         if let Some(row) = self.row(segment) {
-            for at in self.pair(row, segment, probe) {
-                row.prefetch(at.bucket);
-            }
+            self.each(row, segment, probe).for_each(|at| row.prefetch(at.bucket));
         }
     }
 
@@ -240,7 +249,8 @@ impl<R: Row> Segments<R> {
     /// (slots, bytes) in all segments.
     pub(super) fn size(&self) -> (usize, usize) {
         let buckets = self.buckets();
-        (buckets * R::WAYS, buckets * R::BYTES)
+        let bytes = self.rows.iter().filter_map(OnceLock::get).map(R::bytes).sum();
+        (buckets * R::WAYS, bytes)
     }
 }
 

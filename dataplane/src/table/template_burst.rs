@@ -6,7 +6,7 @@ use super::cells_v4::V4;
 use super::counters::Counters;
 use super::hash::Hash;
 use super::key::{ClientKey, Handle, Probe, TemplateKey};
-use super::segments::{hash_of, pair_of, shard_of};
+use super::segments::{hash_of, pair_of, shard_of, third_of};
 use super::template::TemplateTable;
 use super::value::Value;
 use crate::cpu::Tier;
@@ -89,10 +89,13 @@ impl TemplateTable {
         let TemplateBurst { names, hashes, count, .. } = burst;
         if let Some(row) = self.only_row() {
             let buckets = self.v4.per_shard(row);
-            for (name, place) in names.iter().zip(hashes).take(*count) {
-                let hash = hash_of(&self.hasher, &name.key());
+            for (name, place) in names.iter().zip(&mut *hashes).take(*count) {
+                *place = hash_of(&self.hasher, &name.key());
+            }
+            // One request after the other, so that the CPU has as many pages looked up at a
+            // time as it can.
+            for hash in hashes.iter().take(*count) {
                 row.prefetch_first(Hash::scale(hash.first, buckets));
-                *place = hash;
             }
             return;
         }
@@ -186,7 +189,9 @@ impl SoleTemplates<'_> {
     pub(crate) fn vacant_at(&self, burst: &TemplateBurst, at: usize) -> Option<VacantSlot> {
         let (name, hash) = burst.wanted(at)?;
         let name = V4::name(&Probe { key: name.key(), hash, shard: 0 });
-        let place = self.row.vacant(pair_of(self.buckets, &hash, 0), name, self.tier)?;
+        let pair = pair_of(self.buckets, &hash, 0);
+        let third = || third_of(self.buckets, &hash, 0);
+        let place = self.row.vacant(pair, third, name, self.tier)?;
         Some(VacantSlot { place, name })
     }
 

@@ -115,6 +115,13 @@ impl Addr {
         if self.is_v4() { self.v4_number() >> 24 == 127 } else { self.high == 0 && self.low == 1 }
     }
 
+    /// Whether no packet on a wire has this source but a host's that has no address yet:
+    /// 127.0.0.0/8 and ::1, 0.0.0.0/8.
+    #[inline]
+    pub const fn is_inside_a_host(self) -> bool {
+        self.is_loopback() || self.is_v4() && self.v4_number() >> 24 == 0
+    }
+
     /// Whether this is 0.0.0.0 or ::.
     #[inline]
     pub const fn is_unspecified(self) -> bool {
@@ -212,6 +219,12 @@ mod tests {
         }
         assert!(addr("127.9.9.9").is_loopback() && addr("::1").is_loopback());
         assert!(!addr("0.0.0.1").is_loopback());
+        for text in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "::1"] {
+            assert!(addr(text).is_inside_a_host(), "{text}");
+        }
+        for text in ["1.0.0.0", "126.1.1.1", "128.0.0.1", "::", "2001:db8::1"] {
+            assert!(!addr(text).is_inside_a_host(), "{text}");
+        }
         assert!(addr("0.0.0.0").is_unspecified() && addr("::").is_unspecified());
         assert!(!addr("2001:db8::").is_unspecified() && !addr("::1").is_unspecified());
         assert!(addr("255.255.255.255").is_broadcast());

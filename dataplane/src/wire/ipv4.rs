@@ -7,6 +7,8 @@ use super::packet::{Fragment, Malformed, NO_CHUNK, Packet, Protocol, TcpFlags, V
 
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
+/// Offset of the type of service.
+pub const TOS: usize = 1;
 /// Offset of the total length.
 pub const TOTAL_LEN: usize = 2;
 /// Offset of the word with flags and fragment offset.

@@ -177,27 +177,41 @@ fn fragment(header: &[u8; FRAGMENT_HEADER_LEN]) -> Fragment {
 /// Takes the fragment header out of a packet that is whole nevertheless (RFC 6946). Answers
 /// `false`, and changes nothing, where there is none.
 pub fn take_fragment_header(frame: &mut impl Frame, packet: &Packet) -> bool {
-    let l3 = usize::from(packet.l3_offset);
-    let (start, end) = (l3 + HEADER_LEN, usize::from(packet.l4_offset));
-    if packet.family != Family::V6 || packet.fragment != Fragment::Whole || start == end {
-        return false;
+    packet.fragment == Fragment::Whole
+        && fragment_header(frame.bytes(), packet).is_some_and(|header| {
+            cut_out(frame, packet, header.said, header.at, header.following).is_some()
+        })
+}
+
+/// Where a packet's fragment header is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FragmentHeader {
+    /// Where its number stands.
+    pub said: usize,
+    /// Where it begins.
+    pub at: usize,
+    /// The number of what follows it.
+    pub following: u8,
+}
+
+/// The fragment header of a packet that was read.
+pub(crate) fn fragment_header(frame: &[u8], packet: &Packet) -> Option<FragmentHeader> {
+    if packet.family != Family::V6 {
+        return None;
     }
+    let l3 = usize::from(packet.l3_offset);
     // Where the number stands that says what comes next, and where that is.
-    let (mut said, mut at) = (l3 + NEXT_HEADER, start);
-    while at < end {
-        let bytes = frame.bytes();
-        let (Some(number), Some([following, len, ..])) =
-            (bytes.get(said).copied(), bytes_at::<8>(bytes, at).copied())
-        else {
-            return false;
-        };
+    let (mut said, mut at) = (l3 + NEXT_HEADER, l3 + HEADER_LEN);
+    while at < usize::from(packet.l4_offset) {
+        let number = frame.get(said).copied()?;
+        let [following, len, ..] = *bytes_at::<8>(frame, at)?;
         match number {
-            next::FRAGMENT => return cut_out(frame, packet, said, at, following).is_some(),
+            next::FRAGMENT => return Some(FragmentHeader { said, at, following }),
             next::AUTHENTICATION => (said, at) = (at, at + (usize::from(len) + 2) * 4),
             _ => (said, at) = (at, at + (usize::from(len) + 1) * 8),
         }
     }
-    false
+    None
 }
 
 fn cut_out(

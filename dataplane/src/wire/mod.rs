@@ -28,4 +28,4 @@ pub mod udp;
 pub use addr::{Addr, Family};
 pub use answer::Unanswerable;
 pub use packet::{Fragment, Malformed, NO_CHUNK, Packet, Parsed, Protocol, TcpFlags, Vlan};
-pub use parse::{parse, parse_piece, read_whole_header};
+pub use parse::{parse, parse_piece};

@@ -54,19 +54,6 @@ pub fn parse_piece(frame: &[u8]) -> Option<Packet> {
     Some(packet)
 }
 
-/// Reads the transport header of a first fragment from where its beginning was put together;
-/// `None` where it cannot be read.
-pub fn read_whole_header(packet: &Packet, transport: &[u8]) -> Option<Packet> {
-    let mut packet = *packet;
-    match packet.protocol {
-        Protocol::Tcp => tcp::read(transport, &mut packet),
-        Protocol::Udp => udp::read(transport, &mut packet),
-        Protocol::Sctp => sctp::read(transport, &mut packet),
-        _ => Some(()),
-    }
-    .map(|()| packet)
-}
-
 /// The long way: everything that a frame can be.
 #[inline(never)]
 fn read(frame: &[u8]) -> Result<Parsed, Malformed> {

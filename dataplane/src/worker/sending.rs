@@ -44,7 +44,7 @@ impl<P: Port> Worker<P> {
 
     /// What the pieces of one packet share: hard to guess, and no number twice in a row of 2^32
     /// (RFC 7739).
-    fn next_id(&mut self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
         self.cut = self.cut.wrapping_add(1);
         let [first, second] = self.shared.key.0;
         // Odd factors and shifts lose nothing.
@@ -53,7 +53,7 @@ impl<P: Port> Worker<P> {
     }
 
     /// Sends a piece at once, behind what is ready already.
-    fn send_own(&mut self, piece: P::Frame, port: PortIndex) {
+    pub(super) fn send_own(&mut self, piece: P::Frame, port: PortIndex) {
         let index = usize::from(port.0);
         self.flush_port(index);
         let Some(port) = self.ports.get_mut(index) else { return };

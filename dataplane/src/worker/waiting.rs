@@ -1,6 +1,7 @@
 //! Frames that wait: for their next hop's MAC address, or for their datagram's first fragment.
 
 use super::Worker;
+use crate::fragments::Key;
 use crate::ids::{NeighbourId, PortIndex};
 use crate::port::{Frame, Port};
 use crate::tick::{TICKS_PER_SECOND, Tick};
@@ -31,22 +32,27 @@ pub(super) struct Held<F> {
     pub(super) until: Tick,
 }
 
-/// A fragment that waits for its datagram's first one.
+/// A fragment that waits for its datagram's first one, or for all others.
 pub(super) struct Early<F> {
-    frame: F,
-    ingress: PortIndex,
+    pub(super) frame: F,
+    /// Where it waits for all others: for which datagram's.
+    pub(super) datagram: Option<Key>,
+    pub(super) ingress: PortIndex,
     pub(super) until: Tick,
 }
 
 impl<P: Port> Worker<P> {
     pub(super) fn wait_for_first(&mut self, frame: P::Frame, ingress: PortIndex, now: Tick) {
         let limits = self.director.snapshot().fragments;
-        if self.early.len() >= limits.early {
+        // One that completes its datagram does not wait.
+        let room = limits.early + usize::from(self.director.has_settled());
+        if self.early.len() >= room {
             return self.count_drop(DropReason::FragmentTable);
         }
         let until = self.director.waits_until(frame.bytes(), now);
+        let datagram = self.director.gathered(frame.bytes());
         let place = self.early.partition_point(|early| early.until.has_come(until));
-        self.early.insert(place, Early { frame, ingress, until });
+        self.early.insert(place, Early { frame, datagram, ingress, until });
         if let Some(counters) = self.counters() {
             counters.held.add(1);
         }
@@ -55,8 +61,15 @@ impl<P: Port> Worker<P> {
     /// Hands early fragments in again; those whose first one is still to come keep their
     /// place and their time.
     pub(super) fn retry_early(&mut self, now: Tick) {
+        while let Some((key, settled)) = self.director.next_settled() {
+            self.settle(&key, settled, now);
+        }
         for _ in 0..self.early.len() {
             let Some(early) = self.early.pop_front() else { break };
+            if early.datagram.is_some_and(|key| self.director.is_gathering(&key)) {
+                self.early.push_back(early);
+                continue;
+            }
             match self.handle(early.frame, early.ingress, now) {
                 Some(frame) => self.early.push_back(Early { frame, ..early }),
                 None => self.unhold(),

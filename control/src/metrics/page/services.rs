@@ -76,7 +76,7 @@ const SERVICE_COUNTERS: [OfOneService; 5] = [
 const SERVICE_GAUGES: [OfOneService; 5] = [
     ("director_service_connections_active", "Connections in an active state.", |of| of.load.active),
     ("director_service_connections_inactive", "All other connections.", |of| of.load.inactive),
-    ("director_service_bindings", "Clients that are bound.", |of| of.load.bound),
+    ("director_service_bindings", "Clients that are bound.", |of| of.load.clients()),
     ("director_service_real_servers", "Real servers of the service.", |of| of.reals.len() as u64),
     (
         "director_service_real_servers_usable",
@@ -106,7 +106,7 @@ const REAL_GAUGES: [OfOneReal; 6] = [
         of.load.active
     }),
     ("director_real_server_connections_inactive", "All other connections.", |of| of.load.inactive),
-    ("director_real_server_bindings", "Clients that are bound.", |of| of.load.bound),
+    ("director_real_server_bindings", "Clients that are bound.", |of| of.load.clients()),
     ("director_real_server_weight", "The weight that schedulers see; 0 is quiesced.", |of| {
         u64::from(of.real.effective_weight())
     }),
@@ -212,6 +212,7 @@ impl OfService {
             load.active += of.load.active;
             load.inactive += of.load.inactive;
             load.bound += of.load.bound;
+            load.orphans += of.load.orphans;
         }
         let ever = facts.services.get(&service.id).copied().unwrap_or_default();
         let usable = reals.iter().filter(|of| of.real.effective_weight() > 0).count();

@@ -73,7 +73,8 @@ impl<'a> Binding<'a> {
         let Some(head) = frame.bytes().first_chunk::<HEAD>() else { return 0 };
         // Without connections nobody can tell a stray segment from a client that was bound before
         // a restart: all but resets are taken.
-        if is_reset_v4::<L3, HEAD>(head) {
+        let source = u32_at(head, L3 + ipv4::SRC).map(Addr::v4);
+        if is_reset_v4::<L3, HEAD>(head) || source.is_none_or(Addr::is_inside_a_host) {
             return 0;
         }
         let read = || match parse(frame.bytes()) {
@@ -180,6 +181,9 @@ impl Path {
         }
         let head = frame.bytes().first_chunk::<HEAD>()?;
         let opening = opening_v4::<L3, HEAD>(head, lane.total_len())?;
+        if opening.flow.client.is_inside_a_host() {
+            return None;
+        }
         let read = || match parse(frame.bytes()) {
             Parsed::Packet(packet) => Some(packet),
             _ => None,

@@ -176,11 +176,11 @@ impl Learned {
         side: Side,
     ) -> Option<(usize, PortIndex)> {
         let nobody = Some(Default::default());
-        let table = desk.bindings.table_v4_mut();
-        let (key, slot) = reading.conns.guesses(reading.done).next()?;
-        let Some(first) = table.entry_of(slot, key) else { return nobody };
-        if first.forwarding() != Forwarding::Route {
-            return None;
+        let (first, slot) = reading.conns.standings(reading.done).next()?;
+        if first.is_odd() {
+            let entry = desk.bindings.table_v4().entry(slot);
+            let routed = entry.is_none_or(|entry| entry.forwarding() == Forwarding::Route);
+            return nobody.filter(|_| routed);
         }
         let real = first.real();
         let Some(hop) = self.conn_hops.get_or_learn(side, real.0, &desk.sources) else {
@@ -214,18 +214,17 @@ impl Learned {
             false => (Kind::ConnTcp, State::TcpEstablished),
         };
         let timeout = desk.sources.snapshot.timeouts.ticks(state);
-        let (now, expires) = (desk.now, desk.now.plus(timeout));
+        let expires = desk.now.plus(timeout);
         let Some(incoming) = desk.loads.incoming() else { return 0 };
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
-        let flows = lanes.iter().zip(reading.conns.guesses(reading.done));
+        let flows = lanes.iter().zip(reading.conns.standings(reading.done));
         let table = desk.bindings.table_v4_mut();
         let mut count = 0;
-        for (frame, (lane, (key, slot))) in frames.iter_mut().zip(flows) {
-            let Some(entry) = table.entry_of(slot, key) else { break };
-            if !lane.is(kind) || !entry.is_routed_in(state, now) {
+        for (frame, (lane, (standing, slot))) in frames.iter_mut().zip(flows) {
+            if !lane.is(kind) || standing.is_odd() {
                 break;
             }
-            let real = entry.real();
+            let real = standing.real();
             let Some(hop) = self.conn_hops.get_alike(alike, real.0) else { break };
             if !hop.takes(lane.total_len())
                 || !rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop)
@@ -233,8 +232,8 @@ impl Learned {
                 break;
             }
             incoming.count(real, lane.total_len());
-            if entry.keep(timeout, expires) {
-                table.ends_at(slot, expires);
+            if standing.changes() {
+                table.keep(slot, timeout, expires);
             }
             count += 1;
         }

@@ -18,6 +18,7 @@ use std::arch::x86_64::{
 };
 
 use super::read::{V4_ODD_SOURCES, WideForm};
+use crate::conn::flow::bits_of;
 use crate::conn::table::EntryV4;
 use crate::port::Frame;
 use crate::wire::{Protocol, ipv4, tcp, udp};
@@ -232,6 +233,17 @@ pub(super) fn flows(
     // SAFETY: eight words, whatever their bits.
     #[allow(unsafe_code)]
     Some(unsafe { std::mem::transmute::<__m512i, [[u64; 2]; FOUR]>(flows) })
+}
+
+/// The ends of the rows' clients, as [`EntryV4::end_of`] has them in the lower half of each
+/// quarter; the upper halves are anything.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn ends(rows: __m512i, protocol: Protocol) -> __m512i {
+    use std::arch::x86_64::_mm512_srli_epi64;
+    // Client and port stand behind a word of zeros.
+    let protocol = _mm512_set1_epi64(EntryV4::end_of(0, 0, bits_of(protocol)) as i64);
+    _mm512_or_si512(_mm512_srli_epi64::<16>(rows), protocol)
 }
 
 /// The bytes of the rows' IP packets.

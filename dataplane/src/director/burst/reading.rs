@@ -176,8 +176,9 @@ impl Reading {
         let udp = way.lane.kind() == Kind::ConnUdp;
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let (addresses, ports) = ([client, way.vip()], [client_port, way.vip_port()]);
-        self.conns.put(at, EntryV4::key_of(addresses, ports, protocol), conns);
+        let key = EntryV4::key_of(addresses, ports, protocol);
         let lane = if udp || is_ack_v4::<L3, HEAD>(head) {
+            self.conns.put(at, key, conns);
             way.lane.with_len(total_len)
         } else if way.lane.first_place() != 0
             && client_port != FTP_DATA_PORT
@@ -186,9 +187,10 @@ impl Reading {
             if let Some(scope) = way.templates() {
                 self.templates.put(at, client & way.mask, scope);
             }
-            self.conns.put_opening(at, conns);
+            self.conns.put_opening(at, key, conns);
             Lane::new(Kind::Open, way.lane.first_place()).with_len(total_len)
         } else {
+            self.conns.put(at, key, conns);
             Lane::BIND
         };
         self.put_lane(at, lane);
@@ -251,7 +253,7 @@ impl Reading {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512ifma,vaes,aes")]
     #[inline(never)]
     fn read_avx512<
         F: Frame,
@@ -307,7 +309,7 @@ impl Reading {
     /// Reads frames of connections four at a time, as long as all four are alike; TCP's, as
     /// long as they neither open nor close anything.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512ifma,vaes,aes")]
     #[inline]
     fn read_four_conns<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
         &mut self,
@@ -326,7 +328,8 @@ impl Reading {
             let lanes = self.lanes.get_mut(at..).and_then(|lanes| lanes.first_chunk_mut::<FOUR>());
             let (Some(flows), Some(lanes)) = (flows, lanes) else { break };
             *lanes = way.lane.with_lens(fours::total_lens(rows));
-            self.conns.put_four(at, flows, conns);
+            let homes = conns.request_homes(fours::ends(rows, protocol));
+            self.conns.put_four(at, flows, homes);
             self.clients.clear_all(at, FOUR);
             read += FOUR;
         }
@@ -335,7 +338,7 @@ impl Reading {
 
     /// Reads clients' frames four at a time, as long as all four are alike.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,vaes,aes")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512ifma,vaes,aes")]
     #[inline]
     fn read_fours<F: Frame, const L3: usize, const HEAD: usize, const UDP: bool>(
         &mut self,

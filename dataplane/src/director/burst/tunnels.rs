@@ -102,6 +102,7 @@ fn way_to(real: RealId, by: By, sources: &Sources<'_>) -> Option<Way> {
     let compat = sources.snapshot.compat_of(real.service);
     let is_asked = real.state != RealState::Up
         || real.local
+        || real.shared_route.is_some()
         || by == By::Number
             && (real.forwarding != Forwarding::Tunnel
                 || compat.expire_quiescent_template && real.weight == 0);
