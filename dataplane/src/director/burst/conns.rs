@@ -230,7 +230,7 @@ impl Learned {
         };
         let timeout = desk.sources.snapshot.timeouts.ticks(state);
         let expires = desk.now.plus(timeout);
-        let Some(mut loads) = desk.loads.shelf() else { return 0 };
+        let Some(incoming) = desk.loads.incoming() else { return 0 };
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let flows = lanes.iter().zip(reading.conns.standings(reading.done));
         let table = desk.bindings.table_v4_mut();
@@ -248,9 +248,7 @@ impl Learned {
             {
                 break;
             }
-            if let Some(load) = loads.of(real) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
+            incoming.count(real, lane.total_len());
             if standing.changes() {
                 table.keep(slot, timeout, expires);
             }
