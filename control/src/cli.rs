@@ -76,7 +76,8 @@ pub enum Command {
     Get(Get),
     /// List clients and the real servers that they are bound to.
     ///
-    /// Comes in pages, filtered where the bindings are: ten million of them stop no core.
+    /// Comes in pages, filtered where the bindings are: ten million of them stop no core. AGE is
+    /// the time since a binding was made or last renewed, as each new connection does.
     Clients(Clients),
     /// End the bindings of a client, or of a network of clients.
     ///

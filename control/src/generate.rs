@@ -18,6 +18,7 @@ use dataplane::wire::{Addr, Protocol};
 
 use crate::bench;
 use crate::cli::{self, Stays};
+use crate::output;
 use crate::reason::reason;
 
 /// Exit status of a run in which an invariant was broken.
@@ -38,7 +39,7 @@ pub fn run(args: &cli::Generate) -> Result<ExitCode, String> {
         plots(&report, folder)?;
     }
     let text = if args.json { format!("{json}\n") } else { report.text() };
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    output::print(&text);
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
 }
 

@@ -33,6 +33,7 @@ pub mod metrics;
 pub mod neighbour;
 pub mod notify;
 pub mod offline;
+pub mod output;
 pub mod page;
 pub mod peers;
 pub mod preview;

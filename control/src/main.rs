@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::api::{Listing, Request};
 use control::cli::{Cli, Command, DEFAULT_SOCKET, Show};
-use control::{bench, doctor, generate, ipvsadm, offline, remote, run, trace};
+use control::{bench, doctor, generate, ipvsadm, offline, output, remote, run, trace};
 
 // Measured against the system's allocator the control thread builds snapshots of many
 // services faster, and memory that it frees does not stay scattered.
@@ -15,10 +15,13 @@ use control::{bench, doctor, generate, ipvsadm, offline, remote, run, trace};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Some(code) = as_ipvsadm() {
-        return code;
-    }
-    match Cli::parse().command {
+    let code = as_ipvsadm().unwrap_or_else(|| told(Cli::parse().command));
+    // Half of a configuration in a file on a full disk is no success.
+    if code == ExitCode::SUCCESS && !output::is_whole() { ExitCode::from(1) } else { code }
+}
+
+fn told(command: Command) -> ExitCode {
+    match command {
         Command::Run(args) => match run::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

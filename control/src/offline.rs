@@ -13,6 +13,7 @@ use crate::config::{self, keys};
 use crate::import::{self, Imported, Input, Kind};
 use crate::ipvsadm::Names;
 use crate::manual;
+use crate::output::print;
 use crate::reason::reason;
 use crate::replay::{self, pcap};
 use crate::simulate;
@@ -77,11 +78,12 @@ const CAPTURE_HEAD: u64 = 4_096;
 pub fn simulate(args: &cli::Simulate) -> ExitCode {
     let options = simulate::Options { text: !args.no_text, verbose: args.verbose };
     let report = simulate::run(&args.paths, options);
-    if !report.outcomes.is_empty() {
-        print(&report.to_string());
-    }
     for sentence in &report.unreadable {
         let _ = writeln!(io::stderr().lock(), "{sentence}");
+    }
+    // Last, also where both go to one terminal.
+    if !report.outcomes.is_empty() {
+        print(&report.to_string());
     }
     match (report.unreadable.is_empty(), report.failed()) {
         (false, _) => ExitCode::from(2),
@@ -244,9 +246,4 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 fn unreadable(file: &Path, error: &io::Error) -> Failed {
     format!("cannot read {}: {}", file.display(), reason(error))
-}
-
-fn print(text: &str) {
-    // A closed pipe (`director replay | head`) is no error.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use crate::doctor;
 use crate::history::History;
 use crate::link::{self, NoLink};
 use crate::metrics::{self, ListenError};
+use crate::output::print;
 use crate::peers::Peers;
 use crate::privileges::{Account, PrivilegeError};
 
@@ -322,11 +323,6 @@ fn print_totals(totals: &CoreTotals, nic: &nic::Totals) {
         );
     }
     print(&text);
-}
-
-/// Prints what may be printed to a pipe that nobody reads any more.
-fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// `director check`; `-` reads standard input.

@@ -103,7 +103,7 @@ fn moving(farm: &Farm, program: &Program) {
     let to = other(&bound);
     let moved = program.told(&["rebind", client, &farm::rip(to), "--service", "web"]);
     assert!(moved.starts_with(&format!("1 binding(s) moved to {}\n", farm::rip(to))), "{moved}");
-    assert!(moved.contains("open connection(s) go on where they are"), "{moved}");
+    assert!(moved.contains("connection(s) go on where they are"), "{moved}");
     assert_eq!(talk.say("still"), bound);
     assert_eq!(ask(&farm.client, client, &web()), farm::name(to));
     let again = program.told(&["rebind", client, &farm::rip(to), "--service", "web"]);
@@ -266,6 +266,80 @@ fn a_server_is_drained_waited_for_and_put_back() {
         assert_eq!(name, farm::name(1), "the other one");
     }
     program.told(&["undrain", &first]);
+    program.stop();
+}
+
+#[test]
+fn a_drain_keeps_its_deadline_tells_of_pins_and_is_over_when_somebody_ends_it() {
+    let farm = Farm::new(2);
+    let program = start(&farm, "    on_drain: new_elsewhere\n");
+    let (server, other) = (farm::rip(0), farm::rip(1));
+    let of_web = |words: &[&str]| program.told(&[words, &["--service", "web"]].concat());
+    let refused = |words: &[&str], said: &str| {
+        let ended = program.ask(words);
+        assert_eq!(ended.code(), Some(1), "{words:?}: {}", ended.stdout);
+        assert!(ended.stderr.contains(said), "{words:?}: {}", ended.stderr);
+    };
+    of_web(&["pin", "198.18.64.9", &server]);
+    let told = of_web(&["drain", &server, "--deadline", "10m"]);
+    assert!(told.contains("; 1 pin(s) send clients to it nevertheless"), "{told}");
+    let told = of_web(&["drain", &server]);
+    assert!(told.contains("; the deadline is in "), "asked again, nothing changes: {told}");
+
+    // Who is bound to the other one stays there, as this one sends its clients away.
+    let mut talk = Talk::open(&farm.client, "198.18.64.1", &web());
+    assert_eq!(talk.say("who"), farm::name(1));
+    refused(&["rebind", "198.18.64.1", &server, "--service", "web"], "is down or drains there");
+    refused(&["evict", "198.18.64.1", "--server", "198.18.10.99"], "no real server '198.18.10.99'");
+    refused(&["clients", "--server", "198.18.10.99"], "there is no real server '198.18.10.99'");
+
+    let socket = program.home.socket();
+    let wait = ["drain", "--socket", socket.to_str().unwrap(), &other, "--wait"];
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_director"))
+        .args(wait)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the drain", || {
+        let yaml = program.told(&["get", "-o", "yaml"]);
+        (yaml.matches("state: drain").count() > 1).then_some(())
+    });
+    program.told(&["undrain", &other]);
+    let status = eventually("the end of the wait", || waiting.try_wait().unwrap());
+    let ended = waiting.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("is up again: somebody else has ended the drain"), "{said}");
+
+    // What the configuration has as down is neither drained nor taken back.
+    let file = std::fs::read_to_string(program.file()).unwrap();
+    let down =
+        file.replacen(&format!("address: {other}"), &format!("address: {other}, state: down"), 1);
+    let applied = program.ask_with_input(&["apply", "-"], &down);
+    assert_eq!(applied.code(), Some(0), "{}", applied.stderr);
+    refused(&["drain", &other, "--service", "web"], "is down already");
+    refused(&["undrain", &other, "--service", "web"], "which no drain made it");
+    program.stop();
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_is_no_success() {
+    let farm = Farm::new(1);
+    let program = start(&farm, "");
+    let socket = program.home.socket();
+    for words in [&["get"][..], &["clients", "-o", "json"], &["status"], &["ipvsadm", "-Ln"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_director"))
+            .args(words)
+            .env("DIRECTOR_SOCKET", &socket)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{words:?}: {said}");
+        assert_eq!(said, "cannot write to standard output: No space left on device\n", "{words:?}");
+    }
     program.stop();
 }
 

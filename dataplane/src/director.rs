@@ -254,7 +254,7 @@ impl Director {
     /// frames under way.
     #[inline]
     pub fn has_few_connections(&self) -> bool {
-        self.path.bindings.table_v4().bytes() <= NEAREST && !self.path.shared.replies.is_open()
+        self.path.has_few_connections()
     }
 
     /// The same of IPv6 connections.

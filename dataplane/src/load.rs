@@ -9,6 +9,7 @@
 //! its schedulers need not look at all of them.
 
 mod journal;
+mod tally;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -17,8 +18,10 @@ use crossbeam::utils::CachePadded;
 use crate::ids::RealId;
 use crate::pieces::{Pieces, Shelf};
 use journal::Journal;
+use tally::Tallies;
 
 pub use journal::News;
+pub(crate) use tally::Incoming;
 
 const LIMIT: usize = RealId::LIMIT as usize;
 
@@ -111,22 +114,34 @@ impl RealLoad {
 
 /// One core's counters of all real servers.
 #[derive(Clone, Copy, Debug)]
-pub struct CoreLoads<'a>(&'a Pieces<RealLoad>);
+pub struct CoreLoads<'a>(&'a CoreLine);
 
 impl<'a> CoreLoads<'a> {
     /// The counters of a real server; `None` for an id that was never reserved.
     #[inline]
     pub fn of(self, id: RealId) -> Option<&'a RealLoad> {
-        self.0.get(id.0 as usize)
+        self.0.loads.get(id.0 as usize)
     }
 }
 
 impl<'a> CoreLoads<'a> {
+    /// Counts packets from clients of many real servers one after the other.
+    #[inline(always)]
+    pub(crate) fn incoming(self) -> Option<Incoming<'a>> {
+        self.0.tallies.incoming(&self.0.loads)
+    }
+
+    /// Requests what [`Self::incoming`] needs of a real server.
+    #[inline(always)]
+    pub(crate) fn prefetch(self, id: RealId) {
+        self.0.tallies.prefetch(id);
+    }
+
     /// A look at the counters of many real servers one after the other; `None` while the first
     /// ones have none.
     #[inline(always)]
     pub(crate) fn shelf(self) -> Option<LoadShelf<'a>> {
-        self.0.shelf().map(LoadShelf)
+        self.0.loads.shelf().map(LoadShelf)
     }
 }
 
@@ -210,6 +225,7 @@ impl Counts {
 #[derive(Debug)]
 struct CoreLine {
     loads: Pieces<RealLoad>,
+    tallies: Tallies,
     /// Of each real server's templates: those that lost their client. Seldom written, so not
     /// in the line that packets write.
     orphans: Pieces<AtomicI64>,
@@ -232,7 +248,8 @@ impl LoadBoard {
             cores: (0..cores.max(1))
                 .map(|_| {
                     let (loads, orphans) = (Pieces::new(LIMIT), Pieces::new(LIMIT));
-                    CachePadded::new(CoreLine { loads, orphans, journal: Journal::default() })
+                    let (tallies, journal) = (Tallies::new(), Journal::default());
+                    CachePadded::new(CoreLine { loads, tallies, orphans, journal })
                 })
                 .collect(),
             overload: Pieces::new(LIMIT),
@@ -323,7 +340,7 @@ impl LoadBoard {
     /// One core's counters of all real servers.
     #[inline]
     pub fn core(&self, core: usize) -> Option<CoreLoads<'_>> {
-        self.cores.get(core).map(|line| CoreLoads(&line.loads))
+        self.cores.get(core).map(|line| CoreLoads(line))
     }
 
     /// The sums over all cores.
@@ -334,13 +351,15 @@ impl LoadBoard {
         for line in self.cores.iter().filter_map(|core| core.orphans.get(at)) {
             orphans += line.load(Relaxed);
         }
-        for line in self.cores.iter().filter_map(|core| core.loads.get(at)) {
+        for core in &self.cores {
+            let Some(line) = core.loads.get(at) else { continue };
             active += line.active.load(Relaxed);
             inactive += line.inactive.load(Relaxed);
             bound += line.bound.load(Relaxed);
             load.connections += line.connections.load(Relaxed);
-            load.in_packets += line.in_packets.load(Relaxed);
-            load.in_bytes += line.in_bytes.load(Relaxed);
+            let [packets, bytes] = core.tallies.with(id, [&line.in_packets, &line.in_bytes]);
+            load.in_packets += packets;
+            load.in_bytes += bytes;
             load.out_packets += line.out_packets.load(Relaxed);
             load.out_bytes += line.out_bytes.load(Relaxed);
         }
@@ -371,7 +390,9 @@ impl LoadBoard {
         for line in self.cores.iter().filter_map(|core| core.orphans.get(id.0 as usize)) {
             line.store(0, Relaxed);
         }
-        for line in self.cores.iter().filter_map(|core| core.loads.get(id.0 as usize)) {
+        for core in &self.cores {
+            core.tallies.reset(id);
+            let Some(line) = core.loads.get(id.0 as usize) else { continue };
             for counter in [&line.active, &line.inactive, &line.bound] {
                 counter.store(0, Relaxed);
             }

@@ -6,7 +6,7 @@ use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
 use dataplane::ids::{RealId, ServiceId};
 use dataplane::mailbox::{Answer, Query, REBINDS};
-use dataplane::snapshot::{Real, Service};
+use dataplane::snapshot::{OnDown, OnDrain, Policy, Real, RealState, Service};
 use dataplane::table::{ClientKey, Cursor};
 use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::wire::Addr;
@@ -67,7 +67,16 @@ impl ControlThread {
             Some(name) => Some(self.service_named(name)?.id),
         };
         let client = filter.client.map(|client| (Addr::from(client.address), client.length));
-        Ok(Wanted { client, service, real: filter.real_server.map(Addr::from) })
+        let real = filter.real_server.map(Addr::from);
+        // Removed ones may still have clients.
+        let is_there =
+            |wanted| self.snapshot.reals.iter().flatten().any(|one| one.address == wanted);
+        match real.filter(|wanted| !is_there(*wanted)) {
+            Some(unknown) => Err(format!(
+                "there is no real server '{unknown}'; 'director get reals' lists them\n"
+            )),
+            None => Ok(Wanted { client, service, real }),
+        }
     }
 
     pub(super) fn service_named(&self, name: &str) -> Result<&Service, String> {
@@ -101,21 +110,26 @@ impl ControlThread {
             Ok(wanted) => wanted,
             Err(sentence) => return Reply::refused(sentence),
         };
-        let (mut rebinds, mut pinned) = (Vec::new(), 0);
+        let (mut rebinds, mut pinned, mut unfit) = (Vec::new(), 0, 0);
+        let now = Tick::after(self.started.elapsed());
         // A single client, whose pin counts also where a binding is its whole network's.
         let is_one = |client: &Network| client.length == Network::from(client.address).length;
         let one = page.filter.client.filter(is_one).map(|client| client.address);
         let next = self.walk(page.from, &wanted, &mut |found| {
             let to = to.map(|to| self.real_at(found.service, to));
             // A service that has no such real server keeps its clients.
-            if to != Some(None) {
+            if to.flatten().is_some_and(|to| self.sends_away(found.service, to, now)) {
+                unfit += 1;
+            } else if to != Some(None) {
                 let pin = found.service.pins.of(one.unwrap_or(found.client.address()).into());
                 pinned += u64::from(pin.is_some_and(|pin| Some(pin) != to.flatten()));
                 rebinds.push(Rebind { key: found.key, to: to.flatten(), make: false });
             }
         });
         match self.rebind_all(&rebinds) {
-            Ok(done) => to_json(&json!({ "done": counts(done), "pinned": pinned, "next": next })),
+            Ok(done) => to_json(&json!({
+                "done": counts(done), "pinned": pinned, "unfit": unfit, "next": next
+            })),
             Err(sentence) => Reply::refused(sentence),
         }
     }
@@ -126,10 +140,26 @@ impl ControlThread {
         for some in rebinds.chunks(REBINDS) {
             match self.ask(0, Query::Rebind(some.to_vec())) {
                 Some(Answer::Rebound(done)) => all += done,
-                _ => return Err("core 0 did not answer in time; try again\n".to_owned()),
+                _ => {
+                    let sentence = "core 0 did not answer in time; a part of it may have been \
+                                    done: 'director clients' shows who is bound where\n";
+                    return Err(sentence.to_owned());
+                }
             }
         }
         Ok(all)
+    }
+
+    /// Whether a client that is bound to a real server is given another one at its next
+    /// connection.
+    fn sends_away(&self, service: &Service, real: RealId, now: Tick) -> bool {
+        let Some(real) = self.snapshot.real(real) else { return false };
+        let Policy { on_drain, on_down } = service.policy;
+        match real.state {
+            _ if real.is_down(now) => on_down == OnDown::Rebind,
+            RealState::Drain => on_drain == OnDrain::NewElsewhere,
+            RealState::Up | RealState::Down => false,
+        }
     }
 
     /// The real server of a service that has this address.

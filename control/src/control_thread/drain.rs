@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use dataplane::catalog::spec::{Farm, RealSpec};
-use dataplane::snapshot::{Identity, OnDown, RealState};
+use dataplane::snapshot::{Identity, OnDown, OnDrain, RealState};
 use dataplane::tick::Tick;
+use dataplane::wire::Addr;
 use serde_json::json;
 use tracing::info;
 
@@ -37,9 +38,12 @@ impl ControlThread {
             Ok(meant) => meant,
             Err(sentence) => return Reply::refused(sentence),
         };
-        let mut changed = 0;
+        let (mut changed, mut left) = (0, 0);
         for (identity, real) in &meant {
-            let wanted = self.wanted_spec(identity, *real, wish);
+            let Some(wanted) = self.wanted_spec(identity, *real, wish) else {
+                left += 1;
+                continue;
+            };
             if wanted == *real {
                 continue;
             }
@@ -65,20 +69,38 @@ impl ControlThread {
             self.note(Cause::Drain, peer.user(), what, changes);
             self.wait_for_cores();
         }
+        if left == meant.len() {
+            return Reply::refused(match wish {
+                Wish::Drain { .. } => {
+                    format!("{server} is down already and takes nobody; nothing was changed\n")
+                }
+                Wish::Up => format!(
+                    "{server} is down, which no drain made it: take `state: down` out of the \
+                     configuration; nothing was changed\n"
+                ),
+            });
+        }
         self.drained(&meant)
     }
 
     /// A real server in its new state; its deadline is noted. Without one of its own it has
-    /// its service's.
-    fn wanted_spec(&mut self, identity: &Identity, real: RealSpec, wish: Wish) -> RealSpec {
+    /// its service's, and one that drains already keeps what it has. `None` for one that is
+    /// down and was not drained: that is the configuration's word.
+    fn wanted_spec(&mut self, identity: &Identity, real: RealSpec, wish: Wish) -> Option<RealSpec> {
         let key = (*identity, real.address, real.port);
+        match (wish, real.state) {
+            (Wish::Drain { .. }, RealState::Down) => return None,
+            (Wish::Up, RealState::Down) if !self.drains.has(&key) => return None,
+            (Wish::Drain { deadline_s: None }, RealState::Drain) => return Some(real),
+            _ => {}
+        }
         let service = self.model.services.iter().find(|one| identity_of(one) == *identity);
         let name = service.map(|one| one.name.clone()).unwrap_or_default();
         let of_service = service.and_then(|one| one.drain_deadline_s);
         let deadline_s = match wish {
             Wish::Up => {
                 self.drains.forget(&key);
-                return RealSpec { state: RealState::Up, drain_until: None, ..real };
+                return Some(RealSpec { state: RealState::Up, drain_until: None, ..real });
             }
             Wish::Drain { deadline_s } => deadline_s.or(of_service),
         };
@@ -88,7 +110,7 @@ impl ControlThread {
             Some(until) => self.drains.begin(key, name, now, until),
             None => self.drains.forget(&key),
         }
-        RealSpec { state: RealState::Drain, drain_until: until.map(drains::tick), ..real }
+        Some(RealSpec { state: RealState::Drain, drain_until: until.map(drains::tick), ..real })
     }
 
     /// How a real server's drain stands.
@@ -139,6 +161,13 @@ impl ControlThread {
             .collect()
     }
 
+    /// How many pins of a service lead to a real server.
+    fn pins_to(&self, identity: &Identity, address: Addr) -> usize {
+        let service = self.model.services.iter().find(|one| identity_of(one) == *identity);
+        let pins = service.map_or(&[][..], |service| &service.pins);
+        pins.iter().filter(|pin| Addr::from(pin.real_server) == address).count()
+    }
+
     fn drained(&self, meant: &[(Identity, RealSpec)]) -> Reply {
         let now = Tick::after(self.started.elapsed());
         let snapshot = Arc::clone(&self.snapshot);
@@ -164,11 +193,20 @@ impl ControlThread {
                 "state": if real.is_down(now) { "down" } else { state_word(real.state) },
                 "clients": load.clients(),
                 "connections": load.active + load.inactive,
+                "on_drain": on_drain_word(service.policy.on_drain),
                 "on_down": on_down_word(service.policy.on_down),
+                "pins": self.pins_to(identity, real.address),
                 "deadline_in_s": left_s,
             }));
         }
         to_json(&rows)
+    }
+}
+
+fn on_drain_word(on_drain: OnDrain) -> &'static str {
+    match on_drain {
+        OnDrain::Keep => "keep",
+        OnDrain::NewElsewhere => "new_elsewhere",
     }
 }
 

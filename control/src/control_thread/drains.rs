@@ -75,6 +75,11 @@ impl Drains {
         self.known.insert(key, Drain { service, began_ms: now_ms, until_ms, over: false });
     }
 
+    /// Whether this server has, or had, a deadline.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.known.contains_key(key)
+    }
+
     /// There is no deadline for this server any more.
     pub(super) fn forget(&mut self, key: &Key) {
         self.known.remove(key);

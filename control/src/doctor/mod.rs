@@ -18,7 +18,6 @@ mod ports;
 mod report;
 mod tunnels;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use nic::{Machine, NicConfig};
@@ -28,6 +27,7 @@ pub use finding::{Finding, Severity};
 pub use report::Report;
 
 use crate::config::{self, Model};
+use crate::output;
 use crate::{cli, compile, cores as usable};
 
 /// What is being compared.
@@ -102,7 +102,7 @@ pub fn run(args: &cli::Doctor) -> Result<ExitCode, String> {
         false => report.to_string(),
     };
     // A pipe that nobody reads any more is no error.
-    let _ = writeln!(io::stdout().lock(), "{}", text.trim_end());
+    output::print(&format!("{}\n", text.trim_end()));
     let bad =
         report.count(Severity::Fatal) > 0 || args.strict && report.count(Severity::Warning) > 0;
     Ok(if bad { ExitCode::from(1) } else { ExitCode::SUCCESS })

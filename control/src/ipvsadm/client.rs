@@ -10,6 +10,7 @@ use super::option::{Argument, Meaning, Name, SPELLINGS};
 use super::scan::{Given, Scanner};
 use super::{Command, ListOptions, Names, PortNames, Reply, Show, address, parse, told_alone};
 use crate::api::{self, Request};
+use crate::output;
 use crate::remote::{self, Failed};
 
 /// What `--restore` reads at most: twice the lines that the largest configuration makes.
@@ -21,8 +22,7 @@ const UNREACHED: u8 = 255;
 /// this socket. What comes back is printed already; the rest is the exit code.
 pub fn main(args: &[String], socket: &Path) -> u8 {
     let reply = ask(args, socket);
-    // A closed pipe (`ipvsadm -Ln | head`) is no error.
-    let _ = io::stdout().lock().write_all(reply.stdout.as_bytes());
+    output::print(&reply.stdout);
     let _ = io::stderr().lock().write_all(reply.stderr.as_bytes());
     reply.rc
 }

@@ -1,5 +1,6 @@
 //! `director clients`, `evict`, `rebind`, and what `director get` has in pages.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -26,6 +27,8 @@ struct Changed {
     done: Done,
     /// Bindings whose client is pinned to another real server.
     pinned: u64,
+    /// Bindings that stay, as the real server sends its clients away.
+    unfit: u64,
     next: Option<Place>,
 }
 
@@ -38,6 +41,8 @@ struct Done {
     full: u64,
     #[serde(skip)]
     pinned: u64,
+    #[serde(skip)]
+    unfit: u64,
 }
 
 impl Done {
@@ -48,6 +53,7 @@ impl Done {
         self.connections += other.connections;
         self.full += other.full;
         self.pinned += other.pinned;
+        self.unfit += other.unfit;
     }
 }
 
@@ -140,8 +146,12 @@ fn listed(socket: &Path, kind: Kind, output: Output, filter: &Filter) -> Result<
         Output::Json => "[",
         Output::Yaml | Output::Table | Output::Wide => "",
     };
-    shown(begin)?;
+    let mut begun = false;
     each_page(socket, part, filter, |rows| {
+        // Nothing is printed where the director cannot be reached.
+        if !std::mem::replace(&mut begun, true) {
+            shown(begin)?;
+        }
         // The first lines of a table decide about its widths; an empty page has none.
         if rows.is_empty() {
             return Ok(());
@@ -198,6 +208,10 @@ pub fn evict(args: &cli::Evict) -> u8 {
 pub fn rebind(args: &cli::Rebind) -> u8 {
     let filter = Filter { client: Some(args.client), ..args.of.filter() };
     match changed(&args.at.socket, &filter, Some(args.to)) {
+        Ok(Done { found: 0, unfit, .. }) if unfit > 0 => {
+            complain(&format!("{}; nothing was changed", sent_away(args.to, unfit)));
+            1
+        }
         Ok(Done { found: 0, .. }) => {
             complain(&format!(
                 "{} has no binding in a service that has the real server {}; nothing was changed",
@@ -205,7 +219,7 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             ));
             1
         }
-        Ok(Done { found, changed, connections, full, pinned, .. }) => {
+        Ok(Done { found, changed, connections, full, pinned, unfit, .. }) => {
             let mut text = format!("{changed} binding(s) moved to {}", args.to);
             // Where some moved, the rest of the walk may have come upon them again.
             if changed == 0 {
@@ -214,6 +228,9 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             text.push('\n');
             if full > 0 {
                 text += &format!("{full} could not be made: the table is full\n");
+            }
+            if unfit > 0 {
+                text += &format!("{}\n", sent_away(args.to, unfit));
             }
             if pinned > 0 {
                 text += &format!(
@@ -245,13 +262,17 @@ pub fn pin(args: &cli::Pin) -> u8 {
         Ok((services, moved))
     });
     match result {
-        Ok((services, Done { changed, connections, .. })) => {
+        Ok((services, Done { changed, connections, unfit, .. })) => {
+            let mut text = going_on(connections);
+            if unfit > 0 {
+                text += &format!("{}\n", sent_away(args.to, unfit));
+            }
             print(&format!(
                 "{} is pinned to {} in {}; {changed} binding(s) moved there\n{}",
                 args.client,
                 args.to,
                 services.join(", "),
-                going_on(connections)
+                text
             ));
             0
         }
@@ -275,20 +296,27 @@ pub fn unpin(args: &cli::Unpin) -> u8 {
     }
 }
 
+fn sent_away(to: IpAddr, bindings: u64) -> String {
+    format!(
+        "{bindings} binding(s) stay where they are: {to} is down or drains there, and its clients \
+         are given another real server with their next connection"
+    )
+}
+
 fn going_on(connections: u64) -> String {
     match connections {
         0 => String::new(),
-        some => format!("{some} open connection(s) go on where they are until they end\n"),
+        some => format!("{some} connection(s) go on where they are until they end\n"),
     }
 }
 
-fn changed(socket: &Path, filter: &Filter, to: Option<std::net::IpAddr>) -> Result<Done, Failed> {
+fn changed(socket: &Path, filter: &Filter, to: Option<IpAddr>) -> Result<Done, Failed> {
     let mut all = Done::default();
     let mut from = Some(Place::start(Part::Templates));
     while let Some(at) = from {
         let page = Page { from: at, filter: filter.clone() };
-        let Changed { done, pinned, next } = asked(socket, &Request::Rebind { page, to })?;
-        all.add(Done { pinned, ..done });
+        let Changed { done, pinned, unfit, next } = asked(socket, &Request::Rebind { page, to })?;
+        all.add(Done { pinned, unfit, ..done });
         from = next;
     }
     Ok(all)

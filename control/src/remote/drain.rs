@@ -24,14 +24,22 @@ struct Drained {
     state: String,
     clients: u64,
     connections: u64,
-    /// The service's `on_down`.
+    /// The service's `on_drain` and `on_down`.
+    on_drain: String,
     on_down: String,
+    /// Pins of the service that lead to it.
+    pins: usize,
     deadline_in_s: Option<u32>,
 }
 
 impl Drained {
     fn is_over(&self) -> bool {
-        self.is_down() || self.is_left()
+        self.is_down() || self.is_left() || self.is_up()
+    }
+
+    /// Whether somebody has taken it back.
+    fn is_up(&self) -> bool {
+        self.state == "up"
     }
 
     fn is_down(&self) -> bool {
@@ -79,8 +87,13 @@ fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
         }
         rows = now;
     }
+    let server = &args.server;
+    if args.wait && rows.iter().any(Drained::is_up) {
+        return Err(Failed::Refused(format!(
+            "{server} is up again: somebody else has ended the drain, and it takes new clients"
+        )));
+    }
     if args.wait {
-        let server = &args.server;
         print(&match rows.iter().any(Drained::is_kept) {
             true => format!("{server} is down, and serves the clients that it had\n"),
             false => format!("{server} serves nobody any more\n"),
@@ -129,7 +142,17 @@ fn told(row: &Drained, last_s: Option<u64>) -> String {
         _ => format!("{clients} client(s) still bound, {connections} connection(s)"),
     };
     if let Some(seconds) = last_s {
-        text += &format!("; the last one leaves in {seconds} s unless it comes back");
+        text += &format!("; the last one leaves in {seconds} s");
+        // A template lives on for its connections, a minute at a time.
+        text += match (*connections > 0, row.on_drain.as_str()) {
+            (false, "new_elsewhere") => ", or when it comes back",
+            (true, "new_elsewhere") => " at the soonest: connections keep it",
+            (false, _) => " unless it comes back",
+            (true, _) => " at the soonest: connections keep it, and it may come back",
+        };
+    }
+    if row.pins > 0 && !row.is_down() {
+        text += &format!("; {} pin(s) send clients to it nevertheless", row.pins);
     }
     match deadline_in_s {
         Some(seconds) if state == "drain" => {
@@ -145,7 +168,9 @@ pub fn undrain(args: &cli::Undrain) -> u8 {
     let request = Request::Undrain { server: args.server.clone(), service: args.service.clone() };
     match asked::<Vec<Drained>>(&args.at.socket, &request) {
         Ok(rows) => {
-            rows.iter().for_each(|row| print(&told(row, None)));
+            for row in &rows {
+                print(&told(row, None));
+            }
             0
         }
         Err(failed) => failed.code(),

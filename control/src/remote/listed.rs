@@ -1,6 +1,5 @@
 //! Connections and templates as `ipvsadm -lnc` lists them, printed as they come.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::Value;
@@ -9,6 +8,7 @@ use super::clients::{Failed, Rows, asked};
 use crate::api::Request;
 use crate::cli;
 use crate::listing;
+use crate::output;
 use crate::page::{Form, Part, Place};
 
 /// `director show -c`.
@@ -63,5 +63,5 @@ fn pages(
 
 /// Prints a text; a closed pipe ends the list.
 pub(crate) fn shown(text: &str) -> Result<(), Failed> {
-    io::stdout().lock().write_all(text.as_bytes()).map_err(|_| Failed::Closed)
+    if output::print(text) { Ok(()) } else { Err(Failed::Closed) }
 }

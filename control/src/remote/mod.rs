@@ -12,6 +12,7 @@ use crate::api::{self, Reply, Request, SocketError};
 use crate::cli;
 use crate::config;
 use crate::get::{Kind, Output};
+use crate::output::print;
 use crate::reason::reason;
 
 pub use clients::{clients, evict, pin, rebind, unpin};
@@ -152,11 +153,6 @@ fn read(file: &Path) -> Result<String, String> {
     };
     done.map_err(failed)?;
     config::text_of(bytes, &name).map_err(|problems| problems.to_string().trim_end().to_owned())
-}
-
-fn print(text: &str) {
-    // A closed pipe (`director get reals | head`) is no error.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn complain(text: &str) {

@@ -139,13 +139,18 @@ fn ip(world: &mut World, args: &[String]) -> Result<Reply, String> {
     Ok(Reply::default())
 }
 
-fn cat(world: &World, args: &[String], stdin: &str) -> Result<Reply, String> {
+fn cat(world: &mut World, args: &[String], stdin: &str) -> Result<Reply, String> {
     let mut stdout = String::new();
     for file in args {
         match file.as_str() {
             "/proc/net/ip_vs" => stdout.push_str(&proc::services(world)),
             "/proc/net/ip_vs_conn" => stdout.push_str(&proc::connections(&world.connections())),
             "/proc/net/ip_vs_stats" => stdout.push_str(&proc::totals(world)),
+            setting if setting.starts_with("/proc/sys/") => {
+                let name = setting.trim_start_matches("/proc/sys/").replace('/', ".");
+                let reply = settings::sysctl(world, &["-n".to_owned(), name])?;
+                stdout.push_str(&reply.stdout);
+            }
             other => {
                 let text = world.files.get(other);
                 stdout.push_str(text.ok_or_else(|| format!("the file {other} is not simulated"))?);

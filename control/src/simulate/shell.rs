@@ -72,7 +72,10 @@ fn run_pipeline(
         }
         flowing = match &simple.output {
             Some(file) => {
-                if file != "/dev/null" {
+                if let Some(setting) = file.strip_prefix("/proc/sys/") {
+                    let value = reply.stdout.trim();
+                    programs::run(world, &words_of(&["sysctl", "-q", "-w"], setting, value), "")?;
+                } else if file != "/dev/null" {
                     world.files.insert(file.clone(), reply.stdout);
                 }
                 String::new()
@@ -84,6 +87,12 @@ fn run_pipeline(
     }
     all.stdout = flowing;
     Ok(all)
+}
+
+/// The command that sets a file under `/proc/sys`.
+fn words_of(command: &[&str], setting: &str, value: &str) -> Vec<String> {
+    let words = command.iter().map(|word| (*word).to_owned());
+    words.chain([format!("{}={value}", setting.replace('/', "."))]).collect()
 }
 
 /// Takes a here-document off a command: the line without it, and its text.

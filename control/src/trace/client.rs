@@ -15,6 +15,7 @@ use super::session::{Batch, Opened};
 use super::{Question, hex, pcapng};
 use crate::api::{self, Reply, Request};
 use crate::cli;
+use crate::output;
 use crate::reason::reason;
 
 /// Between two questions while there is nothing to tell.
@@ -62,10 +63,9 @@ pub fn capture(args: &cli::Capture) -> ExitCode {
 
 fn print_trace(args: &cli::Trace) -> Result<(), Failure> {
     let opened = begin(&args.at.socket, &question(&args.select, 0))?;
-    let mut out = io::stdout().lock();
     let ended = follow(&args.at.socket, &opened, &args.select, |record| {
         let line = if args.json { record.to_string() } else { line(record) };
-        writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+        output::print(&format!("{line}\n"))
     })?;
     if ended.passed_by > 0 || ended.lost > 0 {
         complain(&missed(&ended));

@@ -1,6 +1,7 @@
 //! The flows of one burst, looked up together: all are hashed and all homes on their way from
 //! memory at once, then index lines of those that are not at home, then their entries.
 
+use super::entry::place_in;
 use super::slab::per_line;
 #[cfg(target_arch = "x86_64")]
 use super::table::EntryV4;
@@ -33,6 +34,7 @@ pub struct ConnBurst<E: Entry> {
     /// so often.
     standings: [Standing; BURST],
     changes: u32,
+    sees: bool,
     /// What the flows' packets make of their connections, TCP's and UDP's.
     renewals: [Renewal; 2],
 }
@@ -52,6 +54,7 @@ impl<E: Entry> Default for ConnBurst<E> {
             guesses: [NONE; BURST],
             standings: [Standing::UNKNOWN; BURST],
             changes: 0,
+            sees: false,
             renewals: renewals(&Timeouts::default(), Tick::default()),
         }
     }
@@ -63,9 +66,11 @@ fn renewals(timeouts: &Timeouts, now: Tick) -> [Renewal; 2] {
 }
 
 impl<E: Entry> ConnBurst<E> {
-    /// Forgets all flows; those to come are of packets that come now.
+    /// Forgets all flows; those to come are of packets that come now. If it `sees`, their entries are
+    /// read with their homes, for [`Self::standings`].
     #[inline]
-    pub fn begin(&mut self, timeouts: &Timeouts, now: Tick) {
+    pub fn begin(&mut self, timeouts: &Timeouts, now: Tick, sees: bool) {
+        self.sees = sees;
         if self.taken != 0 {
             (self.taken, self.of_udp, self.opening, self.strays) = (0, 0, 0, 0);
             self.guesses = [NONE; BURST];
@@ -152,7 +157,12 @@ impl<E: Entry> ConnBurst<E> {
     /// Reads the homes, and requests the index lines of those that are not there. Once.
     #[inline(never)]
     pub fn fetch(&mut self, table: &Table<E>) {
-        self.fetch_by(table, E::look);
+        match self.sees {
+            true => self.fetch_by(table, E::look),
+            false => self.fetch_by(table, |line, key, _| {
+                (place_in(line, |entry| entry.differs(key)), Standing::UNKNOWN)
+            }),
+        }
     }
 
     #[inline(always)]
@@ -231,7 +241,7 @@ impl<E: Entry> ConnBurst<E> {
     /// Reads the entries of those that are not at home. Once.
     #[inline(always)]
     pub fn settle(&mut self, table: &Table<E>) {
-        if self.strays != 0 {
+        if self.sees && self.strays != 0 {
             self.read_anew(self.strays, table);
         }
     }
@@ -239,7 +249,7 @@ impl<E: Entry> ConnBurst<E> {
     /// Reads the entries of flows from a place on again, if the table has changed since.
     #[inline(always)]
     pub fn follow(&mut self, from: usize, table: &Table<E>) {
-        if self.changes != table.changes() {
+        if self.sees && self.changes != table.changes() {
             self.changes = table.changes();
             let rest = u32::MAX.checked_shl(from as u32).unwrap_or(0);
             self.read_anew(self.taken & rest, table);
@@ -268,11 +278,26 @@ impl<E: Entry> ConnBurst<E> {
         if table.is_of(slot, key) { Some(slot) } else { self.search(at, table) }
     }
 
-    /// What the flows' entries are, from a place on, as of [`Self::follow`]; and which they are.
+    /// Whether [`Self::standings`] says what the entries are.
     #[inline(always)]
-    pub fn standings(&self, from: usize) -> impl Iterator<Item = (Standing, Slot)> {
+    pub fn sees(&self) -> bool {
+        self.sees
+    }
+
+    /// What packets make of connections that they leave in their state: UDP's or TCP's.
+    #[inline(always)]
+    pub fn renewal(&self, udp: bool) -> &Renewal {
+        let [of_tcp, of_udp] = &self.renewals;
+        if udp { of_udp } else { of_tcp }
+    }
+
+    /// The flows from a place on, what their entries are if that was seen, as of
+    /// [`Self::follow`], and which they probably are.
+    #[inline(always)]
+    pub fn standings(&self, from: usize) -> impl Iterator<Item = (&E::Key, (Standing, Slot))> {
         let guesses = self.guesses.iter().map(|guess| Slot::from_number(*guess));
-        self.standings.iter().copied().zip(guesses).skip(from)
+        let standings = self.standings.iter().copied();
+        self.keys.iter().zip(standings.zip(guesses)).skip(from)
     }
 
     /// The flow that was put to a place as [opening](Self::put_opening).
@@ -300,7 +325,14 @@ impl ConnBurst<EntryV4> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2")]
     #[inline(never)]
     pub(crate) fn fetch_avx512(&mut self, table: &Table<EntryV4>) {
-        self.fetch_by(table, |line, key, renewal| EntryV4::look_avx512(line, key, renewal));
+        match self.sees {
+            true => {
+                self.fetch_by(table, |line, key, renewal| EntryV4::look_avx512(line, key, renewal))
+            }
+            false => self.fetch_by(table, |line, key, _| {
+                (EntryV4::find_avx512(line, key), Standing::UNKNOWN)
+            }),
+        }
     }
 }
 
@@ -363,7 +395,7 @@ mod tests {
         assert!(table.insert(&flow(4500), conn(5)).is_ok(), "in the place that is free now");
         assert_eq!(real(7, &mut table), None);
         assert_eq!(real(31, &mut table), Some(RealId(5)));
-        burst.begin(&Timeouts::default(), Tick(0));
+        burst.begin(&Timeouts::default(), Tick(0), false);
         assert!(burst.is_empty());
         assert!(burst.entry(0, &table).is_none());
     }
@@ -400,7 +432,7 @@ mod tests {
         for first in (1..=64).step_by(BURST) {
             let [mut burst, mut wide] = [(); 2].map(|()| {
                 let mut burst = ConnBurst::default();
-                burst.begin(&timeouts, now);
+                burst.begin(&timeouts, now, true);
                 burst
             });
             for at in 0..BURST {
@@ -421,7 +453,7 @@ mod tests {
             assert_eq!((burst.strays, burst.guesses), (wide.strays, wide.guesses));
             let of = |standing: Standing| (!standing.is_odd()).then_some(standing);
             assert_eq!(burst.standings.map(of), wide.standings.map(of));
-            for (at, (standing, _)) in burst.standings(0).enumerate() {
+            for (at, (_, (standing, _))) in burst.standings(0).enumerate() {
                 let n = first + at as u32;
                 let at_home = n <= 56 && burst.strays >> at & 1 == 0;
                 assert_eq!(!standing.is_odd(), at_home && !matches!(n % 7, 2 | 4 | 5), "{n}");

@@ -164,6 +164,31 @@ impl EntryV4 {
         _mm512_slli_epi64::<{ 64 - 52 }>(fold(_mm512_xor_si512(hash, second), first))
     }
 
+    /// The place that [`Entry::look`] answers, for CPUs that compare a whole line at once.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    pub(super) fn find_avx512(line: &[Self], key: &[u64; 2]) -> usize {
+        use std::arch::x86_64::{
+            _mm_loadu_si128, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_set_epi64,
+            _mm512_ternarylogic_epi64, _mm512_test_epi64_mask,
+        };
+        let Some(line) = line.first_chunk::<2>() else { return line.len() };
+        // SAFETY: two entries are eight words without a gap between them, a key is two words.
+        #[allow(unsafe_code)]
+        let (words, key) = unsafe {
+            let words = _mm512_loadu_si512(line.as_ptr().cast());
+            (words, _mm512_broadcast_i32x4(_mm_loadu_si128(key.as_ptr().cast())))
+        };
+        let of_key = KEY as i64;
+        let keys = _mm512_set_epi64(0, 0, of_key, -1, 0, 0, of_key, -1);
+        // (words ^ key) & keys
+        let other = _mm512_ternarylogic_epi64::<0x28>(words, key, keys);
+        let differ = _mm512_test_epi64_mask(other, other);
+        let [first, second] = [differ & 0x03 != 0, differ & 0x30 != 0];
+        usize::from(first) + usize::from(first & second)
+    }
+
     /// [`Entry::look`], for CPUs that compare a whole line at once.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]

@@ -315,7 +315,7 @@ impl<E: Entry> Table<E> {
 
     /// What an entry is to packets of its flow, if it is this flow's.
     #[inline(always)]
-    pub(super) fn standing(&self, slot: Slot, key: &E::Key, renewal: &Renewal) -> Standing {
+    pub(crate) fn standing(&self, slot: Slot, key: &E::Key, renewal: &Renewal) -> Standing {
         let entry = self.slab.get(slot).filter(|entry| entry.is_of(key));
         entry.map_or(Standing::UNKNOWN, |entry| entry.standing(renewal))
     }

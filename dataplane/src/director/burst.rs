@@ -11,6 +11,7 @@ mod conns;
 mod conns_v6;
 mod decided;
 mod exits;
+mod forms;
 #[cfg(target_arch = "x86_64")]
 mod fours;
 #[cfg(target_arch = "x86_64")]
@@ -38,17 +39,18 @@ use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Note, Seen};
 use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
-use crate::prefetch::prefetch;
 use crate::reply::{Origin, ReplyTable};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
 pub use decided::Decided;
 use exits::Ways;
+use forms::Forms;
 use hops::{By, Hops, Sources};
 use lane::{Kind, Lane};
-use read::{Gate, TAGGED, TAGGED_HEAD, UNTAGGED, UNTAGGED_HEAD};
+use read::{Gate, TAGGED, TAGGED_HEAD, TargetV4, UNTAGGED, UNTAGGED_HEAD};
+use read_v6::TargetV6;
 pub use reading::Reading;
-use reading::{Forms, Sight};
+use reading::Sight;
 use services::Services;
 use services_v6::ServicesV6;
 use tunnels::Tunnels;
@@ -91,7 +93,8 @@ pub(super) struct Learned {
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
     tier: Tier,
-    forms: Forms,
+    forms: Forms<TargetV4>,
+    forms_v6: Forms<TargetV6>,
 }
 
 impl Learned {
@@ -108,6 +111,7 @@ impl Learned {
             neighbours: 0,
             tier: Tier::best(),
             forms: Forms::default(),
+            forms_v6: Forms::default(),
         }
     }
 
@@ -130,9 +134,7 @@ impl Learned {
         };
         clients().for_each(|place| self.client_hops.prefetch(place));
         for real in clients().filter_map(|place| self.client_hops.likely(place)) {
-            if let Some(load) = loads.of(real) {
-                prefetch(load);
-            }
+            loads.prefetch(real);
         }
     }
 
@@ -198,6 +200,12 @@ impl Learned {
 }
 
 impl Path {
+    /// See [`Director::has_few_connections`](super::Director::has_few_connections).
+    #[inline]
+    pub(super) fn has_few_connections(&self) -> bool {
+        self.bindings.table_v4().bytes() <= super::NEAREST && !self.shared.replies.is_open()
+    }
+
     /// Reads a burst's frames and requests what their decisions will need.
     pub(super) fn read<F: Frame>(
         &mut self,
@@ -208,8 +216,10 @@ impl Path {
         at: Arrival,
     ) {
         (reading.at, reading.done, reading.frames) = (at, 0, frames.len());
-        reading.conns.begin(&snapshot.timeouts, at.now);
-        reading.conns_v6.begin(&snapshot.timeouts, at.now);
+        // Entries that come from far away are better read where they are written.
+        let near = self.has_few_connections();
+        reading.conns.begin(&snapshot.timeouts, at.now, near);
+        reading.conns_v6.begin(&snapshot.timeouts, at.now, false);
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();

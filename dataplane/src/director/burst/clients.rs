@@ -1,11 +1,11 @@
 //! Plain packets of bound clients: `tracking: client`.
 
 use super::bind::Binding;
-use super::hops::{self, Alike, Hop, Hops, Side, Sources};
+use super::hops::{self, Alike, AlikeHops, Hop, Hops, Side, Sources};
 use super::lane::Lane;
 use super::{Desk, Learned, Reading, rewrite};
 use crate::ids::PortIndex;
-use crate::load::{CoreLoads, LoadShelf};
+use crate::load::{CoreLoads, Incoming};
 use crate::port::{BURST, Frame, places};
 use crate::tick::Tick;
 
@@ -129,15 +129,15 @@ impl Learned {
         frames: &mut [F],
         Like { side, alike }: Like,
     ) -> usize {
-        let Some(mut loads) = loads.shelf() else { return 0 };
+        let Some(incoming) = loads.incoming() else { return 0 };
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let mut count = 0;
         loop {
             let found = lanes.iter().zip(reals).skip(count);
             let rest = frames.get_mut(count..).unwrap_or_default();
-            let hops = &self.client_hops;
+            let Some(hops) = self.client_hops.alike(alike) else { return count };
             for (frame, (lane, real)) in rest.iter_mut().zip(found) {
-                if !pass::<L3, HEAD, TTL>(hops, alike, *lane, *real as u16, frame, &mut loads) {
+                if !pass::<L3, HEAD, TTL>(hops, (*lane, *real as u16), frame, incoming) {
                     break;
                 }
                 count += 1;
@@ -148,18 +148,13 @@ impl Learned {
             else {
                 return count;
             };
-            let place = lane.first_place().wrapping_add(u32::from(*real as u16));
-            if *real as u16 == 0
-                || self.client_hops.get_or_learn(side, place, &sources).is_none()
-                || !pass::<L3, HEAD, TTL>(
-                    &self.client_hops,
-                    alike,
-                    *lane,
-                    *real as u16,
-                    frame,
-                    &mut loads,
-                )
-            {
+            let real = *real as u16;
+            let place = lane.first_place().wrapping_add(u32::from(real));
+            if real == 0 || self.client_hops.get_or_learn(side, place, &sources).is_none() {
+                return count;
+            }
+            let Some(hops) = self.client_hops.alike(alike) else { return count };
+            if !pass::<L3, HEAD, TTL>(hops, (*lane, real), frame, incoming) {
                 return count;
             }
             count += 1;
@@ -170,23 +165,21 @@ impl Learned {
 /// Sends one bound client's frame on, if it goes like the others.
 #[inline(always)]
 fn pass<const L3: usize, const HEAD: usize, const TTL: bool>(
-    hops: &Hops,
-    alike: Alike,
-    lane: Lane,
-    real: u16,
+    hops: AlikeHops<'_>,
+    (lane, real): (Lane, u16),
     frame: &mut impl Frame,
-    loads: &mut LoadShelf<'_>,
+    incoming: Incoming<'_>,
 ) -> bool {
     let place = lane.first_place().wrapping_add(u32::from(real));
-    let Some(hop) = hops.get_alike(alike, place) else { return false };
+    let Some(hop) = hops.get(place) else { return false };
     // Read once, before bytes are written that it might lie in for all that the compiler knows.
     let words = hop.words();
     let hop = Hop::of(&words);
     let passed = real != 0
         && hop.takes(lane.total_len())
         && rewrite::route::<L3, HEAD, TTL>(frame.bytes_mut(), hop);
-    if passed && let Some(load) = loads.of(hop.real()) {
-        load.incoming(1, u64::from(lane.total_len()));
+    if passed {
+        incoming.count(hop.real(), lane.total_len());
     }
     passed
 }

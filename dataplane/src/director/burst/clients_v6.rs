@@ -1,6 +1,7 @@
 //! Plain IPv6 packets of services with `tracking: client`: read, and sent on to the real servers
 //! of bound clients.
 
+use super::forms::Forms;
 #[cfg(target_arch = "x86_64")]
 use super::fours::{self, FOUR};
 #[cfg(target_arch = "x86_64")]
@@ -10,7 +11,7 @@ use super::lane::Kind;
 use super::read::TAGGED;
 #[cfg(target_arch = "x86_64")]
 use super::read::WideForm;
-use super::read_v6::{PlainV6, TAGGED_HEAD_V6, UNTAGGED_HEAD_V6, read_v6};
+use super::read_v6::{PlainV6, TAGGED_HEAD_V6, TargetV6, UNTAGGED_HEAD_V6, read_v6};
 use super::reading::Sight;
 use super::services_v6::WayV6;
 use super::{Desk, Learned, Reading, rewrite};
@@ -49,16 +50,17 @@ impl Reading {
         frames: &[F],
         sight: &Sight<'_>,
         way: &WayV6,
-        tier: Tier,
+        (tier, forms): (Tier, &mut Forms<TargetV6>),
     ) -> usize {
+        let looks = (tier, forms);
         match (way.lane.kind(), way.form(sight.gate).is_udp()) {
             (Kind::ConnTcpV6, _) => {
                 self.read_conns_v6::<F, L3, HEAD, false>(at, frames, sight, way)
             }
             (Kind::ConnUdpV6, _) => self.read_conns_v6::<F, L3, HEAD, true>(at, frames, sight, way),
             _ if way.scope.is_none() => 0,
-            (_, true) => self.read_by_tier_v6::<F, L3, HEAD, true>(at, frames, sight, way, tier),
-            (_, false) => self.read_by_tier_v6::<F, L3, HEAD, false>(at, frames, sight, way, tier),
+            (_, true) => self.read_by_tier_v6::<F, L3, HEAD, true>(at, frames, sight, way, looks),
+            (_, false) => self.read_by_tier_v6::<F, L3, HEAD, false>(at, frames, sight, way, looks),
         }
     }
 
@@ -68,15 +70,15 @@ impl Reading {
         frames: &[F],
         sight: &Sight<'_>,
         way: &WayV6,
-        tier: Tier,
+        (tier, forms): (Tier, &mut Forms<TargetV6>),
     ) -> usize {
         let read = match (tier, sight.clients.aimer_v6(&mut self.clients_v6)) {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has the tier.
             #[allow(unsafe_code)]
             (Tier::Avx512, Some(aimer)) => unsafe {
-                let form = way.form(sight.gate).wide::<L3>();
-                self.read_fours_v6::<F, L3, HEAD, OF_UDP>(at, frames, &form, aimer, way)
+                let form = forms.of::<L3>(way, sight.gate);
+                self.read_fours_v6::<F, L3, HEAD, OF_UDP>(at, frames, form, aimer, way)
             },
             _ => 0,
         };
@@ -162,7 +164,8 @@ impl Learned {
         let mut way = self.services_v6.last();
         let mut at = from;
         loop {
-            at += reading.read_alike_v6::<F, L3, HEAD>(at, frames, sight, &way, self.tier);
+            let looks = (self.tier, &mut self.forms_v6);
+            at += reading.read_alike_v6::<F, L3, HEAD>(at, frames, sight, &way, looks);
             let frame = frames.get(at).map(F::bytes);
             let read =
                 frame.and_then(|frame| Some((frame, read_v6::<L3, HEAD>(frame, sight.gate)?)));
@@ -226,23 +229,22 @@ impl Learned {
     ) -> usize {
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let found = reading.clients_v6.found(reading.done);
-        let Some(mut loads) = desk.loads.shelf() else { return 0 };
-        let (alike, mut count) = (side.alike(manner), 0);
+        let Some(incoming) = desk.loads.incoming() else { return 0 };
+        let Some(hops) = self.client_hops.alike(side.alike(manner)) else { return 0 };
+        let mut count = 0;
         for (frame, (lane, real)) in frames.iter_mut().zip(lanes.iter().zip(found)) {
             if lane.kind() != Kind::ClientV6 || real == 0 {
                 break;
             }
             let place = lane.first_place().wrapping_add(u32::from(real));
             // A row that is made first, or another manner, begins another stretch.
-            let Some(hop) = self.client_hops.get_alike(alike, place) else { break };
+            let Some(hop) = hops.get(place) else { break };
             if !hop.takes(lane.total_len())
                 || !rewrite::route_v6_by::<L3, HEAD, HOPS>(frame.bytes_mut(), hop)
             {
                 break;
             }
-            if let Some(load) = loads.of(hop.real()) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
+            incoming.count(hop.real(), lane.total_len());
             count += 1;
         }
         count

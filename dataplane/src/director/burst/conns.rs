@@ -176,9 +176,13 @@ impl Learned {
         side: Side,
     ) -> Option<(usize, PortIndex)> {
         let nobody = Some(Default::default());
-        let (first, slot) = reading.conns.standings(reading.done).next()?;
+        let table = desk.bindings.table_v4();
+        let (key, (first, slot)) = reading.conns.standings(reading.done).next()?;
+        let sees = reading.conns.sees();
+        let renewal = reading.conns.renewal(UDP);
+        let first = if sees { first } else { table.standing(slot, key, renewal) };
         if first.is_odd() {
-            let entry = desk.bindings.table_v4().entry(slot);
+            let entry = table.entry(slot);
             let routed = entry.is_none_or(|entry| entry.forwarding() == Forwarding::Route);
             return nobody.filter(|_| routed);
         }
@@ -188,13 +192,23 @@ impl Learned {
         };
         let manner = hop.manner();
         let alike = side.alike(manner);
-        let count = match hops::takes_ttl(manner) {
-            true => self.pass_alike_conns::<F, L3, HEAD, UDP, true>(reading, desk, frames, alike),
-            false => self.pass_alike_conns::<F, L3, HEAD, UDP, false>(reading, desk, frames, alike),
+        let count = match (hops::takes_ttl(manner), sees) {
+            (true, true) => {
+                self.pass_alike_conns::<F, L3, HEAD, UDP, true, true>(reading, desk, frames, alike)
+            }
+            (true, false) => {
+                self.pass_alike_conns::<F, L3, HEAD, UDP, true, false>(reading, desk, frames, alike)
+            }
+            (false, true) => {
+                self.pass_alike_conns::<F, L3, HEAD, UDP, false, true>(reading, desk, frames, alike)
+            }
+            (false, false) => self
+                .pass_alike_conns::<F, L3, HEAD, UDP, false, false>(reading, desk, frames, alike),
         };
         Some((count, hops::port_of(manner)))
     }
 
+    /// `SEEN`: what the entries are was seen when their homes were read.
     #[inline(never)]
     fn pass_alike_conns<
         F: Frame,
@@ -202,6 +216,7 @@ impl Learned {
         const HEAD: usize,
         const UDP: bool,
         const TTL: bool,
+        const SEEN: bool,
     >(
         &mut self,
         reading: &Reading,
@@ -215,12 +230,14 @@ impl Learned {
         };
         let timeout = desk.sources.snapshot.timeouts.ticks(state);
         let expires = desk.now.plus(timeout);
-        let Some(mut loads) = desk.loads.shelf() else { return 0 };
+        let Some(incoming) = desk.loads.incoming() else { return 0 };
         let lanes = reading.lanes.get(reading.done..).unwrap_or_default();
         let flows = lanes.iter().zip(reading.conns.standings(reading.done));
         let table = desk.bindings.table_v4_mut();
         let mut count = 0;
-        for (frame, (lane, (standing, slot))) in frames.iter_mut().zip(flows) {
+        let renewal = reading.conns.renewal(UDP);
+        for (frame, (lane, (key, (seen, slot)))) in frames.iter_mut().zip(flows) {
+            let standing = if SEEN { seen } else { table.standing(slot, key, renewal) };
             if !lane.is(kind) || standing.is_odd() {
                 break;
             }
@@ -231,9 +248,7 @@ impl Learned {
             {
                 break;
             }
-            if let Some(load) = loads.of(real) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
+            incoming.count(real, lane.total_len());
             if standing.changes() {
                 table.keep(slot, timeout, expires);
             }

@@ -101,7 +101,7 @@ impl Learned {
         let [tcp, udp] =
             [State::TcpEstablished, State::Udp].map(|state| (state, timeouts.ticks(state)));
         let (mut count, mut leaving) = (0, PortIndex::default());
-        let Some(mut loads) = desk.loads.shelf() else { return (0, leaving) };
+        let Some(incoming) = desk.loads.incoming() else { return (0, leaving) };
         for (frame, lane) in frames.iter_mut().zip(lanes) {
             let (state, timeout) = match lane.kind() {
                 Kind::ConnTcpV6 => tcp,
@@ -134,9 +134,7 @@ impl Learned {
             if entry.keep(timeout, expires) {
                 table.ends_at(slot, expires);
             }
-            if let Some(load) = loads.of(real) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
+            incoming.count(real, lane.total_len());
             count += 1;
         }
         (count, leaving)

@@ -128,6 +128,22 @@ pub(super) fn takes_ttl(manner: u16) -> bool {
     manner & TAKES_TTL != 0
 }
 
+/// The rows that have one manner.
+#[derive(Clone, Copy)]
+pub(super) struct AlikeHops<'a> {
+    rows: &'a [[u64; 4]; ROWS],
+    alike: Alike,
+}
+
+impl<'a> AlikeHops<'a> {
+    /// The row of a place, if it is up to date.
+    #[inline(always)]
+    pub(super) fn get(self, place: u32) -> Option<Hop<'a>> {
+        let row = self.rows.get(place as usize % ROWS)?;
+        (row[0] == self.alike.key(place)).then_some(Hop(row))
+    }
+}
+
 /// What makes a row.
 struct Row {
     number: u32,
@@ -205,6 +221,14 @@ impl Side {
     }
 }
 
+impl Alike {
+    /// What the row of a place begins with; its lowest bits are the place's.
+    #[inline(always)]
+    pub(super) fn key(self, place: u32) -> u64 {
+        self.0.wrapping_add(u64::from(place))
+    }
+}
+
 impl Hops {
     pub(super) fn new(by: By) -> Self {
         Self { by, rows: Block::new(ROWS, || [0; 4]), epoch: 1, learned: 0 }
@@ -249,6 +273,12 @@ impl Hops {
     pub(super) fn get(&self, side: Side, place: u32) -> Option<Hop<'_>> {
         let row = self.rows.get(place as usize % ROWS)?;
         (row[0] & !ALIKE == side.0 + u64::from(place)).then_some(Hop(row))
+    }
+
+    /// The rows of one manner, to look up many.
+    #[inline(always)]
+    pub(super) fn alike(&self, alike: Alike) -> Option<AlikeHops<'_>> {
+        Some(AlikeHops { rows: self.rows.first_chunk()?, alike })
     }
 
     /// [`Self::get`] of rows that have one manner.

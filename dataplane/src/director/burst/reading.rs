@@ -6,9 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 use super::fours::{self, FOUR};
 use super::lane::{Kind, Lane};
-use super::read::{
-    Form, Gate, HeaderV4, TargetV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4,
-};
+use super::read::{Form, Gate, HeaderV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
 use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
@@ -454,38 +452,6 @@ struct Eyes<'a> {
     forms: &'a [WideForm; 2],
     /// Whether four frames of connections in a row are likely to go the same way.
     by_fours: bool,
-}
-
-/// The wide forms of packets to one destination, kept from burst to burst.
-#[derive(Default)]
-pub(super) struct Forms {
-    /// Where packets are read, and to which destination they go.
-    of: Option<(Gate, TargetV4)>,
-    /// All of them, and those that neither open nor close anything.
-    wide: [WideForm; 2],
-}
-
-impl Forms {
-    /// Whether they are those of a way's packets.
-    #[inline(always)]
-    fn are_of(&self, way: &Way, gate: Gate) -> bool {
-        self.of == Some((gate, way.target()))
-    }
-
-    /// Makes them those of a way's packets, if they are another's.
-    #[inline(always)]
-    fn follow<const L3: usize>(&mut self, way: &Way, gate: Gate) {
-        if !self.are_of(way, gate) {
-            self.change::<L3>(way, gate);
-        }
-    }
-
-    #[inline(never)]
-    fn change<const L3: usize>(&mut self, way: &Way, gate: Gate) {
-        let form = way.form(gate);
-        let of_acks = if form.is_udp() { form.wide::<L3>() } else { form.wide_of_acks::<L3>() };
-        *self = Self { of: Some((gate, way.target())), wide: [form.wide::<L3>(), of_acks] };
-    }
 }
 
 impl Learned {

@@ -29,6 +29,12 @@ impl WayV6 {
         FormV6::new(gate, self.target)
     }
 
+    /// Where its packets go.
+    #[inline(always)]
+    pub(super) fn target(&self) -> TargetV6 {
+        self.target
+    }
+
     /// The halves of VIP, the upper one first.
     #[inline(always)]
     pub(super) fn vip(&self) -> [u64; 2] {

@@ -247,7 +247,7 @@ impl Learned {
         let [tcp, udp] =
             [State::TcpEstablished, State::Udp].map(|state| (state, timeouts.ticks(state)));
         let (mut count, mut leaving) = (0, PortIndex::default());
-        let Some(mut loads) = desk.loads.shelf() else { return (0, leaving) };
+        let Some(incoming) = desk.loads.incoming() else { return (0, leaving) };
         for (frame, lane) in frames.iter_mut().zip(lanes) {
             let at = reading.done + count;
             let kind = lane.kind();
@@ -303,9 +303,7 @@ impl Learned {
                     }
                 }
             }
-            if let Some(load) = loads.of(way.real) {
-                load.incoming(1, u64::from(lane.total_len()));
-            }
+            incoming.count(way.real, lane.total_len());
             count += 1;
         }
         (count, leaving)
