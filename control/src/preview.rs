@@ -41,7 +41,7 @@ impl fmt::Display for Move {
         write!(f, " would move: {why}")?;
         match connections {
             0 => Ok(()),
-            some => write!(f, "; {up_to}{some} open connection(s) would not go on"),
+            some => write!(f, "; {up_to}{some} connection(s) would not go on"),
         }
     }
 }
