@@ -2,11 +2,13 @@
 //! the load balancer, and the reference that faster paths are compared with.
 
 mod burst;
+mod errors;
 mod host;
 mod neighbours;
 mod passing;
 mod pieces;
 mod relay;
+mod returning;
 
 use std::sync::Arc;
 

@@ -1,10 +1,8 @@
-//! Sending on: to real servers, back to clients, and the errors that come of it.
+//! Sending on to real servers, and what every way out has in common.
 
 use super::{Arrival, Path};
 use crate::answer::Answer;
-use crate::bindings::Outcome;
 use crate::compat::TtlPolicy;
-use crate::forward::ftp;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
 use crate::forward::{Egress, Forwarding, Inner, Outer, Rewrite, admit, route, send};
 use crate::ids::NeighbourId;
@@ -13,7 +11,7 @@ use crate::port::Frame;
 use crate::route::Exit;
 use crate::snapshot::{NextHop, Real, Snapshot};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Addr, Family, Packet, Parsed, Protocol, TcpFlags, icmp, parse};
+use crate::wire::{Addr, Family, Packet, Parsed, Protocol, icmp, parse};
 
 /// A packet on its way to a real server.
 #[derive(Clone, Copy)]
@@ -25,7 +23,7 @@ pub(super) struct Inward<'a> {
 }
 
 impl Inward<'_> {
-    fn endpoint(&self) -> Endpoint {
+    pub(super) fn endpoint(&self) -> Endpoint {
         Endpoint { address: self.real.address, port: self.real_port }
     }
 }
@@ -207,140 +205,12 @@ impl Path {
 
     /// A packet as a link with this MTU is asked about it: of an IPv6 datagram that was put
     /// together only the fragments have to fit.
-    fn weighed(&self, packet: &Packet, mtu: u16) -> Packet {
+    pub(super) fn weighed(&self, packet: &Packet, mtu: u16) -> Packet {
         match self.longest {
             Some(longest) if packet.family == Family::V6 => {
                 Packet { dont_fragment: longest > mtu, ..*packet }
             }
             _ => *packet,
-        }
-    }
-
-    /// Sends a real server's packet on to its client, as coming from the VIP.
-    pub(super) fn reply(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        from: Option<Endpoint>,
-        at: Arrival,
-    ) -> Verdict {
-        let speaks_ftp = from.is_some_and(|from| {
-            from.port == ftp::CONTROL_PORT
-                && packet.protocol == Protocol::Tcp
-                && snapshot
-                    .classifier
-                    .lookup(from.address, packet.protocol, from.port)
-                    .and_then(|hit| snapshot.service(hit.service))
-                    .is_some_and(|service| service.compat.ip_vs_ftp)
-        });
-        self.outward(snapshot, frame, packet, at, |frame| match from {
-            Some(from) => {
-                if speaks_ftp {
-                    ftp::translate(frame, packet, from.address);
-                }
-                masq::rewrite(frame, packet, End::Source, from)
-            }
-            None => Ok(()),
-        })
-    }
-
-    /// What a router says of a real server's packet to a client before anybody asks whose answer it
-    /// is, so that it counts nowhere: that its TTL has run out, or that it is too long.
-    pub(super) fn refused_on_its_way(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        at: Arrival,
-    ) -> Option<Verdict> {
-        if !snapshot.masqueraded.has_address(packet.src) || snapshot.hosts.get(packet.dst).is_some()
-        {
-            return None;
-        }
-        let mtu = snapshot.exits.lookup(packet.dst)?.mtu;
-        let refused = self.refuses_to_route(snapshot, packet, mtu)?;
-        let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
-        Some(self.sent(snapshot, (refused, true), frame, packet, own, at))
-    }
-
-    /// Why a router does not send a packet on to a link with this MTU. The length is looked at
-    /// before one is taken off the TTL.
-    fn refuses_to_route(&self, snapshot: &Snapshot, packet: &Packet, mtu: u16) -> Option<Rewrite> {
-        let packet = self.weighed(packet, mtu);
-        let counts = self.egress(snapshot, None).ttl == TtlPolicy::Decrement;
-        if counts && packet.ttl <= 1 {
-            return Some(Rewrite::TtlExceeded);
-        }
-        let too_big = packet.dont_fragment && packet.total_len > mtu && !self.is_stuck(&packet);
-        too_big.then_some(Rewrite::TooBig { mtu })
-    }
-
-    /// Whether a packet forbids cutting and came in fragments nevertheless: on its way back it
-    /// gets no further than here.
-    fn is_stuck(&self, packet: &Packet) -> bool {
-        self.longest.is_some() && packet.family == Family::V4 && packet.dont_fragment
-    }
-
-    /// Sends a packet on by the routing table, as a router: the TTL and the length are
-    /// looked at first, and errors about it come from the director's own address.
-    fn outward(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        at: Arrival,
-        change: impl FnOnce(&mut [u8]) -> Result<(), Unwritable>,
-    ) -> Verdict {
-        let Some(exit) = snapshot.exits.lookup(packet.dst).copied() else {
-            return Verdict::Drop(DropReason::NoNeighbour);
-        };
-        let own = snapshot.port(at.port).and_then(|port| port.own(packet.family));
-        let ttl = self.egress(snapshot, None).ttl;
-        let admitted = match self.refuses_to_route(snapshot, packet, exit.mtu) {
-            Some(refused) => Err(refused),
-            None => admit(frame, packet, u16::MAX, ttl),
-        };
-        if let Err(refused) = admitted {
-            return self.sent(snapshot, (refused, true), frame, packet, own, at);
-        }
-        if let Err(why) = change(frame.bytes_mut()) {
-            return unwritable(why);
-        }
-        if self.is_stuck(packet) {
-            let too_big = Rewrite::TooBig { mtu: exit.mtu };
-            return self.stuck(snapshot, frame, packet, too_big, own, at);
-        }
-        let Some(next) = self.next_hop(&exit, packet.dst) else {
-            return self.seek(frame, packet, &exit);
-        };
-        let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
-        self.sent(snapshot, (rewrite, packet.total_len <= exit.mtu), frame, packet, own, at)
-    }
-
-    /// A reply that was put together and must not be cut again, as it was to leave. The kernel
-    /// tells its sender, which is the VIP by now, so that the error comes in again and follows
-    /// the connection to the real server.
-    fn stuck(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        too_big: Rewrite,
-        own: Option<Addr>,
-        at: Arrival,
-    ) -> Verdict {
-        let leaving = match parse(frame.bytes()) {
-            Parsed::Packet(leaving) if leaving.src != packet.src => leaving,
-            _ => return self.sent(snapshot, (too_big, true), frame, packet, own, at),
-        };
-        self.longest = None;
-        match self.sent(snapshot, (too_big, true), frame, &leaving, Some(leaving.src), at) {
-            Verdict::Forward(_) => match parse(frame.bytes()) {
-                Parsed::Packet(error) => self.icmp(snapshot, frame, &error, at),
-                _ => Verdict::Drop(DropReason::TooBig),
-            },
-            dropped => dropped,
         }
     }
 
@@ -420,7 +290,7 @@ impl Path {
     }
 
     /// Answers where that is allowed, else drops for the given reason.
-    fn answer_or(
+    pub(super) fn answer_or(
         &mut self,
         snapshot: &Snapshot,
         answer: Answer,
@@ -436,120 +306,6 @@ impl Path {
                 answered
             }
         }
-    }
-
-    /// Sends an ICMP error on to where the flow that it is about goes; `None` for an error
-    /// about no flow of ours.
-    pub(super) fn follow(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        error: &Packet,
-        quoted: &Packet,
-        at: Arrival,
-    ) -> Option<Verdict> {
-        if let Some(related) = self.bindings.related(error, quoted, snapshot, at.now) {
-            let real = snapshot.real(related.real)?;
-            let to = Inward {
-                packet: error,
-                real,
-                forwarding: related.forwarding,
-                real_port: related.real_port,
-            };
-            if related.forwarding == Forwarding::Masq && !real.local {
-                return Some(self.forward_error(snapshot, frame, to, quoted, at));
-            }
-            return Some(self.forward(snapshot, frame, to, at));
-        }
-        let Some(from) = self.bindings.related_reply(error, quoted, snapshot, at.now) else {
-            return match self.bindings.bind_by_error(error, quoted, snapshot, at.now) {
-                // The flow has a connection now, which the error follows.
-                Some(Outcome::Forward { real, forwarding, real_port }) => {
-                    let to =
-                        Inward { packet: error, real: snapshot.real(real)?, forwarding, real_port };
-                    Some(match forwarding {
-                        Forwarding::Masq => self.forward_error(snapshot, frame, to, quoted, at),
-                        _ => self.forward(snapshot, frame, to, at),
-                    })
-                }
-                Some(Outcome::Drop(reason)) => Some(Verdict::Drop(reason)),
-                Some(_) => None,
-                None => self.relay(snapshot, frame, error, quoted, at),
-            };
-        };
-        Some(self.outward(snapshot, frame, error, at, |frame| {
-            masq::rewrite_error(frame, error, quoted, End::Source, from)
-        }))
-    }
-
-    /// An ICMP error to a masqueraded real server.
-    fn forward_error(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        to: Inward<'_>,
-        quoted: &Packet,
-        at: Arrival,
-    ) -> Verdict {
-        let Some(next) = to.real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
-        if let Some(route) = &to.real.shared_route {
-            route.leads(to.forwarding);
-        }
-        let egress = self.egress(snapshot, Some(to.real));
-        let rewrite = match admit(frame, to.packet, next.mtu, egress.ttl) {
-            Err(refused) => refused,
-            Ok(()) => {
-                let end = End::Destination;
-                let bytes = frame.bytes_mut();
-                if let Err(why) = masq::rewrite_error(bytes, to.packet, quoted, end, to.endpoint())
-                {
-                    return unwritable(why);
-                }
-                send(frame, to.packet.vlan, &next, &egress)
-            }
-        };
-        self.sent(snapshot, (rewrite, to.packet.total_len <= next.mtu), frame, to.packet, None, at)
-    }
-
-    /// A masqueraded real server's packet that belongs to no connection: its own traffic
-    /// to the world, which passes as it is; or, where `nat_icmp_send` says so, a late reply.
-    pub(super) fn unknown_reply(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut impl Frame,
-        packet: &Packet,
-        at: Arrival,
-    ) -> Verdict {
-        let ends = match packet.protocol {
-            Protocol::Tcp => packet.tcp_flags.contains(TcpFlags::RST),
-            Protocol::Sctp => {
-                use crate::conn::sctp::Event;
-                Event::of(packet.sctp_chunks) == Event::Abort
-            }
-            _ => false,
-        };
-        if snapshot.compat.nat_icmp_send
-            && packet.protocol.has_ports()
-            && !ends
-            && snapshot.masqueraded.has_port(packet.protocol, packet.src, packet.src_port)
-            && let Some(own) = snapshot.port(at.port).and_then(|port| port.own(packet.family))
-        {
-            // Quoted as a router has it already: with one taken off its TTL.
-            let ttl = self.egress(snapshot, None).ttl;
-            if let Err(refused) = admit(frame, packet, u16::MAX, ttl) {
-                return self.sent(snapshot, (refused, true), frame, packet, Some(own), at);
-            }
-            let refusal = Answer::IcmpFrom(own, icmp::Error::PortUnreachable);
-            return self.answer_or(snapshot, refusal, DropReason::NotForUs, frame, packet, at);
-        }
-        if let Some(kernel) = self.kernel_port(snapshot, at.port) {
-            return self.hand_to_kernel(kernel);
-        }
-        let for_one_host = !packet.dst.is_multicast() && !packet.dst.is_broadcast();
-        if !for_one_host || is_from_itself(snapshot, packet) {
-            return Verdict::Drop(DropReason::NotForUs);
-        }
-        self.outward(snapshot, frame, packet, at, |_| Ok(()))
     }
 }
 
@@ -580,7 +336,7 @@ pub(super) fn is_from_itself(snapshot: &Snapshot, packet: &Packet) -> bool {
     packet.family == Family::V4 && snapshot.hosts.get(packet.src).is_some()
 }
 
-fn unwritable(why: Unwritable) -> Verdict {
+pub(super) fn unwritable(why: Unwritable) -> Verdict {
     Verdict::Drop(match why {
         Unwritable::SctpFragment => DropReason::SctpFragment,
         Unwritable::Family => DropReason::BadAddress,
