@@ -237,8 +237,9 @@ fn what_cannot_be_traced_is_said_in_a_sentence() {
         "ports: [{ name: lan0, device: net_null0, addresses: [198.18.10.1/16] }]\n",
     );
     for (words, code, part) in [
-        (&["trace", "--client", "198.18.64.0/40"][..], 1, "'198.18.64.0/40' is no network"),
-        (&["trace", "--verdict", "dropped"], 1, "'dropped' is no verdict"),
+        (&["trace", "--client", "198.18.64.0/40"][..], 2, "'198.18.64.0/40' is no client"),
+        (&["trace", "--verdict", "dropped"], 2, "'dropped' is no verdict"),
+        (&["trace", "--count", "0"], 2, "--count"),
         (&["trace", "--service", "nope"], 1, "there is no service 'nope'"),
         (&["capture", "-o", "/nonexistent/file"], 1, "/nonexistent/file cannot be written"),
         (&["trace", "--for", "soon"], 2, "write a time such as 10s"),
