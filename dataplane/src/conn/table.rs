@@ -382,22 +382,9 @@ impl<E: Entry> Table<E> {
 
     /// The same by the flow's key, which stands where [`Self::locate_key`] said.
     #[inline(always)]
-    pub(crate) fn insert_key(
-        &mut self,
-        home: &Home,
-        key: &E::Key,
-        conn: &Conn,
-    ) -> Result<Slot, Full> {
-        let entry = E::of_key(key, conn);
-        if !entry.packed().is_used() {
-            return Err(Full);
-        }
-        let end = self.end(key);
-        let slot = self.slab.add(entry, self.slab.home(end)).ok_or(Full)?;
-        if !self.slab.is_at_home(slot, end) {
-            self.note_away(home, end, slot)?;
-        }
-        Ok(slot)
+    fn insert_key(&mut self, home: &Home, key: &E::Key, conn: &Conn) -> Result<Slot, Full> {
+        let first = self.home(key);
+        self.insert_wanted(Wanted { first, home, key }, conn)
     }
 
     /// The same of a flow that [`Self::find_wanted`] did not find.
@@ -407,16 +394,18 @@ impl<E: Entry> Table<E> {
         Wanted { first, home, key }: Wanted<'_, E>,
         conn: &Conn,
     ) -> Result<Slot, Full> {
-        if self.slab.has_many() {
-            return self.insert_key(home, key, conn);
-        }
         let entry = E::of_key(key, conn);
         if !entry.packed().is_used() {
             return Err(Full);
         }
+        // A segment that was added since gives it another home.
+        let first = if self.slab.has_many() { self.home(key) } else { first };
         let slot = self.slab.add(entry, first).ok_or(Full)?;
         if !self.slab.is_in_home(slot, first) {
-            self.note_away(home, self.end(key), slot)?;
+            let end = self.end(key);
+            if !self.slab.is_at_home(slot, end) {
+                self.note_away(home, end, slot)?;
+            }
         }
         Ok(slot)
     }
