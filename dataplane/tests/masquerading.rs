@@ -119,6 +119,24 @@ fn udp_without_a_checksum_stays_without() {
 }
 
 #[test]
+fn udp_over_ipv6_without_a_checksum_gets_one() {
+    let (vip, client, server) =
+        ("[2001:db8:c0de::10]:53", "[2001:db8:1::1]:1000", "[fd00:16::11]:5353");
+    let mut scene = Scene::new();
+    let spec = service(Protocol::Udp, "2001:db8:c0de::10", 53, "rr");
+    let real = RealSpec { address: addr("fd00:16::11"), ..real6(1, 5353) };
+    scene.add(&spec, &[masq(real)]);
+    for payload in [&b"odd"[..], b"even", b""] {
+        let there = packet::udp(client, vip).without_checksum().payload(payload);
+        let wanted = packet::udp(client, server).payload(payload);
+        assert_sent(scene.client(&there), &expected(wanted, INSIDE, real_mac(1)));
+        let back = packet::udp(server, client).without_checksum().payload(payload);
+        let wanted = packet::udp(vip, client).payload(payload);
+        assert_sent(scene.server(1, &back), &expected(wanted, OUTSIDE, GATEWAY_MAC));
+    }
+}
+
+#[test]
 fn sctp_gets_a_new_crc() {
     let mut scene = scene_of(Protocol::Sctp);
     let sent = scene.client(&packet::sctp(CLIENT, VIP, &[(1, 16)]));
