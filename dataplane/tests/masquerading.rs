@@ -108,6 +108,22 @@ fn a_reply_keeps_the_connection_alive_and_an_ended_one_has_none() {
 }
 
 #[test]
+fn a_port_that_is_used_again_after_the_servers_fin_alone_stays_with_its_server() {
+    let mut scene = Scene::new();
+    let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+    // By mode 2 a connection that waits after a FIN is only over if no reply was ever seen.
+    spec.compat.conn_reuse_mode = 2;
+    scene.add(&spec, &[masq(real(1, 80)), masq(real(2, 80))]);
+    let from_client = |flags| packet::tcp(CLIENT, VIP).flags(flags);
+    let reply = |flags| packet::tcp("172.16.0.12:80", CLIENT).flags(flags);
+    assert_eq!(scene.picks(&from_client("S")), 2);
+    scene.server(2, &reply("SA"));
+    scene.client(&from_client("A"));
+    scene.server(2, &reply("FA"));
+    assert_eq!(scene.picks(&from_client("S")), 2);
+}
+
+#[test]
 fn udp_without_a_checksum_stays_without() {
     let mut scene = scene_of(Protocol::Udp);
     let there = scene.client(&packet::udp(CLIENT, VIP).without_checksum().payload(b"x"));
