@@ -108,6 +108,22 @@ fn a_reply_keeps_the_connection_alive_and_an_ended_one_has_none() {
 }
 
 #[test]
+fn a_port_that_is_used_again_after_the_servers_fin_alone_stays_with_its_server() {
+    let mut scene = Scene::new();
+    let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+    // By mode 2 a connection that waits after a FIN is only over if no reply was ever seen.
+    spec.compat.conn_reuse_mode = 2;
+    scene.add(&spec, &[masq(real(1, 80)), masq(real(2, 80))]);
+    let from_client = |flags| packet::tcp(CLIENT, VIP).flags(flags);
+    let reply = |flags| packet::tcp("172.16.0.12:80", CLIENT).flags(flags);
+    assert_eq!(scene.picks(&from_client("S")), 2);
+    scene.server(2, &reply("SA"));
+    scene.client(&from_client("A"));
+    scene.server(2, &reply("FA"));
+    assert_eq!(scene.picks(&from_client("S")), 2);
+}
+
+#[test]
 fn udp_without_a_checksum_stays_without() {
     let mut scene = scene_of(Protocol::Udp);
     let there = scene.client(&packet::udp(CLIENT, VIP).without_checksum().payload(b"x"));
@@ -116,6 +132,24 @@ fn udp_without_a_checksum_stays_without() {
     let back = scene.server(1, &packet::udp(SERVER, CLIENT).without_checksum());
     let wanted = packet::udp(VIP, CLIENT).without_checksum();
     assert_eq!(one(back), expected(wanted, OUTSIDE, GATEWAY_MAC));
+}
+
+#[test]
+fn udp_over_ipv6_without_a_checksum_gets_one() {
+    let (vip, client, server) =
+        ("[2001:db8:c0de::10]:53", "[2001:db8:1::1]:1000", "[fd00:16::11]:5353");
+    let mut scene = Scene::new();
+    let spec = service(Protocol::Udp, "2001:db8:c0de::10", 53, "rr");
+    let real = RealSpec { address: addr("fd00:16::11"), ..real6(1, 5353) };
+    scene.add(&spec, &[masq(real)]);
+    for payload in [&b"odd"[..], b"even", b""] {
+        let there = packet::udp(client, vip).without_checksum().payload(payload);
+        let wanted = packet::udp(client, server).payload(payload);
+        assert_sent(scene.client(&there), &expected(wanted, INSIDE, real_mac(1)));
+        let back = packet::udp(server, client).without_checksum().payload(payload);
+        let wanted = packet::udp(vip, client).payload(payload);
+        assert_sent(scene.server(1, &back), &expected(wanted, OUTSIDE, GATEWAY_MAC));
+    }
 }
 
 #[test]

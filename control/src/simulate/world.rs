@@ -180,7 +180,7 @@ impl World {
             worker: Worker::new(0, director, ports, 64),
             snapshot,
             now: Tick(0),
-            next_meter: Tick::from_secs(Meters::PERIOD_S).plus(phase),
+            next_meter: Tick(phase),
             flush_at: None,
             stations: HashMap::new(),
             real_servers: HashMap::new(),
