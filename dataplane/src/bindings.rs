@@ -23,6 +23,7 @@ mod persistent;
 mod rebind;
 mod reply;
 mod sip;
+mod twins;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@
 use super::Bindings;
 use super::expiry::is_flushed;
 use crate::conn::table::{Flow, Slot};
-use crate::conn::{Conn, Signal};
+use crate::conn::{Conn, ConnFlags, Signal};
 use crate::ids::RealId;
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
@@ -42,6 +42,14 @@ impl Bindings {
         all.filter(move |(flow, _)| flow.client.family() == family)
     }
 
+    /// A hidden connection is covered by a newer one, or is so no longer.
+    pub(super) fn mark_hidden(&mut self, flow: &Flow, real: RealId, covered: bool) {
+        let same = |hidden: &&mut Hidden| hidden.conn.real == real && hidden.flow == *flow;
+        if let Some(hidden) = self.hidden.iter_mut().find(same) {
+            hidden.conn.flags.set(ConnFlags::COVERED, covered);
+        }
+    }
+
     /// A packet from this real server in the flow: whether it was a hidden connection's, which is
     /// moved by it.
     pub(super) fn is_hidden_reply(
@@ -67,8 +75,9 @@ impl Bindings {
         let Some(place) = self.hidden.iter().rposition(|hidden| hidden.flow == *flow) else {
             return;
         };
-        let Hidden { conn, slot, .. } = self.hidden.remove(place);
+        let Hidden { mut conn, slot, .. } = self.hidden.remove(place);
         self.withdraw(flow, slot, &conn, snapshot, now);
+        conn.flags.remove(ConnFlags::COVERED);
         let inserted = match flow.client.family() {
             Family::V4 => self.v4.insert(flow, conn),
             Family::V6 => self.v6.insert(flow, conn),

@@ -64,7 +64,9 @@ impl Bindings {
             if !self.is_hidden_reply(&flow, origin.real, signal, snapshot, now) {
                 let conn = self.owned(&flow, origin.slot)?;
                 if self.is_over(&conn, now) {
-                    return None;
+                    // Not swept yet. It must go: it may cover another one.
+                    self.end(packet.family, origin.slot, snapshot, now);
+                    return self.masqueraded_reply(packet, transport, snapshot, now);
                 }
                 self.replied(&flow, origin.slot, signal, snapshot, now);
             }
@@ -178,6 +180,9 @@ impl Bindings {
                     }
                 }
                 Note::Kept(flow) => self.keep_exchange(&flow, snapshot, now),
+                Note::Twin { slot, flow, real, covered } => {
+                    self.take_twin(&flow, (slot, real), covered, snapshot);
+                }
             }
         }
     }
@@ -191,7 +196,7 @@ impl Bindings {
     }
 
     /// The entry, if it is still this flow's.
-    fn owned(&self, flow: &Flow, slot: Slot) -> Option<Conn> {
+    pub(super) fn owned(&self, flow: &Flow, slot: Slot) -> Option<Conn> {
         (self.flow(flow.client.family(), slot)? == *flow).then_some(())?;
         self.conn(flow.client.family(), slot)
     }
@@ -252,8 +257,7 @@ impl Bindings {
                 vip: flow.vip,
                 vip_port: flow.vip_port,
             };
-            self.reply_changes = self.reply_changes.wrapping_add(1);
-            self.shared.replies.insert(&key, &origin, now);
+            self.announce_reply(&key, &origin, now);
         }
     }
 
@@ -270,8 +274,7 @@ impl Bindings {
         if conn.forwarding == Forwarding::Masq
             && let Some(key) = reply_key(flow, conn, snapshot)
         {
-            self.reply_changes = self.reply_changes.wrapping_add(1);
-            self.shared.replies.remove(&key, self.core as u16, slot);
+            self.withdraw_reply(&key, (slot, conn.flags), now);
         }
     }
 }
@@ -286,7 +289,7 @@ fn flow(client: Addr, client_port: u16, vip: Addr, vip_port: u16, protocol: Prot
 
 /// What the real server's packets look like. A real server keeps its address and its place
 /// in the snapshot as long as it has connections.
-fn reply_key(flow: &Flow, conn: &Conn, snapshot: &Snapshot) -> Option<ReplyKey> {
+pub(super) fn reply_key(flow: &Flow, conn: &Conn, snapshot: &Snapshot) -> Option<ReplyKey> {
     Some(ReplyKey {
         real: snapshot.real(conn.real)?.address,
         real_port: conn.real_port,

@@ -7,7 +7,7 @@
 use super::Conn;
 use super::flow::{Flow, bits_of, protocol_of};
 use super::packed::{
-    ANSWERED, FORWARDING_SHIFT, KEY, MASQ, PROTOCOL_SHIFT, Packed, REAL_PORT_SHIFT, Renewal,
+    ANSWERED, ANSWERED_CLOCK, FORWARDING_SHIFT, KEY, MASQ, PROTOCOL_SHIFT, Packed, Renewal,
     Standing, place_of,
 };
 #[cfg(target_arch = "x86_64")]
@@ -266,7 +266,7 @@ impl EntryV4 {
         let Packed { place: own, clock, .. } = self.packed;
         (self.addresses ^ addresses) >> 32
             | (own ^ place) & ANSWERED
-            | (clock ^ place >> 16) & 0xFFFF << REAL_PORT_SHIFT
+            | (clock ^ place >> 16) & ANSWERED_CLOCK
     }
 
     /// VIP and port.
@@ -505,7 +505,8 @@ mod tests {
     #[test]
     fn a_real_servers_packet_names_its_masqueraded_connections_and_no_others() {
         let (flow, secret) = (flow(Protocol::Tcp), [5, 6]);
-        let conn = Conn { forwarding: Forwarding::Masq, real_port: 8080, ..full() };
+        let flags = ConnFlags::all() - ConnFlags::COVERED;
+        let conn = Conn { forwarding: Forwarding::Masq, real_port: 8080, flags, ..full() };
         let entry = EntryV4::new(&flow, &conn);
         let key = |client, port, real_port, protocol| {
             EntryV4::answered_key(client, port, real_port, protocol)
@@ -526,6 +527,8 @@ mod tests {
             let entry = EntryV4::new(&flow, &Conn { forwarding, ..conn });
             assert_ne!(entry.differs_from_answered(&answered), 0);
         }
+        let covered = EntryV4::new(&flow, &Conn { flags: ConnFlags::COVERED, ..conn });
+        assert_ne!(covered.differs_from_answered(&answered), 0);
         assert_ne!(EntryV4::default().differs_from_answered(&key(0, 0, 0, Protocol::Tcp)), 0);
         let same = EntryV4::end_hash(&EntryV4::key(&flow), secret);
         assert_eq!(same, EntryV4::end_hash(&answered, secret));

@@ -37,6 +37,8 @@ bitflags::bitflags! {
         const NO_OUTPUT = 2;
         /// A template's count includes this connection.
         const CONTROLLED = 4;
+        /// Masqueraded, and a newer connection is answered by packets that look the same.
+        const COVERED = 8;
     }
 }
 

@@ -29,6 +29,9 @@ pub(super) const MASQ: u64 = 1;
 /// and that it is masqueraded.
 pub(super) const ANSWERED: u64 = 0xFFFF << 48 | 3 << PROTOCOL_SHIFT | 3 << FORWARDING_SHIFT;
 pub(super) const METHOD: u64 = 3 << FORWARDING_SHIFT;
+/// The bits of the clock that it knows: the port on the real server, and that no newer connection
+/// is answered by packets like it.
+pub(super) const ANSWERED_CLOCK: u64 = 0xFFFF << REAL_PORT_SHIFT | ConnFlags::COVERED.bits() as u64;
 const EXPIRES_SHIFT: u32 = 32;
 pub(super) const REAL_PORT_SHIFT: u32 = 16;
 const STATE_SHIFT: u32 = 8;
