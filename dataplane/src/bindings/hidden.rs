@@ -33,6 +33,9 @@ impl Bindings {
             Family::V4 => self.v4.remove(slot),
             Family::V6 => self.v6.remove(slot),
         };
+        if let Some((flow, conn)) = &taken {
+            self.hide_agreement(flow, conn);
+        }
         self.hidden.extend(taken.map(|(flow, conn)| Hidden { flow, conn, slot }));
     }
 
@@ -62,6 +65,11 @@ impl Bindings {
     ) -> bool {
         let same = |hidden: &Hidden| hidden.conn.real == real && hidden.flow == *flow;
         let Some(place) = self.hidden.iter().position(same) else { return false };
+        // Of two with one real server the newer one is found.
+        let newer = self.slot(flow).and_then(|slot| self.conn(flow.client.family(), slot));
+        if newer.is_some_and(|conn| conn.real == real) {
+            return false;
+        }
         let Some(conn) = self.hidden.get(place).map(|hidden| hidden.conn) else { return false };
         let moved = self.after_reply(conn, flow, signal, snapshot, now);
         if let Some(hidden) = self.hidden.get_mut(place) {
@@ -82,6 +90,7 @@ impl Bindings {
             Family::V4 => self.v4.insert(flow, conn),
             Family::V6 => self.v6.insert(flow, conn),
         };
+        self.shared.agreements.uncover(flow);
         match inserted {
             Ok(slot) => self.announce(flow, slot, &conn, snapshot, now),
             Err(_) => self.forget(&conn, snapshot, now),
@@ -94,7 +103,14 @@ impl Bindings {
         while let Some(Hidden { flow, conn, slot }) = self.hidden.get(place) {
             let (flow, conn, slot) = (*flow, *conn, *slot);
             let flushed = snapshot.flushes_removed && is_flushed(conn.real, snapshot);
-            if flushed || self.is_over(&conn, now) {
+            let longer = match self.is_over(&conn, now) && !flushed {
+                true => self.outlives(&flow, &conn, true),
+                false => None,
+            };
+            if let (Some(longer), Some(hidden)) = (longer, self.hidden.get_mut(place)) {
+                hidden.conn = longer;
+                place += 1;
+            } else if flushed || self.is_over(&conn, now) {
                 self.hidden.remove(place);
                 self.withdraw(&flow, slot, &conn, snapshot, now);
                 self.forget(&conn, snapshot, now);

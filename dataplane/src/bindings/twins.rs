@@ -3,7 +3,6 @@
 //! when it has ended those of the one before.
 
 use super::Bindings;
-use super::reply::reply_key;
 use crate::conn::ConnFlags;
 use crate::conn::table::{Flow, Slot};
 use crate::ids::RealId;
@@ -75,7 +74,7 @@ impl Bindings {
         snapshot: &Snapshot,
     ) {
         let Some(conn) = self.owned(flow, slot).filter(|conn| conn.real == real) else { return };
-        let Some(key) = reply_key(flow, &conn, snapshot) else { return };
+        let Some(key) = self.reply_key(flow, &conn, snapshot) else { return };
         self.reply_changes = self.reply_changes.wrapping_add(1);
         let (vip, vip_port) = (flow.vip, flow.vip_port);
         let own = Origin { core: self.core as u16, slot, real, vip, vip_port };
