@@ -359,15 +359,70 @@ fn nothing_from_outside_is_masqueraded_to_loopback_and_a_local_server_is_the_hos
     assert_eq!(scene.dropped(DropReason::BadAddress), 1);
 }
 
+/// Who the client thinks that a reply of the one server's port comes from.
+fn answers_as(scene: &mut Scene, core: usize, flags: &str) -> [u8; 6] {
+    let reply = packet::tcp(SERVER, CLIENT).flags(flags).dst_mac(INSIDE_MAC).build();
+    let sent = one(scene.feed(core, INSIDE, &reply));
+    let bytes = ip(&sent.bytes);
+    [12, 13, 14, 15, 20, 21].map(|at| bytes[at])
+}
+
 #[test]
-fn two_services_of_one_server_and_one_client_port_both_get_replies() {
-    let mut scene = scene_of(Protocol::Tcp);
-    scene.add(&service(Protocol::Tcp, "192.0.2.20", 80, "rr"), &[masq(real(1, 8080))]);
-    one(scene.client(&packet::tcp(CLIENT, VIP).flags("S")));
-    one(scene.client(&packet::tcp(CLIENT, "192.0.2.20:80").flags("S")));
-    // Which of the two it answers cannot be told; it must be one of them.
-    let sent = one(scene.server(1, &packet::tcp(SERVER, CLIENT).flags("SA")));
-    assert!(matches!(ip(&sent.bytes)[12..16], [192, 0, 2, 10 | 20]));
+fn what_answers_two_connections_is_the_newer_ones_and_then_the_older_ones_again() {
+    const ONE: [u8; 6] = [192, 0, 2, 10, 0, 80];
+    const TWO: [u8; 6] = [192, 0, 2, 20, 0, 80];
+    const THREE: [u8; 6] = [192, 0, 2, 20, 0, 81];
+    // Each on a core of its own, or all on one; replies come in anywhere.
+    for cores in [1, 3] {
+        let mut scene = Scene::with(cores, site(1500), TableSizes::default());
+        let to = ["192.0.2.10:80", "192.0.2.20:80", "192.0.2.20:81"];
+        for (vip, port) in [("192.0.2.10", 80), ("192.0.2.20", 80), ("192.0.2.20", 81)] {
+            scene.add(&service(Protocol::Tcp, vip, port, "rr"), &[masq(real(1, 8080))]);
+        }
+        let core_of = |number: usize| number % cores;
+        let says = |scene: &mut Scene, number: usize, flags: &str| {
+            let frame = packet::tcp(CLIENT, to[number]).flags(flags).dst_mac(OUTSIDE_MAC);
+            one(scene.feed(core_of(number), OUTSIDE, &frame.build()));
+            (0..cores).for_each(|core| drop(scene.turn(core)));
+        };
+        let answers = |scene: &mut Scene, flags: &str, wanted: [u8; 6]| {
+            for core in 0..cores {
+                assert_eq!(answers_as(scene, core, flags), wanted, "core {core} of {cores}");
+            }
+            (0..cores).for_each(|core| drop(scene.turn(core)));
+        };
+        let wait = |scene: &mut Scene, seconds: u32| {
+            for _ in 0..seconds {
+                scene.now = scene.now.plus_secs(1);
+                (0..cores).for_each(|core| drop(scene.turn(core)));
+            }
+        };
+        for (number, wanted) in [ONE, TWO, THREE].into_iter().enumerate() {
+            says(&mut scene, number, "S");
+            answers(&mut scene, "SA", wanted);
+            says(&mut scene, number, "A");
+        }
+        // An older one that goes on is no newer for that.
+        says(&mut scene, 0, "A");
+        answers(&mut scene, "A", THREE);
+        // The one in the middle ends first; then the newest.
+        says(&mut scene, 1, "R");
+        wait(&mut scene, 12);
+        answers(&mut scene, "A", THREE);
+        says(&mut scene, 2, "R");
+        wait(&mut scene, 12);
+        answers(&mut scene, "A", ONE);
+        // What begins again is the newest, and what is covered again is found again.
+        says(&mut scene, 1, "S");
+        answers(&mut scene, "SA", TWO);
+        says(&mut scene, 0, "R");
+        says(&mut scene, 1, "R");
+        answers(&mut scene, "A", TWO);
+        wait(&mut scene, 130);
+        let connections = |core: usize| scene.workers[core].director().bindings().connections();
+        assert_eq!((0..cores).map(connections).sum::<usize>(), 1, "the server spoke last to it");
+        assert_eq!(scene.shared.replies.entries(), 1);
+    }
 }
 
 /// Any packet that can be rewritten, with whether it is IPv6.
