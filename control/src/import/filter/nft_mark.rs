@@ -75,14 +75,14 @@ impl<'a> Reading<'a> {
         loop {
             cursor.take(")");
             let Some(Token::Word(word)) = cursor.peek() else { break };
-            if !matches!(word.as_str(), "&" | "and" | "|" | "or" | "^" | "xor") {
+            if !matches!(word, "&" | "and" | "|" | "or" | "^" | "xor") {
                 break;
             }
             cursor.next();
             let Some(value) = cursor.word().and_then(number) else {
                 return self.refuse("this way of setting a mark is not understood");
             };
-            match word.as_str() {
+            match word {
                 "&" | "and" => (keep, flip) = (keep & value, flip & value),
                 "|" | "or" => (keep, flip) = (keep & !value, (flip & !value) | value),
                 _ => flip ^= value,
@@ -98,7 +98,7 @@ impl<'a> Reading<'a> {
                 let states = self.values(cursor).unwrap_or_default();
                 // Without braces a list goes on behind a comma.
                 let mut new = states.contains(&"new");
-                while cursor.take_token(&Token::Comma) {
+                while cursor.take_token(Token::Comma) {
                     new |= cursor.word() == Some("new");
                 }
                 if new == not {

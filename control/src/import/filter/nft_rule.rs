@@ -7,7 +7,7 @@ use super::super::draft::Origin;
 use super::super::note::Notes;
 use super::nft::Sets;
 use super::nft_text::{Cursor, Token};
-use super::{Match, Net, Ports, Rule, Verdict, port, protocols};
+use super::{MOST_ELEMENTS, Match, Net, Ports, Rule, Verdict, port, protocols};
 
 /// A field of a packet that an expression looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub(super) fn read(
     let mut statement = statement;
     while statement.peek().is_some() && reading.foreign.is_none() {
         reading.expression(&mut statement);
+        if reading.verdicts.len() > MOST_VERDICTS || reading.matches.len() > MOST_MATCHES {
+            reading.refuse("it says too much for one rule");
+        }
     }
     let decides = !reading.verdicts.is_empty()
         || reading.ways.iter().any(|way| way.verdict.is_some())
@@ -92,18 +95,18 @@ fn mentions_verdict(shown: &str) -> bool {
     false
 }
 
-/// Addresses and ports that the rules made of one rule may have together.
-const MOST_ELEMENTS: usize = 4_000_000;
+/// Elements of a rule's map.
+const MOST_WAYS: usize = 80_000;
+
+/// Verdicts of one rule, of which none but marks may come before another, and what it may ask
+/// for: nft itself takes a few.
+const MOST_VERDICTS: usize = 64;
+const MOST_MATCHES: usize = 1_000;
 
 impl<'a> Reading<'a> {
     /// How many addresses and ports its rules are going to have.
     fn size(&self) -> usize {
-        let of_one = |matched: &Match| match matched {
-            Match::Destination { nets, .. } => nets.len(),
-            Match::Ports { ports, .. } => ports.len(),
-            Match::Family(_) | Match::Protocols { .. } | Match::Mark { .. } | Match::Never => 1,
-        };
-        let each: usize = self.matches.iter().map(of_one).sum();
+        let each: usize = self.matches.iter().map(Match::size).sum();
         (each + 1).saturating_mul(self.ways.len().max(1)).saturating_mul(self.verdicts.len() + 1)
     }
 
@@ -236,7 +239,7 @@ impl<'a> Reading<'a> {
         let mut values = Vec::new();
         while let Some(token) = elements.next() {
             if let Token::Word(word) = token {
-                values.push(word.as_str());
+                values.push(word);
             }
         }
         Some(values)
@@ -244,7 +247,7 @@ impl<'a> Reading<'a> {
 
     /// The elements of a set or map.
     fn elements(&self, cursor: &mut Cursor<'a>) -> Option<Cursor<'a>> {
-        if cursor.take_token(&Token::Open) {
+        if cursor.take_token(Token::Open) {
             return Some(cursor.block());
         }
         let mut single = cursor.clone();
@@ -299,13 +302,16 @@ impl<'a> Reading<'a> {
                 match token {
                     Token::Comma => break,
                     Token::Word(word) if word == ":" => colon = true,
-                    Token::Word(word) if colon => behind.push(word.as_str()),
-                    Token::Word(word) if word != "." => keys.push(word.as_str()),
+                    Token::Word(word) if colon => behind.push(word),
+                    Token::Word(word) if word != "." => keys.push(word),
                     _ => {}
                 }
             }
             if keys.is_empty() {
                 continue;
+            }
+            if self.ways.len() >= MOST_WAYS {
+                return self.refuse("its map has more elements than a configuration can hold");
             }
             let matches: Option<Vec<Match>> = fields
                 .iter()

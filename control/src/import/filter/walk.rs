@@ -19,7 +19,9 @@ pub(in crate::import) struct Painted {
 }
 
 /// Rules looked at in all: a bound on the time, far above what any real ruleset takes.
-const MOST_STEPS: u64 = 30_000_000;
+const MOST_STEPS: u64 = 15_000_000;
+/// What noting that a rule's mark was kept or covered counts for.
+const TO_NOTE: u64 = 8;
 /// Chains within chains; iptables refuses loops, and here they end.
 const DEEPEST: usize = 64;
 /// VIPs looked at.
@@ -36,8 +38,11 @@ pub(in crate::import) fn marks(
     }
     let mut vips: BTreeSet<IpAddr> = known.take(MOST_VIPS).collect();
     named(rules, &mut vips, notes);
+    let names_ports =
+        |rule: &&Rule| rule.matches.iter().any(|matched| matches!(matched, Match::Ports { .. }));
     let mut walk = Walk {
         rules,
+        with_ports: rules.rules().filter(names_ports).collect(),
         chains: rules.chains() as u64,
         steps: 0,
         anywhere: BTreeSet::new(),
@@ -111,6 +116,8 @@ enum Left {
 
 struct Walk<'a> {
     rules: &'a Ruleset,
+    /// Those that name ports.
+    with_ports: Vec<&'a Rule>,
     chains: u64,
     steps: u64,
     /// Rules that mark packets without a word about their destination.
@@ -132,7 +139,7 @@ impl Walk<'_> {
     fn cuts(&mut self, vip: IpAddr) -> Vec<u16> {
         let mut cuts = BTreeSet::from([0]);
         self.steps += self.chains;
-        for rule in self.rules.rules() {
+        for rule in &self.with_ports {
             self.steps += 1;
             let here = rule.matches.iter().all(|matched| match matched {
                 Match::Destination { nets, not } => {
@@ -232,6 +239,7 @@ impl Walk<'_> {
                 Verdict::Go => {}
                 Verdict::Mark { keep, flip } => {
                     packet.mark = packet.mark & keep ^ flip;
+                    self.steps += TO_NOTE * packet.by.len() as u64;
                     if *keep == 0 {
                         let over = packet.by.drain(..).map(|by| (by, rule.origin));
                         self.covered.extend(over);
