@@ -51,6 +51,7 @@ fn import(kind: &str, file: &Path) -> Ended {
 }
 
 /// What the small process does.
+#[allow(clippy::zombie_processes, reason = "`wait4` waits, and says what `wait` does not")]
 fn run_and_measure(kind: &str, file: &str) {
     let limit = libc::rlimit { rlim_cur: SECONDS, rlim_max: SECONDS };
     // SAFETY: the pointer is to a value on this stack.

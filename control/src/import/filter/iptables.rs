@@ -155,7 +155,8 @@ impl Command {
                 }
             }
             ("-N" | "--new-chain", Some(chain)) => {
-                if draft.rules.chain(&name, self.family, &chain).is_none() {
+                let made = draft.rules.chain(&name, self.family, &chain).is_some();
+                if !made {
                     draft.notes.add(origin, whole(), TOO_MUCH, IN_PARTS);
                 }
             }

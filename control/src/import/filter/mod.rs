@@ -74,6 +74,18 @@ impl Match {
     }
 }
 
+/// Why a rule that marks connections is worth a note, and what to do about it.
+const CONNECTION_MARKED: (&str, &str) = (
+    "it marks the connection and not the packet, and Director tracks no marks of connections",
+    "mark the packets with the same mark (iptables: -j MARK; nft: meta mark set)",
+);
+/// The same of one that copies the mark from the connection to the packet, or back.
+const COPIED: (&str, &str) = (
+    "Director tracks no marks of connections; it remembers each connection's service by itself",
+    "leave it out where another rule gives packets the mark; else let this one do it \
+     (iptables: -j MARK; nft: meta mark set)",
+);
+
 /// Why what belongs to a ruleset is left out, and what to do.
 const TOO_MUCH: &str = "there are too many rules, or too many addresses and ports in them";
 const IN_PARTS: &str = "import it in parts, or write the selectors by hand";

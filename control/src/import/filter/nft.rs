@@ -53,7 +53,7 @@ pub(in crate::import) fn read(file: usize, text: &str, names: &Names, draft: &mu
     let mut cursor = Cursor::new(&tokens);
     while let Some(token) = cursor.peek() {
         match token {
-            Token::Word(word) if word == "table" => {
+            Token::Word("table") => {
                 cursor.next();
                 table(file, &mut cursor, names, draft);
             }

@@ -4,7 +4,7 @@ use crate::config::model::Family;
 
 use super::nft_rule::Reading;
 use super::nft_text::{Cursor, Token};
-use super::{Match, Verdict, number};
+use super::{CONNECTION_MARKED, COPIED, Match, Verdict, number};
 
 impl<'a> Reading<'a> {
     pub(super) fn meta(&mut self, cursor: &mut Cursor<'a>) {
@@ -56,12 +56,12 @@ impl<'a> Reading<'a> {
                 _ => None,
             });
         }
-        if cursor.take("ct") {
-            cursor.take("mark");
-            // What a connection's mark restores is the service that it has already.
-            return;
-        }
         cursor.take("(");
+        if cursor.take("ct") {
+            // `mark set ct mark`, whatever is made of it.
+            self.idle = Some(COPIED);
+            return self.rest_of(cursor);
+        }
         cursor.take("meta");
         let (mut keep, mut flip) = (0, 0);
         if cursor.take("mark") {
@@ -106,8 +106,31 @@ impl<'a> Reading<'a> {
                     self.matches.push(Match::Never);
                 }
             }
-            Some("mark") if cursor.take("set") => while cursor.word().is_some() {},
+            Some("mark") if cursor.take("set") => {
+                cursor.take("(");
+                cursor.take("meta");
+                self.idle = Some(if cursor.take("mark") { COPIED } else { CONNECTION_MARKED });
+                self.rest_of(cursor);
+            }
+            Some("mark") => self.refuse("a selector cannot ask for a connection's mark"),
             other => self.refuse(format!("a selector has nothing like ct {}", other.unwrap_or(""))),
+        }
+    }
+
+    /// Passes over an expression up to what may be a statement of its own.
+    fn rest_of(&mut self, cursor: &mut Cursor<'a>) {
+        const STATEMENTS: &[&str] = &[
+            "accept", "drop", "return", "jump", "goto", "counter", "meta", "ct", "log", "comment",
+        ];
+        // What is joined to the mark may be a field itself: `ct mark and meta mark`.
+        let mut joined = true;
+        while let Some(Token::Word(word)) = cursor.peek() {
+            if !joined && STATEMENTS.contains(&word) {
+                break;
+            }
+            joined = matches!(word, "&" | "and" | "|" | "or" | "^" | "xor" | "(" | "mark");
+            joined &= word != "mark";
+            cursor.next();
         }
     }
 

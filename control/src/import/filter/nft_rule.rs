@@ -33,6 +33,8 @@ pub(super) struct Reading<'a> {
     pub(super) verdicts: Vec<Verdict>,
     foreign: Option<String>,
     pub(super) passed_over: Option<String>,
+    /// Why what it does besides is left out, and what to do about it.
+    pub(super) idle: Option<(&'static str, &'static str)>,
 }
 
 /// Reads one rule. A map becomes a rule for each of its elements.
@@ -53,6 +55,7 @@ pub(super) fn read(
         verdicts: Vec::new(),
         foreign: None,
         passed_over: None,
+        idle: None,
     };
     let mut statement = statement;
     while statement.peek().is_some() && reading.foreign.is_none() {
@@ -64,6 +67,9 @@ pub(super) fn read(
     let decides = !reading.verdicts.is_empty()
         || reading.ways.iter().any(|way| way.verdict.is_some())
         || (reading.foreign.is_some() && mentions_verdict(&shown));
+    if let Some((why, hint)) = reading.idle {
+        notes.add(origin, &shown, why, hint);
+    }
     if !decides {
         return Vec::new();
     }
@@ -88,12 +94,18 @@ fn mentions_verdict(shown: &str) -> bool {
     let mut words = shown.split(' ').peekable();
     while let Some(word) = words.next() {
         let marks = word == "mark" && words.peek() == Some(&"set");
-        if marks || matches!(word, "jump" | "goto" | "return" | "accept" | "drop" | "vmap") {
+        if marks || DECIDING.contains(&word) {
             return true;
         }
     }
     false
 }
+
+/// What may keep packets from IPVS, or bring others there.
+const DECIDING: &[&str] = &[
+    "jump", "goto", "return", "accept", "drop", "reject", "vmap", "dnat", "redirect", "tproxy",
+    "queue",
+];
 
 /// Elements of a rule's map.
 const MOST_WAYS: usize = 80_000;
@@ -153,6 +165,10 @@ impl<'a> Reading<'a> {
             "continue" => {}
             "accept" => self.verdicts.push(Verdict::Accept),
             "drop" => self.verdicts.push(Verdict::Drop),
+            "reject" => {
+                while cursor.word().is_some() {}
+                self.verdicts.push(Verdict::Drop);
+            }
             "return" => self.verdicts.push(Verdict::Return),
             "jump" | "goto" => {
                 let to = cursor.word().unwrap_or_default().to_owned();
@@ -301,7 +317,7 @@ impl<'a> Reading<'a> {
             while let Some(token) = elements.next() {
                 match token {
                     Token::Comma => break,
-                    Token::Word(word) if word == ":" => colon = true,
+                    Token::Word(":") => colon = true,
                     Token::Word(word) if colon => behind.push(word),
                     Token::Word(word) if word != "." => keys.push(word),
                     _ => {}
