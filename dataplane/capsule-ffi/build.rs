@@ -1,5 +1,8 @@
-//! Binds the installed DPDK: bindgen for the declarations, `cc` for the shim, and the few
-//! libraries to link. Drivers are loaded by DPDK itself when it starts.
+//! Binds the installed DPDK: bindgen for the declarations, `cc` for the shim, and what to link
+//! (`build/linking.rs`).
+
+#[path = "build/linking.rs"]
+mod linking;
 
 use std::env;
 use std::path::PathBuf;
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<(), String> {
-    for file in ["build.rs", "src/wrapper.h", "src/shim.c"] {
+    for file in ["build.rs", "build/linking.rs", "src/wrapper.h", "src/shim.c"] {
         println!("cargo:rerun-if-changed={file}");
     }
     println!("cargo:rerun-if-env-changed=PKG_CONFIG_PATH");
@@ -44,13 +47,7 @@ fn build() -> Result<(), String> {
         format!("The DPDK shim does not compile; a C compiler is needed (`{PACKAGES}`): {e}")
     })?;
 
-    for folder in dpdk(&["--libs-only-L"])? {
-        println!("cargo:rustc-link-search=native={}", folder.trim_start_matches("-L"));
-    }
-    for library in ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_eal"] {
-        println!("cargo:rustc-link-lib={library}");
-    }
-    Ok(())
+    linking::link()
 }
 
 /// What `pkg-config` says of libdpdk, word by word.

@@ -259,6 +259,9 @@ impl Path {
         reading.seeks_conns_v6 = !reading.conns_v6.is_empty();
         [reading.seeks_strays, reading.seeks_strays_v6] = [false; 2];
         reading.seeks_replies = [!reading.replies.is_empty(); 2];
+        if !reading.replies.is_empty() {
+            reading.replies.aim(&self.shared.replies, self.bindings.table_v4());
+        }
     }
 
     /// Requests what can be requested now that the first requests were answered.

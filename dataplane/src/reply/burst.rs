@@ -68,8 +68,7 @@ impl ReplyBurst {
         self.taken == 0
     }
 
-    /// Puts a reply to a place, and requests its connection's home and its line in the reply
-    /// table.
+    /// Puts a reply to a place. [`Self::aim`] requests what it needs.
     #[inline(always)]
     pub fn put(&mut self, at: usize, key: ReplyKeyV4, table: &ReplyTable, conns: &Table<EntryV4>) {
         if let (Some(place), Some(answered), Some(home), Some(guess)) = (
@@ -80,12 +79,21 @@ impl ReplyBurst {
         ) {
             *place = key;
             *answered = key.answered();
-            let first = conns.home(answered);
-            conns.prefetch_slot(first);
-            *guess = first.number();
+            *guess = conns.home(answered).number();
             *home = table.locate_v4(&key);
-            table.prefetch_bucket(home);
             self.taken |= 1 << (at % BURST);
+        }
+    }
+
+    /// Requests the homes of the replies' connections, and their lines in the reply table. One
+    /// request after the other, so that the CPU has as many pages looked up at a time as it can.
+    #[inline]
+    pub fn aim(&self, table: &ReplyTable, conns: &Table<EntryV4>) {
+        for first in places(self.taken).filter_map(|at| self.guesses.get(at)) {
+            conns.prefetch_slot(Slot::from_number(*first));
+        }
+        for home in places(self.taken).filter_map(|at| self.homes.get(at)) {
+            table.prefetch_bucket(home);
         }
     }
 
