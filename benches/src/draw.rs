@@ -294,6 +294,20 @@ impl Draw {
         (flow, self.server_of(flow.client).unwrap_or(0), self.is_answer(bits))
     }
 
+    /// [`Self::either_way`], several at a time: clients, their servers, and who of the two sends,
+    /// all bits set where it is the server, else none.
+    #[inline(always)]
+    pub fn either_way_at_once(&mut self) -> (Known, [u32; AT_ONCE], [u32; AT_ONCE]) {
+        let known = self.known();
+        let servers = known.clients.map(|client| self.server_of(client).unwrap_or(0).into());
+        let answers = match self.mixed {
+            // Clients were drawn by the bits' upper end.
+            true => self.lanes.map(|state| (state >> 32) as u32 & 1),
+            false => [u32::from(self.answering); AT_ONCE],
+        };
+        (known, servers, answers.map(u32::wrapping_neg))
+    }
+
     /// The port of a client's one connection.
     #[inline(always)]
     const fn port_of(client: u32) -> u32 {

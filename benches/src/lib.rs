@@ -23,6 +23,8 @@ pub mod core_at_work;
 pub mod cpu;
 pub mod disturb;
 pub mod draw;
+#[cfg(target_arch = "x86_64")]
+pub mod ends;
 pub mod error;
 pub mod farm;
 pub mod gap;

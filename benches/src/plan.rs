@@ -42,16 +42,28 @@ pub const fn client_v6_low(number: u32) -> u32 {
 #[inline]
 pub const fn vip_bytes(family: Family, number: u32) -> [u8; 4] {
     match family {
-        Family::V4 => VIPS_V4.wrapping_add(number).to_be_bytes(),
+        Family::V4 => vip_v4(number).to_be_bytes(),
         Family::V6 => number.to_be_bytes(),
     }
+}
+
+/// A service's IPv4 VIP.
+#[inline]
+pub const fn vip_v4(number: u32) -> u32 {
+    VIPS_V4.wrapping_add(number)
+}
+
+/// A real server's IPv4 address.
+#[inline]
+pub const fn server_v4(number: u32) -> u32 {
+    SERVERS_V4.wrapping_add(number)
 }
 
 /// A real server's address, as four bytes; for IPv6 these are its last four.
 #[inline]
 pub const fn server_bytes(family: Family, number: u16) -> [u8; 4] {
     match family {
-        Family::V4 => SERVERS_V4.wrapping_add(number as u32).to_be_bytes(),
+        Family::V4 => server_v4(number as u32).to_be_bytes(),
         Family::V6 => (number as u32).to_be_bytes(),
     }
 }

@@ -9,6 +9,8 @@ use dataplane::wire::Family;
 use dataplane::wire::ethernet::Mac;
 
 use crate::draw::{AT_ONCE, Draw, Flow};
+#[cfg(target_arch = "x86_64")]
+use crate::ends::Ends;
 use crate::load::{FCS, Load};
 use crate::plan;
 use crate::template::Template;
@@ -127,6 +129,21 @@ fn write_known_wide<F: Frame>(template: &Template, frames: &mut [[F; AT_ONCE]], 
     }
 }
 
+/// Makes frames those of known clients or their real servers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn write_ends_wide<F: Frame>(template: &Template, frames: &mut [[F; AT_ONCE]], draw: &mut Draw) {
+    let mut ends = [None; BURST / AT_ONCE];
+    // All of them first: the servers stand in a table that no near cache holds.
+    for place in ends.iter_mut().take(frames.len()) {
+        let (known, servers, answers) = draw.either_way_at_once();
+        *place = Some(Ends::new(known, servers, answers));
+    }
+    for (frames, ends) in frames.iter_mut().zip(ends.iter().flatten()) {
+        template.write_ends_wide(frames, ends);
+    }
+}
+
 impl<P: Port> Port for Synthesis<P> {
     type Frame = P::Frame;
 
@@ -154,6 +171,16 @@ impl<P: Port> Port for Synthesis<P> {
             }
             [template] if draw.is_answered() => {
                 let received = burst.get_mut(have..).unwrap_or_default();
+                #[cfg(target_arch = "x86_64")]
+                let received = match *wide && *family == Family::V4 {
+                    true => {
+                        let (together, last) = received.as_chunks_mut::<AT_ONCE>();
+                        // SAFETY: the CPU was asked.
+                        unsafe { write_ends_wide(template, together, draw) };
+                        last
+                    }
+                    false => received,
+                };
                 let mut flows = [None; BURST];
                 // All of them first: the servers stand in a table that no near cache holds.
                 for flow in flows.iter_mut().take(received.len()) {

@@ -7,10 +7,12 @@ use dataplane::wire::ethernet::Mac;
 #[cfg(target_arch = "x86_64")]
 use crate::draw::KnownWide;
 use crate::draw::{ACK, AT_ONCE, Flow, Known};
+#[cfg(target_arch = "x86_64")]
+use crate::ends::{Ends, EndsHead};
 use crate::plan;
 
 /// Bytes of Ethernet, IPv4 and TCP headers, and what fills an Ethernet frame up to 60.
-const HEAD_V4: usize = 60;
+pub(crate) const HEAD_V4: usize = 60;
 /// Bytes of Ethernet, IPv6 and TCP headers.
 const HEAD_V6: usize = 74;
 
@@ -28,6 +30,8 @@ pub struct Template {
     vip: [u8; 4],
     #[cfg(target_arch = "x86_64")]
     parts: Parts,
+    #[cfg(target_arch = "x86_64")]
+    ends: EndsHead,
 }
 
 /// A header of which a client's address and port are left out; see [`Template::known`].
@@ -41,7 +45,7 @@ pub enum KnownHead {
 
 /// Bytes of a part of a header.
 #[cfg(target_arch = "x86_64")]
-const PART: usize = 32;
+pub(crate) const PART: usize = 32;
 
 /// The header of known clients in parts that are stored at once: of IPv4 its first and its last
 /// ones, which overlap; of IPv6 two, and what is left.
@@ -53,10 +57,11 @@ struct Parts {
     words: [u64; 2],
 }
 
+/// So much of a header.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Debug, Default)]
 #[repr(align(32))]
-struct Part([u8; PART]);
+pub(crate) struct Part(pub [u8; PART]);
 
 #[cfg(target_arch = "x86_64")]
 impl Parts {
@@ -76,7 +81,11 @@ impl Parts {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl")]
 #[inline]
-fn put_part<const LEN: usize>(to: &mut [u8; LEN], at: usize, part: std::arch::x86_64::__m256i) {
+pub(crate) fn put_part<const LEN: usize>(
+    to: &mut [u8; LEN],
+    at: usize,
+    part: std::arch::x86_64::__m256i,
+) {
     let Some(to) = to.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<PART>()) else { return };
     // SAFETY: 32 bytes that may be written.
     unsafe { std::arch::x86_64::_mm256_storeu_si256(to.as_mut_ptr().cast(), part) }
@@ -181,12 +190,22 @@ impl Template {
             vip,
             #[cfg(target_arch = "x86_64")]
             parts: Parts::default(),
-        };
-        Self {
             #[cfg(target_arch = "x86_64")]
-            parts: Parts::new(&new.known()),
-            ..new
-        }
+            ends: EndsHead::default(),
+        };
+        #[cfg(target_arch = "x86_64")]
+        let new = new.in_parts();
+        new
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn in_parts(self) -> Self {
+        let known = self.known();
+        let ends = match &known {
+            KnownHead::V4(head) => head.bytes().first_chunk().copied().map(EndsHead::new),
+            KnownHead::V6(_) => None,
+        };
+        Self { parts: Parts::new(&known), ends: ends.unwrap_or_default(), ..self }
     }
 
     /// Makes `frame` this flow's. A frame without room for it is left as it is, and the
@@ -394,6 +413,18 @@ impl Template {
         put(bytes, [*w0, *w1, *w2, w3, w4, w5, *w6], *rest);
     }
 
+    /// [`Self::write_either_way`] over IPv4, for several packets that are written in as few stores
+    /// as it takes.
+    ///
+    /// # Safety
+    /// Where this is not called from code for the same CPUs, the CPU was asked ([`crate::cpu::is_wide`]).
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    pub fn write_ends_wide<F: Frame>(&self, frames: &mut [F; AT_ONCE], ends: &Ends) {
+        self.ends.write(frames, ends, self.len);
+    }
+
     /// Makes `frame` the real server's answer to this flow.
     #[inline(always)]
     pub fn write_answer(&self, frame: &mut impl Frame, flow: Flow, server: u16) {
@@ -508,6 +539,22 @@ mod tests {
                 let mut alone = frame();
                 template.write(&mut alone, flow, None);
                 assert_eq!(written.bytes(), alone.bytes());
+            }
+            #[cfg(target_arch = "x86_64")]
+            if crate::cpu::is_wide() && family == Family::V4 {
+                let servers = std::array::from_fn(|at| 31 * at as u32);
+                let answers = std::array::from_fn(|at| (at as u32 & 1).wrapping_neg());
+                let ends = Ends::new(known, servers, answers);
+                let mut wide: [_; AT_ONCE] = std::array::from_fn(|_| frame());
+                // SAFETY: the CPU was asked.
+                unsafe { template.write_ends_wide(&mut wide, &ends) };
+                for (at, written) in wide.iter().enumerate() {
+                    let (client, port) = (clients[at], ports[at] as u16);
+                    let flow = Flow { client, port, service: 0, flags: ACK, server: None };
+                    let mut alone = frame();
+                    template.write_either_way(&mut alone, (flow, 31 * at as u16, at & 1 == 1));
+                    assert_eq!(written.bytes(), alone.bytes());
+                }
             }
             #[cfg(target_arch = "x86_64")]
             if crate::cpu::is_wide() {

@@ -253,7 +253,7 @@ pub struct Replay {
     /// The capture, in libpcap's classic format or in pcapng.
     #[arg(value_name = "IN.pcap")]
     pub capture: PathBuf,
-    /// Write what the director sends to this capture.
+    /// Write what the director sends to this capture: pcapng if its name ends so.
     #[arg(short, long, value_name = "OUT.pcap")]
     pub output: Option<PathBuf>,
     /// The port that the packets come in on; the first one by default.

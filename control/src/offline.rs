@@ -47,7 +47,7 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
         false => format!("\n{}\n", replayed.end()),
     };
     if let Some(path) = &args.output {
-        fs::write(path, pcap::write(&replayed.sent))
+        fs::write(path, pcap::write_as(path, &replayed.sent))
             .map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))?;
     }
     print(&text);
@@ -82,9 +82,7 @@ pub fn simulate(args: &cli::Simulate) -> ExitCode {
         let _ = writeln!(io::stderr().lock(), "{sentence}");
     }
     // Last, also where both go to one terminal.
-    if !report.outcomes.is_empty() {
-        print(&report.to_string());
-    }
+    print(&report.to_string());
     match (report.unreadable.is_empty(), report.failed()) {
         (false, _) => ExitCode::from(2),
         (true, 0) => ExitCode::SUCCESS,

@@ -94,6 +94,13 @@ fn the_program_reads_a_capture_tells_every_packet_and_writes_what_is_sent() {
     assert!(told.contains("forwarded") && told.contains("received 2 = forwarded "), "{told}");
     let written = pcap::read(&fs::read(&sent).unwrap()).unwrap();
     assert_eq!(written[0].frame[5], 12, "the made-up MAC address of the server");
+    // Another format by its name, and what is written can be read again.
+    let newer = path("out.pcapng");
+    assert_eq!(run(&[&capture, "-o", &newer]).0, Some(0));
+    let bytes = fs::read(&newer).unwrap();
+    assert_eq!(bytes[..4], [0x0A, 0x0D, 0x0D, 0x0A]);
+    assert_eq!(pcap::read(&bytes).unwrap(), written);
+    assert_eq!(run(&[&newer]).0, Some(0));
     let (code, told, _) = run(&[&capture, "--json"]);
     let lines: Vec<serde_json::Value> =
         told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

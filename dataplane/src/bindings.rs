@@ -13,6 +13,7 @@ mod defence;
 mod errors;
 mod expiry;
 mod ftp;
+mod ftp_kernel;
 mod growth;
 mod hidden;
 mod ipsec;
@@ -23,6 +24,7 @@ mod persistent;
 mod rebind;
 mod reply;
 mod sip;
+mod twins;
 
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ use crate::table::Cursor;
 use crate::tick::Tick;
 use crate::timer;
 use crate::verdict::DropReason;
-use crate::wire::Family;
+use crate::wire::{Addr, Family};
 pub(crate) use binder::Binder;
 pub(crate) use choosing::pool;
 use choosing::{Choice, NoChoice};
@@ -47,6 +49,7 @@ pub use client::{client_scope, service_of};
 pub(crate) use deciding::may_open;
 pub use errors::Related;
 use errors::follows_flow;
+pub(crate) use ftp_kernel::control_of;
 pub(crate) use ipsec::follows as follows_key_exchange;
 pub(crate) use opening::Opening;
 use pace::Pace;
@@ -104,6 +107,8 @@ pub struct Bindings {
     reply_changes: u64,
     /// The call that the packet at hand is of, where its service binds calls.
     call: Option<Call>,
+    /// Where the packet that was decided about last goes to, if not to its real server.
+    elsewhere: Option<Addr>,
 }
 
 /// The service binds calls, and the packet is of none.
@@ -130,6 +135,7 @@ impl Bindings {
             hidden: Vec::new(),
             reply_changes: 0,
             call: None,
+            elsewhere: None,
         }
     }
 
@@ -185,7 +191,8 @@ impl Bindings {
     /// All connections of the core.
     pub fn iter(&self) -> impl Iterator<Item = (Flow, Conn)> + '_ {
         let hidden = self.hidden(Family::V4).chain(self.hidden(Family::V6));
-        self.v4.iter().chain(self.v6.iter()).chain(hidden)
+        let waiting = self.shared.agreements.of_core(self.core);
+        self.v4.iter().chain(self.v6.iter()).chain(hidden).chain(waiting)
     }
 
     /// Fills a page with connections from entry number `from` on, up to its capacity.
@@ -193,7 +200,10 @@ impl Bindings {
     pub fn page(&self, v6: bool, from: usize, page: &mut Vec<(Flow, Conn)>) -> Option<usize> {
         let limit = page.capacity() - page.len();
         if from == 0 {
-            page.extend(self.hidden(if v6 { Family::V6 } else { Family::V4 }));
+            let family = if v6 { Family::V6 } else { Family::V4 };
+            page.extend(self.hidden(family));
+            let waiting = self.shared.agreements.of_core(self.core).into_iter();
+            page.extend(waiting.filter(|(flow, _)| flow.client.family() == family));
         }
         let each = |flow, conn| page.push((flow, conn));
         if v6 { self.v6.page(from, limit, each) } else { self.v4.page(from, limit, each) }

@@ -72,14 +72,15 @@ pub struct Compat {
     /// The second TCP state table, for times of attack.
     pub secure_tcp: Defence,
     /// Data connections of masqueraded FTP servers are understood, as with the kernel's module
-    /// of this name.
+    /// of this name; to third hosts, too, under [`Self::as_kernel`].
     pub ip_vs_ftp: bool,
     /// A template that a new connection uses gets the service's timeout back even after it
     /// outlived its own (the kernel leaves it at 60 s). Not a kernel switch.
     pub renew_extended_templates: bool,
     /// Where Director does better than the kernel on purpose, the kernel's way is taken: what
     /// finds a full table is dropped, errors are limited by their receiver, `rr` and its like
-    /// have one cursor for all cores, defences look at the machine's memory. Not a kernel switch.
+    /// have one cursor for all cores, defences look at the machine's memory, FTP's words are taken
+    /// for other hosts too. Not a kernel switch.
     pub as_kernel: bool,
 }
 

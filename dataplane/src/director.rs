@@ -438,9 +438,11 @@ impl Path {
                 let Some(real) = snapshot.real(real) else {
                     return Verdict::Drop(DropReason::RealServerGone);
                 };
-                self.forward(snapshot, frame, Inward { packet, real, forwarding, real_port }, at)
+                let address = self.bindings.take_elsewhere().unwrap_or(real.address);
+                let to = Inward { packet, real, forwarding, real_port, address };
+                self.forward(snapshot, frame, to, at)
             }
-            Outcome::Reply { from, .. } => self.reply(snapshot, frame, packet, from, at),
+            Outcome::Reply { real, from } => self.reply(snapshot, frame, packet, (real, from), at),
             Outcome::NotOurs => self.host(snapshot, frame, packet, at),
             Outcome::Refuse => {
                 let refusal = Answer::Icmp(icmp::Error::PortUnreachable);

@@ -17,6 +17,7 @@
 //! Reading order: [`worker`] (one turn of one core), [`director`] (one frame),
 //! [`bindings`] (which real server), [`sched`], [`forward`], [`snapshot`].
 
+pub mod agreements;
 pub mod answer;
 pub mod bindings;
 pub mod block;

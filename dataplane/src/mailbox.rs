@@ -70,6 +70,18 @@ pub enum Note {
     Replied(Seen),
     /// Packets that follow this key exchange have passed: it goes on.
     Kept(Flow),
+    /// A connection is covered by a newer one whose real server's packets look the same, or is
+    /// so no longer.
+    Twin {
+        /// The owner's entry.
+        slot: Slot,
+        /// The connection's flow.
+        flow: Flow,
+        /// Its real server.
+        real: RealId,
+        /// Whether it is covered now.
+        covered: bool,
+    },
 }
 
 /// A frame that control wants sent.

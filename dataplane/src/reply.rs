@@ -12,6 +12,7 @@
 //! nothing.
 
 mod burst;
+mod covered;
 mod layout;
 mod store;
 
@@ -23,6 +24,7 @@ use crate::ids::RealId;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 use crate::wire::{Addr, Packet, Protocol};
 pub use burst::{ReplyBurst, Whose};
+use covered::Covered;
 pub use layout::ReplyKeyV4;
 use layout::{Layout, V4, V6};
 use store::Store;
@@ -115,6 +117,7 @@ pub struct ReplyTable {
     pieces: [OnceLock<Piece>; PIECES],
     /// Connections that found no room.
     refused: AtomicU64,
+    covered: Covered,
 }
 
 impl ReplyTable {
@@ -129,6 +132,7 @@ impl ReplyTable {
             secret,
             pieces: [const { OnceLock::new() }; PIECES],
             refused: AtomicU64::new(0),
+            covered: Covered::default(),
         }
     }
 
@@ -232,8 +236,8 @@ impl ReplyTable {
     }
 
     /// Announces a connection. Answers `false` where there is no room: its replies will
-    /// not be found. One key may be announced twice, for two virtual services of one real
-    /// server and one client; either is found.
+    /// not be found. Where one key is announced twice, for two virtual services of one real
+    /// server and one client, either is found until the older one is [covered](Self::cover).
     pub fn insert(&self, key: &ReplyKey, origin: &Origin, now: Tick) -> bool {
         let home = self.locate(key);
         // The last piece has the most room.
@@ -340,7 +344,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
 
-    fn key(n: u32) -> ReplyKey {
+    pub(super) fn key(n: u32) -> ReplyKey {
         ReplyKey {
             real: Addr::v4(0xAC10_000B),
             real_port: 8080,
@@ -350,7 +354,7 @@ mod tests {
         }
     }
 
-    fn origin(n: u32, core: u16) -> Origin {
+    pub(super) fn origin(n: u32, core: u16) -> Origin {
         Origin {
             core,
             slot: Slot::from_number(n),

@@ -4,6 +4,7 @@ mod growth;
 
 use crossbeam::utils::CachePadded;
 
+use crate::agreements::Agreements;
 use crate::counters::{CoreCounters, CoreTotals};
 use crate::expected::{EXCHANGES_S, ExpectedTable, LISTENING_S};
 use crate::load::LoadBoard;
@@ -84,6 +85,8 @@ pub struct Shared {
     pub replies: ReplyTable,
     /// Connections that were agreed upon in others.
     pub expected: ExpectedTable,
+    /// What FTP's control connections say, as the kernel understands it.
+    pub agreements: Agreements,
     /// Key exchanges, which AH and ESP follow.
     pub exchanges: ExpectedTable,
     /// What real servers carry.
@@ -143,6 +146,7 @@ impl Shared {
             clients,
             replies: ReplyTable::new(sizes.connections_v4, sizes.connections_v6, key.0),
             expected: ExpectedTable::new(key.0, LISTENING_S),
+            agreements: Agreements::default(),
             exchanges: ExpectedTable::new(key.0, EXCHANGES_S),
             loads: LoadBoard::new(cores),
             neighbours: NeighbourTable::default(),

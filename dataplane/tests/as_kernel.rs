@@ -32,6 +32,11 @@ fn a_client_that_finds_the_template_table_full_is_dropped_or_placed_by_hash() {
         let placed = got.iter().filter(|got| matches!(got, Real(_))).count();
         assert_eq!(full > 0, as_kernel, "{full}");
         assert_eq!(full + placed, 900);
+        lab.ipvsadm("-e -t V:80 -r R1 -w 0");
+        for client in 901..=950 {
+            let got = lab.client(client).opens("V:80").got;
+            assert!(got != Real(1), "client {client} was placed at a server of weight 0");
+        }
     }
 }
 

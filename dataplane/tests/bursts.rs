@@ -16,8 +16,8 @@ use dataplane::compat::{Compat, TtlPolicy};
 use dataplane::director::{Decided, Director, Reading, Surroundings};
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::ids::{PortIndex, RealId};
-use dataplane::port::Frame;
 use dataplane::port::memory::MemoryFrame;
+use dataplane::port::{BURST, Frame};
 use dataplane::route::Route;
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::shared::{HashKey, Shared, TableSizes};
@@ -399,16 +399,30 @@ prop_compose! {
 fn plain() -> impl Strategy<Value = Builder> {
     let flags =
         prop::sample::select(vec!["S", "S", "A", "A", "A", "A", "A", "PA", "FA", "SA", "R"]);
-    (flows(), prop::bool::weighted(0.3), 0u8..8, flags).prop_map(|(flow, udp, way, flags)| {
-        let (from, to) = match way {
-            0 | 1 => flow.answer(),
-            2 => flow.answer_past(),
-            _ => flow.ends(),
-        };
-        match udp {
-            true => packet::udp(&from, &to),
-            false => packet::tcp(&from, &to).flags(flags),
-        }
+    (flows(), prop::bool::weighted(0.3), 0u8..8, flags)
+        .prop_map(|(flow, udp, way, flags)| plain_of(&flow, udp, way, flags))
+}
+
+fn plain_of(flow: &Flow, udp: bool, way: u8, flags: &str) -> Builder {
+    let (from, to) = match way {
+        0 | 1 => flow.answer(),
+        2 => flow.answer_past(),
+        _ => flow.ends(),
+    };
+    match udp {
+        true => packet::udp(&from, &to),
+        false => packet::tcp(&from, &to).flags(flags),
+    }
+}
+
+/// Packets of a few clients that all go one way: what is read and sent on several at a time.
+fn row() -> impl Strategy<Value = Vec<Builder>> {
+    let flags = prop::sample::select(vec!["S", "A", "A", "A", "A"]);
+    let all = (flows(), prop::bool::weighted(0.3), 0u8..6, flags);
+    let clients = prop::collection::vec(1u16..4, 4..20);
+    (all, clients).prop_map(|((flow, udp, way, flags), clients)| {
+        let of = |client| plain_of(&Flow { client, ..flow }, udp, way, flags);
+        clients.into_iter().map(of).collect()
     })
 }
 
@@ -451,15 +465,18 @@ fn packets() -> impl Strategy<Value = Builder> {
     prop_oneof![5 => plain(), 1 => odd()]
 }
 
+/// A packet as it comes in on a port.
+fn on_port(port: u8, packet: Builder) -> Builder {
+    let packet = packet.dst_mac(own_mac(port));
+    match VLANS[usize::from(port)] {
+        Some(vlan) => packet.vlan(vlan),
+        None => packet,
+    }
+}
+
 /// What comes in on a port: frames for it, and some that are bent, cut, or for others.
 fn frames(port: u8) -> impl Strategy<Value = Vec<u8>> {
-    let on_port = move |packet: Builder| {
-        let packet = packet.dst_mac(own_mac(port));
-        match VLANS[usize::from(port)] {
-            Some(vlan) => packet.vlan(vlan),
-            None => packet,
-        }
-    };
+    let on_port = move |packet: Builder| on_port(port, packet);
     let good = packets().prop_map(move |packet| on_port(packet).build());
     let fragment = (packets(), 0usize..2).prop_map(move |(packet, at)| {
         let fragments = on_port(packet.payload(&[7; 200])).fragments(64);
@@ -484,7 +501,12 @@ fn frames(port: u8) -> impl Strategy<Value = Vec<u8>> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let port = prop::sample::select(vec![0u8, 0, 0, 1, 1, 2, 3]);
     let burst = port.prop_flat_map(|port| {
-        let frames = prop::collection::vec(frames(port), 1..33);
+        let mixed = prop::collection::vec(frames(port), 1..33);
+        let rows = prop::collection::vec(row(), 1..3).prop_map(move |rows| {
+            let rows = rows.into_iter().flatten().take(BURST);
+            rows.map(|packet| on_port(port, packet).build()).collect()
+        });
+        let frames = prop_oneof![2 => mixed, 1 => rows];
         frames.prop_map(move |frames| Step::Burst(port, frames))
     });
     let step = prop_oneof![

@@ -156,6 +156,18 @@ fn a_fragment_whose_first_one_does_not_come_is_dropped_in_time() {
 }
 
 #[test]
+fn what_was_decided_of_a_datagram_is_known_for_thirty_seconds() {
+    for (seconds, known) in [(0, true), (29, true), (30, false), (3600, false)] {
+        let mut scene = scene(Forwarding::Route);
+        let frames = datagram(1, false, 900, 5).fragments(400);
+        assert_eq!(scene.feed(0, OUTSIDE, &frames[0]).len(), 1);
+        scene.now = scene.now.plus_secs(seconds);
+        let sent = scene.feed(0, OUTSIDE, &frames[1]).len();
+        assert_eq!(sent, usize::from(known), "{seconds} s later");
+    }
+}
+
+#[test]
 fn no_more_fragments_wait_than_allowed() {
     let mut scene = scene(Forwarding::Route);
     for id in 0..70 {

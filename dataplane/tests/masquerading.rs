@@ -108,6 +108,22 @@ fn a_reply_keeps_the_connection_alive_and_an_ended_one_has_none() {
 }
 
 #[test]
+fn a_port_that_is_used_again_after_the_servers_fin_alone_stays_with_its_server() {
+    let mut scene = Scene::new();
+    let mut spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+    // By mode 2 a connection that waits after a FIN is only over if no reply was ever seen.
+    spec.compat.conn_reuse_mode = 2;
+    scene.add(&spec, &[masq(real(1, 80)), masq(real(2, 80))]);
+    let from_client = |flags| packet::tcp(CLIENT, VIP).flags(flags);
+    let reply = |flags| packet::tcp("172.16.0.12:80", CLIENT).flags(flags);
+    assert_eq!(scene.picks(&from_client("S")), 2);
+    scene.server(2, &reply("SA"));
+    scene.client(&from_client("A"));
+    scene.server(2, &reply("FA"));
+    assert_eq!(scene.picks(&from_client("S")), 2);
+}
+
+#[test]
 fn udp_without_a_checksum_stays_without() {
     let mut scene = scene_of(Protocol::Udp);
     let there = scene.client(&packet::udp(CLIENT, VIP).without_checksum().payload(b"x"));
@@ -116,6 +132,24 @@ fn udp_without_a_checksum_stays_without() {
     let back = scene.server(1, &packet::udp(SERVER, CLIENT).without_checksum());
     let wanted = packet::udp(VIP, CLIENT).without_checksum();
     assert_eq!(one(back), expected(wanted, OUTSIDE, GATEWAY_MAC));
+}
+
+#[test]
+fn udp_over_ipv6_without_a_checksum_gets_one() {
+    let (vip, client, server) =
+        ("[2001:db8:c0de::10]:53", "[2001:db8:1::1]:1000", "[fd00:16::11]:5353");
+    let mut scene = Scene::new();
+    let spec = service(Protocol::Udp, "2001:db8:c0de::10", 53, "rr");
+    let real = RealSpec { address: addr("fd00:16::11"), ..real6(1, 5353) };
+    scene.add(&spec, &[masq(real)]);
+    for payload in [&b"odd"[..], b"even", b""] {
+        let there = packet::udp(client, vip).without_checksum().payload(payload);
+        let wanted = packet::udp(client, server).payload(payload);
+        assert_sent(scene.client(&there), &expected(wanted, INSIDE, real_mac(1)));
+        let back = packet::udp(server, client).without_checksum().payload(payload);
+        let wanted = packet::udp(vip, client).payload(payload);
+        assert_sent(scene.server(1, &back), &expected(wanted, OUTSIDE, GATEWAY_MAC));
+    }
 }
 
 #[test]
@@ -325,15 +359,70 @@ fn nothing_from_outside_is_masqueraded_to_loopback_and_a_local_server_is_the_hos
     assert_eq!(scene.dropped(DropReason::BadAddress), 1);
 }
 
+/// Who the client thinks that a reply of the one server's port comes from.
+fn answers_as(scene: &mut Scene, core: usize, flags: &str) -> [u8; 6] {
+    let reply = packet::tcp(SERVER, CLIENT).flags(flags).dst_mac(INSIDE_MAC).build();
+    let sent = one(scene.feed(core, INSIDE, &reply));
+    let bytes = ip(&sent.bytes);
+    [12, 13, 14, 15, 20, 21].map(|at| bytes[at])
+}
+
 #[test]
-fn two_services_of_one_server_and_one_client_port_both_get_replies() {
-    let mut scene = scene_of(Protocol::Tcp);
-    scene.add(&service(Protocol::Tcp, "192.0.2.20", 80, "rr"), &[masq(real(1, 8080))]);
-    one(scene.client(&packet::tcp(CLIENT, VIP).flags("S")));
-    one(scene.client(&packet::tcp(CLIENT, "192.0.2.20:80").flags("S")));
-    // Which of the two it answers cannot be told; it must be one of them.
-    let sent = one(scene.server(1, &packet::tcp(SERVER, CLIENT).flags("SA")));
-    assert!(matches!(ip(&sent.bytes)[12..16], [192, 0, 2, 10 | 20]));
+fn what_answers_two_connections_is_the_newer_ones_and_then_the_older_ones_again() {
+    const ONE: [u8; 6] = [192, 0, 2, 10, 0, 80];
+    const TWO: [u8; 6] = [192, 0, 2, 20, 0, 80];
+    const THREE: [u8; 6] = [192, 0, 2, 20, 0, 81];
+    // Each on a core of its own, or all on one; replies come in anywhere.
+    for cores in [1, 3] {
+        let mut scene = Scene::with(cores, site(1500), TableSizes::default());
+        let to = ["192.0.2.10:80", "192.0.2.20:80", "192.0.2.20:81"];
+        for (vip, port) in [("192.0.2.10", 80), ("192.0.2.20", 80), ("192.0.2.20", 81)] {
+            scene.add(&service(Protocol::Tcp, vip, port, "rr"), &[masq(real(1, 8080))]);
+        }
+        let core_of = |number: usize| number % cores;
+        let says = |scene: &mut Scene, number: usize, flags: &str| {
+            let frame = packet::tcp(CLIENT, to[number]).flags(flags).dst_mac(OUTSIDE_MAC);
+            one(scene.feed(core_of(number), OUTSIDE, &frame.build()));
+            (0..cores).for_each(|core| drop(scene.turn(core)));
+        };
+        let answers = |scene: &mut Scene, flags: &str, wanted: [u8; 6]| {
+            for core in 0..cores {
+                assert_eq!(answers_as(scene, core, flags), wanted, "core {core} of {cores}");
+            }
+            (0..cores).for_each(|core| drop(scene.turn(core)));
+        };
+        let wait = |scene: &mut Scene, seconds: u32| {
+            for _ in 0..seconds {
+                scene.now = scene.now.plus_secs(1);
+                (0..cores).for_each(|core| drop(scene.turn(core)));
+            }
+        };
+        for (number, wanted) in [ONE, TWO, THREE].into_iter().enumerate() {
+            says(&mut scene, number, "S");
+            answers(&mut scene, "SA", wanted);
+            says(&mut scene, number, "A");
+        }
+        // An older one that goes on is no newer for that.
+        says(&mut scene, 0, "A");
+        answers(&mut scene, "A", THREE);
+        // The one in the middle ends first; then the newest.
+        says(&mut scene, 1, "R");
+        wait(&mut scene, 12);
+        answers(&mut scene, "A", THREE);
+        says(&mut scene, 2, "R");
+        wait(&mut scene, 12);
+        answers(&mut scene, "A", ONE);
+        // What begins again is the newest, and what is covered again is found again.
+        says(&mut scene, 1, "S");
+        answers(&mut scene, "SA", TWO);
+        says(&mut scene, 0, "R");
+        says(&mut scene, 1, "R");
+        answers(&mut scene, "A", TWO);
+        wait(&mut scene, 130);
+        let connections = |core: usize| scene.workers[core].director().bindings().connections();
+        assert_eq!((0..cores).map(connections).sum::<usize>(), 1, "the server spoke last to it");
+        assert_eq!(scene.shared.replies.entries(), 1);
+    }
 }
 
 /// Any packet that can be rewritten, with whether it is IPv6.

@@ -157,6 +157,20 @@ fn an_expired_template_with_connections_lives_sixty_seconds_at_a_time() {
 }
 
 #[test]
+fn an_extended_template_gets_its_own_timeout_back_where_that_is_asked_for() {
+    for (switch, left) in [(false, " 60 s,"), (true, " 5 s,")] {
+        let mut lab = service("-t V:80 -s rr -p 5", 3);
+        lab.switch(|compat| compat.renew_extended_templates = switch);
+        lab.client(1).opens("V:80");
+        lab.after_ticks(1300);
+        assert_eq!(lab.client(1).opens("V:80").got, Real(3));
+        let templates = lab.templates();
+        assert!(templates[0].contains(left), "{switch}: {templates:?}");
+        assert_eq!(templates[0].ends_with('E'), !switch, "{templates:?}");
+    }
+}
+
+#[test]
 fn a_template_without_connections_ends_its_timeout_after_the_last_hit() {
     let mut lab = service("-u V:53 -s rr -p 5", 3);
     lab.catalog.timeouts.udp_s = 1;
@@ -338,6 +352,14 @@ fn one_packet_scheduling_keeps_the_template_and_no_connection() {
     assert!(lab.states().is_empty());
     assert_eq!(lab.templates().len(), 1);
     assert_eq!(lab.load("-u V:53", 2), (0, 0, 1));
+}
+
+#[test]
+fn one_packet_scheduling_is_for_udp_alone() {
+    let mut lab = service("-t V:80 -s rr -o", 2);
+    let conn = lab.client(1).opens("V:80");
+    assert_eq!([conn.got, lab.sends(&conn, "A"), lab.sends(&conn, "S")], [Real(2); 3]);
+    assert_eq!(lab.states(), ["ESTABLISHED"]);
 }
 
 #[test]

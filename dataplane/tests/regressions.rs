@@ -265,6 +265,44 @@ fn all_cores_bind_a_client_to_one_server_whatever_its_ports() {
 }
 
 #[test]
+fn two_directors_bind_a_new_client_to_one_server_whatever_its_ports_and_their_past() {
+    for scheduler in ["sh", "mh", "dh"] {
+        let director = |past: u16| {
+            let mut lab = Lab::new();
+            lab.ipvsadm(&format!("-A -t V:0 -s {scheduler} -p 300"));
+            for server in 1..=5 {
+                lab.ipvsadm(&format!("-a -t V:0 -r R{server}"));
+            }
+            for client in 1000..1000 + past {
+                lab.client(client).opens("V:80");
+            }
+            lab
+        };
+        let (mut one, mut other) = (director(0), director(37));
+        for client in 1..=100 {
+            let (from, to) = (2000 + client * 7, ["V:80", "V:443", "V:8080"]);
+            let first = one.client(client).port(from).opens(to[usize::from(client % 3)]).got;
+            assert!(matches!(first, Real(_)));
+            let at_other = other.client(client).port(from + 1).opens(to[0]).got;
+            assert_eq!(at_other, first, "{scheduler}, client {client}");
+        }
+    }
+}
+
+#[test]
+fn more_cores_than_one_would_think_of_bind_a_client_to_one_server() {
+    let mut lab = Lab::with_cores(200);
+    lab.ipvsadm("-A -t V:0 -s rr -p 300");
+    for server in 1..=3 {
+        lab.ipvsadm(&format!("-a -t V:0 -r R{server}"));
+    }
+    let conns: Vec<_> = (0..400).map(|_| lab.client(1).opens("V:80")).collect();
+    assert!(conns.iter().all(|conn| conn.got == conns[0].got));
+    let busy = lab.workers.iter().filter(|w| w.director().bindings().connections() > 0).count();
+    assert!(busy > 100, "{busy} cores had a part");
+}
+
+#[test]
 fn replies_of_masqueraded_servers_are_not_counted_as_drops() {
     let mut scene = Scene::new();
     let masqueraded = RealSpec { forwarding: Forwarding::Masq, ..real(1, 8080) };

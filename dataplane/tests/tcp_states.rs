@@ -156,6 +156,15 @@ fn without_a_connection_only_syns_are_scheduled_unless_tcp_is_sloppy() {
 }
 
 #[test]
+fn a_flow_from_port_0_is_never_found_again() {
+    let mut lab = lab();
+    let conn = lab.client(1).port(0).opens("V:80");
+    assert_eq!(conn.got, Real(2));
+    assert_eq!(lab.sends(&conn, "A"), Reset);
+    assert_eq!(lab.sends(&conn, "S"), Real(1), "another pick");
+}
+
+#[test]
 fn with_secure_tcp_a_connection_is_synack_until_it_is_acknowledged() {
     let mut lab = lab();
     lab.sysctl("secure_tcp", 1);

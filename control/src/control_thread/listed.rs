@@ -63,7 +63,13 @@ impl ControlThread {
             Part::Connections => {
                 let page = self.connections_from(from)?;
                 rows.extend(page.conns.iter().filter_map(|(flow, conn)| {
-                    gather::connection(flow, conn, &self.snapshot, page.now)
+                    gather::connection(
+                        flow,
+                        conn,
+                        &self.snapshot,
+                        &self.shared.agreements,
+                        page.now,
+                    )
                 }));
                 page.next.or(Some(Place::start(Part::Templates)))
             }

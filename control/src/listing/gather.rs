@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataplane::conn::Conn;
+use dataplane::agreements::Agreements;
 use dataplane::conn::table::Flow;
+use dataplane::conn::{Conn, ConnFlags};
 use dataplane::forward::Forwarding;
 use dataplane::ids::{ScopeId, ServiceId};
 use dataplane::load::LoadBoard;
@@ -108,16 +109,22 @@ pub fn connection(
     flow: &Flow,
     conn: &Conn,
     snapshot: &Snapshot,
+    agreements: &Agreements,
     now: Tick,
 ) -> Option<ConnectionRow> {
-    let real = snapshot.real(conn.real)?;
+    let mut address = snapshot.real(conn.real)?.address;
+    if conn.flags.contains(ConnFlags::ELSEWHERE)
+        && let Some(data) = agreements.data(flow)
+    {
+        address = data.server;
+    }
     Some(ConnectionRow {
         protocol: Some(flow.protocol),
         expires_s: seconds_until(conn.expires, now),
         state: conn.state.word(),
         client: Endpoint { address: flow.client, port: flow.client_port },
         virtual_side: Endpoint { address: flow.vip, port: flow.vip_port },
-        real: Endpoint { address: real.address, port: conn.real_port },
+        real: Endpoint { address, port: conn.real_port },
         engine: None,
         template: false,
     })
@@ -426,7 +433,7 @@ mod tests {
             in_packets: 1,
         };
         let line = |conn: &Conn, now| {
-            let row = connection(&flow, conn, &snapshot, now).unwrap();
+            let row = connection(&flow, conn, &snapshot, &Agreements::default(), now).unwrap();
             connections(&[row], false).lines().nth(2).unwrap().to_owned()
         };
         assert_eq!(
@@ -435,7 +442,7 @@ mod tests {
         );
         assert!(line(&conn, Tick::from_secs(901)).starts_with("TCP 00:00 "));
         conn.real = RealId(4000);
-        assert_eq!(connection(&flow, &conn, &snapshot, Tick(1)), None);
+        assert_eq!(connection(&flow, &conn, &snapshot, &Agreements::default(), Tick(1)), None);
     }
 
     #[test]

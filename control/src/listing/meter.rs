@@ -47,6 +47,8 @@ struct Meter {
 struct RealMeter {
     /// The cores' counters as they were when the meter was last moved.
     seen: [u64; 5],
+    /// The same when its service's meter was.
+    told: [u64; 5],
     meter: Meter,
 }
 
@@ -67,9 +69,13 @@ impl Meters {
         for real in snapshot.reals.iter().flatten() {
             let now = columns(&loads.sum(real.id));
             let mut entry = self.reals.get(&key(real)).copied().unwrap_or_default();
-            let change = grown(entry.seen, now);
-            entry.meter.advance(change);
-            entry.seen = now;
+            let change = grown(entry.told, now);
+            entry.told = now;
+            // IPVS looks at a removed one's counters again when it is put back.
+            if real.available || !self.lagging {
+                entry.meter.advance(grown(entry.seen, now));
+                entry.seen = now;
+            }
             reals.insert(key(real), entry);
             let of_service = changes.entry(real.service).or_default();
             *of_service = sum(*of_service, change);
@@ -121,14 +127,15 @@ impl Meters {
     ) {
         let mut pending: HashMap<ServiceId, [u64; 5]> = HashMap::new();
         for real in snapshot.reals.iter().flatten().filter(|real| chosen(real.service)) {
-            let before = self.reals.get(&key(real)).copied().unwrap_or_default().seen;
-            let seen = match self.lagging {
-                true => before,
-                false => columns(&loads.sum(real.id)),
+            let before = self.reals.get(&key(real)).copied().unwrap_or_default();
+            let now = columns(&loads.sum(real.id));
+            let [seen, told] = match self.lagging {
+                true => [before.seen, before.told],
+                false => [now; 2],
             };
             let of_service = pending.entry(real.service).or_default();
-            *of_service = sum(*of_service, grown(before, seen));
-            self.reals.insert(key(real), RealMeter { seen, meter: Meter::default() });
+            *of_service = sum(*of_service, grown(before.told, told));
+            self.reals.insert(key(real), RealMeter { seen, told, meter: Meter::default() });
         }
         for service in snapshot.services.iter().flatten().filter(|service| chosen(service.id)) {
             let pending = pending.get(&service.id).copied().unwrap_or_default();
@@ -184,9 +191,9 @@ impl Meters {
     fn pending(&self, snapshot: &Snapshot, loads: &LoadBoard) -> HashMap<ServiceId, [u64; 5]> {
         let mut pending: HashMap<ServiceId, [u64; 5]> = HashMap::new();
         for real in snapshot.reals.iter().flatten() {
-            let seen = self.reals.get(&key(real)).copied().unwrap_or_default().seen;
+            let told = self.reals.get(&key(real)).copied().unwrap_or_default().told;
             let of_service = pending.entry(real.service).or_default();
-            *of_service = sum(*of_service, grown(seen, columns(&loads.sum(real.id))));
+            *of_service = sum(*of_service, grown(told, columns(&loads.sum(real.id))));
         }
         pending
     }

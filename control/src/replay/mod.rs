@@ -231,7 +231,9 @@ impl Stage {
         let bindings = self.worker.director().bindings();
         let mut rows: Vec<_> = bindings
             .iter()
-            .filter_map(|(flow, conn)| gather::connection(&flow, &conn, &self.snapshot, now))
+            .filter_map(|(flow, conn)| {
+                gather::connection(&flow, &conn, &self.snapshot, &self.shared.agreements, now)
+            })
             .collect();
         let scopes: HashMap<ScopeId, Identity> = self.catalog.scopes().collect();
         let templates = &self.shared.templates;

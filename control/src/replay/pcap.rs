@@ -2,6 +2,7 @@
 //! bytes before every frame, in the byte order and the time unit that the magic number tells.
 
 use std::fmt;
+use std::path::Path;
 
 use super::pcapng;
 
@@ -94,7 +95,13 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Captured>, CaptureError> {
     Ok(frames)
 }
 
-/// Writes a capture with nanoseconds.
+/// Writes a capture of what was sent: pcapng where the file's name ends so, else classic.
+pub fn write_as(path: &Path, frames: &[Captured]) -> Vec<u8> {
+    let ending = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("pcapng"));
+    if ending { pcapng::write(frames) } else { write(frames) }
+}
+
+/// Writes a classic capture with nanoseconds.
 pub fn write(frames: &[Captured]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(NANOSECONDS.to_le_bytes());

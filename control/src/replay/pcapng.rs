@@ -2,6 +2,7 @@
 //! `director capture` write them: blocks, each with its length in front and behind.
 
 use super::pcap::{CaptureError, Captured, ETHERNET, LONGEST};
+use crate::trace::pcapng;
 
 /// The first block of every section, which reads the same in both byte orders.
 pub(super) const SECTION: u32 = 0x0A0D_0D0A;
@@ -119,10 +120,28 @@ impl Reader<'_> {
     }
 }
 
+/// Writes a capture of frames that were sent, with nanoseconds.
+pub(super) fn write(frames: &[Captured]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Nothing fails that is written to memory.
+    let _ = pcapng::begin(&mut bytes, &["director".to_owned()], LONGEST);
+    for Captured { at_ns, frame } in frames {
+        let packet = pcapng::Packet {
+            interface: 0,
+            at_ns: *at_ns,
+            bytes: frame,
+            length: frame.len() as u32,
+            comment: "",
+            sent: true,
+        };
+        let _ = pcapng::packet(&mut bytes, &packet);
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::pcapng;
 
     fn capture() -> Vec<u8> {
         let mut file = Vec::new();
@@ -134,6 +153,7 @@ mod tests {
                 bytes,
                 length: 1500,
                 comment: "forwarded  service web",
+                sent: false,
             };
             pcapng::packet(&mut file, &packet).unwrap();
         }

@@ -80,7 +80,12 @@ fn ip(bytes: &[u8], seen: &mut Map<String, Value>, place: Place, depth: usize) -
                 seen.insert("inner".into(), Value::Object(inner));
             }
         }
-        6 | 17 | 132 => ports(&ip, seen),
+        6 | 17 | 132 => {
+            ports(&ip, seen);
+            if place == Place::Wire && depth == DEPTH && ip.protocol == 6 && !ip.fragment {
+                said(ip.payload, seen);
+            }
+        }
         1 | 58 => icmp(&ip, seen, depth),
         _ => {}
     }
@@ -182,6 +187,17 @@ fn ports(ip: &Ip<'_>, seen: &mut Map<String, Value>) {
             LETTERS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, letter)| letter).collect();
         seen.insert("flags".into(), set.into());
         seen.insert("seq".into(), seq.into());
+    }
+}
+
+/// What a TCP segment acknowledges and carries, which only some recordings tell.
+fn said(segment: &[u8], seen: &mut Map<String, Value>) {
+    let (Some(ack), Some(first)) = (long(segment, 8), segment.get(12)) else { return };
+    seen.insert("ack".into(), ack.into());
+    let carried = segment.get(usize::from(first >> 4) * 4..).unwrap_or_default();
+    if !carried.is_empty() {
+        let text: String = carried.iter().copied().map(char::from).collect();
+        seen.insert("data".into(), text.into());
     }
 }
 

@@ -78,22 +78,30 @@ struct Play<'a> {
 }
 
 /// Moments in the estimator's two seconds: the kernel looks at some of its counters at each.
-const PHASES: u32 = 20;
+const PHASES: u32 = 50;
 
 /// Plays a scenario and tells all differences. One difference often leads to others, so that
 /// the first one counts most.
 ///
 /// What the kernel shows as statistics is what its estimator has seen, every two seconds from a
 /// moment before the scenario on that the recording does not tell. Where nothing but statistics
-/// differ, the moment is searched for.
+/// differ, the moment is searched for that leaves the fewest differences.
 pub(super) fn play(vector: &Vector, text: bool) -> Vec<Difference> {
-    let differences = play_from(vector, text, 0);
-    let searched = !differences.is_empty() && differences.iter().all(Difference::is_of_statistics);
-    let found = searched
-        && (1..PHASES).any(|phase| {
-            play_from(vector, text, phase * Meters::PERIOD_S * TICKS_PER_SECOND / PHASES).is_empty()
-        });
-    if found { Vec::new() } else { differences }
+    let mut fewest = play_from(vector, text, 0);
+    if !fewest.iter().all(Difference::is_of_statistics) {
+        return fewest;
+    }
+    let periods = (1..PHASES).map(|phase| phase * Meters::PERIOD_S * TICKS_PER_SECOND / PHASES);
+    for phase in periods {
+        if fewest.is_empty() {
+            break;
+        }
+        let differences = play_from(vector, text, phase);
+        if differences.len() < fewest.len() {
+            fewest = differences;
+        }
+    }
+    fewest
 }
 
 /// Plays a scenario, the estimator looking first so many ticks after two seconds.
@@ -321,13 +329,23 @@ fn verdict_of(seen: &[Value]) -> String {
 }
 
 /// Whether the same frames came out, in any order between the two ports. What is not IP does
-/// not count.
+/// not count, nor does what TCP acknowledges and carries where the recording does not tell it.
 fn same_frames(expected: &[Value], got: &[Value], own: &[Addr]) -> bool {
+    let tells = expected.iter().any(|frame| frame.get("ack").is_some());
+    let told = |mut frame: Value| {
+        if let Value::Object(fields) = &mut frame
+            && !tells
+        {
+            fields.remove("ack");
+            fields.remove("data");
+        }
+        frame
+    };
     let comparable = |frames: &[Value]| {
         let mut frames: Vec<String> = frames
             .iter()
             .filter(|frame| frame.get("arp").is_none())
-            .map(|frame| sorted(&without_random(frame.clone(), own)))
+            .map(|frame| sorted(&without_random(told(frame.clone()), own)))
             .collect();
         frames.sort();
         frames

@@ -1,6 +1,7 @@
 //! The programs that the recordings run in the director.
 
 use dataplane::catalog::spec::ServiceSpec;
+use dataplane::compat::Compat;
 use dataplane::sched::Scheduler;
 use dataplane::snapshot::{Identity, Tracking};
 use dataplane::wire::{Addr, Family, Protocol};
@@ -40,10 +41,22 @@ pub(super) fn run(world: &mut World, words: &[String], stdin: &str) -> Result<Re
         }
         "head" => out(lines_of(&stdin.lines().take(count(args)?).collect::<Vec<_>>())),
         "diff" => diff(world, args),
+        "modprobe" => modprobe(world, args),
         "true" | "sleep" | "sync" => Ok(Reply::default()),
         "false" => Ok(Reply { rc: 1, ..Reply::default() }),
         other => Err(format!("the program {other} is not simulated")),
     }
+}
+
+/// `modprobe [-r] MODULE...`: of the kernel's modules only the one that understands FTP is not
+/// there by itself.
+fn modprobe(world: &mut World, args: &[String]) -> Result<Reply, String> {
+    if args.iter().any(|arg| arg == "ip_vs_ftp") {
+        let ip_vs_ftp = !args.iter().any(|arg| arg == "-r");
+        settings::set_compat(world, Compat { ip_vs_ftp, ..world.catalog.compat })?;
+        world.publish();
+    }
+    Ok(Reply::default())
 }
 
 fn lines_of(lines: &[&str]) -> String {

@@ -156,7 +156,7 @@ fn defence(mode: u32) -> Defence {
 }
 
 /// IPVS's settings hold for all services.
-fn set_compat(world: &mut World, compat: Compat) -> Result<(), String> {
+pub(super) fn set_compat(world: &mut World, compat: Compat) -> Result<(), String> {
     world.catalog.compat = compat;
     for farm in world.catalog.farms() {
         let spec = ServiceSpec { compat, ..farm.service };

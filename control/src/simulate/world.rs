@@ -152,7 +152,7 @@ impl World {
         let mut catalog = Catalog::new(Arc::clone(&shared), site.clone());
         // The recordings' director is a router, too.
         catalog.routes_all = true;
-        // And its kernel was without the module that understands FTP.
+        // And its kernel is without the module that understands FTP until that is loaded.
         catalog.compat.ip_vs_ftp = false;
         catalog.compat.as_kernel = true;
         catalog.fragments.early_wait = EARLY_S * TICKS_PER_SECOND;
@@ -180,7 +180,7 @@ impl World {
             worker: Worker::new(0, director, ports, 64),
             snapshot,
             now: Tick(0),
-            next_meter: Tick::from_secs(Meters::PERIOD_S).plus(phase),
+            next_meter: Tick(phase),
             flush_at: None,
             stations: HashMap::new(),
             real_servers: HashMap::new(),
@@ -348,7 +348,9 @@ impl World {
         let bindings = self.worker.director().bindings();
         let mut rows: Vec<ConnectionRow> = bindings
             .iter()
-            .filter_map(|(flow, conn)| gather::connection(&flow, &conn, snapshot, now))
+            .filter_map(|(flow, conn)| {
+                gather::connection(&flow, &conn, snapshot, &self.shared.agreements, now)
+            })
             .collect();
         rows.extend(gather::templates(&self.shared.templates, 1, &scopes, snapshot, now));
         self.calls.name(&mut rows);

@@ -212,6 +212,7 @@ fn write_packet(out: &mut impl Write, record: &Value, ports: &[String]) -> io::R
         bytes: &bytes,
         length: number("length") as u32,
         comment: &comment,
+        sent: false,
     };
     pcapng::packet(out, &packet)
 }

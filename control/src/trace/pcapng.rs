@@ -15,8 +15,9 @@ const USER_APPLICATION: u16 = 4;
 const INTERFACE_NAME: u16 = 2;
 const TIME_RESOLUTION: u16 = 9;
 const PACKET_FLAGS: u16 = 2;
-/// Of the packet's flags: it was received.
+/// Of the packet's flags: it was received, or sent.
 const INBOUND: u32 = 1;
+const OUTBOUND: u32 = 2;
 /// Nanoseconds, as a negative power of ten.
 const NANOSECONDS: u8 = 9;
 
@@ -59,8 +60,10 @@ pub struct Packet<'a> {
     pub bytes: &'a [u8],
     /// Its whole length.
     pub length: u32,
-    /// What became of it.
+    /// What became of it; empty for nothing to tell.
     pub comment: &'a str,
+    /// Whether it was sent, not received.
+    pub sent: bool,
 }
 
 /// Writes a packet.
@@ -76,8 +79,11 @@ pub fn packet(out: &mut impl Write, packet: &Packet<'_>) -> io::Result<()> {
     body.extend(packet.length.to_le_bytes());
     body.extend(packet.bytes);
     pad(&mut body);
-    option(&mut body, COMMENT, packet.comment.as_bytes());
-    option(&mut body, PACKET_FLAGS, &INBOUND.to_le_bytes());
+    if !packet.comment.is_empty() {
+        option(&mut body, COMMENT, packet.comment.as_bytes());
+    }
+    let direction = if packet.sent { OUTBOUND } else { INBOUND };
+    option(&mut body, PACKET_FLAGS, &direction.to_le_bytes());
     option(&mut body, END, &[]);
     block(out, PACKET, &body)
 }
@@ -118,6 +124,7 @@ mod tests {
             bytes,
             length: 1500,
             comment: "dropped",
+            sent: false,
         };
         for bytes in [&b""[..], b"1", b"12345"] {
             packet(&mut file, &packet_of(bytes)).unwrap();

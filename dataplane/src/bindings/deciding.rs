@@ -37,6 +37,7 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Outcome {
+        self.elsewhere = None;
         if ipsec::follows(packet.protocol) {
             return self.follow_key_exchange(packet, snapshot, now);
         }
@@ -92,30 +93,40 @@ impl Bindings {
         let (family, flow) = (packet.family, Flow::of(packet));
         // In IPVS, connections from port 0 look like templates to a packet and are never found.
         let known = if packet.src_port == 0 { None } else { self.slot(&flow) };
-        let Some((slot, conn)) = known.and_then(|slot| Some((slot, self.conn(family, slot)?)))
-        else {
-            return Known::Unknown;
+        let met = if known.is_none() { self.meet(&flow, snapshot, now) } else { None };
+        let slot = match (known, met) {
+            (Some(slot), _) | (None, Some(Ok(slot))) => slot,
+            (None, Some(Err(outcome))) => return Known::Decided(outcome),
+            (None, None) => return Known::Unknown,
         };
+        let Some(conn) = self.conn(family, slot) else { return Known::Unknown };
         let compat = service.map_or(&snapshot.compat, |service| &service.compat);
-        if self.is_over(&conn, now) {
-            // Not swept yet. It must go: a flow has one entry.
-            self.end(family, slot, snapshot, now);
+        // Not swept yet. It must go: a flow has one entry.
+        if self.is_over(&conn, now) && self.end(family, slot, snapshot, now) {
             return Known::Unknown;
         }
         if opens(packet) && is_reused(&conn, snapshot, compat) {
+            if self.controls_others(&flow, &conn) {
+                self.hide(family, slot, snapshot, now);
+                return Known::Unknown;
+            }
             // The old entry still counts while the new real server is chosen.
             return Known::Reused(slot);
         }
         if let Some(real) = snapshot.available(conn.real) {
             match on_down(real, snapshot, now) {
                 None | Some(OnDown::Keep) => {
-                    if conn.forwarding == Forwarding::Masq
+                    let heard = conn.forwarding == Forwarding::Masq
                         && ftp::is_control(flow.protocol, flow.vip_port)
-                        && compat.ip_vs_ftp
-                    {
+                        && compat.ip_vs_ftp;
+                    if heard && !compat.as_kernel {
                         self.hear_client(packet, &flow, &conn, transport, snapshot, now);
                     }
-                    return Known::Decided(self.established(packet, slot, snapshot, now));
+                    let outcome = self.established(packet, slot, snapshot, now);
+                    if heard && compat.as_kernel {
+                        self.hear_client_as_kernel((&flow, slot), transport, snapshot, now);
+                    }
+                    return Known::Decided(outcome);
                 }
                 Some(OnDown::Drop) => {
                     return Known::Decided(Outcome::Drop(DropReason::RealServerDown));
@@ -246,6 +257,9 @@ impl Bindings {
         moved.count_packet();
         self.set_conn(packet.family, slot, &moved);
         self.count_incoming(conn.real, packet);
+        if conn.flags.contains(ConnFlags::ELSEWHERE) {
+            self.elsewhere = self.server_elsewhere(&Flow::of(packet), &conn);
+        }
         let Conn { real, forwarding, real_port, .. } = conn;
         Outcome::Forward { real, forwarding, real_port }
     }
@@ -317,7 +331,8 @@ fn is_reused(conn: &Conn, snapshot: &Snapshot, compat: &Compat) -> bool {
     if compat.expire_nodest_conn && weight == 0 {
         return true;
     }
-    if compat.conn_reuse_mode == 0 || conn.template.is_some() {
+    let is_controlled = conn.template.is_some() || conn.flags.contains(ConnFlags::CHILD);
+    if compat.conn_reuse_mode == 0 || is_controlled {
         return false;
     }
     match conn.state {

@@ -141,6 +141,9 @@ impl Bindings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::ConnFlags;
+    use crate::forward::Forwarding;
+    use crate::ids::RealId;
 
     #[test]
     fn one_of_three_packets_is_dropped_beginning_with_the_first() {
@@ -148,6 +151,35 @@ mod tests {
         let dropped: Vec<bool> = (0..10).map(|_| defences.drops(3)).collect();
         let wanted = [true, false, false, true, false, false, true, false, false, true];
         assert_eq!(dropped, wanted);
+    }
+
+    /// Which of ten entries go that are alike: of so many packets, the last one so long ago.
+    fn gone(state: State, in_packets: u8, idle_s: u32) -> Vec<usize> {
+        let (now, timeout) = (Tick(1_000_000), 300 * TICKS_PER_SECOND);
+        let conn = Conn {
+            template: None,
+            real: RealId(1),
+            expires: now.plus(timeout - idle_s * TICKS_PER_SECOND),
+            timeout,
+            real_port: 80,
+            state,
+            flags: ConnFlags::empty(),
+            forwarding: Forwarding::Route,
+            in_packets,
+        };
+        let mut defences = Defences::default();
+        (0..10).filter(|_| defences.ages(&conn, now)).collect()
+    }
+
+    #[test]
+    fn of_idle_entries_one_goes_of_as_many_as_it_had_packets() {
+        assert_eq!(gone(State::Udp, 1, 60), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(gone(State::Udp, 3, 60), [0, 3, 6, 9]);
+        assert_eq!(gone(State::TcpEstablished, 8, 200), [0, 8]);
+        // Not idle for long enough, too busy for an attack's, or the real server's own.
+        for (in_packets, idle_s) in [(1, 59), (9, 200), (0, 200)] {
+            assert_eq!(gone(State::Udp, in_packets, idle_s), [], "{in_packets} {idle_s}");
+        }
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl Bindings {
         if snapshot.available(conn.real).is_some() {
             self.count_incoming(conn.real, error);
         }
+        self.elsewhere = self.server_elsewhere(&flow, &conn);
         let Conn { real, forwarding, real_port, .. } = conn;
         Some(Related { real, forwarding, real_port })
     }

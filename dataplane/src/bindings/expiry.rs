@@ -20,6 +20,7 @@ impl Bindings {
             self.swept_at = now;
             self.schedulers.tend(&self.shared.loads, self.core);
             self.set_pace();
+            self.sweep_waiting(snapshot, now);
         }
         let all = budget >= self.round;
         let shares = if all { Sizes::all(budget) } else { self.pace.shares(budget) };
@@ -137,10 +138,25 @@ impl Bindings {
 
     /// Takes a connection whose time has come out of its table. Its template hears of it as of
     /// the moment when it ended, however late that is noticed: whether the template controlled
-    /// connections when its own timer fired decides about another sixty seconds.
-    pub(super) fn end(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
+    /// connections when its own timer fired decides about another sixty seconds. Answers whether
+    /// it has ended: one that controls others lives on as long as they do.
+    pub(super) fn end(
+        &mut self,
+        family: Family,
+        slot: Slot,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> bool {
         if let Some(conn) = self.conn(family, slot) {
             let ended = self.end_of(&conn);
+            if ended.has_come(now)
+                && !self.shared.agreements.is_empty()
+                && let Some(flow) = self.flow(family, slot)
+                && let Some(longer) = self.outlives(&flow, &conn, false)
+            {
+                self.set_conn(family, slot, &longer);
+                return false;
+            }
             let before = Tick(ended.0.wrapping_sub(1));
             let ended = match ended.has_come(now) {
                 true if self.ends_before_template(&conn, before) => before,
@@ -153,6 +169,7 @@ impl Bindings {
                 self.uncover(&flow, snapshot, now);
             }
         }
+        true
     }
 
     /// Whether a connection and its template end at one moment, the connection first.
@@ -174,6 +191,7 @@ impl Bindings {
     pub(super) fn remove(&mut self, family: Family, slot: Slot, snapshot: &Snapshot, now: Tick) {
         if let (Some(flow), Some(conn)) = (self.flow(family, slot), self.conn(family, slot)) {
             self.withdraw(&flow, slot, &conn, snapshot, now);
+            self.end_agreement(&flow, &conn);
         }
         let removed = match family {
             Family::V4 => self.v4.remove(slot),

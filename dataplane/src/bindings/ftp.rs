@@ -1,5 +1,6 @@
 //! FTP under masquerading: what the control connection says of data connections to come
-//! (RFC 959, RFC 2428), as the kernel's `ip_vs_ftp` reads it.
+//! (RFC 959, RFC 2428), nearly as the kernel's `ip_vs_ftp` reads it; exactly as that does under
+//! `compat: ipvs`, see `ftp_kernel`.
 //!
 //! A passive server names a port of its own and the client connects to that port of the VIP;
 //! an active one connects from the port before its own to what the client has named. Both are
@@ -39,23 +40,28 @@ impl Bindings {
         let Some(client) = address.filter(|address| address.family() == packet.family) else {
             return;
         };
-        let is_own = client == packet.src;
-        let believed = is_own || snapshot.compat_of_real(conn.real).as_kernel;
-        if !believed || port == 0 || is_own && packet.src_port == port {
+        if client != packet.src || port == 0 || packet.src_port == port {
             return;
         }
         let data = Flow { client, client_port: port, vip_port, ..*flow };
         let expected = Expectation { client, client_port: port, vip: flow.vip, vip_port };
         self.shared.expected.add(&expected, conn.real, now);
         if self.find(&data, now).is_none() {
-            self.listen(&data, conn, snapshot, now);
+            self.listen(&data, conn, ConnFlags::empty(), snapshot, now);
         }
     }
 
     /// Makes the entry by which the packets of an active server's data connection are found
-    /// before its client has answered.
-    fn listen(&mut self, data: &Flow, control: &Conn, snapshot: &Snapshot, now: Tick) {
-        let Some(real) = snapshot.real(control.real) else { return };
+    /// before its client has answered. Answers whether there was room.
+    pub(super) fn listen(
+        &mut self,
+        data: &Flow,
+        control: &Conn,
+        flags: ConnFlags,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> bool {
+        let Some(real) = snapshot.real(control.real) else { return false };
         let timeout = snapshot.timeouts.ticks(State::TcpListen);
         let conn = Conn {
             template: None,
@@ -64,7 +70,7 @@ impl Bindings {
             timeout,
             real_port: control.real_port.wrapping_sub(1),
             state: State::TcpListen,
-            flags: ConnFlags::INACTIVE,
+            flags: ConnFlags::INACTIVE | flags,
             forwarding: Forwarding::Masq,
             in_packets: 0,
         };
@@ -77,6 +83,7 @@ impl Bindings {
             self.shift_load(real, 0, 1);
             self.announce(data, slot, &conn, snapshot, now);
         }
+        inserted.is_ok()
     }
 
     /// A server speaks on a masqueraded control connection: where it names a port (227, 229),

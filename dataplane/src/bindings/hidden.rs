@@ -5,7 +5,7 @@
 use super::Bindings;
 use super::expiry::is_flushed;
 use crate::conn::table::{Flow, Slot};
-use crate::conn::{Conn, Signal};
+use crate::conn::{Conn, ConnFlags, Signal};
 use crate::ids::RealId;
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
@@ -33,6 +33,9 @@ impl Bindings {
             Family::V4 => self.v4.remove(slot),
             Family::V6 => self.v6.remove(slot),
         };
+        if let Some((flow, conn)) = &taken {
+            self.hide_agreement(flow, conn);
+        }
         self.hidden.extend(taken.map(|(flow, conn)| Hidden { flow, conn, slot }));
     }
 
@@ -40,6 +43,14 @@ impl Bindings {
     pub(super) fn hidden(&self, family: Family) -> impl Iterator<Item = (Flow, Conn)> + '_ {
         let all = self.hidden.iter().map(|hidden| (hidden.flow, hidden.conn));
         all.filter(move |(flow, _)| flow.client.family() == family)
+    }
+
+    /// A hidden connection is covered by a newer one, or is so no longer.
+    pub(super) fn mark_hidden(&mut self, flow: &Flow, real: RealId, covered: bool) {
+        let same = |hidden: &&mut Hidden| hidden.conn.real == real && hidden.flow == *flow;
+        if let Some(hidden) = self.hidden.iter_mut().find(same) {
+            hidden.conn.flags.set(ConnFlags::COVERED, covered);
+        }
     }
 
     /// A packet from this real server in the flow: whether it was a hidden connection's, which is
@@ -54,6 +65,11 @@ impl Bindings {
     ) -> bool {
         let same = |hidden: &Hidden| hidden.conn.real == real && hidden.flow == *flow;
         let Some(place) = self.hidden.iter().position(same) else { return false };
+        // Of two with one real server the newer one is found.
+        let newer = self.slot(flow).and_then(|slot| self.conn(flow.client.family(), slot));
+        if newer.is_some_and(|conn| conn.real == real) {
+            return false;
+        }
         let Some(conn) = self.hidden.get(place).map(|hidden| hidden.conn) else { return false };
         let moved = self.after_reply(conn, flow, signal, snapshot, now);
         if let Some(hidden) = self.hidden.get_mut(place) {
@@ -67,12 +83,14 @@ impl Bindings {
         let Some(place) = self.hidden.iter().rposition(|hidden| hidden.flow == *flow) else {
             return;
         };
-        let Hidden { conn, slot, .. } = self.hidden.remove(place);
+        let Hidden { mut conn, slot, .. } = self.hidden.remove(place);
         self.withdraw(flow, slot, &conn, snapshot, now);
+        conn.flags.remove(ConnFlags::COVERED);
         let inserted = match flow.client.family() {
             Family::V4 => self.v4.insert(flow, conn),
             Family::V6 => self.v6.insert(flow, conn),
         };
+        self.shared.agreements.uncover(flow);
         match inserted {
             Ok(slot) => self.announce(flow, slot, &conn, snapshot, now),
             Err(_) => self.forget(&conn, snapshot, now),
@@ -85,7 +103,14 @@ impl Bindings {
         while let Some(Hidden { flow, conn, slot }) = self.hidden.get(place) {
             let (flow, conn, slot) = (*flow, *conn, *slot);
             let flushed = snapshot.flushes_removed && is_flushed(conn.real, snapshot);
-            if flushed || self.is_over(&conn, now) {
+            let longer = match self.is_over(&conn, now) && !flushed {
+                true => self.outlives(&flow, &conn, true),
+                false => None,
+            };
+            if let (Some(longer), Some(hidden)) = (longer, self.hidden.get_mut(place)) {
+                hidden.conn = longer;
+                place += 1;
+            } else if flushed || self.is_over(&conn, now) {
                 self.hidden.remove(place);
                 self.withdraw(&flow, slot, &conn, snapshot, now);
                 self.forget(&conn, snapshot, now);

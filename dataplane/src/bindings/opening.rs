@@ -89,6 +89,9 @@ impl Bindings {
     ) -> Outcome {
         let Opening { flow, signal, total_len } = opening;
         let Some(real) = snapshot.real(choice.real) else { return Outcome::Refuse };
+        // A service for all ports has port 0 for its own, and a template that it shares with FTP's
+        // may name a real server that has one.
+        let own_port = own_port || flow.vip_port == service.identity.vip_port();
         let fixed_port = own_port || service.persistence.is_none();
         let real_port = match choice.real_port {
             Some(port) => port,

@@ -63,8 +63,9 @@ impl Bindings {
         if usize::from(origin.core) == self.core {
             if !self.is_hidden_reply(&flow, origin.real, signal, snapshot, now) {
                 let conn = self.owned(&flow, origin.slot)?;
-                if self.is_over(&conn, now) {
-                    return None;
+                // Not swept yet. It must go: it may cover another one.
+                if self.is_over(&conn, now) && self.end(packet.family, origin.slot, snapshot, now) {
+                    return self.masqueraded_reply(packet, transport, snapshot, now);
                 }
                 self.replied(&flow, origin.slot, signal, snapshot, now);
             }
@@ -78,7 +79,9 @@ impl Bindings {
             self.count_outgoing(origin.real, packet);
         }
         if ftp::is_control(packet.protocol, origin.vip_port)
-            && snapshot.compat_of_real(origin.real).ip_vs_ftp
+            && let compat = snapshot.compat_of_real(origin.real)
+            && compat.ip_vs_ftp
+            && !compat.as_kernel
         {
             self.hear_server(packet, &origin, transport, now);
         }
@@ -178,6 +181,9 @@ impl Bindings {
                     }
                 }
                 Note::Kept(flow) => self.keep_exchange(&flow, snapshot, now),
+                Note::Twin { slot, flow, real, covered } => {
+                    self.take_twin(&flow, (slot, real), covered, snapshot);
+                }
             }
         }
     }
@@ -191,7 +197,7 @@ impl Bindings {
     }
 
     /// The entry, if it is still this flow's.
-    fn owned(&self, flow: &Flow, slot: Slot) -> Option<Conn> {
+    pub(super) fn owned(&self, flow: &Flow, slot: Slot) -> Option<Conn> {
         (self.flow(flow.client.family(), slot)? == *flow).then_some(())?;
         self.conn(flow.client.family(), slot)
     }
@@ -232,6 +238,27 @@ impl Bindings {
         moved
     }
 
+    /// What the real server's packets look like. A real server keeps its address and its place
+    /// in the snapshot as long as it has connections.
+    pub(super) fn reply_key(
+        &self,
+        flow: &Flow,
+        conn: &Conn,
+        snapshot: &Snapshot,
+    ) -> Option<ReplyKey> {
+        let real = match self.server_elsewhere(flow, conn) {
+            Some(server) => server,
+            None => snapshot.real(conn.real)?.address,
+        };
+        Some(ReplyKey {
+            real,
+            real_port: conn.real_port,
+            client: flow.client,
+            client_port: flow.client_port,
+            protocol: flow.protocol,
+        })
+    }
+
     /// Lets all cores find the replies of a new masqueraded connection.
     pub(super) fn announce(
         &mut self,
@@ -243,7 +270,7 @@ impl Bindings {
     ) {
         self.announce_exchange(flow, conn.real, now);
         if conn.forwarding == Forwarding::Masq
-            && let Some(key) = reply_key(flow, conn, snapshot)
+            && let Some(key) = self.reply_key(flow, conn, snapshot)
         {
             let origin = Origin {
                 core: self.core as u16,
@@ -252,8 +279,7 @@ impl Bindings {
                 vip: flow.vip,
                 vip_port: flow.vip_port,
             };
-            self.reply_changes = self.reply_changes.wrapping_add(1);
-            self.shared.replies.insert(&key, &origin, now);
+            self.announce_reply(&key, &origin, now);
         }
     }
 
@@ -268,10 +294,9 @@ impl Bindings {
     ) {
         self.withdraw_exchange(flow, now);
         if conn.forwarding == Forwarding::Masq
-            && let Some(key) = reply_key(flow, conn, snapshot)
+            && let Some(key) = self.reply_key(flow, conn, snapshot)
         {
-            self.reply_changes = self.reply_changes.wrapping_add(1);
-            self.shared.replies.remove(&key, self.core as u16, slot);
+            self.withdraw_reply(&key, (slot, conn.flags), now);
         }
     }
 }
@@ -282,16 +307,4 @@ fn endpoint(origin: &Origin) -> Endpoint {
 
 fn flow(client: Addr, client_port: u16, vip: Addr, vip_port: u16, protocol: Protocol) -> Flow {
     Flow { client, vip, client_port, vip_port, protocol }
-}
-
-/// What the real server's packets look like. A real server keeps its address and its place
-/// in the snapshot as long as it has connections.
-fn reply_key(flow: &Flow, conn: &Conn, snapshot: &Snapshot) -> Option<ReplyKey> {
-    Some(ReplyKey {
-        real: snapshot.real(conn.real)?.address,
-        real_port: conn.real_port,
-        client: flow.client,
-        client_port: flow.client_port,
-        protocol: flow.protocol,
-    })
 }

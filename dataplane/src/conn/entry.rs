@@ -7,7 +7,7 @@
 use super::Conn;
 use super::flow::{Flow, bits_of, protocol_of};
 use super::packed::{
-    ANSWERED, FORWARDING_SHIFT, KEY, MASQ, PROTOCOL_SHIFT, Packed, REAL_PORT_SHIFT, Renewal,
+    ANSWERED, ANSWERED_CLOCK, FORWARDING_SHIFT, KEY, MASQ, PROTOCOL_SHIFT, Packed, Renewal,
     Standing, place_of,
 };
 #[cfg(target_arch = "x86_64")]
@@ -266,7 +266,7 @@ impl EntryV4 {
         let Packed { place: own, clock, .. } = self.packed;
         (self.addresses ^ addresses) >> 32
             | (own ^ place) & ANSWERED
-            | (clock ^ place >> 16) & 0xFFFF << REAL_PORT_SHIFT
+            | (clock ^ place >> 16) & ANSWERED_CLOCK
     }
 
     /// VIP and port.
@@ -505,7 +505,8 @@ mod tests {
     #[test]
     fn a_real_servers_packet_names_its_masqueraded_connections_and_no_others() {
         let (flow, secret) = (flow(Protocol::Tcp), [5, 6]);
-        let conn = Conn { forwarding: Forwarding::Masq, real_port: 8080, ..full() };
+        let flags = ConnFlags::all() - ConnFlags::COVERED - ConnFlags::ELSEWHERE;
+        let conn = Conn { forwarding: Forwarding::Masq, real_port: 8080, flags, ..full() };
         let entry = EntryV4::new(&flow, &conn);
         let key = |client, port, real_port, protocol| {
             EntryV4::answered_key(client, port, real_port, protocol)
@@ -526,6 +527,10 @@ mod tests {
             let entry = EntryV4::new(&flow, &Conn { forwarding, ..conn });
             assert_ne!(entry.differs_from_answered(&answered), 0);
         }
+        for flags in [ConnFlags::COVERED, ConnFlags::ELSEWHERE] {
+            let other = EntryV4::new(&flow, &Conn { flags, ..conn });
+            assert_ne!(other.differs_from_answered(&answered), 0, "{flags:?}");
+        }
         assert_ne!(EntryV4::default().differs_from_answered(&key(0, 0, 0, Protocol::Tcp)), 0);
         let same = EntryV4::end_hash(&EntryV4::key(&flow), secret);
         assert_eq!(same, EntryV4::end_hash(&answered, secret));
@@ -541,7 +546,8 @@ mod tests {
 
     #[test]
     fn a_packet_changes_timer_and_count_a_reply_timer_and_flag_and_both_leave_the_rest() {
-        let mut conn = Conn { in_packets: Conn::MANY_PACKETS - 1, ..full() };
+        let flags = ConnFlags::all() - ConnFlags::ELSEWHERE;
+        let mut conn = Conn { in_packets: Conn::MANY_PACKETS - 1, flags, ..full() };
         let mut entry = EntryV4::new(&flow(Protocol::Tcp), &conn);
         assert!(entry.packed().is_in(conn.state) && !entry.packed().is_in(State::TcpNone));
         for _ in 0..3 {
@@ -557,5 +563,18 @@ mod tests {
         (conn.timeout, conn.expires) = (1001, Tick(u32::MAX));
         assert_eq!(entry.packed().conn(), conn);
         assert_eq!(entry.flow(), flow(Protocol::Tcp));
+    }
+    #[test]
+    fn a_connection_that_leads_elsewhere_is_in_no_state_for_those_who_compare_states() {
+        let conn = Conn { flags: ConnFlags::ELSEWHERE, forwarding: Forwarding::Route, ..full() };
+        let entry = EntryV4::new(&flow(Protocol::Tcp), &conn);
+        let packed = entry.packed();
+        assert_eq!((packed.state(), packed.conn()), (conn.state, conn));
+        let now = Tick(conn.expires.0.wrapping_sub(1));
+        for state in State::ALL {
+            assert!(!packed.is_in(*state) && !packed.is_routed_in(*state, now), "{state:?}");
+            let renewal = Renewal::new(*state, conn.timeout, now);
+            assert!(packed.standing(&renewal).is_odd(), "{state:?}");
+        }
     }
 }

@@ -37,6 +37,12 @@ bitflags::bitflags! {
         const NO_OUTPUT = 2;
         /// A template's count includes this connection.
         const CONTROLLED = 4;
+        /// Masqueraded, and a newer connection is answered by packets that look the same.
+        const COVERED = 8;
+        /// A data connection that its control connection waits for.
+        const CHILD = 16;
+        /// It leads to another host than its real server, which is known elsewhere.
+        const ELSEWHERE = 32;
     }
 }
 

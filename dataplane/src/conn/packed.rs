@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! place    client port 16 | virtual port 16 | protocol 2 | real server 20 | method 2 | scarce 8
-//! clock    expires 32 | real port 16 | state 8 | flags 8
+//! clock    expires 32 | real port 16 | elsewhere 1, state 7 | flags 8
 //! rest     template 32 | away 2 | timeout 30
 //! ```
 //!
@@ -29,10 +29,17 @@ pub(super) const MASQ: u64 = 1;
 /// and that it is masqueraded.
 pub(super) const ANSWERED: u64 = 0xFFFF << 48 | 3 << PROTOCOL_SHIFT | 3 << FORWARDING_SHIFT;
 pub(super) const METHOD: u64 = 3 << FORWARDING_SHIFT;
+/// The bits of the clock that it knows: the port on the real server, that no newer connection is
+/// answered by packets like it, and that it is of the real server itself.
+pub(super) const ANSWERED_CLOCK: u64 =
+    0xFFFF << REAL_PORT_SHIFT | ConnFlags::COVERED.union(ConnFlags::ELSEWHERE).bits() as u64;
 const EXPIRES_SHIFT: u32 = 32;
 pub(super) const REAL_PORT_SHIFT: u32 = 16;
 const STATE_SHIFT: u32 = 8;
 pub(super) const STATE: u64 = 0xFF << STATE_SHIFT;
+/// Among the state's bits: the connection leads elsewhere, and no packet that compares states
+/// finds it in one that it knows.
+const DIVERTED: u64 = 0x80 << STATE_SHIFT;
 /// The bits of the clock that a packet is asked about.
 pub(super) const CLOCK: u64 = !0 << EXPIRES_SHIFT | STATE;
 /// Among the flags: the template's bits mean one.
@@ -154,9 +161,11 @@ impl Packed {
             | forwarding << FORWARDING_SHIFT
             | u64::from(Conn::MANY_PACKETS.wrapping_sub(conn.in_packets));
         let flags = u64::from(conn.flags.bits());
+        let diverted = if conn.flags.contains(ConnFlags::ELSEWHERE) { DIVERTED } else { 0 };
         self.clock = u64::from(conn.expires.0) << EXPIRES_SHIFT
             | u64::from(conn.real_port) << REAL_PORT_SHIFT
             | u64::from(conn.state as u8) << STATE_SHIFT
+            | diverted
             | if conn.template.is_some() { flags | HAS_TEMPLATE } else { flags };
         self.rest = u64::from(conn.template.map_or(0, Handle::to_bits)) << TEMPLATE_SHIFT
             | self.rest & AWAY
@@ -226,7 +235,7 @@ impl Packed {
     /// The protocol's state.
     #[inline]
     pub fn state(&self) -> State {
-        let number = (self.clock >> STATE_SHIFT) as u8;
+        let number = ((self.clock & !DIVERTED) >> STATE_SHIFT) as u8;
         State::ALL.get(usize::from(number)).copied().unwrap_or(State::TcpNone)
     }
 

@@ -163,12 +163,31 @@ impl<E: Entry> Slab<E> {
     /// An entry, used or not.
     #[inline(always)]
     pub(super) fn get(&self, slot: Slot) -> Option<&E> {
+        match &self.segments[..] {
+            [only] => only.entries.get(slot.number() as usize),
+            _ => self.get_in_many(slot),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_in_many(&self, slot: Slot) -> Option<&E> {
         let (segment, place) = self.at(slot.number())?;
         self.segments.get(segment)?.entries.get(place)
     }
 
     #[inline(always)]
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut E> {
+        // The borrow of one arm would last for the other.
+        if self.segments.len() != 1 {
+            return self.get_mut_in_many(slot);
+        }
+        self.segments.first_mut()?.entries.get_mut(slot.number() as usize)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_mut_in_many(&mut self, slot: Slot) -> Option<&mut E> {
         let (segment, place) = self.at(slot.number())?;
         self.segments.get_mut(segment)?.entries.get_mut(place)
     }

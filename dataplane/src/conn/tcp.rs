@@ -112,6 +112,8 @@ mod tests {
         assert_eq!(dr(&[SYN, FIN]), TcpTimeWait);
         assert_eq!(dr(&[SYN, ACK, SYN]), TcpEstablished);
         assert_eq!(dr(&[SYN, ACK, FIN | RST]), TcpClose);
+        assert_eq!(dr(&[SYN, ACK, SYN | RST]), TcpClose);
+        assert_eq!(dr(&[SYN, ACK, SYN | FIN | ACK]), TcpEstablished);
         assert_eq!(dr(&[SYN, ACK, TcpFlags::PSH]), TcpClose);
     }
 

@@ -15,6 +15,8 @@ mod forms;
 #[cfg(target_arch = "x86_64")]
 mod fours;
 #[cfg(target_arch = "x86_64")]
+mod fours_replies;
+#[cfg(target_arch = "x86_64")]
 mod fours_v6;
 mod hops;
 mod lane;
@@ -44,7 +46,7 @@ use crate::snapshot::Snapshot;
 use crate::tick::Tick;
 pub use decided::Decided;
 use exits::Ways;
-use forms::Forms;
+use forms::{Anywhere, Forms};
 use hops::{By, Hops, Sources};
 use lane::{Kind, Lane};
 use read::{Gate, TAGGED, TAGGED_HEAD, TargetV4, UNTAGGED, UNTAGGED_HEAD};
@@ -95,6 +97,8 @@ pub(super) struct Learned {
     tier: Tier,
     forms: Forms<TargetV4>,
     forms_v6: Forms<TargetV6>,
+    /// What real servers' packets are compared with.
+    answers: Forms<Anywhere>,
 }
 
 impl Learned {
@@ -112,6 +116,7 @@ impl Learned {
             tier: Tier::best(),
             forms: Forms::default(),
             forms_v6: Forms::default(),
+            answers: Forms::default(),
         }
     }
 

@@ -28,6 +28,7 @@ impl Path {
                 real,
                 forwarding: related.forwarding,
                 real_port: related.real_port,
+                address: self.bindings.take_elsewhere().unwrap_or(real.address),
             };
             if related.forwarding == Forwarding::Masq && !real.local {
                 return Some(self.forward_error(snapshot, frame, to, quoted, at));
@@ -38,8 +39,9 @@ impl Path {
             return match self.bindings.bind_by_error(error, quoted, snapshot, at.now) {
                 // The flow has a connection now, which the error follows.
                 Some(Outcome::Forward { real, forwarding, real_port }) => {
-                    let to =
-                        Inward { packet: error, real: snapshot.real(real)?, forwarding, real_port };
+                    let real = snapshot.real(real)?;
+                    let address = real.address;
+                    let to = Inward { packet: error, real, forwarding, real_port, address };
                     Some(match forwarding {
                         Forwarding::Masq => self.forward_error(snapshot, frame, to, quoted, at),
                         _ => self.forward(snapshot, frame, to, at),
@@ -51,7 +53,8 @@ impl Path {
             };
         };
         Some(self.outward(snapshot, frame, error, at, |frame| {
-            masq::rewrite_error(frame, error, quoted, End::Source, from)
+            masq::rewrite_error(frame.bytes_mut(), error, quoted, End::Source, from)?;
+            Ok(0)
         }))
     }
 
@@ -64,7 +67,9 @@ impl Path {
         quoted: &Packet,
         at: Arrival,
     ) -> Verdict {
-        let Some(next) = to.real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
+        let Some(next) = self.hop_to(snapshot, to) else {
+            return Verdict::Drop(DropReason::NoNeighbour);
+        };
         if let Some(route) = &to.real.shared_route {
             route.leads(to.forwarding);
         }

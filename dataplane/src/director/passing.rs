@@ -3,8 +3,9 @@
 use super::{Arrival, Path};
 use crate::answer::Answer;
 use crate::compat::TtlPolicy;
+use crate::conn::Flow;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
-use crate::forward::{Egress, Forwarding, Inner, Outer, Rewrite, admit, route, send};
+use crate::forward::{Egress, Forwarding, Inner, Outer, Rewrite, admit, ftp, route, send, splice};
 use crate::ids::NeighbourId;
 use crate::mailbox::Event;
 use crate::port::Frame;
@@ -20,11 +21,14 @@ pub(super) struct Inward<'a> {
     pub real: &'a Real,
     pub forwarding: Forwarding,
     pub real_port: u16,
+    /// Where a masqueraded packet goes: the real server's address but for a few of FTP's data
+    /// connections.
+    pub address: Addr,
 }
 
 impl Inward<'_> {
     pub(super) fn endpoint(&self) -> Endpoint {
-        Endpoint { address: self.real.address, port: self.real_port }
+        Endpoint { address: self.address, port: self.real_port }
     }
 }
 
@@ -69,7 +73,9 @@ impl Path {
             }
             return verdict;
         }
-        let Some(next) = real.next_hop else { return Verdict::Drop(DropReason::NoNeighbour) };
+        let Some(next) = self.hop_to(snapshot, to) else {
+            return self.seek_elsewhere(snapshot, frame, to, at);
+        };
         if let Some(lost) = self.lose(snapshot, frame, to, &next, at) {
             return lost;
         }
@@ -89,11 +95,59 @@ impl Path {
                     if let Err(why) = masq::rewrite(frame.bytes_mut(), packet, end, to.endpoint()) {
                         return unwritable(why);
                     }
+                    self.shift_acknowledged(frame, packet);
                     send(frame, packet.vlan, &next, &egress)
                 }
             },
         };
         self.sent(snapshot, (rewrite, packet.total_len <= next.mtu), frame, packet, None, at)
+    }
+
+    /// The way to where a packet goes: its real server's, or on the same network another host's;
+    /// `None` where that was never asked for its MAC address.
+    pub(super) fn hop_to(&self, snapshot: &Snapshot, to: Inward<'_>) -> Option<NextHop> {
+        let next = to.real.next_hop;
+        // As in the kernel, the route is the real server's.
+        match snapshot.exits.lookup(to.real.address) {
+            Some(exit) if to.address != to.real.address && exit.gateway.is_none() => {
+                self.next_hop(exit, to.address)
+            }
+            _ => next,
+        }
+    }
+
+    /// Looks for another host than the real server on the real server's network.
+    fn seek_elsewhere(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        to: Inward<'_>,
+        at: Arrival,
+    ) -> Verdict {
+        let found = snapshot.exits.lookup(to.real.address).copied();
+        let Some(exit) = found.filter(|_| to.address != to.real.address) else {
+            return Verdict::Drop(DropReason::NoNeighbour);
+        };
+        let ttl = self.egress(snapshot, Some(to.real)).ttl;
+        if let Err(refused) = admit(frame, to.packet, exit.mtu, ttl) {
+            return self.sent(snapshot, (refused, true), frame, to.packet, None, at);
+        }
+        let (end, bytes) = (End::Destination, frame.bytes_mut());
+        match masq::rewrite(bytes, to.packet, end, to.endpoint()) {
+            Ok(()) => self.seek(frame, &Packet { dst: to.address, ..*to.packet }, &exit),
+            Err(why) => unwritable(why),
+        }
+    }
+
+    /// What a client acknowledges of an FTP server's lines that were written anew.
+    fn shift_acknowledged(&self, frame: &mut impl Frame, packet: &Packet) {
+        if packet.dst_port == ftp::CONTROL_PORT
+            && packet.protocol == Protocol::Tcp
+            && let Some(shift) = self.shared.agreements.shift(&Flow::of(packet))
+        {
+            // A segment without a whole header was refused before.
+            let _ = splice::shift_back(frame.bytes_mut(), packet, &shift);
+        }
     }
 
     /// Looks for the packet's own destination on the real servers' network, where the route was

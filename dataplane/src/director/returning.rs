@@ -1,12 +1,15 @@
 //! Sending back to clients what real servers send.
 
 use super::passing::{is_from_itself, unwritable};
+use std::sync::Arc;
+
 use super::{Arrival, Path};
 use crate::answer::Answer;
+use crate::bindings::control_of;
 use crate::compat::TtlPolicy;
-use crate::forward::ftp;
 use crate::forward::masq::{self, End, Endpoint, Unwritable};
-use crate::forward::{Rewrite, admit, send};
+use crate::forward::{Rewrite, admit, ftp, send, splice};
+use crate::ids::RealId;
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
@@ -19,27 +22,72 @@ impl Path {
         snapshot: &Snapshot,
         frame: &mut impl Frame,
         packet: &Packet,
-        from: Option<Endpoint>,
+        (real, from): (RealId, Option<Endpoint>),
         at: Arrival,
     ) -> Verdict {
-        let speaks_ftp = from.is_some_and(|from| {
-            from.port == ftp::CONTROL_PORT
-                && packet.protocol == Protocol::Tcp
-                && snapshot
-                    .classifier
-                    .lookup(from.address, packet.protocol, from.port)
-                    .and_then(|hit| snapshot.service(hit.service))
-                    .is_some_and(|service| service.compat.ip_vs_ftp)
-        });
-        self.outward(snapshot, frame, packet, at, |frame| match from {
-            Some(from) => {
-                if speaks_ftp {
-                    ftp::translate(frame, packet, from.address);
-                }
-                masq::rewrite(frame, packet, End::Source, from)
+        let Some(from) = from else {
+            return self.outward(snapshot, frame, packet, at, |_| Ok(0));
+        };
+        if from.port != ftp::CONTROL_PORT || packet.protocol != Protocol::Tcp {
+            return self.outward(snapshot, frame, packet, at, |frame| {
+                masq::rewrite(frame.bytes_mut(), packet, End::Source, from)?;
+                Ok(0)
+            });
+        }
+        let compat = snapshot.compat_of_real(real);
+        if compat.as_kernel {
+            return self.written_anew(snapshot, frame, packet, (real, from), at);
+        }
+        let speaks_ftp = compat.ip_vs_ftp;
+        self.outward(snapshot, frame, packet, at, |frame| {
+            if speaks_ftp {
+                ftp::translate(frame.bytes_mut(), packet, from.address);
             }
-            None => Ok(()),
+            masq::rewrite(frame.bytes_mut(), packet, End::Source, from)?;
+            Ok(0)
         })
+    }
+
+    /// Sends what an FTP server says to its client, as the kernel does: with other words where
+    /// they name an address, and with the numbers that follow from other lines' lengths.
+    fn written_anew(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        (real, from): (RealId, Endpoint),
+        at: Arrival,
+    ) -> Verdict {
+        let shared = Arc::clone(&self.shared);
+        // A datagram that was put together is cut again where its pieces were.
+        let may_change = self.longest.is_none();
+        let said = if may_change {
+            let transport = packet.transport(frame.bytes());
+            let from = (real, from);
+            self.bindings.hear_server_as_kernel(packet, transport, from, snapshot, at.now)
+        } else {
+            None
+        };
+        let mut longer = 0;
+        let verdict = self.outward(snapshot, frame, packet, at, |frame| {
+            let (control, agreements) = (control_of(packet, from), &shared.agreements);
+            let mut grown = 0;
+            if let Some(said) = said
+                && let Some(sequence) = splice::sequence(frame.bytes(), packet)
+                && let Some(by) = splice::replace(frame, packet, said.place, &said.text)
+            {
+                agreements.answered(&control, sequence, by);
+                (grown, longer) = (by, by);
+            }
+            masq::rewrite(frame.bytes_mut(), packet, End::Source, from)?;
+            if let Some(shift) = agreements.shift(&control) {
+                // A segment without a whole header was refused before.
+                let _ = splice::shift_there(frame.bytes_mut(), packet, &shift);
+            }
+            Ok(grown)
+        });
+        self.bindings.count_longer(real, longer, snapshot);
+        verdict
     }
 
     /// What a router says of a real server's packet to a client before anybody asks whose answer it
@@ -80,14 +128,15 @@ impl Path {
     }
 
     /// Sends a packet on by the routing table, as a router: the TTL and the length are
-    /// looked at first, and errors about it come from the director's own address.
-    pub(super) fn outward(
+    /// looked at first, and errors about it come from the director's own address. `change` answers
+    /// by how many bytes it has made the packet longer, in two's complement.
+    pub(super) fn outward<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
-        frame: &mut impl Frame,
+        frame: &mut F,
         packet: &Packet,
         at: Arrival,
-        change: impl FnOnce(&mut [u8]) -> Result<(), Unwritable>,
+        change: impl FnOnce(&mut F) -> Result<u32, Unwritable>,
     ) -> Verdict {
         let Some(exit) = snapshot.exits.lookup(packet.dst).copied() else {
             return Verdict::Drop(DropReason::NoNeighbour);
@@ -101,9 +150,10 @@ impl Path {
         if let Err(refused) = admitted {
             return self.sent(snapshot, (refused, true), frame, packet, own, at);
         }
-        if let Err(why) = change(frame.bytes_mut()) {
-            return unwritable(why);
-        }
+        let grown = match change(frame) {
+            Ok(grown) => grown,
+            Err(why) => return unwritable(why),
+        };
         if self.is_stuck(packet) {
             let too_big = Rewrite::TooBig { mtu: exit.mtu };
             return self.stuck(snapshot, frame, packet, too_big, own, at);
@@ -112,7 +162,8 @@ impl Path {
             return self.seek(frame, packet, &exit);
         };
         let rewrite = send(frame, packet.vlan, &next, &self.egress(snapshot, None));
-        self.sent(snapshot, (rewrite, packet.total_len <= exit.mtu), frame, packet, own, at)
+        let fits = u32::from(packet.total_len).wrapping_add(grown) <= u32::from(exit.mtu);
+        self.sent(snapshot, (rewrite, fits), frame, packet, own, at)
     }
 
     /// A reply that was put together and must not be cut again, as it was to leave. The kernel
@@ -179,6 +230,6 @@ impl Path {
         if !for_one_host || is_from_itself(snapshot, packet) {
             return Verdict::Drop(DropReason::NotForUs);
         }
-        self.outward(snapshot, frame, packet, at, |_| Ok(()))
+        self.outward(snapshot, frame, packet, at, |_| Ok(0))
     }
 }

@@ -62,7 +62,7 @@ fn lines(data: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 /// What a TCP segment carries.
-fn data_of(segment: &[u8]) -> Option<&[u8]> {
+pub fn data_of(segment: &[u8]) -> Option<&[u8]> {
     segment.get(header_len(segment)?..).filter(|data| !data.is_empty())
 }
 

@@ -1,8 +1,9 @@
 //! Masquerading: another address and port on one end of a packet, and the same inside of
 //! what an ICMP error quotes. Checksums are updated, not summed again (RFC 1624), so that a
-//! damaged packet stays damaged; SCTP's CRC32c alone is computed anew.
+//! damaged packet stays damaged; SCTP's CRC32c alone is computed anew, and a UDP checksum where
+//! IPv6 needs one and there was none.
 
-use crate::wire::checksum::{Change, Crc32c};
+use crate::wire::checksum::{self, Change, Crc32c, udp_zero_rule};
 use crate::wire::field::{bytes_at, put, u16_at};
 use crate::wire::{Addr, Family, Fragment, Packet, Protocol, icmp, ipv4, ipv6, sctp, tcp, udp};
 
@@ -75,7 +76,15 @@ pub fn rewrite(
     if has_port {
         let change = moved.word(port, to.port);
         write_port(frame, packet, end, to.port).ok_or(Unwritable::Headers)?;
-        write_checksum(frame, packet, change, other_port).ok_or(Unwritable::Headers)?;
+        if lacks_checksum(frame, packet) {
+            let (src, dst) = match end {
+                End::Source => (to.address, packet.dst),
+                End::Destination => (packet.src, to.address),
+            };
+            write_first_checksum(frame, packet, src, dst).ok_or(Unwritable::Headers)?;
+        } else {
+            write_checksum(frame, packet, change, other_port).ok_or(Unwritable::Headers)?;
+        }
     }
     Ok(())
 }
@@ -141,6 +150,24 @@ fn write_checksum(
         Protocol::Sctp if other_port => write_crc(frame, packet),
         _ => Some(()),
     }
+}
+
+/// Whether it is a whole UDP datagram over IPv6 without a checksum. Most receivers drop it (RFC
+/// 8200, 8.1), and IPVS gives it one.
+fn lacks_checksum(frame: &[u8], packet: &Packet) -> bool {
+    packet.protocol == Protocol::Udp
+        && packet.family == Family::V6
+        && packet.fragment == Fragment::Whole
+        && u16_at(frame, usize::from(packet.l4_offset) + udp::CHECKSUM) == Some(0)
+}
+
+fn write_first_checksum(frame: &mut [u8], packet: &Packet, src: Addr, dst: Addr) -> Option<()> {
+    let message = packet.transport(frame);
+    // The length field decides where the datagram ends (RFC 768), not the packet.
+    let len = usize::from(u16_at(message, udp::LEN)?);
+    let datagram = message.get(..len).unwrap_or(message);
+    let sum = udp_zero_rule(checksum::transport(src, dst, Protocol::Udp, datagram));
+    put(frame, usize::from(packet.l4_offset) + udp::CHECKSUM, sum.to_be_bytes())
 }
 
 fn write_crc(frame: &mut [u8], packet: &Packet) -> Option<()> {

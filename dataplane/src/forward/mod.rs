@@ -2,8 +2,10 @@
 
 pub mod fragment;
 pub mod ftp;
+pub mod ftp_words;
 mod hop;
 pub mod masq;
+pub mod splice;
 mod tunnel;
 mod vlan;
 

@@ -12,6 +12,8 @@ const NONE: u32 = u32::MAX;
 pub struct ReplyBurst {
     /// A bit for every place that a reply was put to.
     taken: u32,
+    /// The same for those whose connections' homes were requested.
+    aimed: u32,
     keys: [ReplyKeyV4; BURST],
     /// What the core's own table finds them by.
     answered: [[u64; 2]; BURST],
@@ -33,6 +35,7 @@ impl Default for ReplyBurst {
     fn default() -> Self {
         Self {
             taken: 0,
+            aimed: 0,
             keys: [ReplyKeyV4::default(); BURST],
             answered: [[0; 2]; BURST],
             homes: [ReplyHome::default(); BURST],
@@ -59,7 +62,7 @@ impl ReplyBurst {
     /// Forgets all replies.
     #[inline]
     pub fn clear(&mut self) {
-        (self.taken, self.strays, self.foreign) = (0, 0, 0);
+        (self.taken, self.aimed, self.strays, self.foreign) = (0, 0, 0, 0);
     }
 
     /// Whether there is none.
@@ -85,11 +88,36 @@ impl ReplyBurst {
         }
     }
 
+    /// [`Self::put`] for four places from one on, with what is found by what; their homes were
+    /// requested.
+    #[inline(always)]
+    pub fn put_four(
+        &mut self,
+        at: usize,
+        (keys, answered): ([ReplyKeyV4; 4], [[u64; 2]; 4]),
+        homes: [Slot; 4],
+        table: &ReplyTable,
+    ) {
+        let places = (
+            self.keys.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
+            self.answered.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
+            self.homes.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
+            self.guesses.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()),
+        );
+        let (Some(keys_at), Some(answered_at), Some(homes_at), Some(guesses)) = places else {
+            return;
+        };
+        *homes_at = keys.map(|key| table.locate_v4(&key));
+        (*keys_at, *answered_at, *guesses) = (keys, answered, homes.map(Slot::number));
+        self.taken |= 0xF << (at % BURST);
+        self.aimed |= 0xF << (at % BURST);
+    }
+
     /// Requests the homes of the replies' connections, and their lines in the reply table. One
     /// request after the other, so that the CPU has as many pages looked up at a time as it can.
     #[inline]
     pub fn aim(&self, table: &ReplyTable, conns: &Table<EntryV4>) {
-        for first in places(self.taken).filter_map(|at| self.guesses.get(at)) {
+        for first in places(self.taken & !self.aimed).filter_map(|at| self.guesses.get(at)) {
             conns.prefetch_slot(Slot::from_number(*first));
         }
         for home in places(self.taken).filter_map(|at| self.homes.get(at)) {

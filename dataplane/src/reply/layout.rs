@@ -107,6 +107,13 @@ impl ReplyKeyV4 {
         }
     }
 
+    /// The key of a packet whose addresses, and whose ports in the upper half of a word, are
+    /// these, as they stand there.
+    #[inline(always)]
+    pub fn of_words([ends, ports]: [u64; 2], protocol: Protocol) -> Self {
+        Self { ends, ports: ports & KEY_PORTS | bits_of(protocol) }
+    }
+
     /// The words to hash.
     #[inline(always)]
     pub(super) fn words(&self) -> [u64; 2] {

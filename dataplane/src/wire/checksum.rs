@@ -312,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_that_carries_in_every_round_is_folded_to_the_end() {
+        assert_eq!(fold(0xFFFF_FFFF_0001_0000), 1);
+    }
+
+    #[test]
+    fn what_does_not_change_leaves_every_checksum_as_it_is() {
+        for checksum in 0..=u16::MAX {
+            assert_eq!(Change::NONE.apply(checksum), checksum);
+        }
+    }
+
+    #[test]
     fn updating_any_word_to_any_word_equals_summing_again() {
         // The other words of the message sum to `rest`. Summing again with the next
         // larger word is one more, with the carry around: no division, no fold.

@@ -76,7 +76,8 @@ pub enum Defaults {
     /// wait until their datagram is whole (`fragments.whole`), what finds a table full is
     /// dropped, errors are limited by their receiver, `rr`, `wrr`, `lblc` and `lblcr` have one
     /// cursor or memory for all cores, methods share a route, defences look at the machine's
-    /// memory, and a hidden connection lives on.
+    /// memory, FTP's words are taken for other hosts too (`ip_vs_ftp`), and a hidden connection
+    /// lives on.
     Ipvs,
 }
 

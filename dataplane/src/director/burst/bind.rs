@@ -10,8 +10,8 @@ use super::{Learned, Path, Reading};
 use crate::bindings::{Binder, Bindings, Opening, Outcome};
 use crate::conn::Signal;
 use crate::conn::table::Flow;
-use crate::forward::Forwarding;
 use crate::forward::masq::End;
+use crate::forward::{Forwarding, ftp};
 use crate::port::Frame;
 use crate::snapshot::Snapshot;
 use crate::table::ClientBurst;
@@ -125,7 +125,11 @@ impl Path {
             total_len: packet.total_len,
             udp: packet.protocol == Protocol::Udp,
         };
+        // Who writes FTP's lines anew knows more than where a packet goes.
+        let is_plain = !self.bindings.leads_elsewhere()
+            && (packet.dst_port != ftp::CONTROL_PORT || self.shared.agreements.is_empty());
         let passed = match usize::from(packet.l3_offset) {
+            _ if !is_plain => None,
             UNTAGGED => self
                 .pass_bound::<F, UNTAGGED, UNTAGGED_HEAD>(learned, snapshot, frame, plain, outcome),
             TAGGED => {

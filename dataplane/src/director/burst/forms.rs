@@ -5,6 +5,7 @@ use super::read::{Gate, TargetV4, WideForm};
 use super::read_v6::TargetV6;
 use super::services::Way;
 use super::services_v6::WayV6;
+use crate::wire::Protocol;
 
 /// The wide forms of packets to one destination.
 pub(super) struct Forms<T> {
@@ -40,6 +41,24 @@ impl Forms<TargetV4> {
         let form = way.form(gate);
         let of_acks = if form.is_udp() { form.wide::<L3>() } else { form.wide_of_acks::<L3>() };
         *self = Self { of: Some((gate, way.target())), wide: [form.wide::<L3>(), of_acks] };
+    }
+}
+
+/// All destinations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Anywhere;
+
+/// Packets that neither open nor close anything, wherever they go: TCP's and UDP's.
+impl Forms<Anywhere> {
+    /// Those of packets that are read at a gate.
+    #[inline(always)]
+    pub(super) fn of<const L3: usize>(&mut self, gate: Gate) -> &[WideForm; 2] {
+        if self.of != Some((gate, Anywhere)) {
+            let wide = [Protocol::Tcp, Protocol::Udp];
+            let wide = wide.map(|protocol| WideForm::to_anywhere::<L3>(gate, protocol));
+            *self = Self { of: Some((gate, Anywhere)), wide };
+        }
+        &self.wide
     }
 }
 

@@ -304,10 +304,13 @@ impl Hops {
         place: u32,
         sources: &Sources<'_>,
     ) -> Option<Hop<'_>> {
-        if self.get(side, place).is_none() {
+        // The borrow of a row that is returned would last for the rest.
+        let row = self.rows.get(place as usize % ROWS)?;
+        if row[0] & !ALIKE != side.0 + u64::from(place) {
             self.learn(side, place, sources);
+            return self.get(side, place);
         }
-        self.get(side, place)
+        self.rows.get(place as usize % ROWS).map(Hop)
     }
 
     /// Makes a row. Places from [`PLACES`] on get none.

@@ -213,17 +213,16 @@ impl Form {
 
     /// The form for [`WideForm::is_alike`].
     pub(super) fn wide<const L3: usize>(&self) -> WideForm {
-        let whole = (self.whole.to_le_bytes(), (V4_WHOLE_BYTES as u32).to_le_bytes());
-        WideForm::new::<L3>(self.gate)
-            .with(L3 - 2, &V4_PLAIN.to_le_bytes(), &[0xFF; 3])
-            .with(L3 + ipv4::FLAGS, &whole.0, &whole.1)
-            .with(L3 + ipv4::DST, &self.target.to_le_bytes(), &V4_ADDRESS_AND_PORT.to_le_bytes())
+        WideForm::new::<L3>(self.gate).of_whole_v4::<L3>(self.whole).with(
+            L3 + ipv4::DST,
+            &self.target.to_le_bytes(),
+            &V4_ADDRESS_AND_PORT.to_le_bytes(),
+        )
     }
 
     /// The form of those packets only, over TCP, that neither open nor close anything.
     pub(super) fn wide_of_acks<const L3: usize>(&self) -> WideForm {
-        let at = L3 + ipv4::HEADER_LEN + tcp::FLAGS;
-        self.wide::<L3>().with(at, &[TcpFlags::ACK.bits()], &[TELLING.bits()])
+        self.wide::<L3>().of_acks::<L3>()
     }
 
     /// [`read_v4`], for a frame that is `alike`; `UDP` as [`Self::is_udp`] answers.
@@ -272,6 +271,29 @@ impl WideForm {
             &gate.vlan.to_be_bytes(),
             &[0x0F, 0xFF],
         )
+    }
+
+    /// The form of a protocol's packets to any destination; TCP's that neither open nor close
+    /// anything.
+    pub(super) fn to_anywhere<const L3: usize>(gate: Gate, protocol: Protocol) -> Self {
+        let form = Self::new::<L3>(gate).of_whole_v4::<L3>(u32::from(protocol.number()) << 24);
+        if protocol == Protocol::Tcp { form.of_acks::<L3>() } else { form }
+    }
+
+    /// Of those, plain IPv4 packets with such a word for fragments, TTL and protocol.
+    fn of_whole_v4<const L3: usize>(self, whole: u32) -> Self {
+        let mask = (V4_WHOLE_BYTES as u32).to_le_bytes();
+        self.with(L3 - 2, &V4_PLAIN.to_le_bytes(), &[0xFF; 3]).with(
+            L3 + ipv4::FLAGS,
+            &whole.to_le_bytes(),
+            &mask,
+        )
+    }
+
+    /// Of those, segments of TCP that neither open nor close anything.
+    fn of_acks<const L3: usize>(self) -> Self {
+        let at = L3 + ipv4::HEADER_LEN + tcp::FLAGS;
+        self.with(at, &[TcpFlags::ACK.bits()], &[TELLING.bits()])
     }
 
     /// The same with these bytes, under this mask, from a place on.

@@ -7,7 +7,6 @@
 use super::fours::{self, FOUR};
 use super::lane::{Kind, Lane};
 use super::read::{Form, Gate, HeaderV4, WideForm, client_port_v4, is_ack_v4, is_syn_v4, read_v4};
-use super::replies::read_reply_v4;
 use super::services::Way;
 use super::{Arrival, Learned};
 use crate::bindings::FTP_DATA_PORT;
@@ -20,7 +19,7 @@ use crate::reply::{ReplyBurst, ReplyTable};
 use crate::snapshot::Snapshot;
 use crate::table::{Aimer, ClientBurst, ClientBurstV6, ClientPlace, ClientTable, TemplateBurst};
 use crate::tick::Tick;
-use crate::wire::{Addr, Protocol};
+use crate::wire::Protocol;
 
 /// A burst that was read: what was found out about its frames before their turn.
 pub struct Reading {
@@ -483,7 +482,10 @@ impl Learned {
                 by_fours &= alike == 0 || alike >= FOUR_IN_A_ROW;
                 at += alike;
             }
-            at += self.read_answers::<F, L3, HEAD>(reading, at, frames, sight, &way);
+            let answers =
+                self.read_answers::<F, L3, HEAD>(reading, at, frames, sight, &way, by_fours);
+            by_fours &= answers == 0 || answers >= FOUR_IN_A_ROW;
+            at += answers;
             let Some(frame) = frames.get(at) else { break };
             let before = way;
             at += match self.read_one::<F, L3, HEAD>(reading, at, frame, sight, &mut way) {
@@ -494,36 +496,6 @@ impl Learned {
             ways += usize::from(!again);
         }
         reading.is_varied = ways >= VARIED;
-    }
-
-    /// Reads packets of masqueraded real servers from a place on, and answers how many there
-    /// are in a row.
-    #[inline(always)]
-    fn read_answers<F: Frame, const L3: usize, const HEAD: usize>(
-        &mut self,
-        reading: &mut Reading,
-        from: usize,
-        frames: &[F],
-        sight: Sight<'_>,
-        way: &Way,
-    ) -> usize {
-        let Some(table) = sight.replies else { return 0 };
-        let mut at = from;
-        for frame in frames.get(from..).unwrap_or_default() {
-            let Some((header, head)) = read_v4::<L3, HEAD>(frame.bytes(), sight.gate) else {
-                break;
-            };
-            let vip = Addr::v4(header.target.vip());
-            if way.is_to(header.target) || sight.snapshot.classifier.may_have(vip) {
-                break;
-            }
-            let tables = (table, sight.conns);
-            let lane = read_reply_v4::<L3, HEAD>(&mut reading.replies, at, &header, head, tables);
-            reading.clients.clear(at);
-            reading.put_lane(at, lane);
-            at += 1;
-        }
-        at - from
     }
 
     /// Reads one frame, if it is a plain IPv4 one. `way` is that of the frame before.
