@@ -152,6 +152,21 @@ pub enum SocketError {
     },
 }
 
+impl SocketError {
+    /// The exit status of a command that asked and met this: 1 if this user may not ask, as the
+    /// director itself says to those who get as far as to it; else 2, as it was not reached.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Unreachable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => 1,
+            Self::Unreachable { .. }
+            | Self::Garbled { .. }
+            | Self::Taken(_)
+            | Self::NoSocket(_)
+            | Self::Listen { .. } => 2,
+        }
+    }
+}
+
 /// Why nobody answered, and what to do.
 fn unreached(path: &Path, error: &io::Error) -> String {
     let path = path.display();

@@ -3,6 +3,7 @@
 mod bench;
 mod doctor;
 mod generate;
+mod mistake;
 mod remote;
 mod trace;
 
@@ -16,6 +17,7 @@ pub use bench::{
 };
 pub use doctor::Doctor;
 pub use generate::{Generate, Stays};
+pub use mistake::parse;
 pub use remote::{
     Clients, Diff, Drain, Evict, Get, History, Pin, Rebind, Rollback, Undrain, Unpin,
 };
@@ -26,10 +28,22 @@ pub const DEFAULT_SOCKET: &str = "/run/director/control.sock";
 /// The configuration that is read unless another one is named.
 pub const DEFAULT_CONFIG: &str = "/etc/director/director.yaml";
 
+/// How a command ends that asks the running director.
+const ASKS: &str = "\
+Exit status: 0 done; 1 refused, or this user may not speak to the director (control.allow names
+who may); 2 usage, or no director answers.";
+
+/// The same of all of them.
+const ENDS: &str = "\
+Exit status of what asks the running director: 0 done; 1 refused, or this user may not speak to
+it (control.allow names who may); 2 usage, or no director answers. What ends otherwise says so in
+its own help: 'director diff' with 2 wherever it could not compare, and 'director ipvsadm' as
+ipvsadm does, with 255 where ipvsadm could not reach IPVS.";
+
 /// A Layer-4 load balancer on DPDK: one client, one real server, across ports, protocols,
 /// cores and reloads, until the binding expires.
 #[derive(Debug, Parser)]
-#[command(name = "director", version, max_term_width = 100)]
+#[command(name = "director", version, max_term_width = 100, after_help = ENDS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -58,7 +72,8 @@ pub enum Command {
     Doctor(Doctor),
     /// Hand a configuration to the running director; it is taken whole or not at all.
     ///
-    /// Exit status: 0 taken over, 1 refused, 2 usage, or no director answers.
+    /// Exit status: 0 taken over, 1 refused, or this user may not speak to the director, 2 usage,
+    /// or no director answers.
     Apply(Apply),
     /// Compare what runs with a file: every key that differs, and whom a change would move.
     ///
@@ -69,39 +84,49 @@ pub enum Command {
     ///
     /// Without GENERATION, the one before the newest. The file stays as it is: 'director diff'
     /// says what differs from it.
+    #[command(after_help = ASKS)]
     Rollback(Rollback),
     /// List the configurations that ran: when, by whom, what changed.
+    #[command(after_help = ASKS)]
     History(History),
     /// Print what runs: configuration, services, real servers, bindings, connections, cores, ports.
+    #[command(after_help = ASKS)]
     Get(Get),
     /// List clients and the real servers that they are bound to.
     ///
     /// Comes in pages, filtered where the bindings are: ten million of them stop no core. AGE is
     /// the time since a binding was made or last renewed, as each new connection does.
+    #[command(after_help = ASKS)]
     Clients(Clients),
     /// End the bindings of a client, or of a network of clients.
     ///
     /// Open connections go on where they are; the next one is scheduled anew.
+    #[command(after_help = ASKS)]
     Evict(Evict),
     /// Move the bindings of a client, or of a network of clients, to another real server.
     ///
     /// Open connections go on where they are; the next one goes to the new server. Under
     /// 'tracking: client' the next packet does.
+    #[command(after_help = ASKS)]
     Rebind(Rebind),
     /// Give a client, or a network of clients, a real server of its own.
     ///
     /// It goes there whatever the scheduler and its binding say, as long as that server is not
     /// down. The pin is a part of the configuration that runs: 'director get' shows it.
+    #[command(after_help = ASKS)]
     Pin(Pin),
     /// Take a client's pin away. It stays where it is bound until that ends.
+    #[command(after_help = ASKS)]
     Unpin(Unpin),
     /// Give a real server no new clients, and say how many are still bound to it.
     ///
     /// Bound clients stay, unless the service's on_drain says otherwise, until their bindings
     /// end or the deadline is over. The file stays as it is: say `state: drain` there as well
     /// if the drain is to outlive the next reload.
+    #[command(after_help = ASKS)]
     Drain(Drain),
     /// Give a real server clients again.
+    #[command(after_help = ASKS)]
     Undrain(Undrain),
     /// Carry out a command line of ipvsadm's on the running director.
     ///
@@ -112,12 +137,15 @@ pub enum Command {
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Ipvsadm(Ipvsadm),
     /// List services, real servers and connections as `ipvsadm -ln` does.
+    #[command(after_help = ASKS)]
     Show(Show),
     /// Say how the running director is: generation, cores, ports, tables, drops, memory.
+    #[command(after_help = ASKS)]
     Status(Status),
     /// Say what would happen to a packet now, and why. Nothing is sent.
     ///
     /// Example: director explain 'tcp 198.18.0.5:40000 -> 198.18.255.1:443'
+    #[command(after_help = ASKS)]
     Explain(Explain),
     /// Tell what becomes of live packets, and why: a line for each.
     ///
@@ -125,12 +153,14 @@ pub enum Command {
     /// --count, by --for or by Ctrl-C.
     ///
     /// Example: director trace --client 198.18.64.0/18 --verdict drop --count 20
+    #[command(after_help = ASKS)]
     Trace(Trace),
     /// Capture live packets to a pcapng file, each with its verdict, service and server as comment.
     ///
     /// Packets are as they came in. Wireshark shows the comments; tcpdump -r reads the packets.
     ///
     /// Example: director capture -o drops.pcapng --verdict drop --for 10s
+    #[command(after_help = ASKS)]
     Capture(Capture),
     /// Push a capture through the real packet path and say of every packet what became of it.
     ///

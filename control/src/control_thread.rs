@@ -29,7 +29,6 @@ use dataplane::catalog::Catalog;
 use dataplane::shared::Shared;
 use dataplane::snapshot::Snapshot;
 use dataplane::tick::Tick;
-use dataplane::wire::Addr;
 use nic::{NicHandle, PortInfo};
 use tracing::{info, warn};
 
@@ -316,9 +315,9 @@ impl ControlThread {
             Request::History { json } => self.history(json),
             Request::Page(page) => self.page(&page),
             Request::Listed { from, form } => self.listed(from, form),
-            Request::Rebind { page, to } => self.rebind(&page, to.map(Addr::from)),
+            Request::Rebind { page, to } => self.rebind(&page, to.as_ref()),
             Request::Pin { client, to, service } => {
-                self.pin(client, to, service.as_deref(), call.peer)
+                self.pin(client, to.as_ref(), service.as_deref(), call.peer)
             }
             Request::Drain { server, service, deadline_s } => {
                 self.set_state(&server, service.as_deref(), Wish::Drain { deadline_s }, call.peer)

@@ -179,8 +179,11 @@ impl History {
 
     /// The entry with those of the burst that it ends, which leave.
     fn joined(&mut self, mut entry: Entry) -> Entry {
+        // What stood before everything was cleared has to be somewhere to go back to.
+        let clears = matches!(&*entry.what, "ipvsadm -C" | "ipvsadm --clear");
         let joins = |old: &Entry| {
             entry.cause == Cause::Ipvsadm
+                && (!clears || old.what == entry.what)
                 && old.cause == Cause::Ipvsadm
                 && old.who == entry.who
                 && entry.at_unix_s.saturating_sub(old.at_unix_s) < BURST_S
@@ -361,6 +364,30 @@ mod tests {
         assert!(last.what.ends_with("; and 845 more"), "{}", last.what);
         drop(history);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), ENTRIES);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn clearing_everything_begins_an_entry_so_that_what_was_before_can_come_back() {
+        let folder = folder("clear");
+        let mut history = History::open(&folder);
+        note(&mut history, 1, Cause::Start, "a.yaml");
+        let lines = ["-A -f 1", "-A -f 2", "--clear", "--clear", "-A -f 3"];
+        for (generation, line) in (2..).zip(lines) {
+            note(&mut history, generation, Cause::Ipvsadm, &format!("ipvsadm {line}"));
+        }
+        let all: Vec<(u64, &str)> =
+            history.entries().map(|entry| (entry.generation, entry.what.as_str())).collect();
+        assert_eq!(
+            all,
+            [
+                (1, "a.yaml"),
+                (3, "ipvsadm -A -f 1; ipvsadm -A -f 2"),
+                (6, "ipvsadm --clear; ipvsadm --clear; ipvsadm -A -f 3"),
+            ]
+        );
+        assert_eq!(history.previous(), Some(3));
+        drop(history);
         fs::remove_dir_all(&folder).unwrap();
     }
 

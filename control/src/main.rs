@@ -4,9 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use control::api::{Listing, Request};
-use control::cli::{Cli, Command, DEFAULT_SOCKET, Show};
+use control::cli::{self, Command, DEFAULT_SOCKET, Show};
 use control::{bench, doctor, generate, ipvsadm, offline, output, remote, run, trace};
 
 // Measured against the system's allocator the control thread builds snapshots of many
@@ -15,7 +14,7 @@ use control::{bench, doctor, generate, ipvsadm, offline, output, remote, run, tr
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let code = as_ipvsadm().unwrap_or_else(|| told(Cli::parse().command));
+    let code = as_ipvsadm().unwrap_or_else(|| told(cli::parse().command));
     // Half of a configuration in a file on a full disk is no success.
     if code == ExitCode::SUCCESS && !output::is_whole() { ExitCode::from(1) } else { code }
 }

@@ -106,6 +106,13 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     let mut texts = Vec::new();
     for (kind, file) in files {
         let text = read(file).map_err(|error| unreadable(file, &error))?;
+        if text.len() > config::MAX_BYTES {
+            let (name, most) = (file.display(), config::MAX_BYTES);
+            return Err(format!(
+                "{name} has more than {most} bytes (8 MiB), which no configuration may have; \
+                 import it in parts"
+            ));
+        }
         texts.push((kind, file.display().to_string(), text));
     }
     let inputs: Vec<Input<'_>> =
@@ -135,7 +142,7 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
 }
 
 /// Bytes of it that are looked at for what it is instead.
-const LOOKED_AT: usize = 512 << 10;
+const LOOKED_AT: usize = 64 << 10;
 /// Notes that are told of a file that is probably of another kind.
 const TOLD: usize = 20;
 /// The same where it is known of which one.

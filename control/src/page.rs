@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::server_name::ServerName;
+
 /// A client, or a network of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -61,7 +63,7 @@ pub struct Filter {
     /// Of the service of this name.
     pub service: Option<String>,
     /// Bound to, or connected with, this real server.
-    pub real_server: Option<IpAddr>,
+    pub real_server: Option<ServerName>,
 }
 
 /// A part of what cores keep.

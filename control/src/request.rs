@@ -1,7 +1,5 @@
 //! What can be asked of the running director.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::get::{Kind, Output};
@@ -51,14 +49,14 @@ pub enum Request {
         /// Which ones.
         page: Page,
         /// The real server that they get; without, they end.
-        to: Option<IpAddr>,
+        to: Option<ServerName>,
     },
     /// Give a client a real server of its own, or take it away.
     Pin {
         /// The client.
         client: Network,
         /// The real server; without, the client has none of its own any more.
-        to: Option<IpAddr>,
+        to: Option<ServerName>,
         /// Only in the service of this name.
         service: Option<String>,
     },

@@ -75,6 +75,7 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
     let unknown = program.ask(&["rollback", "99"]);
     assert_eq!(unknown.code(), Some(1));
     assert!(unknown.stderr.contains("generation 99 is not in the history"), "{}", unknown.stderr);
+    assert!(unknown.stderr.ends_with("\nnothing was changed\n"), "{}", unknown.stderr);
     let status = program.told(&["status"]);
     assert!(
         status.contains("last apply: rollback to generation 1 taken over"),
@@ -86,6 +87,15 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
 #[test]
 fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
     let program = Program::start(&Node::new(), &web("", &[]));
+    for words in [&["rollback"][..], &["rollback", "--dry-run"]] {
+        let first = program.ask(words);
+        assert_eq!(first.code(), Some(1));
+        assert!(
+            first.stderr.ends_with(" has one entry\nnothing was changed\n"),
+            "{}",
+            first.stderr
+        );
+    }
     let broken = program.ask_with_input(&["diff", "-"], "ports: 7\n");
     assert_eq!(broken.code(), Some(2));
     assert!(broken.stderr.contains("standard input"), "{}", broken.stderr);
@@ -102,6 +112,7 @@ fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
     assert_eq!((ended.code(), ended.stderr.trim_end()), (Some(2), checked.trim_end()));
     let refused = program.ask_with_input(&["apply", "--dry-run", "-"], "ports: 7\n");
     assert_eq!(refused.code(), Some(1));
+    assert!(refused.stderr.ends_with("\nnothing was changed\n"), "{}", refused.stderr);
     let restart =
         program.yaml(&web("", &[])).replace("198.18.10.1/16]", "198.18.10.1/16]\n    mtu: 1400");
     let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &restart);
@@ -124,6 +135,8 @@ fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
         assert_eq!((dry.code(), real.code()), (Some(1), Some(1)), "{said}");
         for ended in [dry, real] {
             assert!(ended.stderr.contains(said), "{}", ended.stderr);
+            let last = ended.stderr.lines().last().unwrap();
+            assert!(last.starts_with("nothing was changed"), "{}", ended.stderr);
         }
     }
     program.stop();
@@ -174,7 +187,10 @@ fn a_history_says_who_did_what_and_outlives_the_program() {
 fn everything_that_runs_can_be_got_in_four_forms() {
     let body = web(
         "    persistence: 600\n",
-        &["address: 198.18.10.11, name: one, weight: 3", "address: 198.18.10.12, state: drain"],
+        &[
+            "address: 198.18.10.11, name: one, weight: 3",
+            "address: 198.18.10.12, weight: 5, state: drain",
+        ],
     );
     let body = format!("{body}  - {{ mark: 10, selectors: [] }}\n");
     let program = Program::start(&Node::new(), &body);
@@ -190,7 +206,31 @@ fn everything_that_runs_can_be_got_in_four_forms() {
     let json: serde_json::Value =
         serde_json::from_str(&program.told(&["get", "reals", "-o", "json"])).unwrap();
     assert_eq!((&json[0]["service"], &json[0]["name"]), (&"web".into(), &"one".into()));
-    assert_eq!(json[1]["state"], "drain");
+    // It drains, and its weight is what the configuration says; ipvsadm's listings say 0.
+    assert_eq!((&json[1]["state"], &json[1]["weight"]), (&"drain".into(), &5.into()));
+    for form in ["table", "wide"] {
+        let table = program.told(&["get", "reals", "-o", form]);
+        let line: Vec<&str> = table.lines().nth(2).unwrap().split_whitespace().collect();
+        assert_eq!(line[4..7], ["route", "5", "drain"], "{table}");
+    }
+    assert!(program.told(&["get", "reals", "-o", "yaml"]).contains("weight: 5"));
+    let services: serde_json::Value =
+        serde_json::from_str(&program.told(&["get", "services", "-o", "json"])).unwrap();
+    assert_eq!(services[0]["real_servers"][1]["weight"], 5);
+    assert_eq!(program.json(&["show"])["services"][0]["real_servers"][1]["weight"], 0);
+    for listing in [&["show"][..], &["ipvsadm", "-Ln"]] {
+        let listing = program.told(listing);
+        let line = listing.lines().find(|line| line.contains("198.18.10.12:80")).unwrap();
+        assert_eq!(line.split_whitespace().nth(3), Some("0"), "{line}");
+    }
+    for kind in ["service", "real", "binding", "connection", "core", "port"] {
+        let plural = program.told(&["get", &format!("{kind}s"), "-o", "json"]);
+        let one: serde_json::Value =
+            serde_json::from_str(&program.told(&["get", kind, "-o", "json"])).unwrap();
+        let all: serde_json::Value = serde_json::from_str(&plural).unwrap();
+        assert_eq!(one.as_array().unwrap().len(), all.as_array().unwrap().len(), "{kind}");
+    }
+    assert_eq!(program.told(&["get", "service", "web"]).lines().count(), 2);
     assert_eq!(program.told(&["get", "reals", "web"]).lines().count(), 3);
     assert_eq!(program.told(&["get", "reals", "one"]).lines().count(), 2);
     assert_eq!(program.told(&["get", "reals", "198.18.10.11:80"]).lines().count(), 2);

@@ -31,7 +31,7 @@ fn start(farm: &Farm, more: &str) -> Program {
     let body = format!(
         "{}services:\n{}{}{}",
         farm::one_port(),
-        service("web", VIPS[0], &format!("    persistence: 600\n{more}"), &farm::reals(2)),
+        service("web", VIPS[0], &format!("    persistence: 600\n{more}"), &named()),
         service(
             "fast",
             VIPS[1],
@@ -41,6 +41,15 @@ fn start(farm: &Farm, more: &str) -> Program {
         service("six", VIP6, "    persistence: 300\n", &farm::reals6(2)),
     );
     Program::start(&farm.director, &body)
+}
+
+/// What the real servers of the service web are called.
+const NAMES: [&str; 2] = ["first", "second"];
+
+fn named() -> String {
+    let each = NAMES.iter().enumerate();
+    each.map(|(index, name)| format!("      - {{ address: {}, name: {name} }}\n", farm::rip(index)))
+        .collect()
 }
 
 fn web() -> String {
@@ -108,6 +117,18 @@ fn moving(farm: &Farm, program: &Program) {
     assert_eq!(ask(&farm.client, client, &web()), farm::name(to));
     let again = program.told(&["rebind", client, &farm::rip(to), "--service", "web"]);
     assert!(again.contains("0 binding(s) moved") && again.contains("1 were there already"));
+    // A server is named as for a drain.
+    for name in [NAMES[to].to_owned(), format!("{}:80", farm::rip(to))] {
+        let again = program.told(&["rebind", client, &name, "--service", "web"]);
+        assert!(
+            again.starts_with(&format!("0 binding(s) moved to {name}, 1 were there")),
+            "{again}"
+        );
+        let here = ["clients", "--client", client, "--service", "web", "--server", &name];
+        assert_eq!(rows(program, &here).len(), 1, "{name}");
+    }
+    let there = ["clients", "--client", client, "--service", "web", "--server", NAMES[1 - to]];
+    assert_eq!(rows(program, &there).len(), 0);
     assert_eq!(ask(&farm.client, "198.18.64.3", &web()), ask(&farm.client, "198.18.64.3", &web()));
 
     let evicted = program.told(&["evict", "198.18.64.0/24", "--service", "web"]);
@@ -134,6 +155,14 @@ fn wrong(program: &Program) {
         (&["evict", "203.0.113.7"][..], 1, "203.0.113.7 is bound nowhere"),
         (&["rebind", "203.0.113.7", "198.18.10.11"], 1, "nothing was changed"),
         (&["rebind", "198.18.64.2", "198.18.10.99"], 1, "has the real server 198.18.10.99"),
+        (&["rebind", "198.18.64.2", "198.18.10.11:81"], 1, "the real server 198.18.10.11:81; noth"),
+        (
+            &["rebind", "198.18.64.2", "nosuch"],
+            1,
+            "has the real server nosuch; nothing was changed",
+        ),
+        (&["pin", "198.18.64.2", "nosuch"], 1, "198.18.64.2 cannot be pinned to nosuch in any"),
+        (&["clients", "--server", "nosuch"], 1, "there is no real server 'nosuch'"),
         (&["clients", "--service", "nosuch"], 1, "there is no service 'nosuch'"),
         (&["clients", "--client", "198.18.0.0/40"], 2, "'198.18.0.0/40' is no client"),
         (&["drain", "198.18.10.99"], 1, "there is no real server '198.18.10.99'"),
@@ -159,6 +188,14 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
         let told = program.told(&["pin", client, &rip, "--service", service]);
         let start = format!("{client} is pinned to {rip} in {service}; 1 binding(s) moved there");
         assert!(told.starts_with(&start), "{told}");
+        // What is so already makes no generation.
+        let before = (program.number(&["generation"]), program.told(&["history", "--json"]));
+        for name in [rip.clone(), format!("{rip}:80")] {
+            let told = program.told(&["pin", client, &name, "--service", service]);
+            assert!(told.starts_with(&format!("{client} is pinned to {name} in {service}; 0 ")));
+        }
+        let after = (program.number(&["generation"]), program.told(&["history", "--json"]));
+        assert_eq!(after, before);
         for _ in 0..3 {
             assert_eq!(ask(&farm.client, client, &to), farm::name(other));
         }
@@ -187,6 +224,11 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
     assert_eq!(program.ask(&["diff"]).code(), Some(0));
     let name = ask(&farm.client, "198.18.64.1", &web());
     assert_eq!(ask(&farm.client, "198.18.64.1", &web()), name);
+    for name in NAMES {
+        program.told(&["pin", "198.18.64.1", name]);
+        let bound = NAMES.iter().position(|one| *one == name).unwrap();
+        assert_eq!(ask(&farm.client, "198.18.64.1", &web()), farm::name(bound));
+    }
     let told = program.told(&["unpin", "198.18.64.1"]);
     assert!(told.contains("is not pinned in web, fast any more"), "{told}");
     assert!(!program.told(&["get"]).contains("pins:"));

@@ -15,7 +15,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use support::node::Node;
@@ -76,6 +78,45 @@ fn users_and_groups_that_are_allowed_are_served_and_others_are_told_why_not() {
     let (served, said) = ask_as(&socket, 4243, 4343).unwrap();
     assert!(!served && said.contains("user 4243 may not speak to this director"), "{said}");
 
+    // The program ends with 1, as it does where the socket itself cannot be reached.
+    let copy = program.home.folder.join("director");
+    // Wherever the tree is: this user gets there.
+    fs::copy(env!("CARGO_BIN_EXE_director"), &copy).unwrap();
+    let as_user = |words: &[&str]| {
+        let output = Command::new(&copy)
+            .args(words)
+            .env("DIRECTOR_SOCKET", &socket)
+            .uid(4243)
+            .gid(4343)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let commands = [
+        (&["status"][..], 1),
+        (&["apply", "/dev/null"], 1),
+        (&["rollback"], 1),
+        (&["clients"], 1),
+        (&["drain", "198.18.10.11"], 1),
+        (&["trace", "--for", "1s"], 1),
+        (&["show", "-c"], 1),
+        // Here 1 is a difference.
+        (&["diff"], 2),
+        // As of an ipvsadm that cannot reach IPVS.
+        (&["ipvsadm", "-Ln"], 255),
+    ];
+    let refuses_all = || {
+        for (words, code) in commands {
+            let (ended, said) = as_user(words);
+            assert_eq!(ended, Some(code), "{words:?}: {said}");
+            assert!(said.contains("may not speak to th"), "{words:?}: {said}");
+            if let ["apply" | "rollback", ..] = words {
+                assert!(said.ends_with("\nnothing was changed\n"), "{said}");
+            }
+        }
+    };
+    refuses_all();
+
     apply(&some_group);
     assert!(ask_as(&socket, 4243, 4343).unwrap().0);
     assert!(!ask_as(&socket, 4242, 1).unwrap().0, "not any more");
@@ -83,6 +124,7 @@ fn users_and_groups_that_are_allowed_are_served_and_others_are_told_why_not() {
     apply(&nobody);
     assert_eq!(mode(), 0o600);
     assert_eq!(ask_as(&socket, 4243, 4343), Err(std::io::ErrorKind::PermissionDenied));
+    refuses_all();
     program.stop_unread();
 }
 

@@ -7,9 +7,9 @@
 //! - `<!-- run: with a director -->`: asks a director that runs on the last `yaml` block before it,
 //!   in a laboratory with the port on `net_af_packet`, where a client comes before each command;
 //! - `<!-- run: on a real server -->`: in a network namespace of its own;
-//! - `<!-- not run: REASON -->`: what needs a NIC, minutes or another machine. Its scripts must be
-//!   there and have help, and what begins with `director` must be a command line that is
-//!   understood.
+//! - `<!-- not run: REASON -->`: what needs a NIC, minutes or another machine. Each line is read by
+//!   the parser of its program: the command line's, ipvsadm's, the shell's; scripts must be there
+//!   and have help and the options. A line of a program that the test does not know fails.
 //!
 //! `sudo` is left out, `/etc/director/director.yaml` is the laboratory's file, `/tmp/` its folder,
 //! and ten minutes are two seconds. In the output of a `console` block `...` stands for anything. A `yaml` block is a configuration, or a part of one
@@ -33,6 +33,7 @@ use std::process::Command;
 use clap::{CommandFactory, Parser};
 use control::cli::Cli;
 use control::config;
+use control::ipvsadm::{self, Names};
 use support::farm::Farm;
 use support::node::Node;
 use support::program::{Home, Program};
@@ -313,30 +314,145 @@ fn ask(block: &Block, yaml: &str) {
 
 #[test]
 fn what_cannot_be_run_here_is_at_least_understood() {
+    let mut lines = 0;
     for block in documents().iter().flatten() {
         if !matches!(block.language.as_str(), "sh" | "console") || block.how() != How::NotAtAll {
             continue;
         }
         for (command, _) in block.commands() {
-            let line = command.split(" #").next().unwrap().trim();
+            let (fine, _, error) = run(&format!("bash -n <<'END'\n{command}\nEND"), &[]);
+            assert!(fine && error.is_empty(), "{}: {command}\n{error}", block.place);
+            let (line, remark) = command.split_once(" #").unwrap_or((&command, ""));
             let words: Vec<&str> = line.split_whitespace().collect();
-            match words[0] {
-                "director" => {
-                    let parsed = Cli::try_parse_from(&words);
-                    assert!(parsed.is_ok(), "{}: {line}\n{}", block.place, parsed.unwrap_err());
-                }
-                script if script.starts_with("scripts/") => {
-                    let (fine, help, error) = run(&format!("{script} --help"), &[]);
-                    assert!(fine && !help.is_empty(), "{}: {script} --help\n{error}", block.place);
-                    let options = words.iter().skip(1).filter(|word| word.starts_with("--"));
-                    for option in options {
-                        assert!(help.contains(option), "{}: {script} has no {option}", block.place);
-                    }
-                }
-                _ => {}
+            let place = format!("{}: {line}", block.place);
+            understood(&words, remark, &place);
+            lines += 1;
+        }
+    }
+    assert!(lines > 10, "only {lines} lines");
+}
+
+/// Reads a line with the parser of the program that it is for; of a stranger's program, what the
+/// line says about this tree must be so.
+fn understood(words: &[&str], remark: &str, place: &str) {
+    let manifest: String = ["Cargo.toml", "control/Cargo.toml"].map(file).concat();
+    match words {
+        ["director", rest @ ..] => {
+            let parsed = Cli::try_parse_from(words);
+            assert!(parsed.is_ok(), "{place}\n{}", parsed.unwrap_err());
+            if let ["ipvsadm", rest @ ..] = rest {
+                as_ipvsadm(rest, place);
+            }
+        }
+        ["ipvsadm", rest @ ..] => as_ipvsadm(rest, place),
+        ["ipvsadm-save", rest @ ..] => {
+            let (rest, target) = redirected(rest, place);
+            as_ipvsadm(&[&["-S"], rest].concat(), place);
+            file(&format!("conf/examples/coming-over/{target}"));
+        }
+        ["iptables-save", "-t", table, rest @ ..] => {
+            let (_, target) = redirected(rest, place);
+            let saved = file(&format!("conf/examples/coming-over/{target}"));
+            assert!(saved.starts_with(&format!("*{table}\n")), "{place}");
+        }
+        [script, rest @ ..] if script.starts_with("scripts/") => {
+            let (fine, help, error) = run(&format!("{script} --help"), &[]);
+            assert!(fine && !help.is_empty(), "{script} --help\n{error}");
+            for option in rest.iter().filter(|word| word.starts_with("--")) {
+                assert!(help.contains(option), "{place}: {script} has no {option}");
+            }
+            // What it makes is named as it is.
+            if let Some(made) = remark.split_whitespace().find(|word| word.ends_with(".deb")) {
+                let version = manifest.split("version = \"").nth(1).unwrap();
+                let version = format!("{}-1", version.split('"').next().unwrap());
+                assert!(help.contains(&made.replace(&version, "VERSION")), "{place}: {made}");
+            }
+        }
+        ["cargo", "build", "--release", "-p", package] => {
+            assert!(manifest.contains(&format!("name = \"{package}\"\n")), "{place}");
+        }
+        ["install", program, "/usr/bin/"] => {
+            let name = program.strip_prefix("target/release/").unwrap_or_else(|| panic!("{place}"));
+            assert!(manifest.contains(&format!("[[bin]]\nname = \"{name}\"\n")), "{place}");
+        }
+        ["sysctl", setting] => {
+            let (key, value) = setting.split_once('=').unwrap_or_else(|| panic!("{place}"));
+            let path = Path::new("/proc/sys").join(key.replace('.', "/"));
+            assert!(path.exists() && value.parse::<u64>().is_ok(), "{place}");
+        }
+        ["modprobe", driver] => assert!(binds(driver), "{place}: nothing is bound to {driver}"),
+        ["dpdk-devbind.py", bind, device] => {
+            let driver = bind.strip_prefix("--bind=").unwrap_or_else(|| panic!("{place}"));
+            assert!(file("README.md").contains(&format!("modprobe {driver}\n")), "{place}");
+            let ports =
+                format!("ports: [{{ name: p, device: {device}, addresses: [192.0.2.1/24] }}]");
+            config::parse(ports, place).unwrap_or_else(|problems| panic!("{problems}"));
+            assert!(file("README.md").contains(&format!("device: {device}\n")), "{place}");
+        }
+        ["apt", "install", package] => {
+            let help = run("scripts/package --help", &[]).1;
+            let package = package.strip_prefix("./").unwrap_or_else(|| panic!("{place}"));
+            let (before, after) = package.split_once('*').unwrap_or_else(|| panic!("{place}"));
+            assert!(help.contains(before) && help.contains(after), "{place}");
+        }
+        ["systemctl", word, rest @ ..] => {
+            let unit = file(&format!("conf/{}.service", rest.last().unwrap_or(&"")));
+            match *word {
+                "enable" => assert!(unit.contains("\nWantedBy="), "{place}"),
+                "reload" => assert!(unit.contains("\nExecReload="), "{place}"),
+                "status" => {}
+                other => panic!("{place}: tell this test what '{other}' wants of the unit"),
+            }
+        }
+        _ => panic!("{place}: tell this test how such a line is checked"),
+    }
+}
+
+/// A file of the tree.
+fn file(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn as_ipvsadm(words: &[&str], place: &str) {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let parsed = ipvsadm::parse(&words, &Names::of_this_machine());
+    assert!(parsed.is_ok(), "{place}: {parsed:?}");
+}
+
+/// The words before `> FILE`, and the file.
+fn redirected<'a>(words: &'a [&'a str], place: &str) -> (&'a [&'a str], &'a str) {
+    match words {
+        [before @ .., ">", target] => (before, target),
+        _ => panic!("{place}: where does it go?"),
+    }
+}
+
+fn binds(driver: &str) -> bool {
+    file("README.md").contains(&format!("dpdk-devbind.py --bind={driver} "))
+}
+
+/// Links, and files that sentences name, lead somewhere.
+#[test]
+fn files_in_sentences_are_there() {
+    let mut seen = 0;
+    for document in ["README.md", "conf/README.md", "benches/README.md"] {
+        let text = file(document);
+        let folder = root().join(Path::new(document).parent().unwrap());
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+            let path = link.split('#').next().unwrap();
+            assert!(folder.join(path).exists(), "{document}: there is no {link}");
+            seen += 1;
+        }
+        for span in text.split('`').skip(1).step_by(2).filter(|span| !span.contains('\n')) {
+            let path = span.split_whitespace().next().unwrap_or_default();
+            if path.starts_with("scripts/") {
+                assert!(root().join(path).exists(), "{document}: there is no {path}");
+                seen += 1;
             }
         }
     }
+    assert!(seen > 20, "only {seen} files");
 }
 
 /// A command in the running text is one of the program's.

@@ -159,7 +159,7 @@ fn marks_of_connections_are_told_as_not_carried_over() {
         assert!(of(line).contains("Director tracks no marks of connections"), "{}", of(line));
     }
     assert!(of(3).contains("--set-mark 10: it marks the connection and not the packet"));
-    assert!(of(3).contains("-j MARK with the same mark"), "{}", of(3));
+    assert!(of(3).contains("mark the packets with the same mark"), "{}", of(3));
     assert!(of(5).contains("a selector cannot ask for a connection's mark (0xa)"), "{}", of(5));
     assert_eq!(done.notes.iter().filter(|note| note.line == 4).count(), 0);
     assert!(done.yaml.contains("vip_port: 443") && !done.yaml.contains("vip_port: 80"));

@@ -1,6 +1,5 @@
 //! The command lines of what is asked of the running director.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -55,7 +54,7 @@ pub struct Get {
     /// Where the director listens.
     #[command(flatten)]
     pub at: Socket,
-    /// What to print.
+    /// What to print; also in the singular, as in 'director get service web'.
     #[arg(value_enum, default_value = "config")]
     pub what: Kind,
     /// Only these: services by name or by what they are known by (tcp/198.18.255.1:443, mark/10),
@@ -73,15 +72,15 @@ pub struct Of {
     /// Only in this service.
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
-    /// Only those of this real server.
-    #[arg(long, value_name = "ADDRESS")]
-    pub server: Option<IpAddr>,
+    /// Only those of this real server: ADDRESS, ADDRESS:PORT or its name.
+    #[arg(long, value_name = "SERVER")]
+    pub server: Option<ServerName>,
 }
 
 impl Of {
     /// The same as it is sent.
     pub fn filter(&self) -> Filter {
-        Filter { client: None, service: self.service.clone(), real_server: self.server }
+        Filter { client: None, service: self.service.clone(), real_server: self.server.clone() }
     }
 }
 
@@ -140,9 +139,9 @@ pub struct Rebind {
     /// The client, or a network of clients: 198.18.0.7, 198.18.0.0/24.
     #[arg(value_name = "CLIENT")]
     pub client: Network,
-    /// The real server that they get, by its address.
-    #[arg(value_name = "ADDRESS")]
-    pub to: IpAddr,
+    /// The real server that they get: ADDRESS, ADDRESS:PORT or its name.
+    #[arg(value_name = "SERVER")]
+    pub to: ServerName,
     /// Of which service and real server.
     #[command(flatten)]
     pub of: Of,
@@ -157,9 +156,9 @@ pub struct Pin {
     /// The client, or a network of clients: 198.18.0.7, 198.18.0.0/24.
     #[arg(value_name = "CLIENT")]
     pub client: Network,
-    /// The real server, by its address.
-    #[arg(value_name = "ADDRESS")]
-    pub to: IpAddr,
+    /// The real server: ADDRESS, ADDRESS:PORT or its name.
+    #[arg(value_name = "SERVER")]
+    pub to: ServerName,
     /// Only in this service; in all that have the real server unless it is given.
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,

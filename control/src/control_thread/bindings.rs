@@ -1,6 +1,8 @@
 //! Bindings of clients, a page at a time: listed, ended, moved. The tables are read where they
 //! stand, by the control thread; what changes is done by a core, a few between two bursts.
 
+use std::collections::{HashMap, HashSet};
+
 use dataplane::bindings::{BoundKey, Rebind, Rebound, service_of};
 use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
@@ -12,10 +14,12 @@ use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::wire::Addr;
 use serde_json::{Value, json};
 
+use super::drain::Names;
 use super::{ControlThread, to_json};
 use crate::api::Reply;
 use crate::listing::endpoint_text;
 use crate::page::{Filter, Network, Page, Part, Place};
+use crate::server_name::ServerName;
 use crate::service_name;
 
 /// Buckets that are looked at for one page: a few milliseconds of the control thread's time.
@@ -33,7 +37,8 @@ const EXTENSION_S: u32 = 60;
 pub(super) struct Wanted {
     client: Option<(Addr, u8)>,
     service: Option<ServiceId>,
-    real: Option<Addr>,
+    /// Those that go by the name that is wanted.
+    reals: Option<HashSet<RealId>>,
 }
 
 /// Connections of one core.
@@ -67,15 +72,30 @@ impl ControlThread {
             Some(name) => Some(self.service_named(name)?.id),
         };
         let client = filter.client.map(|client| (Addr::from(client.address), client.length));
-        let real = filter.real_server.map(Addr::from);
+        let Some(server) = &filter.real_server else {
+            return Ok(Wanted { client, service, reals: None });
+        };
+        let mut names = HashMap::new();
+        let mut is_meant = |real: &Real| {
+            let names = names.entry(real.service).or_insert_with(|| self.names_in(real.service));
+            names.mean(server, real.address, real.port)
+        };
         // Removed ones may still have clients.
-        let is_there =
-            |wanted| self.snapshot.reals.iter().flatten().any(|one| one.address == wanted);
-        match real.filter(|wanted| !is_there(*wanted)) {
-            Some(unknown) => Err(format!(
-                "there is no real server '{unknown}'; 'director get reals' lists them\n"
+        let all = self.snapshot.reals.iter().flatten();
+        let reals: HashSet<_> = all.filter(|one| is_meant(one)).map(|one| one.id).collect();
+        match reals.is_empty() {
+            true => Err(format!(
+                "there is no real server '{server}'; 'director get reals' lists them\n"
             )),
-            None => Ok(Wanted { client, service, real }),
+            false => Ok(Wanted { client, service, reals: Some(reals) }),
+        }
+    }
+
+    /// The names of the real servers of a service that may have been removed.
+    fn names_in(&self, service: ServiceId) -> Names<'_> {
+        match self.snapshot.service(service) {
+            Some(service) => self.names_of(&service.identity),
+            None => Names::default(),
         }
     }
 
@@ -105,7 +125,7 @@ impl ControlThread {
     }
 
     /// Ends or moves the bindings of one page.
-    pub(super) fn rebind(&mut self, page: &Page, to: Option<Addr>) -> Reply {
+    pub(super) fn rebind(&mut self, page: &Page, to: Option<&ServerName>) -> Reply {
         let wanted = match self.wanted(&page.filter) {
             Ok(wanted) => wanted,
             Err(sentence) => return Reply::refused(sentence),
@@ -115,8 +135,12 @@ impl ControlThread {
         // A single client, whose pin counts also where a binding is its whole network's.
         let is_one = |client: &Network| client.length == Network::from(client.address).length;
         let one = page.filter.client.filter(is_one).map(|client| client.address);
+        let mut meant = HashMap::new();
         let next = self.walk(page.from, &wanted, &mut |found| {
-            let to = to.map(|to| self.real_at(found.service, to));
+            let to = to.map(|to| {
+                let meant = meant.entry(found.service.id);
+                *meant.or_insert_with(|| self.real_named(found.service, to))
+            });
             // A service that has no such real server keeps its clients.
             if to.flatten().is_some_and(|to| self.sends_away(found.service, to, now)) {
                 unfit += 1;
@@ -162,10 +186,11 @@ impl ControlThread {
         }
     }
 
-    /// The real server of a service that has this address.
-    fn real_at(&self, service: &Service, address: Addr) -> Option<RealId> {
+    /// The real server of a service that goes by this name.
+    fn real_named(&self, service: &Service, server: &ServerName) -> Option<RealId> {
+        let names = self.names_of(&service.identity);
         let mut reals = service.members.iter().filter_map(|one| self.snapshot.available(one.real));
-        reals.find(|real| real.address == address).map(|real| real.id)
+        reals.find(|real| names.mean(server, real.address, real.port)).map(|real| real.id)
     }
 
     /// Goes on through the tables until a page is full or its time is over.
@@ -292,7 +317,7 @@ impl ControlThread {
             let width = flow.client.family().bits();
             let client = wanted.client.is_none_or(|wanted| covers(wanted, flow.client, width));
             let service = wanted.service.is_none_or(|wanted| wanted == real.service);
-            if !(client && service && wanted.real.is_none_or(|wanted| wanted == real.address)) {
+            if !(client && service && wanted.takes_real(real)) {
                 continue;
             }
             rows.push(json!({
@@ -334,9 +359,13 @@ impl ControlThread {
 }
 
 impl Wanted {
+    fn takes_real(&self, real: &Real) -> bool {
+        self.reals.as_ref().is_none_or(|wanted| wanted.contains(&real.id))
+    }
+
     fn takes(&self, found: &Found<'_>) -> bool {
         self.service.is_none_or(|service| service == found.service.id)
-            && self.real.is_none_or(|real| real == found.real.address)
+            && self.takes_real(found.real)
             && self.client.is_none_or(|wanted| {
                 covers(wanted, Addr::from(found.client.address()), found.length())
             })

@@ -110,7 +110,7 @@ impl ControlThread {
         if dry {
             return match model {
                 Ok(model) => self.dry_run(&model, name),
-                Err(problems) => Reply::refused(format!("{}\n", problems.trim_end())),
+                Err(problems) => unchanged(&problems),
             };
         }
         let source = Source { cause: Cause::Apply, who: peer.user(), name: name.to_owned() };
@@ -185,7 +185,7 @@ impl ControlThread {
                 text.push_str("nothing was changed: this was a dry run\n");
                 Reply::done(text)
             }
-            Some(why) => Reply::refused(format!("{text}it would be refused:\n{why}")),
+            Some(why) => unchanged(&format!("{text}it would be refused:\n{why}")),
         }
     }
 
@@ -232,12 +232,12 @@ impl ControlThread {
 
     pub(super) fn rollback(&mut self, generation: Option<u64>, dry: bool, peer: Peer) -> Reply {
         let Some(generation) = generation.or_else(|| self.history.previous()) else {
-            return Reply::refused("there is nothing to go back to: the history has one entry\n");
+            return unchanged("there is nothing to go back to: the history has one entry");
         };
         // Nothing to take over is no refused configuration, of which monitoring would tell.
         let model = match self.history.model(generation) {
             Ok(model) => model,
-            Err(sentence) => return Reply::refused(sentence),
+            Err(sentence) => return unchanged(&sentence),
         };
         let name = format!("generation {generation}");
         if dry {
@@ -276,6 +276,11 @@ impl ControlThread {
         }
         Reply::done(text)
     }
+}
+
+/// A refusal that leaves everything as it is, and says so.
+fn unchanged(why: &str) -> Reply {
+    Reply::refused(format!("{}\nnothing was changed\n", why.trim_end()))
 }
 
 /// How many clients' pins came and went, in words; nothing where none did.

@@ -1,5 +1,6 @@
 //! `director drain` and `undrain`: a real server's state, changed where it runs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use dataplane::catalog::spec::{Farm, RealSpec};
@@ -23,6 +24,17 @@ pub(super) enum Wish {
     Drain { deadline_s: Option<u32> },
     /// Everybody.
     Up,
+}
+
+/// The names of a service's real servers, by address and port.
+#[derive(Default)]
+pub(super) struct Names<'a>(HashMap<(Addr, u16), &'a str>);
+
+impl Names<'_> {
+    /// Whether a real server of the service is meant.
+    pub(super) fn mean(&self, server: &ServerName, address: Addr, port: u16) -> bool {
+        server.means(address.into(), port, self.0.get(&(address, port)).copied())
+    }
 }
 
 impl ControlThread {
@@ -135,12 +147,7 @@ impl ControlThread {
                 continue;
             }
             let names = self.names_of(&service.identity);
-            let named = |real: &&RealSpec| {
-                let name = names
-                    .iter()
-                    .find(|(address, port, _)| *address == real.address && *port == real.port);
-                server.means(real.address.into(), real.port, name.map(|(.., name)| name.as_str()))
-            };
+            let named = |real: &&RealSpec| names.mean(server, real.address, real.port);
             meant.extend(reals.iter().filter(named).map(|real| (service.identity, *real)));
         }
         if meant.is_empty() {
@@ -153,12 +160,13 @@ impl ControlThread {
     }
 
     /// The names of a service's real servers, as the configuration has them.
-    fn names_of(&self, identity: &Identity) -> Vec<(dataplane::wire::Addr, u16, String)> {
+    pub(super) fn names_of(&self, identity: &Identity) -> Names<'_> {
         let service = self.model.services.iter().find(|one| identity_of(one) == *identity);
         let reals = service.map(|service| service.real_servers.iter()).into_iter().flatten();
-        reals
-            .filter_map(|real| Some((real.address.into(), real.real_port, real.name.clone()?)))
-            .collect()
+        let named = reals.filter_map(|real| {
+            Some(((real.address.into(), real.real_port), real.name.as_deref()?))
+        });
+        Names(named.collect())
     }
 
     /// How many pins of a service lead to a real server.
@@ -190,6 +198,7 @@ impl ControlThread {
                 "service": service.name.to_string(),
                 "real_server": endpoint_text(real.address, real.port),
                 "address": real.address.to_string(),
+                "port": real.port,
                 "state": if real.is_down(now) { "down" } else { state_word(real.state) },
                 "clients": load.clients(),
                 "connections": load.active + load.inactive,

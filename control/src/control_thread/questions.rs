@@ -56,7 +56,7 @@ impl ControlThread {
                 listed.sort();
                 match what {
                     Kind::Reals => get::reals(&listed, &self.model),
-                    _ => get::services(listed, output),
+                    _ => get::services(listed, &self.model, output),
                 }
             }
             Kind::Cores | Kind::Ports => {

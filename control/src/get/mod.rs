@@ -19,16 +19,22 @@ pub enum Kind {
     /// The running configuration, as a file would say it.
     Config,
     /// Virtual services.
+    #[value(alias = "service")]
     Services,
     /// Real servers of all services.
+    #[value(alias = "real")]
     Reals,
     /// Clients and the real servers that they are bound to.
+    #[value(alias = "binding")]
     Bindings,
     /// Connections.
+    #[value(alias = "connection")]
     Connections,
     /// The cores that poll.
+    #[value(alias = "core")]
     Cores,
     /// NIC ports.
+    #[value(alias = "port")]
     Ports,
 }
 

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use dataplane::snapshot::Identity;
+use dataplane::wire::Addr;
 use serde_json::{Value, json};
 
 use super::Output;
 use super::table::Column;
 use crate::compile;
 use crate::config::Model;
+use crate::config::model::RealServer;
 use crate::listing::{Listing, RealRow, ServiceRow, identity_text};
 
 pub(super) const SERVICES: &[Column] = &[
@@ -96,12 +98,13 @@ pub(super) const PORTS: &[Column] = &[
 
 /// One row for every service: that of the listing, with sums over its real servers. A table has
 /// no columns for the real servers themselves, which of thousands of services take a second.
-pub fn services(listing: Listing, output: Output) -> Vec<Value> {
+pub fn services(listing: Listing, model: &Model, output: Output) -> Vec<Value> {
     let is_table = matches!(output, Output::Table | Output::Wide);
-    listing.services.into_iter().map(|one| service(one, is_table)).collect()
+    let said = Said::of(model);
+    listing.services.into_iter().map(|one| service(one, &said, is_table)).collect()
 }
 
-fn service(mut service: ServiceRow, is_table: bool) -> Value {
+fn service(mut service: ServiceRow, said: &Said<'_>, is_table: bool) -> Value {
     let reals = std::mem::take(&mut service.reals);
     let sum = |of: fn(&RealRow) -> u64| reals.iter().map(of).sum::<u64>();
     let up = reals.iter().filter(|real| real.weight > 0).count();
@@ -110,7 +113,8 @@ fn service(mut service: ServiceRow, is_table: bool) -> Value {
         fields.insert("known_by".into(), json!(identity_text(&service.identity)));
         fields.insert("kind".into(), json!(kind(&service)));
         if !is_table {
-            fields.insert("real_servers".into(), json!(reals));
+            let reals = reals.iter().map(|real| said.real(&service.identity, real));
+            fields.insert("real_servers".into(), reals.collect());
         }
         // Of so many real servers, these take new clients.
         fields.insert("reals".into(), json!(format!("{up}/{}", reals.len())));
@@ -132,30 +136,50 @@ fn kind(service: &ServiceRow) -> Option<&'static str> {
     })
 }
 
-/// One row for every real server of every service.
-pub fn reals(listing: &Listing, model: &Model) -> Vec<Value> {
-    let mut names = HashMap::new();
-    for service in &model.services {
-        let identity = compile::identity(service);
-        for real in &service.real_servers {
-            if let Some(name) = &real.name {
-                names.insert((identity, real.address.into(), real.real_port), name);
+/// What the configuration says of real servers: who they are in it by service, address and port.
+struct Said<'a>(HashMap<(Identity, Addr, u16), &'a RealServer>);
+
+impl<'a> Said<'a> {
+    fn of(model: &'a Model) -> Self {
+        let each = model.services.iter().flat_map(|service| {
+            let identity = compile::identity(service);
+            service.real_servers.iter().map(move |real| (identity, real))
+        });
+        let by_place = |(identity, real): (Identity, &'a RealServer)| {
+            ((identity, real.address.into(), real.real_port), real)
+        };
+        Self(each.map(by_place).collect())
+    }
+
+    /// A real server's row: its name, and its weight as configured. That it gets no new clients
+    /// while it drains or is down is what `state` says; ipvsadm's listings show weight 0.
+    fn real(&self, service: &Identity, real: &RealRow) -> Value {
+        let mut row = json!(real);
+        let said = self.0.get(&(*service, real.address, real.port));
+        if let Value::Object(fields) = &mut row {
+            fields.insert("name".into(), json!(said.and_then(|said| said.name.as_deref())));
+            if let Some(said) = said {
+                fields.insert("weight".into(), json!(said.weight));
             }
         }
+        row
     }
-    let of_service = |service: &ServiceRow| {
-        let row = |real: &RealRow| {
-            let mut row = json!(real);
+}
+
+/// One row for every real server of every service.
+pub fn reals(listing: &Listing, model: &Model) -> Vec<Value> {
+    let said = Said::of(model);
+    let mut rows = Vec::new();
+    for service in &listing.services {
+        for real in &service.reals {
+            let mut row = said.real(&service.identity, real);
             if let Value::Object(fields) = &mut row {
-                let name = names.get(&(service.identity, real.address, real.port));
                 fields.insert("service".into(), json!(&*service.name));
-                fields.insert("name".into(), json!(name));
             }
-            row
-        };
-        service.reals.iter().map(row).collect::<Vec<_>>()
-    };
-    listing.services.iter().flat_map(of_service).collect()
+            rows.push(row);
+        }
+    }
+    rows
 }
 
 /// The cores of `director status`.

@@ -89,24 +89,51 @@ pub(super) struct Service {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Servers {
     all: Vec<Option<RealServer>>,
+    /// Of the first with an address and port; empty while there are [`FEW`].
     places: HashMap<(IpAddr, u16), usize>,
 }
+
+/// Real servers of a service that are looked through: most services have no more, and a file
+/// may have many services.
+const FEW: usize = 8;
 
 impl Servers {
     /// Adds one; of several with one address and port the first one is found.
     pub(super) fn push(&mut self, server: RealServer) {
-        let key = (server.address, server.real_port);
-        self.places.entry(key).or_insert(self.all.len());
+        match self.all.len() {
+            0 => self.all.reserve_exact(1),
+            FEW => {
+                for (place, one) in self.all.iter().enumerate() {
+                    if let Some(one) = one {
+                        self.places.entry((one.address, one.real_port)).or_insert(place);
+                    }
+                }
+            }
+            _ => {}
+        }
+        if self.all.len() >= FEW {
+            self.places.entry((server.address, server.real_port)).or_insert(self.all.len());
+        }
         self.all.push(Some(server));
     }
 
+    /// Where the first with this address and port is.
+    fn place(&self, address: IpAddr, real_port: u16) -> Option<usize> {
+        if self.all.len() > FEW {
+            return self.places.get(&(address, real_port)).copied();
+        }
+        let is = |one: &RealServer| (one.address, one.real_port) == (address, real_port);
+        self.all.iter().position(|one| one.as_ref().is_some_and(is))
+    }
+
     pub(super) fn find(&mut self, address: IpAddr, real_port: u16) -> Option<&mut RealServer> {
-        let at = *self.places.get(&(address, real_port))?;
+        let at = self.place(address, real_port)?;
         self.all.get_mut(at).and_then(Option::as_mut)
     }
 
     pub(super) fn remove(&mut self, address: IpAddr, real_port: u16) -> bool {
-        let at = self.places.remove(&(address, real_port));
+        let at = self.place(address, real_port);
+        self.places.remove(&(address, real_port));
         at.and_then(|at| self.all.get_mut(at)).and_then(Option::take).is_some()
     }
 

@@ -97,12 +97,25 @@ pub fn import(inputs: &[Input<'_>], names: &Names, config_id: Option<&str>) -> I
     write::write(&plan, notes)
 }
 
+/// Commands of a file that are read: more than twice as many as a configuration can hold services
+/// and real servers.
+const MOST_COMMANDS: usize = 350_000;
+
 /// A shell script, or a saved listing, which is one without the commands' names.
 fn commands(file: usize, text: &str, names: &Names, draft: &mut Draft) {
     let mut tables = filter::Reader::new(file, text);
     let is_saved = is_saved(text);
+    let mut count = 0;
     script::each(text, |line| {
         let origin = Origin::new(file, line.number);
+        count += 1;
+        if count >= MOST_COMMANDS {
+            if count == MOST_COMMANDS {
+                let why = "there are too many commands";
+                draft.notes.add(origin, "everything from here on", why, "import the file in parts");
+            }
+            return;
+        }
         match script::program(&line.words) {
             Some((script::Program::Ipvsadm, args)) => ipvsadm::read(origin, args, names, draft),
             Some((script::Program::Iptables, args)) => {

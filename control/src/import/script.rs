@@ -21,6 +21,8 @@ pub(super) enum Program {
 
 /// Bytes that a variable may stand for.
 const LONGEST_VALUE: usize = 256;
+/// Variables that a text may set; those behind them stay as they are written and are noticed.
+const MOST_VARIABLES: usize = 10_000;
 /// Characters that are read of a line.
 const LONGEST_LINE: usize = 65_536;
 /// Bytes that variables may add to a text.
@@ -31,6 +33,9 @@ pub(super) fn each(text: &str, mut run: impl FnMut(Line)) {
     let mut variables = Variables { values: HashMap::new(), growth: 0 };
     let mut pending: Option<(usize, String)> = None;
     for (index, raw) in text.lines().enumerate() {
+        if raw.is_empty() && pending.is_none() {
+            continue;
+        }
         let (number, mut whole) = pending.take().unwrap_or((index + 1, String::new()));
         match raw.trim_end().strip_suffix('\\') {
             Some(begun) if whole.len() < LONGEST_LINE => {
@@ -165,7 +170,7 @@ impl Cutter {
         for word in assignments {
             match word.split_once('=') {
                 Some((name, value)) if is_name(name) => {
-                    if value.len() <= LONGEST_VALUE {
+                    if value.len() <= LONGEST_VALUE && variables.values.len() < MOST_VARIABLES {
                         variables.values.insert(name.to_owned(), value.to_owned());
                     }
                 }

@@ -80,7 +80,7 @@ fn list_connections(socket: &Path, engine_data: bool, names: Option<&Names>) -> 
     });
     match listed {
         Ok(()) | Err(Failed::Closed) => Reply::default(),
-        Err(Failed::Refused(sentence) | Failed::Unreached(sentence)) => {
+        Err(Failed::Refused(sentence) | Failed::Unreached(sentence, _)) => {
             Reply::refusal(sentence.trim_end(), UNREACHED)
         }
     }

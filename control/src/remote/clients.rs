@@ -1,18 +1,18 @@
 //! `director clients`, `evict`, `rebind`, and what `director get` has in pages.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::listed::shown;
-use super::{UNREACHED, complain, print};
+use super::{complain, print};
 use crate::api::{self, Reply, Request};
 use crate::cli;
 use crate::config;
 use crate::get::{self, Kind, Output, Table};
 use crate::page::{Filter, Page, Part, Place};
+use crate::server_name::ServerName;
 
 /// What a page answers.
 #[derive(Debug, Deserialize)]
@@ -61,8 +61,8 @@ impl Done {
 pub(crate) enum Failed {
     /// The director refused, or answered something else than was asked for.
     Refused(String),
-    /// It could not be reached.
-    Unreached(String),
+    /// It could not be asked; the exit status says whether this user may not, or it is not there.
+    Unreached(String, u8),
     /// Nobody reads any more.
     Closed,
 }
@@ -74,9 +74,9 @@ impl Failed {
                 complain(sentence.trim_end());
                 1
             }
-            Self::Unreached(sentence) => {
+            Self::Unreached(sentence, status) => {
                 complain(&sentence);
-                UNREACHED
+                status
             }
             // `director clients | head` has got what it wants.
             Self::Closed => 0,
@@ -93,7 +93,7 @@ pub(super) fn asked<T: for<'a> Deserialize<'a>>(
         Ok(Reply { ok: true, text, .. }) => serde_json::from_str(&text)
             .map_err(|error| Failed::Refused(format!("the answer is not as expected: {error}"))),
         Ok(Reply { text, .. }) => Err(Failed::Refused(text)),
-        Err(error) => Err(Failed::Unreached(error.to_string())),
+        Err(error) => Err(Failed::Unreached(error.to_string(), error.exit_status())),
     }
 }
 
@@ -207,9 +207,9 @@ pub fn evict(args: &cli::Evict) -> u8 {
 /// `director rebind`.
 pub fn rebind(args: &cli::Rebind) -> u8 {
     let filter = Filter { client: Some(args.client), ..args.of.filter() };
-    match changed(&args.at.socket, &filter, Some(args.to)) {
+    match changed(&args.at.socket, &filter, Some(&args.to)) {
         Ok(Done { found: 0, unfit, .. }) if unfit > 0 => {
-            complain(&format!("{}; nothing was changed", sent_away(args.to, unfit)));
+            complain(&format!("{}; nothing was changed", sent_away(&args.to, unfit)));
             1
         }
         Ok(Done { found: 0, .. }) => {
@@ -230,7 +230,7 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
                 text += &format!("{full} could not be made: the table is full\n");
             }
             if unfit > 0 {
-                text += &format!("{}\n", sent_away(args.to, unfit));
+                text += &format!("{}\n", sent_away(&args.to, unfit));
             }
             if pinned > 0 {
                 text += &format!(
@@ -247,8 +247,11 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
 
 /// `director pin`: the pin, and then whoever is bound elsewhere.
 pub fn pin(args: &cli::Pin) -> u8 {
-    let request =
-        Request::Pin { client: args.client, to: Some(args.to), service: args.service.clone() };
+    let request = Request::Pin {
+        client: args.client,
+        to: Some(args.to.clone()),
+        service: args.service.clone(),
+    };
     let result = asked::<Vec<String>>(&args.at.socket, &request).and_then(|services| {
         let mut moved = Done::default();
         for service in &services {
@@ -257,7 +260,7 @@ pub fn pin(args: &cli::Pin) -> u8 {
                 service: Some(service.clone()),
                 real_server: None,
             };
-            moved.add(changed(&args.at.socket, &filter, Some(args.to))?);
+            moved.add(changed(&args.at.socket, &filter, Some(&args.to))?);
         }
         Ok((services, moved))
     });
@@ -265,7 +268,7 @@ pub fn pin(args: &cli::Pin) -> u8 {
         Ok((services, Done { changed, connections, unfit, .. })) => {
             let mut text = going_on(connections);
             if unfit > 0 {
-                text += &format!("{}\n", sent_away(args.to, unfit));
+                text += &format!("{}\n", sent_away(&args.to, unfit));
             }
             print(&format!(
                 "{} is pinned to {} in {}; {changed} binding(s) moved there\n{}",
@@ -296,7 +299,7 @@ pub fn unpin(args: &cli::Unpin) -> u8 {
     }
 }
 
-fn sent_away(to: IpAddr, bindings: u64) -> String {
+fn sent_away(to: &ServerName, bindings: u64) -> String {
     format!(
         "{bindings} binding(s) stay where they are: {to} is down or drains there, and its clients \
          are given another real server with their next connection"
@@ -310,12 +313,13 @@ fn going_on(connections: u64) -> String {
     }
 }
 
-fn changed(socket: &Path, filter: &Filter, to: Option<IpAddr>) -> Result<Done, Failed> {
+fn changed(socket: &Path, filter: &Filter, to: Option<&ServerName>) -> Result<Done, Failed> {
     let mut all = Done::default();
     let mut from = Some(Place::start(Part::Templates));
     while let Some(at) = from {
         let page = Page { from: at, filter: filter.clone() };
-        let Changed { done, pinned, unfit, next } = asked(socket, &Request::Rebind { page, to })?;
+        let request = Request::Rebind { page, to: to.cloned() };
+        let Changed { done, pinned, unfit, next } = asked(socket, &request)?;
         all.add(Done { pinned, unfit, ..done });
         from = next;
     }

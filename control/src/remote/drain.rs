@@ -1,5 +1,6 @@
 //! `director drain` and `undrain`: asked for, reported, waited for.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const LOOK: Duration = Duration::from_secs(1);
 struct Drained {
     service: String,
     real_server: String,
-    address: std::net::IpAddr,
+    address: IpAddr,
+    port: u16,
     state: String,
     clients: u64,
     connections: u64,
@@ -116,8 +118,11 @@ fn last_leaves(socket: &Path, row: &Drained) -> Result<Option<u64>, Failed> {
     if row.clients == 0 {
         return Ok(None);
     }
-    let filter =
-        Filter { client: None, service: Some(row.service.clone()), real_server: Some(row.address) };
+    let filter = Filter {
+        client: None,
+        service: Some(row.service.clone()),
+        real_server: Some(ServerName::Endpoint(SocketAddr::new(row.address, row.port))),
+    };
     let mut last = None;
     each_page(socket, Part::Templates, &filter, |rows| {
         let ends = rows.iter().filter_map(|row| row.get("expires_s")?.as_u64());

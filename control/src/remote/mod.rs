@@ -20,16 +20,36 @@ pub use drain::{drain, undrain};
 pub use listed::connections;
 pub(crate) use {clients::Failed, listed::lines, listed::shown};
 
-/// The director could not be reached.
-const UNREACHED: u8 = 2;
+/// What a refused configuration ends with.
+const UNCHANGED: &str = "nothing was changed";
+
+/// `director diff` could not compare.
+const NOT_COMPARED: u8 = 2;
 
 /// What was asked for cannot be asked for.
 const USAGE: u8 = 2;
 
-/// Asks the running director and prints its answer: 0 done, 1 refused, 2 not reached, unless
+/// Asks the running director and prints its answer: 0 done, 1 refused, which is also the answer
+/// to a user who may not ask, 2 not reached, unless
 /// the answer has a code of its own.
 pub fn ask(socket: &Path, request: &Request) -> u8 {
     finish(api::call(socket, request))
+}
+
+/// The same for a configuration: a refusal ends with the word that nothing was changed, whoever
+/// refused it.
+fn change(socket: &Path, request: &Request) -> u8 {
+    let answer = api::call(socket, request);
+    let is_said = match &answer {
+        Ok(Reply { ok, text, .. }) => *ok || text.contains(UNCHANGED),
+        // Of what was sent, nobody knows what became of it.
+        Err(error) => error.exit_status() != 1,
+    };
+    let code = finish(answer);
+    if !is_said {
+        complain(UNCHANGED);
+    }
+    code
 }
 
 fn finish(answer: Result<Reply, SocketError>) -> u8 {
@@ -44,7 +64,7 @@ fn finish(answer: Result<Reply, SocketError>) -> u8 {
         }
         Err(error) => {
             complain(&error.to_string());
-            UNREACHED
+            error.exit_status()
         }
     }
 }
@@ -54,10 +74,10 @@ pub fn apply(args: &cli::Apply) -> u8 {
     match read(&args.file) {
         Ok(text) => {
             let request = Request::Apply { name: name_of(&args.file), text, dry_run: args.dry_run };
-            ask(&args.at.socket, &request)
+            change(&args.at.socket, &request)
         }
         Err(problem) => {
-            complain(&format!("{problem}\nnothing was changed"));
+            complain(&format!("{problem}\n{UNCHANGED}"));
             1
         }
     }
@@ -71,17 +91,21 @@ pub fn diff(args: &cli::Diff) -> u8 {
             Ok(text) => Some((name_of(file), text)),
             Err(problem) => {
                 complain(&problem);
-                return 2;
+                return NOT_COMPARED;
             }
         },
     };
-    ask(&args.at.socket, &Request::Diff { file, json: args.json })
+    let answer = api::call(&args.at.socket, &Request::Diff { file, json: args.json });
+    let compared = matches!(answer, Ok(Reply { ok: true, .. }));
+    let code = finish(answer);
+    // 1 is a difference, which nobody has seen where nothing was compared.
+    if compared { code } else { NOT_COMPARED }
 }
 
 /// `director rollback`.
 pub fn rollback(args: &cli::Rollback) -> u8 {
     let request = Request::Rollback { generation: args.generation, dry_run: args.dry_run };
-    ask(&args.at.socket, &request)
+    change(&args.at.socket, &request)
 }
 
 /// `director history`.

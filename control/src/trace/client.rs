@@ -160,7 +160,7 @@ fn ask<T: serde::de::DeserializeOwned>(socket: &Path, request: &Request) -> Resu
         Ok(Reply { ok: true, text, .. }) => serde_json::from_str(&text)
             .map_err(|error| format!("the director gave no readable answer: {error}").into()),
         Ok(Reply { ok: false, text, .. }) => Err(text.into()),
-        Err(error) => Err(Failure { sentence: error.to_string(), code: 2 }),
+        Err(error) => Err(Failure { code: error.exit_status(), sentence: error.to_string() }),
     }
 }
 

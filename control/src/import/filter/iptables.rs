@@ -5,7 +5,7 @@ use crate::ipvsadm::Names;
 
 use super::super::draft::{Draft, Origin};
 use super::iptables_rule::Reading;
-use super::{Entry, Hook, Rule, Verdict};
+use super::{Entry, Hook, IN_PARTS, Rule, TOO_MUCH, Verdict};
 
 /// Reads the lines of one file.
 pub(in crate::import) struct Reader {
@@ -56,7 +56,9 @@ impl Reader {
             self.table = None;
         } else if let (Some(chain), Some(table)) = (first.strip_prefix(':'), &self.table) {
             let name = self.name(table, self.family);
-            draft.rules.table(&name, self.family).chains.entry(chain.to_owned()).or_default();
+            if draft.rules.chain(&name, self.family, chain).is_none() {
+                draft.notes.add(origin, words.join(" "), TOO_MUCH, IN_PARTS);
+            }
         } else if let Some(table) = self.table.clone() {
             Command { table, family: self.family, file: self.file }
                 .run(origin, words, names, draft);
@@ -102,8 +104,11 @@ fn table_name(table: &str, family: Option<Family>, file: usize) -> String {
     }
 }
 
-/// Rules of a chain among which one may be put or looked for.
-const MOST_TO_CHANGE: usize = 10_000;
+/// Why a chain is left as it is.
+const TOO_MANY_TO_CHANGE: &str =
+    "its chain has too many rules to be changed anywhere but at its end";
+/// The text that needs no changes.
+const AS_LISTING: &str = "import the output of `iptables-save -t mangle` instead";
 
 /// What a command line is about.
 struct Command {
@@ -140,13 +145,20 @@ impl Command {
         let whole = || format!("-t {} {}", self.table, words.join(" "));
         match (verb, chain) {
             ("-F" | "--flush", None) => {
-                draft.rules.table(&name, self.family).chains.clear();
+                if let Some(table) = draft.rules.tables.get_mut(&name) {
+                    table.chains.clear();
+                }
             }
             ("-F" | "--flush", Some(chain)) => {
-                draft.rules.table(&name, self.family).chains.entry(chain).or_default().clear();
+                if let Some(rules) = draft.rules.chain(&name, self.family, &chain) {
+                    rules.clear();
+                }
             }
             ("-N" | "--new-chain", Some(chain)) => {
-                draft.rules.table(&name, self.family).chains.entry(chain).or_default();
+                let made = draft.rules.chain(&name, self.family, &chain).is_some();
+                if !made {
+                    draft.notes.add(origin, whole(), TOO_MUCH, IN_PARTS);
+                }
             }
             ("-A" | "--append", Some(chain)) => {
                 let rule = self.rule(origin, &left, &chain, whole, names, draft);
@@ -164,18 +176,21 @@ impl Command {
                 let Some(rule) = self.rule(origin, &left, &chain, whole, names, draft) else {
                     return;
                 };
-                let rules = draft.rules.table(&name, self.family).chains.entry(chain).or_default();
-                let same = |one: &Rule| one.matches == rule.matches && one.verdict == rule.verdict;
-                if let Some(at) = rules.iter().take(MOST_TO_CHANGE).position(same) {
-                    rules.remove(at);
+                let count =
+                    draft.rules.chain(&name, self.family, &chain).map_or(0, |all| all.len());
+                if !draft.rules.may_move(count) {
+                    draft.notes.add(origin, whole(), TOO_MANY_TO_CHANGE, AS_LISTING);
+                } else if let Some(rules) = draft.rules.chain(&name, self.family, &chain) {
+                    let same =
+                        |one: &Rule| one.matches == rule.matches && one.verdict == rule.verdict;
+                    if let Some(at) = rules.iter().position(same) {
+                        rules.remove(at);
+                    }
                 }
             }
-            _ if self.table == "mangle" => draft.notes.add(
-                origin,
-                whole(),
-                "this command is not understood",
-                "import the output of `iptables-save -t mangle` instead",
-            ),
+            _ if self.table == "mangle" => {
+                draft.notes.add(origin, whole(), "this command is not understood", AS_LISTING)
+            }
             _ => {}
         }
     }
@@ -184,14 +199,21 @@ impl Command {
     fn place(&self, rule: Option<Rule>, chain: String, at: usize, draft: &mut Draft) {
         let Some(rule) = rule else { return };
         let table = table_name(&self.table, self.family, self.file);
-        let rules = draft.rules.table(&table, self.family).chains.entry(chain.clone()).or_default();
-        if at < rules.len() && rules.len() > MOST_TO_CHANGE {
-            let why = "its chain has too many rules to be changed anywhere but at its end";
-            let hint = "import the output of `iptables-save -t mangle` instead";
-            draft.notes.add(rule.origin, format!("a rule for {chain}"), why, hint);
+        let count = draft.rules.chain(&table, self.family, &chain).map_or(0, |rules| rules.len());
+        if !draft.rules.may_move(count.saturating_sub(at)) {
+            let what = format!("a rule for {chain}");
+            draft.notes.add(rule.origin, what, TOO_MANY_TO_CHANGE, AS_LISTING);
             return;
         }
-        rules.insert(at.min(rules.len()), rule);
+        let admitted = draft.rules.admits(std::slice::from_ref(&rule));
+        match draft.rules.chain(&table, self.family, &chain).filter(|_| admitted) {
+            Some(rules) => rules.insert(at.min(rules.len()), rule),
+            None => {
+                let what = format!("a rule for {chain}");
+                draft.notes.add(rule.origin, what, TOO_MUCH, IN_PARTS);
+                return;
+            }
+        }
         let hook = match chain.as_str() {
             "PREROUTING" => Hook::Prerouting,
             "INPUT" => Hook::Input,

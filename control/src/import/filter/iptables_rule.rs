@@ -2,7 +2,7 @@
 
 use crate::ipvsadm::Names;
 
-use super::{Match, Net, Ports, Verdict, number, port, protocols};
+use super::{CONNECTION_MARKED, COPIED, Match, Net, Ports, Verdict, number, port, protocols};
 
 /// A rule as far as it is read.
 #[derive(Default)]
@@ -55,16 +55,8 @@ impl Reading {
     pub(super) fn idle(&self) -> Option<(&'static str, &'static str)> {
         let is_connmark = self.target.as_deref() == Some("CONNMARK");
         match self.connmark {
-            Some(Connmark::Set) if is_connmark => Some((
-                "it marks the connection and not the packet, and Director tracks no marks of \
-                 connections",
-                "mark the packets: -j MARK with the same mark",
-            )),
-            Some(Connmark::Copy) if is_connmark => Some((
-                "Director tracks no marks of connections; it remembers each connection's service \
-                 by itself",
-                "leave it out where -j MARK gives the mark; else write -j MARK in its place",
-            )),
+            Some(Connmark::Set) if is_connmark => Some(CONNECTION_MARKED),
+            Some(Connmark::Copy) if is_connmark => Some(COPIED),
             _ => None,
         }
     }

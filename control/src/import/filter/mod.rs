@@ -63,6 +63,33 @@ enum Match {
     Never,
 }
 
+impl Match {
+    /// How many addresses and ports it has.
+    fn size(&self) -> usize {
+        match self {
+            Match::Destination { nets, .. } => nets.len(),
+            Match::Ports { ports, .. } => ports.len(),
+            Match::Family(_) | Match::Protocols { .. } | Match::Mark { .. } | Match::Never => 1,
+        }
+    }
+}
+
+/// Why a rule that marks connections is worth a note, and what to do about it.
+const CONNECTION_MARKED: (&str, &str) = (
+    "it marks the connection and not the packet, and Director tracks no marks of connections",
+    "mark the packets with the same mark (iptables: -j MARK; nft: meta mark set)",
+);
+/// The same of one that copies the mark from the connection to the packet, or back.
+const COPIED: (&str, &str) = (
+    "Director tracks no marks of connections; it remembers each connection's service by itself",
+    "leave it out where another rule gives packets the mark; else let this one do it \
+     (iptables: -j MARK; nft: meta mark set)",
+);
+
+/// Why what belongs to a ruleset is left out, and what to do.
+const TOO_MUCH: &str = "there are too many rules, or too many addresses and ports in them";
+const IN_PARTS: &str = "import it in parts, or write the selectors by hand";
+
 /// What becomes of a packet that fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -108,7 +135,21 @@ enum Hook {
 pub(super) struct Ruleset {
     tables: HashMap<String, Table>,
     entries: BTreeSet<Entry>,
+    /// What was added so far: chains, rules, and their addresses and ports.
+    chains: usize,
+    added: usize,
+    elements: usize,
+    /// Rules that were moved or compared to put one among them or take one out.
+    moved: usize,
 }
+
+/// Chains, rules, and addresses and ports in them, that are taken over of all files; and rules
+/// that are passed when chains are changed in their middle. Rulesets of this size take the
+/// kernel itself minutes.
+const MOST_CHAINS: usize = 40_000;
+const MOST_RULES: usize = 150_000;
+const MOST_ELEMENTS: usize = 500_000;
+const MOST_MOVED: usize = 20_000_000;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -118,17 +159,50 @@ struct Table {
 }
 
 impl Ruleset {
-    fn table(&mut self, name: &str, family: Option<Family>) -> &mut Table {
-        self.tables
-            .entry(name.to_owned())
-            .or_insert_with(|| Table { family, chains: HashMap::new() })
+    /// The rules of a chain, which is made where it is not there; `None` if there are too many
+    /// chains.
+    fn chain(
+        &mut self,
+        table: &str,
+        family: Option<Family>,
+        chain: &str,
+    ) -> Option<&mut Vec<Rule>> {
+        if !self.tables.get(table).is_some_and(|table| table.chains.contains_key(chain)) {
+            if self.chains >= MOST_CHAINS {
+                return None;
+            }
+            self.chains += 1;
+            let new = || Table { family, chains: HashMap::new() };
+            let table = self.tables.entry(table.to_owned()).or_insert_with(new);
+            table.chains.insert(chain.to_owned(), Vec::new());
+        }
+        self.tables.get_mut(table)?.chains.get_mut(chain)
+    }
+
+    /// Whether these rules may be added, too, which they are then taken to be.
+    fn admits(&mut self, rules: &[Rule]) -> bool {
+        let elements: usize = rules.iter().flat_map(|rule| &rule.matches).map(Match::size).sum();
+        let (rules, elements) = (self.added + rules.len(), self.elements + elements);
+        let admits = rules <= MOST_RULES && elements <= MOST_ELEMENTS;
+        if admits {
+            (self.added, self.elements) = (rules, elements);
+        }
+        admits
+    }
+
+    /// Whether that many rules may still be passed.
+    fn may_move(&mut self, rules: usize) -> bool {
+        self.moved = self.moved.saturating_add(rules);
+        self.moved <= MOST_MOVED
     }
 
     fn enter(&mut self, entry: Entry) {
-        self.entries.insert(entry);
+        if !self.entries.contains(&entry) {
+            self.entries.insert(entry);
+        }
     }
 
-    /// How many chains there are.
+    /// How many chains and tables there are.
     fn chains(&self) -> usize {
         self.tables.values().map(|table| table.chains.len() + 1).sum()
     }

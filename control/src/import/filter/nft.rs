@@ -9,7 +9,7 @@ use crate::ipvsadm::Names;
 use super::super::draft::{Draft, Origin};
 use super::nft_rule;
 use super::nft_text::{Cursor, MOST_TOKENS, Token, tokens};
-use super::{Entry, Hook};
+use super::{Entry, Hook, IN_PARTS, TOO_MUCH};
 
 /// Whether a text is nft's: its first statement is a table's.
 pub(in crate::import) fn is_nft(text: &str) -> bool {
@@ -46,14 +46,14 @@ impl<'a> Sets<'a> {
 pub(in crate::import) fn read(file: usize, text: &str, names: &Names, draft: &mut Draft) {
     let tokens = tokens(text);
     if tokens.len() > MOST_TOKENS {
-        let line = tokens.last().map_or(0, |(line, _)| *line);
+        let line = tokens.last().map_or(0, |(line, _)| *line as usize);
         let (what, why) = ("everything from here on", "the ruleset is too large");
         draft.notes.add(Origin::new(file, line), what, why, "import it in parts");
     }
     let mut cursor = Cursor::new(&tokens);
     while let Some(token) = cursor.peek() {
         match token {
-            Token::Word(word) if word == "table" => {
+            Token::Word("table") => {
                 cursor.next();
                 table(file, &mut cursor, names, draft);
             }
@@ -87,7 +87,7 @@ fn table(file: usize, cursor: &mut Cursor<'_>, names: &Names, draft: &mut Draft)
         Some(name) => (first, name),
         None => ("ip", first),
     };
-    if !cursor.take_token(&Token::Open) {
+    if !cursor.take_token(Token::Open) {
         return;
     }
     let body = cursor.block();
@@ -104,13 +104,16 @@ fn table(file: usize, cursor: &mut Cursor<'_>, names: &Names, draft: &mut Draft)
     while let Some(token) = body.next() {
         let Token::Word(word) = token else { continue };
         let name = body.word().unwrap_or_default();
-        if word != "chain" || !body.take_token(&Token::Open) {
+        if word != "chain" || !body.take_token(Token::Open) {
             body.statement();
             continue;
         }
         let mut rules = body.block();
-        let chain = draft.rules.table(&table, family).chains.entry(name.to_owned());
-        chain.or_default();
+        if draft.rules.chain(&table, family, name).is_none() {
+            let what = format!("chain {name}");
+            draft.notes.add(Origin::new(file, body.line()), what, TOO_MUCH, IN_PARTS);
+            continue;
+        }
         while rules.peek().is_some() {
             if matches!(rules.peek(), Some(Token::End | Token::Close | Token::Comma)) {
                 rules.next();
@@ -127,8 +130,11 @@ fn table(file: usize, cursor: &mut Cursor<'_>, names: &Names, draft: &mut Draft)
                 continue;
             }
             let rules = nft_rule::read(origin, statement, &sets, names, &mut draft.notes);
-            let chains = &mut draft.rules.table(&table, family).chains;
-            chains.entry(name.to_owned()).or_default().extend(rules);
+            if !draft.rules.admits(&rules) {
+                draft.notes.add(origin, "the rules of this line", TOO_MUCH, IN_PARTS);
+            } else if let Some(chain) = draft.rules.chain(&table, family, name) {
+                chain.extend(rules);
+            }
         }
     }
 }
@@ -139,7 +145,7 @@ fn sets(mut body: Cursor<'_>) -> Sets<'_> {
     while let Some(token) = body.next() {
         let Token::Word(word) = token else { continue };
         let name = body.word().unwrap_or_default();
-        if !body.take_token(&Token::Open) {
+        if !body.take_token(Token::Open) {
             body.statement();
             continue;
         }
@@ -148,7 +154,7 @@ fn sets(mut body: Cursor<'_>) -> Sets<'_> {
             continue;
         }
         while inner.peek().is_some() {
-            if inner.take("elements") && inner.take("=") && inner.take_token(&Token::Open) {
+            if inner.take("elements") && inner.take("=") && inner.take_token(Token::Open) {
                 sets.elements.insert(name, inner.block());
             } else {
                 inner.next();

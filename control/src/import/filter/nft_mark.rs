@@ -4,7 +4,7 @@ use crate::config::model::Family;
 
 use super::nft_rule::Reading;
 use super::nft_text::{Cursor, Token};
-use super::{Match, Verdict, number};
+use super::{CONNECTION_MARKED, COPIED, Match, Verdict, number};
 
 impl<'a> Reading<'a> {
     pub(super) fn meta(&mut self, cursor: &mut Cursor<'a>) {
@@ -56,12 +56,12 @@ impl<'a> Reading<'a> {
                 _ => None,
             });
         }
-        if cursor.take("ct") {
-            cursor.take("mark");
-            // What a connection's mark restores is the service that it has already.
-            return;
-        }
         cursor.take("(");
+        if cursor.take("ct") {
+            // `mark set ct mark`, whatever is made of it.
+            self.idle = Some(COPIED);
+            return self.rest_of(cursor);
+        }
         cursor.take("meta");
         let (mut keep, mut flip) = (0, 0);
         if cursor.take("mark") {
@@ -75,14 +75,14 @@ impl<'a> Reading<'a> {
         loop {
             cursor.take(")");
             let Some(Token::Word(word)) = cursor.peek() else { break };
-            if !matches!(word.as_str(), "&" | "and" | "|" | "or" | "^" | "xor") {
+            if !matches!(word, "&" | "and" | "|" | "or" | "^" | "xor") {
                 break;
             }
             cursor.next();
             let Some(value) = cursor.word().and_then(number) else {
                 return self.refuse("this way of setting a mark is not understood");
             };
-            match word.as_str() {
+            match word {
                 "&" | "and" => (keep, flip) = (keep & value, flip & value),
                 "|" | "or" => (keep, flip) = (keep & !value, (flip & !value) | value),
                 _ => flip ^= value,
@@ -98,7 +98,7 @@ impl<'a> Reading<'a> {
                 let states = self.values(cursor).unwrap_or_default();
                 // Without braces a list goes on behind a comma.
                 let mut new = states.contains(&"new");
-                while cursor.take_token(&Token::Comma) {
+                while cursor.take_token(Token::Comma) {
                     new |= cursor.word() == Some("new");
                 }
                 if new == not {
@@ -106,8 +106,31 @@ impl<'a> Reading<'a> {
                     self.matches.push(Match::Never);
                 }
             }
-            Some("mark") if cursor.take("set") => while cursor.word().is_some() {},
+            Some("mark") if cursor.take("set") => {
+                cursor.take("(");
+                cursor.take("meta");
+                self.idle = Some(if cursor.take("mark") { COPIED } else { CONNECTION_MARKED });
+                self.rest_of(cursor);
+            }
+            Some("mark") => self.refuse("a selector cannot ask for a connection's mark"),
             other => self.refuse(format!("a selector has nothing like ct {}", other.unwrap_or(""))),
+        }
+    }
+
+    /// Passes over an expression up to what may be a statement of its own.
+    fn rest_of(&mut self, cursor: &mut Cursor<'a>) {
+        const STATEMENTS: &[&str] = &[
+            "accept", "drop", "return", "jump", "goto", "counter", "meta", "ct", "log", "comment",
+        ];
+        // What is joined to the mark may be a field itself: `ct mark and meta mark`.
+        let mut joined = true;
+        while let Some(Token::Word(word)) = cursor.peek() {
+            if !joined && STATEMENTS.contains(&word) {
+                break;
+            }
+            joined = matches!(word, "&" | "and" | "|" | "or" | "^" | "xor" | "(" | "mark");
+            joined &= word != "mark";
+            cursor.next();
         }
     }
 

@@ -7,7 +7,7 @@ use super::super::draft::Origin;
 use super::super::note::Notes;
 use super::nft::Sets;
 use super::nft_text::{Cursor, Token};
-use super::{Match, Net, Ports, Rule, Verdict, port, protocols};
+use super::{MOST_ELEMENTS, Match, Net, Ports, Rule, Verdict, port, protocols};
 
 /// A field of a packet that an expression looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) struct Reading<'a> {
     pub(super) verdicts: Vec<Verdict>,
     foreign: Option<String>,
     pub(super) passed_over: Option<String>,
+    /// Why what it does besides is left out, and what to do about it.
+    pub(super) idle: Option<(&'static str, &'static str)>,
 }
 
 /// Reads one rule. A map becomes a rule for each of its elements.
@@ -53,14 +55,21 @@ pub(super) fn read(
         verdicts: Vec::new(),
         foreign: None,
         passed_over: None,
+        idle: None,
     };
     let mut statement = statement;
     while statement.peek().is_some() && reading.foreign.is_none() {
         reading.expression(&mut statement);
+        if reading.verdicts.len() > MOST_VERDICTS || reading.matches.len() > MOST_MATCHES {
+            reading.refuse("it says too much for one rule");
+        }
     }
     let decides = !reading.verdicts.is_empty()
         || reading.ways.iter().any(|way| way.verdict.is_some())
         || (reading.foreign.is_some() && mentions_verdict(&shown));
+    if let Some((why, hint)) = reading.idle {
+        notes.add(origin, &shown, why, hint);
+    }
     if !decides {
         return Vec::new();
     }
@@ -85,25 +94,31 @@ fn mentions_verdict(shown: &str) -> bool {
     let mut words = shown.split(' ').peekable();
     while let Some(word) = words.next() {
         let marks = word == "mark" && words.peek() == Some(&"set");
-        if marks || matches!(word, "jump" | "goto" | "return" | "accept" | "drop" | "vmap") {
+        if marks || DECIDING.contains(&word) {
             return true;
         }
     }
     false
 }
 
-/// Addresses and ports that the rules made of one rule may have together.
-const MOST_ELEMENTS: usize = 4_000_000;
+/// What may keep packets from IPVS, or bring others there.
+const DECIDING: &[&str] = &[
+    "jump", "goto", "return", "accept", "drop", "reject", "vmap", "dnat", "redirect", "tproxy",
+    "queue",
+];
+
+/// Elements of a rule's map.
+const MOST_WAYS: usize = 80_000;
+
+/// Verdicts of one rule, of which none but marks may come before another, and what it may ask
+/// for: nft itself takes a few.
+const MOST_VERDICTS: usize = 64;
+const MOST_MATCHES: usize = 1_000;
 
 impl<'a> Reading<'a> {
     /// How many addresses and ports its rules are going to have.
     fn size(&self) -> usize {
-        let of_one = |matched: &Match| match matched {
-            Match::Destination { nets, .. } => nets.len(),
-            Match::Ports { ports, .. } => ports.len(),
-            Match::Family(_) | Match::Protocols { .. } | Match::Mark { .. } | Match::Never => 1,
-        };
-        let each: usize = self.matches.iter().map(of_one).sum();
+        let each: usize = self.matches.iter().map(Match::size).sum();
         (each + 1).saturating_mul(self.ways.len().max(1)).saturating_mul(self.verdicts.len() + 1)
     }
 
@@ -150,6 +165,10 @@ impl<'a> Reading<'a> {
             "continue" => {}
             "accept" => self.verdicts.push(Verdict::Accept),
             "drop" => self.verdicts.push(Verdict::Drop),
+            "reject" => {
+                while cursor.word().is_some() {}
+                self.verdicts.push(Verdict::Drop);
+            }
             "return" => self.verdicts.push(Verdict::Return),
             "jump" | "goto" => {
                 let to = cursor.word().unwrap_or_default().to_owned();
@@ -236,7 +255,7 @@ impl<'a> Reading<'a> {
         let mut values = Vec::new();
         while let Some(token) = elements.next() {
             if let Token::Word(word) = token {
-                values.push(word.as_str());
+                values.push(word);
             }
         }
         Some(values)
@@ -244,7 +263,7 @@ impl<'a> Reading<'a> {
 
     /// The elements of a set or map.
     fn elements(&self, cursor: &mut Cursor<'a>) -> Option<Cursor<'a>> {
-        if cursor.take_token(&Token::Open) {
+        if cursor.take_token(Token::Open) {
             return Some(cursor.block());
         }
         let mut single = cursor.clone();
@@ -298,14 +317,17 @@ impl<'a> Reading<'a> {
             while let Some(token) = elements.next() {
                 match token {
                     Token::Comma => break,
-                    Token::Word(word) if word == ":" => colon = true,
-                    Token::Word(word) if colon => behind.push(word.as_str()),
-                    Token::Word(word) if word != "." => keys.push(word.as_str()),
+                    Token::Word(":") => colon = true,
+                    Token::Word(word) if colon => behind.push(word),
+                    Token::Word(word) if word != "." => keys.push(word),
                     _ => {}
                 }
             }
             if keys.is_empty() {
                 continue;
+            }
+            if self.ways.len() >= MOST_WAYS {
+                return self.refuse("its map has more elements than a configuration can hold");
             }
             let matches: Option<Vec<Match>> = fields
                 .iter()

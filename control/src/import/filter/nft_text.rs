@@ -1,9 +1,9 @@
 //! nft's language cut into words and blocks.
 
 /// A word, a string without its quotes, or one of the signs that stand for themselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    Word(String),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    Word(&'a str),
     Open,
     Close,
     Comma,
@@ -15,28 +15,29 @@ pub(super) enum Token {
 pub(super) const MOST_TOKENS: usize = 1_000_000;
 
 /// All tokens, each with its line; a few more than [`MOST_TOKENS`] of a text that has more.
-pub(super) fn tokens(text: &str) -> Vec<(usize, Token)> {
-    let mut tokens = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let number = index + 1;
-        let mut word = String::new();
-        let mut chars = line.chars();
+pub(super) fn tokens(text: &str) -> Vec<(u32, Token<'_>)> {
+    let mut tokens = Vec::with_capacity(text.len().min(MOST_TOKENS + 4));
+    for (line, number) in text.lines().zip(1_u32..) {
+        // The word that has begun is between these two.
+        let (mut begin, mut end) = (0, 0);
+        let mut chars = line.char_indices().peekable();
         let mut quoted = false;
         let continued = line.ends_with('\\');
-        while let Some(c) = chars.next() {
+        while let Some((at, c)) = chars.next() {
             if tokens.len() > MOST_TOKENS {
                 return tokens;
             }
+            let next = at + c.len_utf8();
             let sign = match c {
                 '"' => {
                     quoted = !quoted;
-                    if !quoted && word.is_empty() {
-                        tokens.push((number, Token::Word(String::new())));
+                    if !quoted && begin == end {
+                        tokens.push((number, Token::Word("")));
                     }
                     None
                 }
                 _ if quoted => {
-                    word.push(c);
+                    end = next;
                     continue;
                 }
                 '#' => break,
@@ -46,24 +47,27 @@ pub(super) fn tokens(text: &str) -> Vec<(usize, Token)> {
                 ',' => Some(Token::Comma),
                 ';' => Some(Token::End),
                 '(' | ')' | '=' | '!' | '&' | '|' | '^' | '<' | '>' => {
-                    flush(number, &mut word, &mut tokens);
-                    word.push(c);
-                    if matches!(c, '=' | '!' | '<' | '>') && chars.as_str().starts_with('=') {
-                        word.push('=');
-                        chars.next();
+                    flush(number, line, begin..end, &mut tokens);
+                    (begin, end) = (at, next);
+                    if matches!(c, '=' | '!' | '<' | '>')
+                        && let Some((equal, _)) = chars.next_if(|(_, c)| *c == '=')
+                    {
+                        end = equal + 1;
                     }
                     None
                 }
                 c if c.is_whitespace() => None,
-                c => {
-                    word.push(c);
+                _ => {
+                    end = next;
                     continue;
                 }
             };
-            flush(number, &mut word, &mut tokens);
+            flush(number, line, begin..end, &mut tokens);
+            begin = end.max(next);
+            end = begin;
             tokens.extend(sign.map(|sign| (number, sign)));
         }
-        flush(number, &mut word, &mut tokens);
+        flush(number, line, begin..end, &mut tokens);
         if !continued {
             tokens.push((number, Token::End));
         }
@@ -71,38 +75,43 @@ pub(super) fn tokens(text: &str) -> Vec<(usize, Token)> {
     tokens
 }
 
-fn flush(number: usize, word: &mut String, tokens: &mut Vec<(usize, Token)>) {
-    if !word.is_empty() {
-        tokens.push((number, Token::Word(std::mem::take(word))));
+fn flush<'a>(
+    number: u32,
+    line: &'a str,
+    word: std::ops::Range<usize>,
+    tokens: &mut Vec<(u32, Token<'a>)>,
+) {
+    if let Some(word) = line.get(word).filter(|word| !word.is_empty()) {
+        tokens.push((number, Token::Word(word)));
     }
 }
 
 /// Goes through tokens.
 #[derive(Clone)]
 pub(super) struct Cursor<'a> {
-    rest: &'a [(usize, Token)],
-    line: usize,
+    rest: &'a [(u32, Token<'a>)],
+    line: u32,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(tokens: &'a [(usize, Token)]) -> Self {
+    pub(super) fn new(tokens: &'a [(u32, Token<'a>)]) -> Self {
         Self { rest: tokens, line: tokens.first().map_or(0, |(line, _)| *line) }
     }
 
-    pub(super) fn peek(&self) -> Option<&'a Token> {
-        self.rest.first().map(|(_, token)| token)
+    pub(super) fn peek(&self) -> Option<Token<'a>> {
+        self.rest.first().map(|(_, token)| *token)
     }
 
     /// The line of the last token that was taken.
     pub(super) fn line(&self) -> usize {
-        self.line
+        self.line as usize
     }
 
-    pub(super) fn next(&mut self) -> Option<&'a Token> {
+    pub(super) fn next(&mut self) -> Option<Token<'a>> {
         let ((line, token), rest) = self.rest.split_first()?;
         self.rest = rest;
         self.line = *line;
-        Some(token)
+        Some(*token)
     }
 
     pub(super) fn word(&mut self) -> Option<&'a str> {
@@ -124,7 +133,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    pub(super) fn take_token(&mut self, expected: &Token) -> bool {
+    pub(super) fn take_token(&mut self, expected: Token<'_>) -> bool {
         let found = self.peek() == Some(expected);
         if found {
             self.next();
@@ -184,7 +193,7 @@ impl<'a> Cursor<'a> {
     /// The words that are left, for a note.
     pub(super) fn shown(&self) -> String {
         let words = self.rest.iter().map(|(_, token)| match token {
-            Token::Word(word) => word.as_str(),
+            Token::Word(word) => *word,
             Token::Open => "{",
             Token::Close => "}",
             Token::Comma => ",",

@@ -19,7 +19,9 @@ pub(in crate::import) struct Painted {
 }
 
 /// Rules looked at in all: a bound on the time, far above what any real ruleset takes.
-const MOST_STEPS: u64 = 30_000_000;
+const MOST_STEPS: u64 = 15_000_000;
+/// What noting that a rule's mark was kept or covered counts for.
+const TO_NOTE: u64 = 8;
 /// Chains within chains; iptables refuses loops, and here they end.
 const DEEPEST: usize = 64;
 /// VIPs looked at.
@@ -36,8 +38,11 @@ pub(in crate::import) fn marks(
     }
     let mut vips: BTreeSet<IpAddr> = known.take(MOST_VIPS).collect();
     named(rules, &mut vips, notes);
+    let names_ports =
+        |rule: &&Rule| rule.matches.iter().any(|matched| matches!(matched, Match::Ports { .. }));
     let mut walk = Walk {
         rules,
+        with_ports: rules.rules().filter(names_ports).collect(),
         chains: rules.chains() as u64,
         steps: 0,
         anywhere: BTreeSet::new(),
@@ -111,6 +116,8 @@ enum Left {
 
 struct Walk<'a> {
     rules: &'a Ruleset,
+    /// Those that name ports.
+    with_ports: Vec<&'a Rule>,
     chains: u64,
     steps: u64,
     /// Rules that mark packets without a word about their destination.
@@ -132,7 +139,7 @@ impl Walk<'_> {
     fn cuts(&mut self, vip: IpAddr) -> Vec<u16> {
         let mut cuts = BTreeSet::from([0]);
         self.steps += self.chains;
-        for rule in self.rules.rules() {
+        for rule in &self.with_ports {
             self.steps += 1;
             let here = rule.matches.iter().all(|matched| match matched {
                 Match::Destination { nets, not } => {
@@ -232,6 +239,7 @@ impl Walk<'_> {
                 Verdict::Go => {}
                 Verdict::Mark { keep, flip } => {
                     packet.mark = packet.mark & keep ^ flip;
+                    self.steps += TO_NOTE * packet.by.len() as u64;
                     if *keep == 0 {
                         let over = packet.by.drain(..).map(|by| (by, rule.origin));
                         self.covered.extend(over);
@@ -371,7 +379,7 @@ mod tests {
                 reader.command(origin, &line.words, false, &Names::offline(), &mut draft);
             });
         }
-        let mut notes = Notes::default();
+        let mut notes = std::mem::take(&mut draft.notes);
         let mut lines: Vec<String> = Vec::new();
         for one in marks(&draft.rules, std::iter::empty(), &mut notes) {
             for ((first, last), mark, _) in one.stretches {
@@ -447,6 +455,45 @@ mod tests {
                     -t mangle -A a -p tcp --dport 5 -j DROP\n\
                     -t mangle -I a 1 -p tcp --dport 1 -j ACCEPT\n";
         assert_eq!(painted(text), ["198.18.255.1 tcp 2-2 0x2", "198.18.255.1 tcp 3-4 0x3"]);
+    }
+
+    #[test]
+    fn what_nft_does_to_marks_of_connections_is_told() {
+        let noted = |rule: &str| {
+            let text = format!(
+                "table ip t {{\n chain c {{\n type filter hook prerouting priority mangle;\n\
+                 ip daddr 198.18.255.1 tcp dport 80 mark set 1\n{rule}\n}}\n}}\n"
+            );
+            (painted(&text), notes(&text))
+        };
+        let set = "it marks the connection and not the packet";
+        let copied = "it remembers each connection's service by itself";
+        for (rule, why) in [
+            ("ct mark set 10", set),
+            ("tcp dport 443 counter ct mark set 0xa accept", set),
+            ("ct mark set mark", copied),
+            ("ct mark set meta mark & 0xff", copied),
+            ("meta mark set ct mark", copied),
+            ("ct state established meta mark set ct mark and 0xff counter", copied),
+            ("meta mark set (ct mark & 0xff) | 0x100", copied),
+            ("ct mark 5 meta mark set 6", "a selector cannot ask for a connection's mark"),
+        ] {
+            let (painted, notes) = noted(rule);
+            assert_eq!(painted, ["198.18.255.1 tcp 80-80 0x1"], "{rule}");
+            assert_eq!(notes.len(), 1, "{rule}: {notes:?}");
+            let shown = rule.replace('(', "( ").replace(')', " )");
+            let begin = format!("f:5: {shown}: ");
+            assert!(notes.concat().starts_with(&begin), "{notes:?}");
+            assert!(notes.concat().contains(why), "{notes:?}");
+        }
+        for (rule, why) in [
+            ("ip daddr 198.18.255.1 tcp dport 80 reject with tcp reset", "no packet filter"),
+            ("ip daddr 198.18.255.1 tcp dport 80 dnat to 198.18.0.9", "nothing like `dnat`"),
+            ("tcp dport 80 tproxy to :8080", "nothing like `tproxy`"),
+        ] {
+            let (_, notes) = noted(rule);
+            assert!(notes.iter().any(|note| note.contains(why)), "{rule}: {notes:?}");
+        }
     }
 
     #[test]

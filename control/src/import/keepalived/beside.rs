@@ -49,21 +49,23 @@ const LONGEST_S: u32 = 2_678_400;
 
 /// `lvs_timeouts [tcp N] [tcpfin N] [udp N]`.
 fn timeouts(file: usize, node: &Node, draft: &mut Draft) {
-    for pair in node.words.get(1..).unwrap_or_default().chunks(2) {
-        let place = match pair.first().map(String::as_str) {
-            Some("tcp") => 0,
-            Some("tcpfin") => 1,
-            Some("udp") => 2,
+    let mut words = node.values();
+    while let Some(name) = words.next() {
+        let place = match name {
+            "tcp" => 0,
+            "tcpfin" => 1,
+            "udp" => 2,
             _ => 3,
         };
-        let seconds = pair.get(1).and_then(|text| text.parse().ok());
+        let value = words.next();
+        let seconds = value.and_then(|text| text.parse().ok());
         match (draft.timeouts_s.get_mut(place), seconds) {
             (Some(place), Some(seconds @ 1..=LONGEST_S)) => *place = seconds,
             _ => {
                 let why = "it is not a timeout from 1 s to 31 days";
                 draft.notes.add(
                     origin(file, node),
-                    pair.join(" "),
+                    [name, value.unwrap_or_default()].join(" ").trim_end(),
                     why,
                     "write it into `timeouts`",
                 );
@@ -75,7 +77,7 @@ fn timeouts(file: usize, node: &Node, draft: &mut Draft) {
 /// Notes a statement outside of virtual servers.
 pub(super) fn note(file: usize, node: &Node, draft: &mut Draft) {
     // Of blocks only what they are: they stay in their file, and may hold passwords.
-    let shown = node.words.join(" ");
+    let shown = node.words.joined();
     let (what, why, hint) = match node.key() {
         "vrrp_instance" => (
             instance(node),
@@ -124,5 +126,5 @@ fn instance(node: &Node) -> String {
     if !addresses.is_empty() {
         parts.push(format!("virtual addresses {}", addresses.join(", ")));
     }
-    format!("{} ({})", node.words.join(" "), parts.join("; "))
+    format!("{} ({})", node.words.joined(), parts.join("; "))
 }

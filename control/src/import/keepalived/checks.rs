@@ -1,6 +1,8 @@
 //! Health checks and notifications of real servers: Director does neither. What several real
 //! servers of a service have alike is noted once.
 
+use std::collections::HashMap;
+
 use super::super::draft::{Draft, Origin};
 
 /// Who does what keepalived did.
@@ -11,11 +13,11 @@ pub(super) const CHECKER: &str =
 #[derive(Default)]
 pub(super) struct Checks {
     all: Vec<Check>,
+    /// Where in `all` a text is.
+    places: HashMap<String, usize>,
 }
 
 struct Check {
-    /// Its text.
-    shown: String,
     why: &'static str,
     /// The real servers that have it, and where it stands.
     of: Vec<(Origin, String)>,
@@ -24,15 +26,18 @@ struct Check {
 impl Checks {
     /// One more, of a real server.
     pub(super) fn add(&mut self, at: Origin, server: String, shown: String, why: &'static str) {
-        match self.all.iter_mut().find(|check| check.shown == shown) {
+        let place = *self.places.entry(shown).or_insert(self.all.len());
+        match self.all.get_mut(place) {
             Some(check) => check.of.push((at, server)),
-            None => self.all.push(Check { shown, why, of: vec![(at, server)] }),
+            None => self.all.push(Check { why, of: vec![(at, server)] }),
         }
     }
 
     /// Notes them, under the service's name.
     pub(super) fn note(self, service: &str, draft: &mut Draft) {
-        for Check { shown, why, of } in self.all {
+        let mut shown: Vec<(String, usize)> = self.places.into_iter().collect();
+        shown.sort_unstable_by_key(|(_, place)| *place);
+        for (Check { why, of }, (shown, _)) in self.all.into_iter().zip(shown) {
             let Some(((at, first), more)) = of.split_first() else { continue };
             let lines: Vec<String> = more.iter().map(|(at, _)| at.line().to_string()).collect();
             let others = match lines.len() {

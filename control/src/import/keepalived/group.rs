@@ -1,6 +1,6 @@
 //! `virtual_server_group`: addresses, ranges of them and marks under one name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
@@ -48,7 +48,7 @@ pub(super) fn read_all(file: usize, nodes: &[Node], names: &Names, draft: &mut D
                     draft.notes.add(at, line.shown(), why, "import the file in parts");
                 }
                 Err(why) => {
-                    let what = format!("{}: {}", node.words.join(" "), line.shown());
+                    let what = format!("{}: {}", node.words.joined(), line.shown());
                     draft.notes.add(at, what, why, "write a service for it by hand");
                 }
             }
@@ -57,14 +57,16 @@ pub(super) fn read_all(file: usize, nodes: &[Node], names: &Names, draft: &mut D
     groups
 }
 
+/// The names of the groups that virtual servers stand for.
+pub(super) fn used(nodes: &[Node]) -> HashSet<String> {
+    let servers = nodes.iter().filter(|node| node.key() == "virtual_server");
+    let groups = servers.filter(|node| node.value(0) == Some("group"));
+    groups.filter_map(|node| node.value(1)).map(str::to_owned).collect()
+}
+
 /// Notes a group that no virtual server stands for: keepalived passes over it, too.
-pub(super) fn note_unused(file: usize, group: &Node, nodes: &[Node], draft: &mut Draft) {
-    let uses = |node: &&Node| {
-        node.key() == "virtual_server"
-            && node.value(0) == Some("group")
-            && node.value(1) == group.value(0)
-    };
-    if nodes.iter().any(|node| uses(&node)) {
+pub(super) fn note_unused(file: usize, group: &Node, used: &HashSet<String>, draft: &mut Draft) {
+    if group.value(0).is_some_and(|name| used.contains(name)) {
         return;
     }
     let why = "no virtual_server uses the group, so nothing of it was balanced";

@@ -5,20 +5,18 @@ use std::num::NonZeroU16;
 use crate::config::model::{Forwarding, GueChecksum, Tunnel};
 
 /// How packets are forwarded; `None` for words that are not understood.
-pub(super) fn method(words: &[String]) -> Option<Forwarding> {
-    let (first, rest) = words.split_first()?;
-    match first.to_ascii_uppercase().as_str() {
+pub(super) fn method<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Forwarding> {
+    match words.next()?.to_ascii_uppercase().as_str() {
         "NAT" => Some(Forwarding::Masq),
         "DR" => Some(Forwarding::Route),
-        "TUN" => tunnel(rest).map(Forwarding::Tunnel),
+        "TUN" => tunnel(words).map(Forwarding::Tunnel),
         _ => None,
     }
 }
 
 /// `[type ipip|gue port N|gre] [nocsum|csum|remcsum]`.
-fn tunnel(words: &[String]) -> Option<Tunnel> {
+fn tunnel<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Tunnel> {
     let (mut kind, mut port, mut checksum) = ("ipip", None, GueChecksum::None);
-    let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
             "type" => kind = words.next()?,
@@ -45,7 +43,7 @@ mod tests {
 
     #[test]
     fn every_form_of_a_method_is_read() {
-        let read = |text: &str| method(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let read = |text: &str| method(text.split(' '));
         let port = NonZeroU16::new(6080).unwrap();
         assert_eq!(read("NAT"), Some(Forwarding::Masq));
         assert_eq!(read("dr"), Some(Forwarding::Route));

@@ -23,27 +23,30 @@ pub(super) fn read(
     config_id: Option<&str>,
     draft: &mut Draft,
 ) {
-    let lines = text::lines(file, text, config_id, draft);
-    let nodes = tree::build(file, &lines, &mut draft.notes);
-    // The largest file is not held twice.
-    drop(lines);
+    let mut tree = tree::Builder::new(file);
+    text::each(file, text, config_id, &mut draft.notes, |number, line, notes| {
+        tree.line(number, line, notes);
+    });
+    let nodes = tree.finish(&mut draft.notes);
     let global = beside::global(file, &nodes, draft);
     let groups = group::read_all(file, &nodes, names, draft);
     let (mut marks, mut expanded) = (global.first_mark, 0);
-    for node in &nodes {
+    let used = group::used(&nodes);
+    // Each is given up once it is read: the largest file is not held twice.
+    for node in nodes {
         match node.key() {
             "virtual_server" => {
                 let reading = virtual_server::Reading { file, names, groups: &groups };
-                reading.read(node, global.marks_groups, &mut marks, &mut expanded, draft);
+                reading.read(&node, global.marks_groups, &mut marks, &mut expanded, draft);
             }
-            "virtual_server_group" => group::note_unused(file, node, &nodes, draft),
+            "virtual_server_group" => group::note_unused(file, &node, &used, draft),
             "global_defs" => {}
-            _ => beside::note(file, node, draft),
+            _ => beside::note(file, &node, draft),
         }
     }
 }
 
 /// A node's place.
 fn origin(file: usize, node: &Node) -> Origin {
-    Origin::new(file, node.line)
+    Origin::new(file, node.line as usize)
 }

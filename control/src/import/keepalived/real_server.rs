@@ -32,7 +32,7 @@ impl Reading<'_> {
         draft: &mut Draft,
     ) -> Option<Server> {
         let at = origin(self.file, node);
-        let what = format!("{service}: {}", node.words.join(" "));
+        let what = format!("{service}: {}", node.words.joined());
         let Some(address) = node.value(0).and_then(draft::address) else {
             let why = "its address is not understood; names are not looked up";
             draft.notes.add(at, what, why, "add the real server by hand");
@@ -70,7 +70,7 @@ impl Reading<'_> {
                 }
                 key if key.ends_with("_CHECK") || key.ends_with("_GET") => {
                     let why = "Director does not check real servers' health itself";
-                    checks.add(origin(self.file, one), node.words.join(" "), one.shown(), why);
+                    checks.add(origin(self.file, one), node.words.joined(), one.shown(), why);
                 }
                 _ => health.push(one.shown()),
             }
@@ -78,7 +78,7 @@ impl Reading<'_> {
         if !health.is_empty() {
             let why =
                 "it concerns health checks and notifications, which Director does not do itself";
-            checks.add(at, node.words.join(" "), health.join("; "), why);
+            checks.add(at, node.words.joined(), health.join("; "), why);
         }
         Some(server)
     }
@@ -100,7 +100,7 @@ fn server_setting(one: &Node, server: &mut Server) -> bool {
             Some(lower) => server.thresholds.lower = lower,
             None => return false,
         },
-        _ => match method(one.words.get(1..).unwrap_or_default()) {
+        _ => match method(one.values()) {
             Some(forwarding) => server.forwarding = forwarding,
             None => return false,
         },

@@ -2,12 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::super::draft::{Draft, Origin};
+use super::super::draft::Origin;
+use super::super::note::Notes;
 
 /// Bytes that parameters may grow a file to.
 const MOST_BYTES: usize = 16 << 20;
 /// Lines that it may grow to.
 const MOST_LINES: usize = 500_000;
+/// Parameters that a file may have.
+const MOST_PARAMETERS: usize = 10_000;
+/// Bytes of a line from which on its parameters are not filled in.
+const LONGEST_FILLED: usize = 1 << 20;
 /// Parameters within parameters.
 const DEEPEST: usize = 16;
 
@@ -18,15 +23,15 @@ struct Waiting {
     text: String,
 }
 
-/// The lines that count, with their numbers in the file.
-pub(super) fn lines(
+/// Calls `run` with the lines that count and their numbers in the file.
+pub(super) fn each(
     file: usize,
     text: &str,
     config_id: Option<&str>,
-    draft: &mut Draft,
-) -> Vec<(usize, String)> {
+    notes: &mut Notes,
+    mut run: impl FnMut(usize, &str, &mut Notes),
+) {
     let mut parameters: HashMap<String, String> = HashMap::new();
-    let mut lines = Vec::new();
     let (mut bytes, mut count) = (0, 0);
     let raw = text.lines().enumerate();
     let mut raw =
@@ -38,21 +43,27 @@ pub(super) fn lines(
         if bytes > MOST_BYTES || count > MOST_LINES {
             let why = "the file is too large, or its parameters make it so";
             let what = "everything from here on";
-            draft.notes.add(Origin::new(file, line.number), what, why, "import it in parts");
+            notes.add(Origin::new(file, line.number), what, why, "import it in parts");
             break;
         }
         let plain = without_remark(&line.text);
-        let Some(plain) = condition(file, &line, plain, config_id, draft) else { continue };
+        let Some(plain) = condition(file, &line, plain, config_id, notes) else { continue };
         if let Some((name, value)) = definition(plain) {
             let next = || waiting.pop_front().or_else(|| raw.next());
             let value = continued(value, next);
-            parameters.insert(name.to_owned(), value);
+            if parameters.len() < MOST_PARAMETERS || parameters.contains_key(name) {
+                parameters.insert(name.to_owned(), value);
+            } else {
+                let why = "there are too many parameters";
+                let at = Origin::new(file, line.number);
+                notes.add(at, format!("${name}"), why, "write out what it stands for");
+            }
             continue;
         }
         if plain.trim_start().starts_with("~SEQ") || plain.trim_start().starts_with("~LST") {
             let why = "lines that are repeated are not read";
             let hint = "write the lines out that it stands for";
-            draft.notes.add(Origin::new(file, line.number), plain.trim(), why, hint);
+            notes.add(Origin::new(file, line.number), plain.trim(), why, hint);
             continue;
         }
         match filled(plain, &parameters) {
@@ -65,12 +76,11 @@ pub(super) fn lines(
             }
             _ => {
                 if !plain.trim().is_empty() {
-                    lines.push((line.number, plain.to_owned()));
+                    run(line.number, plain, notes);
                 }
             }
         }
     }
-    lines
 }
 
 /// The line up to a `#` or `!` that is not in quotes.
@@ -89,7 +99,7 @@ fn condition<'a>(
     line: &Waiting,
     text: &'a str,
     config_id: Option<&str>,
-    draft: &mut Draft,
+    notes: &mut Notes,
 ) -> Option<&'a str> {
     let Some(rest) = text.trim_start().strip_prefix('@') else { return Some(text) };
     let (id, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -108,7 +118,7 @@ fn condition<'a>(
             )
         };
         let hint = "import with the id that is meant if this is not right";
-        draft.notes.add(Origin::new(file, line.number), what, why, hint);
+        notes.add(Origin::new(file, line.number), what, why, hint);
     }
     holds.then_some(rest)
 }
@@ -152,7 +162,7 @@ fn filled(line: &str, parameters: &HashMap<String, String>) -> Option<String> {
             _ => None,
         };
         match (parameters.get(name), after) {
-            (Some(value), Some(after)) if text.len() < MOST_BYTES => {
+            (Some(value), Some(after)) if text.len() < LONGEST_FILLED => {
                 text.push_str(value);
                 found = true;
                 rest = after;
@@ -172,10 +182,10 @@ mod tests {
     use super::*;
 
     fn read(text: &str, id: Option<&str>) -> (Vec<String>, usize) {
-        let mut draft = Draft::new(["f"].into_iter());
-        let lines = lines(0, text, id, &mut draft);
-        let lines = lines.into_iter().map(|(_, line)| line.trim().to_owned()).collect();
-        (lines, draft.notes.finish(&["f".into()]).len())
+        let mut notes = Notes::default();
+        let mut lines = Vec::new();
+        each(0, text, id, &mut notes, |_, line, _| lines.push(line.trim().to_owned()));
+        (lines, notes.finish(&["f".into()]).len())
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `virtual_server` and its real servers.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
@@ -65,7 +66,7 @@ impl Reading<'_> {
         expanded: &mut usize,
         draft: &mut Draft,
     ) {
-        let what = node.words.join(" ");
+        let what = node.words.joined();
         let Some(members) = self.members(node, &what, draft) else { return };
         *expanded += members.len();
         if *expanded > MOST_MEMBERS {
@@ -86,7 +87,7 @@ impl Reading<'_> {
             self.marked_group(node, &members, &settings, &servers, next_mark, draft);
             return;
         }
-        for (member, at) in members {
+        for (member, at) in members.iter().copied() {
             let key = match member {
                 Member::Address { vip, vip_port } => {
                     Key::Address { protocol: settings.protocol, vip, vip_port }
@@ -101,7 +102,12 @@ impl Reading<'_> {
     }
 
     /// What the virtual server stands for: an address, a mark, or a group's members.
-    fn members(&self, node: &Node, what: &str, draft: &mut Draft) -> Option<Vec<(Member, Origin)>> {
+    fn members(
+        &self,
+        node: &Node,
+        what: &str,
+        draft: &mut Draft,
+    ) -> Option<Cow<'_, [(Member, Origin)]>> {
         let at = origin(self.file, node);
         let mut refuse = |why: &str| {
             draft.notes.add(at, format!("{what} {{ ... }}"), why, "write the service by hand");
@@ -110,14 +116,17 @@ impl Reading<'_> {
         match node.value(0) {
             Some("fwmark") => {
                 match node.value(1).and_then(|text| text.parse::<NonZeroU32>().ok()) {
-                    Some(mark) => Some(vec![(Member::Mark { mark: Mark(mark), family: None }, at)]),
+                    Some(mark) => {
+                        let member = Member::Mark { mark: Mark(mark), family: None };
+                        Some(Cow::Owned(vec![(member, at)]))
+                    }
                     None => refuse("a mark is a number from 1 on"),
                 }
             }
             Some("group") => {
                 let name = node.value(1).unwrap_or_default();
                 match self.groups.get(name) {
-                    Some(members) if !members.is_empty() => Some(members.clone()),
+                    Some(members) if !members.is_empty() => Some(Cow::Borrowed(members)),
                     Some(_) => refuse("its group has no address that could be read"),
                     None => refuse("there is no virtual_server_group of this name in the file"),
                 }
@@ -129,7 +138,7 @@ impl Reading<'_> {
                 };
                 match (draft::address(text), vip_port) {
                     (Some(vip), Some(vip_port)) => {
-                        Some(vec![(Member::Address { vip, vip_port }, at)])
+                        Some(Cow::Owned(vec![(Member::Address { vip, vip_port }, at)]))
                     }
                     (None, _) => refuse("its address is not understood; names are not looked up"),
                     (_, None) => refuse("its port is not understood"),
@@ -195,7 +204,6 @@ impl Reading<'_> {
 
     /// Whether this was a setting, and could be read.
     fn setting(&self, one: &Node, settings: &mut Settings) -> bool {
-        let words = one.words.get(1..).unwrap_or_default();
         let Settings { flags, .. } = settings;
         match one.key() {
             "lvs_sched" | "lb_algo" => {
@@ -206,7 +214,7 @@ impl Reading<'_> {
             "ops" => settings.one_packet = true,
             // Accepted by older versions, and without a meaning there, too.
             "nat_mask" => {}
-            "lvs_method" | "lb_kind" => match method(words) {
+            "lvs_method" | "lb_kind" => match method(one.values()) {
                 Some(forwarding) => settings.forwarding = forwarding,
                 None => return false,
             },
