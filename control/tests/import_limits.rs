@@ -258,6 +258,11 @@ fn rulesets_of_nft_are_read_within_bounds() {
         writeln!(text, "ip daddr 10.{}.0.0/24 mark set 1", number % 255).unwrap();
     });
     answers("iptables", "marks over marks", covered);
+    let wide = filled(HEAD, TAIL, |number, text| {
+        let (third, fourth) = (number / 200 % 200, number % 200);
+        writeln!(text, "ip daddr 10.0.{third}.{fourth}-10.0.{}.1 mark set 1", third + 50).unwrap();
+    });
+    answers("iptables", "networks that overlap", wide);
     let open = |begin: &str, unit: &str| {
         numbered(&format!("{HEAD}{begin} {{ "), unit, &format!("}}{TAIL}"))
     };

@@ -25,7 +25,7 @@ pub(super) use nft::{is_nft, read as nft};
 pub(super) use walk::{Painted, marks};
 
 /// Addresses from the first to the last, both included and of one family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Net {
     first: IpAddr,
     last: IpAddr,

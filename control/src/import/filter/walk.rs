@@ -1,6 +1,6 @@
 //! Which packets leave the rules with which mark.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use crate::config::model::{Family, Protocol};
@@ -26,6 +26,8 @@ const TO_NOTE: u64 = 8;
 const DEEPEST: usize = 64;
 /// VIPs looked at.
 const MOST_VIPS: usize = 65_536;
+/// Addresses of networks that overlap.
+const MOST_ADDRESSES: usize = 8 * MOST_VIPS;
 
 /// Sends packets to every VIP that the rules name, or that is among `known`.
 pub(in crate::import) fn marks(
@@ -75,12 +77,23 @@ pub(in crate::import) fn marks(
 
 /// Every address that a rule names as a destination.
 fn named(rules: &Ruleset, vips: &mut BTreeSet<IpAddr>, notes: &mut Notes) {
+    let mut walked = HashSet::new();
+    let mut addresses = 0;
     for rule in rules.rules() {
         for matched in &rule.matches {
             let Match::Destination { nets, not: false } = matched else { continue };
             for net in nets {
+                if walked.contains(net) {
+                    continue;
+                }
                 match net.addresses() {
-                    Some(all) if vips.len() + all.len() <= MOST_VIPS => vips.extend(all),
+                    Some(all)
+                        if vips.len() + all.len() <= MOST_VIPS && addresses < MOST_ADDRESSES =>
+                    {
+                        addresses += all.len();
+                        vips.extend(all);
+                        walked.insert(*net);
+                    }
                     _ => {
                         let what = format!("destination {} to {}", net.first, net.last);
                         let why = "a selector has one VIP, and these are too many";
