@@ -71,6 +71,8 @@ struct Path {
     gathering: Gathering,
     /// The longest fragment of the datagram in hand, if it was put together.
     longest: Option<u16>,
+    /// Whether something was written into the datagram in hand that made it one piece.
+    is_spliced: bool,
     /// Answers given so far.
     answers_given: u32,
     /// Tunnelled packets so far, for their identifications.
@@ -102,6 +104,7 @@ impl Director {
             ),
             gathering: Gathering::default(),
             longest: None,
+            is_spliced: false,
             answers_given: 0,
             shared,
             surroundings,

@@ -277,3 +277,27 @@ fn a_client_may_name_a_third_host() {
     let back = packet::tcp("10.1.0.9:50000", "192.0.2.10:20").flags("SA");
     assert_eq!(from_client(&mut scene, 0, back).0, 1);
 }
+
+#[test]
+fn a_line_in_fragments_is_put_together_written_anew_and_cut_again() {
+    let mut scene = scene(1);
+    scene.catalog.fragments.whole = true;
+    scene.publish();
+    control(&mut scene);
+    asks(&mut scene, "PASV\r\n", (1001, 5001));
+    let line = LINE.replace("172,16,0,13", "172,16,0,101");
+    let packet = packet::tcp(SERVER, CLIENT).flags("PA").numbers(5001, 1007);
+    let packet = packet.payload(line.as_bytes()).src_mac(real_mac(1)).dst_mac(INSIDE_MAC);
+    let sent: Vec<Sent> =
+        packet.fragments(48).iter().flat_map(|frame| scene.feed(0, INSIDE, frame)).collect();
+    let pieces: Vec<&[u8]> = sent.iter().map(|sent| &ip(&sent.bytes)[20..]).collect();
+    assert_eq!(
+        pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(),
+        [48, 20 + WRITTEN.len() - 48]
+    );
+    let segment = pieces.concat();
+    assert_eq!(String::from_utf8(segment[20..].to_vec()).unwrap(), WRITTEN);
+    // What follows is shifted by as many bytes as the line has lost.
+    let next = answers(&mut scene, 0, "150 Here it comes\r\n", (5001 + line.len() as u32, 1007));
+    assert_eq!(numbers(&next), (5001 + WRITTEN.len() as u32, 1007));
+}

@@ -137,9 +137,10 @@ impl Path {
         // What the kernel has put together for itself it has copied into one piece.
         let apart = packet.family == Family::V6 || snapshot.hosts.get(packet.dst).is_none();
         let answers = self.answers_given;
-        self.longest = Some(datagram.longest);
+        (self.longest, self.is_spliced) = (Some(datagram.longest), false);
         let verdict = self.handle(snapshot, &mut datagram.frame, at);
         self.longest = None;
+        let apart = apart && !self.is_spliced;
         Whole { verdict, answered: self.answers_given != answers, apart }
     }
 

@@ -59,16 +59,10 @@ impl Path {
         at: Arrival,
     ) -> Verdict {
         let shared = Arc::clone(&self.shared);
-        // A datagram that was put together is cut again where its pieces were.
-        let may_change = self.longest.is_none();
-        let said = if may_change {
-            let transport = packet.transport(frame.bytes());
-            let from = (real, from);
-            self.bindings.hear_server_as_kernel(packet, transport, from, snapshot, at.now)
-        } else {
-            None
-        };
-        let mut longer = 0;
+        let (transport, speaker) = (packet.transport(frame.bytes()), (real, from));
+        let said =
+            self.bindings.hear_server_as_kernel(packet, transport, speaker, snapshot, at.now);
+        let (mut longer, mut replaced) = (0, false);
         let verdict = self.outward(snapshot, frame, packet, at, |frame| {
             let (control, agreements) = (control_of(packet, from), &shared.agreements);
             let mut grown = 0;
@@ -77,7 +71,7 @@ impl Path {
                 && let Some(by) = splice::replace(frame, packet, said.place, &said.text)
             {
                 agreements.answered(&control, sequence, by);
-                (grown, longer) = (by, by);
+                (grown, longer, replaced) = (by, by, true);
             }
             masq::rewrite(frame.bytes_mut(), packet, End::Source, from)?;
             if let Some(shift) = agreements.shift(&control) {
@@ -87,6 +81,7 @@ impl Path {
             Ok(grown)
         });
         self.bindings.count_longer(real, longer, snapshot);
+        self.is_spliced |= replaced;
         verdict
     }
 
