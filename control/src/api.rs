@@ -313,7 +313,7 @@ fn accept(listener: &UnixListener, door: &Door) {
             Err(mut stream) => {
                 // Nobody waits for one that does not read this.
                 let _ = stream.wait_to_write(Duration::from_millis(1));
-                say(&mut stream, &Reply::refused("too many clients at once; try again"));
+                say(&mut stream, &Reply::refused(CROWDED));
             }
         }
     }
@@ -375,8 +375,25 @@ fn say(stream: &mut impl Write, reply: &Reply) {
     }
 }
 
-/// Asks the director that listens on this socket.
+/// What a client is told for whom there is no place.
+const CROWDED: &str = "too many clients at once; try again";
+/// So often a client asks that is told so, and waits so long in between.
+const TRIES: u32 = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// Asks the director that listens on this socket, a few times if too many others do.
 pub fn call(path: &Path, request: &Request) -> Result<Reply, SocketError> {
+    for _ in 1..TRIES {
+        let reply = call_once(path, request)?;
+        if reply.ok || reply.text != CROWDED {
+            return Ok(reply);
+        }
+        thread::sleep(BETWEEN_TRIES);
+    }
+    call_once(path, request)
+}
+
+fn call_once(path: &Path, request: &Request) -> Result<Reply, SocketError> {
     let unreachable = |error| SocketError::Unreachable { path: path.to_owned(), error };
     let garbled = |error| SocketError::Garbled { path: path.to_owned(), error };
     let mut stream = UnixStream::connect(path).map_err(unreachable)?;

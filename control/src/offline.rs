@@ -123,7 +123,7 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
         return Err(nothing_found(&inputs, &names, &imported));
     }
     print(&imported.yaml);
-    let lost = imported.notes.len();
+    let lost = imported.lost;
     if lost == 0 {
         return Ok(ExitCode::SUCCESS);
     }

@@ -131,8 +131,8 @@ impl ControlThread {
         let too_many = facts.leaves_out();
         if too_many && !self.observers.warned {
             warn!(
-                "metrics: real servers have no series of their own, there would be more than \
-                 metrics.series: {}; raise it, or sum over services",
+                "metrics: some services or real servers have no series of their own (see \
+                 director_left_out), there would be more than metrics.series: {}; raise it",
                 settings.series
             );
         }

@@ -61,6 +61,8 @@ pub struct Imported {
     pub yaml: String,
     /// What was not carried over, or not as it was; by file and line.
     pub notes: Vec<Note>,
+    /// How many notes there would be if all were kept.
+    pub lost: usize,
     /// How many virtual services the configuration has.
     pub services: usize,
     /// Whether the texts had anything of what they were read as. Without that the configuration

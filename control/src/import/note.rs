@@ -41,6 +41,8 @@ const LONGEST: usize = 2_000;
 /// The notes as they come in.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
+    /// What matters more than all else, and is few.
+    first: Vec<(Origin, [String; 3])>,
     all: Vec<(Origin, [String; 3])>,
     bytes: usize,
     more: usize,
@@ -63,13 +65,24 @@ impl Notes {
         self.all.push((origin, parts));
     }
 
+    /// Adds one that comes before all others and is kept however many there are.
+    pub(super) fn add_first(&mut self, origin: Origin, what: &str, why: &str, hint: &str) {
+        self.first.push((origin, [plain(what), plain(why), plain(hint)]));
+    }
+
+    /// How many are not kept.
+    pub(super) fn more(&self) -> usize {
+        self.more
+    }
+
     /// All notes by file and line, with the files' names.
     pub(super) fn finish(mut self, files: &[String]) -> Vec<Note> {
         self.all.sort_by_key(|(origin, _)| *origin);
         let name = |file: usize| files.get(file).cloned().unwrap_or_default();
         let mut notes: Vec<Note> = self
-            .all
+            .first
             .into_iter()
+            .chain(self.all)
             .map(|(origin, [what, why, hint])| Note {
                 file: name(origin.file()),
                 line: origin.line(),
@@ -127,13 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn endless_notes_are_cut_and_counted() {
+    fn endless_notes_are_cut_and_counted_and_what_matters_most_is_kept_before_them() {
         let mut notes = Notes::default();
         for line in 0..MOST + 5 {
             notes.add(Origin::new(0, line), "x", "y", "z");
         }
+        notes.add_first(Origin::new(0, 9), "all behind it", "y", "z");
+        assert_eq!(notes.more(), 5);
         let notes = notes.finish(&["f".into()]);
-        assert_eq!(notes.len(), MOST + 1);
+        assert_eq!(notes.len(), MOST + 2);
+        assert_eq!(notes.first().unwrap().what, "all behind it");
         assert_eq!(notes.last().unwrap().what, "5 more notes");
         assert_eq!(plain(&"x".repeat(LONGEST + 1)).len(), LONGEST + 3);
     }

@@ -15,7 +15,7 @@ use super::note::Notes;
 use super::settle::{Plan, Settled};
 
 /// Room for the services; the rest of the largest file is for the notes.
-const MOST_SERVICES: usize = MAX_BYTES / 2;
+const MOST_SERVICES: usize = MAX_BYTES / 8 * 5;
 /// Room for the notes.
 const MOST_NOTES: usize = MAX_BYTES / 4;
 /// Networks of real servers that are guessed.
@@ -30,18 +30,25 @@ pub(super) fn write(plan: &Plan, mut notes: Notes) -> Imported {
     let writer = Writer { names: plan.files.iter().map(|name| short(name)).collect() };
     let mut services = String::new();
     let mut count = 0;
-    for service in &plan.services {
+    for (place, service) in plan.services.iter().enumerate() {
         let text = writer.service(service);
         if services.len() + text.len() > MOST_SERVICES {
-            let why = "the configuration would be too large";
-            let what = "this service and those behind it";
-            notes.add(service.origin, what, why, "import the file in parts");
+            let what = format!("this service and {} behind it", plan.services.len() - place - 1);
+            let why = format!(
+                "a configuration has {MAX_BYTES} bytes at the most, and services that are imported \
+                 {MOST_SERVICES} of them"
+            );
+            let hint = "import fewer services, or write YAML for the others that is shorter";
+            notes.add_first(service.origin, &what, &why, hint);
             break;
         }
         services.push_str(&text);
         count += usize::from(!service.selectors.is_empty());
     }
+    let more = notes.more();
     let notes = notes.finish(&plan.files);
+    // One of them says how many are not among them.
+    let lost = notes.len() + more.saturating_sub(1);
     let mut yaml = format!(
         "# Imported from {}.\n# Fill in `ports`, then let `director check` look at it.\n\n",
         writer.names.join(", ")
@@ -63,7 +70,7 @@ pub(super) fn write(plan: &Plan, mut notes: Notes) -> Imported {
         }
     }
     let found = !plan.services.is_empty() || plan.timeouts_s != [0; 3];
-    Imported { yaml, notes, services: count, found }
+    Imported { yaml, notes, lost, services: count, found }
 }
 
 /// A file's name without its folders, and not too long to stand on every line.
