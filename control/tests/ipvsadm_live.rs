@@ -53,7 +53,7 @@ impl Shell {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_director"), link).unwrap();
         }
         // What the recordings do besides: marks and settings, which no text depends on.
-        for name in ["iptables", "ip6tables", "sysctl", "ip"] {
+        for name in ["iptables", "ip6tables", "sysctl", "ip", "modprobe"] {
             let mut stub = fs::OpenOptions::new();
             use std::os::unix::fs::OpenOptionsExt;
             let file = stub.write(true).create(true).mode(0o755).open(folder.join(name));
