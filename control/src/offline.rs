@@ -109,7 +109,7 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
         if text.len() > config::MAX_BYTES {
             let (name, most) = (file.display(), config::MAX_BYTES);
             return Err(format!(
-                "{name} has more than {most} bytes (8 MiB), which no configuration may have; \
+                "{name}: it has more than {most} bytes (8 MiB), which no configuration may have; \
                  import it in parts"
             ));
         }

@@ -328,7 +328,7 @@ fn more_than_eight_mib_is_refused_before_it_is_read() {
             let ended = import(kind, file);
             assert_eq!(ended.code, Some(1), "{}", ended.stderr);
             let sentence = format!(
-                "{} has more than 8388608 bytes (8 MiB), which no configuration may have; \
+                "{}: it has more than 8388608 bytes (8 MiB), which no configuration may have; \
                  import it in parts",
                 file.display()
             );

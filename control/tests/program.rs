@@ -341,7 +341,8 @@ fn scenarios_that_are_not_there_are_an_error_and_no_failure() {
     for (path, part) in
         [("/nonexistent", "there is no such file or folder"), (empty, "has no scenario")]
     {
-        let ended = director(&["simulate", path]);
+        let mut ended = director(&["simulate", path]);
+        assert_eq!(std::mem::take(&mut ended.stdout), "0 passed, 0 failed\n");
         assert_sentence(&ended, 2, &[path, part]);
         assert_eq!(ended.stderr.lines().count(), 1);
     }
