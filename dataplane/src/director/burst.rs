@@ -263,8 +263,9 @@ impl Path {
         }
         reading.seeks_conns_v6 = !reading.conns_v6.is_empty();
         [reading.seeks_strays, reading.seeks_strays_v6] = [false; 2];
-        reading.seeks_replies = [!reading.replies.is_empty(); 2];
-        if !reading.replies.is_empty() {
+        let has_replies = !reading.replies.is_empty();
+        reading.seeks_replies = [has_replies; 2];
+        if has_replies {
             reading.replies.aim(&self.shared.replies, self.bindings.table_v4());
         }
     }

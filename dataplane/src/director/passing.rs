@@ -106,13 +106,13 @@ impl Path {
     /// The way to where a packet goes: its real server's, or on the same network another host's;
     /// `None` where that was never asked for its MAC address.
     pub(super) fn hop_to(&self, snapshot: &Snapshot, to: Inward<'_>) -> Option<NextHop> {
-        let next = to.real.next_hop;
+        if to.address == to.real.address {
+            return to.real.next_hop;
+        }
         // As in the kernel, the route is the real server's.
         match snapshot.exits.lookup(to.real.address) {
-            Some(exit) if to.address != to.real.address && exit.gateway.is_none() => {
-                self.next_hop(exit, to.address)
-            }
-            _ => next,
+            Some(exit) if exit.gateway.is_none() => self.next_hop(exit, to.address),
+            _ => to.real.next_hop,
         }
     }
 
@@ -124,8 +124,10 @@ impl Path {
         to: Inward<'_>,
         at: Arrival,
     ) -> Verdict {
-        let found = snapshot.exits.lookup(to.real.address).copied();
-        let Some(exit) = found.filter(|_| to.address != to.real.address) else {
+        if to.address == to.real.address {
+            return Verdict::Drop(DropReason::NoNeighbour);
+        }
+        let Some(exit) = snapshot.exits.lookup(to.real.address).copied() else {
             return Verdict::Drop(DropReason::NoNeighbour);
         };
         let ttl = self.egress(snapshot, Some(to.real)).ttl;
