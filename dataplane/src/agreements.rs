@@ -62,7 +62,10 @@ struct All {
     controls: HashMap<ControlId, Control>,
     /// The one that is found, of each flow.
     current: HashMap<Flow, ControlId>,
+    /// Oldest first.
     waiting: Vec<Waiting>,
+    /// How many of them have a flow: whoever sends what has no connection asks, and finds none.
+    waiting_of: HashMap<Flow, usize>,
     data: HashMap<Flow, Data>,
 }
 
@@ -217,6 +220,7 @@ impl Agreements {
     /// A data connection waits for its client; a core made it.
     pub fn wait(&self, waiting: Waiting) {
         let mut all = self.lock();
+        *all.waiting_of.entry(waiting.flow).or_default() += 1;
         all.waiting.push(waiting);
         self.settle(&all);
     }
@@ -247,11 +251,13 @@ impl Agreements {
     pub fn meet(&self, flow: &Flow, may: impl Fn(&Conn) -> bool) -> Option<(Waiting, bool)> {
         let mut all = self.lock();
         let unknown = Flow { client_port: 0, ..*flow };
+        all.waiting_of.get(&unknown)?;
         let place = all.waiting.iter().rposition(|waiting| waiting.flow == unknown)?;
         let found = *all.waiting.get(place)?;
         let taken = may(&found.conn);
         if taken {
             all.waiting.remove(place);
+            all.waits_no_more(&unknown);
             self.settle(&all);
         }
         Some((found, taken))
@@ -273,19 +279,14 @@ impl Agreements {
             return Vec::new();
         }
         let mut all = self.lock();
-        let mut ended = Vec::new();
-        let mut released = Vec::new();
-        all.waiting.retain(|waiting| {
-            let over = waiting.core == core && is_over(&waiting.conn);
-            if over {
-                ended.push(waiting.conn);
-                released.push(waiting.data.control);
-            }
-            !over
-        });
-        released.into_iter().for_each(|id| all.release(id));
+        let is_over = |waiting: &mut Waiting| waiting.core == core && is_over(&waiting.conn);
+        let ended: Vec<Waiting> = all.waiting.extract_if(.., is_over).collect();
+        for waiting in &ended {
+            all.waits_no_more(&waiting.flow);
+            all.release(waiting.data.control);
+        }
         self.settle(&all);
-        ended
+        ended.into_iter().map(|waiting| waiting.conn).collect()
     }
 
     /// A data connection has a flow.
@@ -299,8 +300,12 @@ impl Agreements {
             return None;
         }
         let all = self.lock();
-        let waiting = || all.waiting.iter().rev().find(|waiting| waiting.flow == *flow);
-        all.data.get(flow).copied().or_else(|| waiting().map(|waiting| waiting.data))
+        if let Some(data) = all.data.get(flow) {
+            return Some(*data);
+        }
+        all.waiting_of.get(flow)?;
+        let waiting = all.waiting.iter().rev().find(|waiting| waiting.flow == *flow);
+        waiting.map(|waiting| waiting.data)
     }
 
     /// A data connection has ended.
@@ -328,6 +333,16 @@ impl All {
         self.controls.insert(id, control);
         self.current.insert(*flow, id);
         Some(id)
+    }
+
+    /// One of a flow waits no more.
+    fn waits_no_more(&mut self, flow: &Flow) {
+        if let Some(count) = self.waiting_of.get_mut(flow) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting_of.remove(flow);
+            }
+        }
     }
 
     fn release(&mut self, id: ControlId) {
@@ -418,6 +433,7 @@ mod tests {
         assert!(known.end_waiting(0, |_| true).is_empty());
         assert!(known.end_waiting(1, |_| false).is_empty());
         assert_eq!(known.end_waiting(1, |_| true).len(), 1);
+        assert!(known.lock().waiting_of.is_empty());
         assert!(!known.has_control(&flow(2000, 21)));
     }
 
@@ -437,6 +453,8 @@ mod tests {
         assert_eq!((met.data.server, met.conn.expires), (Addr::v4(8), Tick(100)));
         let (met, _) = known.meet(&flow(1, 40_000), |_| true).unwrap();
         assert_eq!((met.data.server, met.conn.expires), (Addr::v4(7), Tick(500)));
+        assert_eq!(known.meet(&flow(1, 40_000), |_| true), None);
+        assert!(known.lock().waiting_of.is_empty());
     }
 
     #[test]
