@@ -13,32 +13,25 @@
 //! choose an address of which a half would be 0 there. One that has such an address all the same
 //! (one in 2^63) finds no room.
 
-use super::assign::{Holes, Seen, Window};
+mod line;
+mod name;
+mod window;
+
 use super::cells::{Row, Whose};
 use super::client::{ClientTable, Hit, Rebound, ServiceReal};
 use super::client_slots::{DEAD, Slots, Word};
-use super::hash::Hasher;
 use super::key::{ClientKey, Handle, Probe};
-use super::segments::{Places, Segments};
 use super::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::block::Block;
 use crate::prefetch::prefetch;
+use line::IN_LINE;
+
+pub(super) use line::Line;
+pub(super) use name::{Name, Veil};
+pub(super) use window::WideWindow;
 
 /// A row of buckets.
 pub(super) struct Wide(Block<Line>);
-
-/// Slots in a line.
-const IN_LINE: usize = 3;
-
-/// Three clients: the halves of their addresses, their words, their ages. Then marks: where else
-/// clients have gone that are looked for here first.
-#[repr(C, align(64))]
-pub(super) struct Line {
-    halves: [[AtomicU64; 2]; IN_LINE],
-    words: [AtomicU32; IN_LINE],
-    ages: [AtomicU8; IN_LINE],
-    marks: AtomicU8,
-}
 
 /// The lines of a segment where a client may stand besides its first one, those first where most
 /// are. A line's [`Line::marks`] have a bit for each, by its place here.
@@ -57,70 +50,6 @@ pub(super) struct Away {
     pub(super) choice: usize,
     /// 0 for the line of its side, 1 for the other one.
     pub(super) turn: usize,
-}
-
-/// A client as the slots have it: the word's upper part, and the veiled halves of the address,
-/// the upper one first.
-#[derive(Clone, Copy)]
-pub(super) struct Name {
-    word: u64,
-    halves: [u64; 2],
-}
-
-/// What addresses are veiled by.
-#[derive(Clone, Copy)]
-pub(super) struct Veil([u64; 2]);
-
-impl Veil {
-    /// A secret that follows from the table's.
-    pub(super) fn new(hasher: &Hasher) -> Self {
-        let hash = hasher.hash(0, u64::MAX);
-        let half = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).max(1);
-        Self([half(hash.first, hash.second), half(hash.shard, hash.fingerprint)])
-    }
-
-    /// The halves of an address, veiled; or of a veiled one, as they were.
-    #[inline(always)]
-    pub(super) fn over(self, [high, low]: [u64; 2]) -> [u64; 2] {
-        let Self([over_high, over_low]) = self;
-        [high ^ over_high, low ^ over_low]
-    }
-
-    /// What is laid over an address whose upper half comes first.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "sse2")]
-    #[inline]
-    pub(super) fn wide(self) -> std::arch::x86_64::__m128i {
-        let Self([high, low]) = self;
-        std::arch::x86_64::_mm_set_epi64x(low as i64, high as i64)
-    }
-
-    /// A client as a slot has it; or one that a slot has, as it is.
-    pub(super) fn client(self, client: ClientKey) -> ClientKey {
-        let [high, low] = self.over(halves_of(client.bits()));
-        ClientKey::V6(u128::from(high) << 64 | u128::from(low))
-    }
-
-    /// The key as the slots have it. `None` where they cannot.
-    #[inline]
-    fn name(self, probe: &Probe) -> Option<Name> {
-        let halves = self.over(halves_of(probe.key.client.bits()));
-        let word = u64::from(probe.key.scope.0) << 16;
-        (!halves.contains(&0)).then_some(Name { word, halves })
-    }
-}
-
-impl Name {
-    /// A client of the scope of this number, the halves of its address veiled.
-    #[inline(always)]
-    pub(super) fn new(scope: u16, halves: [u64; 2]) -> Self {
-        Self { word: u64::from(scope) << 16, halves }
-    }
-}
-
-#[inline]
-fn halves_of(address: u128) -> [u64; 2] {
-    [(address >> 64) as u64, address as u64]
 }
 
 impl Row for Wide {
@@ -313,58 +242,6 @@ impl Wide {
     }
 }
 
-impl Line {
-    /// The slot that has this name; beyond all slots if there is none.
-    #[inline(always)]
-    pub(super) fn first_of(&self, name: Name) -> usize {
-        let [high, low] = name.halves;
-        let differs = |[first, second]: &[AtomicU64; 2], word: &AtomicU32| {
-            let scope = (word.load(Ordering::Acquire) ^ name.word as u32) >> 16;
-            (first.load(Ordering::Acquire) ^ high)
-                | (second.load(Ordering::Acquire) ^ low)
-                | u64::from(scope)
-        };
-        // All three are compared, and none is guessed: where a client stands is chance.
-        let mut at = IN_LINE;
-        for place in (0..IN_LINE).rev() {
-            at = if differs(&self.halves[place], &self.words[place]) == 0 { place } else { at };
-        }
-        at
-    }
-
-    /// The first slot that has the address, whatever its scope, for CPUs that compare a whole
-    /// line; beyond all slots if there is none.
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    #[target_feature(enable = "avx512f,bmi1")]
-    #[inline]
-    pub(super) fn first_with_address(&self, name: Name) -> usize {
-        use std::arch::asm;
-        use std::arch::x86_64::{
-            __m512i, _mm_set_epi64x, _mm512_broadcast_i32x4, _mm512_testn_epi64_mask,
-        };
-        const { assert!(size_of::<Self>() == 64 && align_of::<Self>() == 64) };
-        let [high, low] = name.halves;
-        let wanted = _mm512_broadcast_i32x4(_mm_set_epi64x(low as i64, high as i64));
-        let other: __m512i;
-        // SAFETY: the load is of `self`, which is 64 bytes, aligned to 64. Others may write the
-        // line meanwhile, as atomics; assembly reads it as the CPU does, half by half whole, and
-        // nothing relies on more than one of them: what is found is a hint, and the word of the
-        // slot is asked, which is bound only after both halves were written.
-        #[allow(unsafe_code)]
-        unsafe {
-            asm!(
-                "vpxorq {other}, {wanted}, [{line}]",
-                line = in(reg) std::ptr::from_ref(self),
-                wanted = in(zmm_reg) wanted,
-                other = out(zmm_reg) other,
-                options(readonly, nostack, preserves_flags),
-            );
-        }
-        let same = u32::from(_mm512_testn_epi64_mask(other, other));
-        (same & same >> 1 & 0b01_01_01).trailing_zeros() as usize / 2
-    }
-}
-
 /// Whether a half is `wanted`, after writing it if nobody had written any.
 fn settle_half(half: &AtomicU64, wanted: u64) -> bool {
     match half.load(Ordering::Acquire) {
@@ -373,138 +250,6 @@ fn settle_half(half: &AtomicU64, wanted: u64) -> bool {
             Err(other) => other == wanted,
         },
         found => found == wanted,
-    }
-}
-
-/// The slots where one client may stand.
-pub(super) struct WideWindow<'a> {
-    segments: &'a Segments<Wide>,
-    places: Places,
-    name: Name,
-    side: usize,
-    real: ServiceReal,
-    age_now: u8,
-}
-
-impl<'a> WideWindow<'a> {
-    /// `None` for a client that no slot can have.
-    pub(super) fn new(
-        segments: &'a Segments<Wide>,
-        veil: Veil,
-        probe: &Probe,
-        real: ServiceReal,
-        age_now: u8,
-    ) -> Option<Self> {
-        let (places, name) = (segments.places(probe), veil.name(probe)?);
-        let side = side_of(probe.hash.first);
-        Some(Self { segments, places, name, side, real, age_now })
-    }
-
-    fn slot(&self, at: usize) -> Option<(&'a Wide, usize, Handle, bool)> {
-        let (bucket, way) = (at / Wide::WAYS, at % Wide::WAYS);
-        self.segments.slot(&self.places, bucket * Wide::WAYS + turned(way, self.side))
-    }
-
-    fn swap(&self, at: usize, before: u64, after: u64) -> bool {
-        self.slot(at)
-            .is_some_and(|(row, place, ..)| row.swap(place, Word(before), Word(after)).is_ok())
-    }
-
-    /// Marks the key's first line in a segment, if this slot stands elsewhere.
-    fn mark(&self, row: &Wide, at: usize) {
-        let (number, turn) = (at / Wide::WAYS, usize::from(at % Wide::WAYS >= IN_LINE));
-        let segment = self.places.bucket(number).0.segment;
-        let of_segment = |number: &usize| self.places.bucket(*number).0.segment == segment;
-        let first = (0..number).find(of_segment).unwrap_or(number);
-        let away = Away { choice: number - first, turn };
-        if away != (Away { choice: 0, turn: 0 }) {
-            row.mark(2 * self.places.bucket(first).0.bucket + self.side, away);
-        }
-    }
-
-    /// The buckets' rows, the places in the key's order, and whether new keys may go there.
-    fn buckets(&self) -> impl Iterator<Item = (&'a Wide, [usize; Wide::WAYS], bool)> {
-        (0..self.places.buckets()).filter_map(|number| {
-            let (at, open) = self.places.bucket(number);
-            let place = |way| at.bucket * Wide::WAYS + turned(way, self.side);
-            Some((self.segments.row(at.segment)?, std::array::from_fn(place), open))
-        })
-    }
-}
-
-impl Window for WideWindow<'_> {
-    type Bound = Hit;
-    const WAYS: usize = Wide::WAYS;
-    // At the nominal fill five clients of six are then in their first line, nine of ten in their
-    // first bucket, and one new client in 30,000 finds no room.
-    const FIRST_IF_FREE: usize = 2;
-
-    fn slots(&self) -> usize {
-        self.places.buckets() * Wide::WAYS
-    }
-
-    fn look(&self, at: usize) -> Seen<Hit> {
-        let Some((row, place, slot, open)) = self.slot(at) else { return Seen::Other };
-        let word = match row.settle(place, self.name) {
-            (Whose::Free, _) if open => return Seen::Free,
-            (Whose::Free | Whose::Other, _) => return Seen::Other,
-            // Not read again: a dead slot may be another client's by then.
-            (Whose::This, word) => word,
-        };
-        if word.0 == self.name.word {
-            return Seen::Tentative;
-        }
-        match row.hit(place, word, self.age_now) {
-            Some(real) => Seen::Bound(Hit { real, slot }),
-            None => Seen::Dead,
-        }
-    }
-
-    fn claim(&self, at: usize) -> bool {
-        let Some((row, place, ..)) = self.slot(at) else { return false };
-        self.mark(row, at);
-        row.swap(place, Word(0), Word(self.name.word)).is_ok()
-            && row.settle(place, self.name).0 == Whose::This
-    }
-
-    fn abandon(&self, at: usize) -> bool {
-        self.swap(at, self.name.word, self.name.word | DEAD)
-    }
-
-    fn nowhere(&self) -> Option<Holes> {
-        let mut holes = Holes::default();
-        for (number, (row, places, open)) in self.buckets().enumerate() {
-            let mut free = 0;
-            for (way, place) in places.into_iter().enumerate() {
-                match row.settle(place, self.name).0 {
-                    Whose::This => return None,
-                    Whose::Free => free |= 1 << way,
-                    Whose::Other => {}
-                }
-            }
-            if open {
-                holes.add::<Self>(number * Wide::WAYS, free);
-            }
-        }
-        Some(holes)
-    }
-
-    fn nowhere_but(&self, but: usize) -> bool {
-        self.buckets().enumerate().all(|(number, (row, places, _))| {
-            let others = places.into_iter().enumerate();
-            others
-                .filter(|(way, _)| number * Wide::WAYS + way != but)
-                .all(|(_, place)| row.settle(place, self.name).0 != Whose::This)
-        })
-    }
-
-    fn publish(&self, at: usize) -> Option<Hit> {
-        let (row, place, slot, _) = self.slot(at)?;
-        // Before it can be found, so that it is never found with the age of a former client.
-        row.age(place).store(self.age_now, Ordering::Release);
-        let bound = Word::of(self.name.word, self.real);
-        row.swap(place, Word(self.name.word), bound).ok()?;
-        Some(Hit { real: self.real, slot })
     }
 }
 
