@@ -137,7 +137,7 @@ pub(crate) fn farm(service: &model::Service, model: &Model) -> Farm {
         ),
         persistence: service.persistence.as_ref().map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
-            mask: mask(persistence.prefix, service.family()),
+            mask: persistence.mask.bits(service.family()),
         }),
         tracking: match service.tracking {
             model::Tracking::Full => Tracking::Full,
@@ -242,16 +242,6 @@ pub(crate) fn flags(flags: model::HashFlags) -> SchedulerFlags {
     set
 }
 
-fn mask(prefix: u8, family: model::Family) -> u128 {
-    let width: u32 = match family {
-        model::Family::V4 => 32,
-        model::Family::V6 => 128,
-    };
-    let prefix = u32::from(prefix).min(width);
-    let all = u128::MAX >> (128 - width);
-    all.checked_shl(width - prefix).unwrap_or(0) & all
-}
-
 fn real(real: &model::RealServer) -> RealSpec {
     RealSpec {
         address: real.address.into(),
@@ -321,12 +311,12 @@ pub fn steering(model: &Model, secret: [u64; 2]) -> Option<Steering> {
     let mut steering = None;
     for service in &model.services {
         if let Some(persistence) = &service.persistence {
-            let (family, mask) = match service.family() {
-                model::Family::V4 => (Family::V4, mask(persistence.prefix, model::Family::V4)),
-                model::Family::V6 => (Family::V6, mask(persistence.prefix, model::Family::V6)),
+            let family = match service.family() {
+                model::Family::V4 => Family::V4,
+                model::Family::V6 => Family::V6,
             };
             let so_far = steering.unwrap_or(Steering::by_address(secret));
-            steering = Some(so_far.joining(family, mask));
+            steering = Some(so_far.joining(family, persistence.mask.bits(service.family())));
         }
     }
     steering
@@ -353,16 +343,6 @@ mod tests {
         let by = |v4, v6| Some(Steering { v4, v6, secret: [1, 2] });
         assert_eq!(of(&(free.clone() + &bound)), by(0xFFFF_FFF0, u128::MAX));
         assert_eq!(of(&(free + &bound + &coarse + &wide)), by(0xFFFF_FF00, u128::MAX << 64));
-    }
-
-    #[test]
-    fn masks_have_as_many_leading_ones_as_the_prefix_says() {
-        assert_eq!(mask(32, model::Family::V4), 0xFFFF_FFFF);
-        assert_eq!(mask(24, model::Family::V4), 0xFFFF_FF00);
-        assert_eq!(mask(0, model::Family::V4), 0);
-        assert_eq!(mask(128, model::Family::V6), u128::MAX);
-        assert_eq!(mask(64, model::Family::V6), u128::MAX << 64);
-        assert_eq!(mask(0, model::Family::V6), 0);
     }
 
     const PORT: &str = "ports: [{ name: lan0, device: net_null0, addresses: [198.18.10.1/24] }]\n";

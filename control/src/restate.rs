@@ -68,10 +68,7 @@ pub fn timeouts(timeouts: Timeouts) -> model::Timeouts {
 /// that are there for it: they are what iptables is to the kernel, and no command of ipvsadm
 /// touches them.
 fn blank(spec: &ServiceSpec, selectors: &[Selector]) -> model::Service {
-    let family = match spec.identity.family() {
-        Family::V4 => model::Family::V4,
-        Family::V6 => model::Family::V6,
-    };
+    let family = family(spec.identity);
     let (mark, selectors) = match spec.identity {
         Identity::Mark { family, mark } => {
             let own = |one: &&Selector| one.mark == mark && one.vip.family() == family;
@@ -160,20 +157,11 @@ fn restate(
         cannot("scheduler flags that its scheduler does not use (ipvsadm -b) are left out");
     }
     written.persistence = spec.persistence.map(|persistence| {
-        let width = match spec.identity.family() {
-            Family::V4 => 32,
-            Family::V6 => 128,
-        };
-        let (prefix, whole) = prefix(persistence.mask, width);
-        if !whole {
-            cannot("its netmask has holes (ipvsadm -M); the nearest prefix stands for it");
-        } else if prefix == 0 {
-            cannot("an empty netmask (ipvsadm -M 0.0.0.0) makes all clients one");
-        }
+        let mask = model::Netmask::of(persistence.mask, family(spec.identity));
         let engine = spec.engine.filter(|_| is_udp).map(|engine| match engine {
             snapshot::Engine::Sip => model::Engine::Sip,
         });
-        model::Persistence { timeout_s: persistence.timeout_s, prefix, engine }
+        model::Persistence { timeout_s: persistence.timeout_s, mask, engine }
     });
     if spec.engine.is_some() && written.persistence.is_none_or(|kept| kept.engine.is_none()) {
         cannot("its persistence engine (ipvsadm --pe) is left out: it is for persistent UDP");
@@ -196,11 +184,11 @@ fn restate(
     written
 }
 
-/// The leading ones of a mask, and whether they are all of its ones.
-fn prefix(mask: u128, width: u32) -> (u8, bool) {
-    let aligned = mask.checked_shl(128 - width).unwrap_or(0);
-    let ones = aligned.leading_ones().min(width);
-    (u8::try_from(ones).unwrap_or(u8::MAX), aligned.count_ones() == ones)
+fn family(identity: Identity) -> model::Family {
+    match identity.family() {
+        Family::V4 => model::Family::V4,
+        Family::V6 => model::Family::V6,
+    }
 }
 
 fn scheduler(scheduler: Scheduler, flags: SchedulerFlags) -> model::Scheduler {
@@ -401,10 +389,32 @@ mod tests {
         let web = written.services.iter().find(|one| one.name == "tcp/198.18.255.1:443").unwrap();
         assert_eq!(
             web.persistence,
-            Some(model::Persistence { timeout_s: 600, prefix: 24, engine: None })
+            Some(model::Persistence {
+                timeout_s: 600,
+                mask: model::Netmask::Prefix(24),
+                engine: None
+            })
         );
         assert_eq!((web.real_servers[0].weight, web.real_servers[1].real_port), (65_535, 8443));
         assert!(written.services.iter().any(|one| one.family == Some(model::Family::V6)));
+    }
+
+    #[test]
+    fn a_netmask_that_is_no_prefix_is_said_as_it_is_and_read_back() {
+        let mut director = Director::of("services: []");
+        let unsaid = director.after(&[
+            "-A -t 198.18.255.1:1 -p -M 255.0.255.0",
+            "-A -t 198.18.255.1:2 -p -M 0.0.0.0",
+            "-A -t 198.18.255.1:3 -p -M 24",
+        ]);
+        assert_eq!(unsaid, [""; 0]);
+        let masks: Vec<_> =
+            director.written().services.iter().map(|one| one.persistence.unwrap().mask).collect();
+        let said = ["255.0.255.0", "0.0.0.0", "0.0.0.24"].map(|mask| mask.parse().unwrap());
+        assert_eq!(masks, said.map(model::Netmask::Holes));
+        director.after(&["-E -t 198.18.255.1:1 -p -M 255.255.0.0"]);
+        let again = director.written().services.remove(0);
+        assert_eq!(again.persistence.unwrap().mask, model::Netmask::Prefix(16));
     }
 
     const FARM: &str = "services:\n\
@@ -479,13 +489,11 @@ mod tests {
         let unsaid = director.after(&[
             "-A -t 198.18.255.1:1 -p --pe sip",
             "-A -t 198.18.255.1:2 -s rr -b flag-1",
-            "-A -t 198.18.255.1:3 -p -M 255.0.255.0",
-            "-A -t 198.18.255.1:4 -p -M 0.0.0.0",
-            "-A -t 198.18.255.1:5",
-            "-a -t 198.18.255.1:5 -r 198.18.10.11 -w 65536",
-            "-A -t 198.18.255.1:6 -p",
+            "-A -t 198.18.255.1:3",
+            "-a -t 198.18.255.1:3 -r 198.18.10.11 -w 65536",
+            "-A -t 198.18.255.1:4 -p",
         ]);
-        assert_eq!(unsaid.len(), 5, "{unsaid:?}");
+        assert_eq!(unsaid.len(), 3, "{unsaid:?}");
         for (said, port) in unsaid.iter().zip(1..) {
             assert!(said.starts_with(&format!("service tcp/198.18.255.1:{port}: ")), "{said}");
         }

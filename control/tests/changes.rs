@@ -85,6 +85,31 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
 }
 
 #[test]
+fn a_netmask_with_holes_goes_through_file_and_history_unchanged() {
+    let program = Program::start(&Node::new(), &web("", &[]));
+    program.told(&["ipvsadm", "-A", "-t", "198.18.255.2:80", "-p", "600", "-M", "255.0.255.0"]);
+    let holes = program.told(&["get", "-o", "yaml"]);
+    assert!(holes.contains("netmask: 255.0.255.0"), "{holes}");
+    let saved = program.told(&["ipvsadm", "-S", "-n"]);
+    assert!(saved.contains(" -M 255.0.255.0\n"), "{saved}");
+    assert_eq!(program.ask_with_input(&["diff", "-"], &holes).code(), Some(0));
+
+    program.told(&["ipvsadm", "-C"]);
+    program.told(&["rollback"]);
+    assert_eq!(program.told(&["ipvsadm", "-S", "-n"]), saved, "the history kept it");
+    program.told(&["ipvsadm", "-E", "-t", "198.18.255.2:80", "-p", "600", "-M", "255.0.0.0"]);
+    let diff = program.ask_with_input(&["diff", "-"], &holes).stdout;
+    assert!(diff.contains("persistence"), "{diff}");
+    let applied = program.ask_with_input(&["apply", "-"], &holes);
+    assert_eq!((applied.code(), applied.stderr.as_str()), (Some(0), ""));
+    assert_eq!(program.told(&["ipvsadm", "-S", "-n"]), saved, "the file says it");
+    let behind_generation = |yaml: &str| yaml.split_once('\n').map(|(_, rest)| rest.to_owned());
+    let now = program.told(&["get", "-o", "yaml"]);
+    assert_eq!(behind_generation(&now), behind_generation(&holes));
+    program.stop();
+}
+
+#[test]
 fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
     let program = Program::start(&Node::new(), &web("", &[]));
     for words in [&["rollback"][..], &["rollback", "--dry-run"]] {

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use control::config::model::{Kind as Binding, Scheduler};
+use control::config::model::{Kind as Binding, Netmask, Scheduler};
 use control::import::{Imported, Input, Kind, import};
 use control::ipvsadm::Names;
 use imported_yaml::load;
@@ -90,7 +90,7 @@ fn the_articles_command_lines_make_its_three_kinds_of_services() {
             .map(|service| {
                 assert_eq!(service.scheduler, Scheduler::Wlc);
                 let persistence = service.persistence.unwrap();
-                assert_eq!((persistence.timeout_s, persistence.prefix), (360, 32));
+                assert_eq!((persistence.timeout_s, persistence.mask), (360, Netmask::Prefix(32)));
                 assert_eq!(service.real_servers.len(), 2);
                 service.name.clone()
             })

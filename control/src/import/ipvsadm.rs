@@ -7,8 +7,8 @@ use dataplane::snapshot::Identity;
 use dataplane::wire::{Family as WireFamily, Protocol as WireProtocol};
 
 use crate::config::model::{
-    Engine, Family, Forwarding, GueChecksum, HashFlags, Mark, Persistence, Protocol, Scheduler,
-    Thresholds, Tunnel,
+    Engine, Family, Forwarding, GueChecksum, HashFlags, Mark, Netmask, Persistence, Protocol,
+    Scheduler, Thresholds, Tunnel,
 };
 use crate::ipvsadm::{self, Command, Forward, Names, ServerOptions, ServiceOptions};
 use crate::listing;
@@ -154,7 +154,7 @@ fn service(origin: Origin, options: &ServiceOptions, draft: &mut Draft) -> Optio
     }
     let persistence = options.persistence.map(|persistence| Persistence {
         timeout_s: persistence.timeout_s,
-        prefix: prefix(persistence.mask, key, origin, draft),
+        mask: Netmask::of(persistence.mask, key.family()),
         engine: (options.engine.as_deref() == Some("sip")).then_some(Engine::Sip),
     });
     Some(Service {
@@ -167,21 +167,6 @@ fn service(origin: Origin, options: &ServiceOptions, draft: &mut Draft) -> Optio
         one_packet: options.one_packet,
         real_servers: Servers::default(),
     })
-}
-
-/// The prefix length of a mask; one with holes, or without ones, has none.
-pub(super) fn prefix(mask: u128, key: Key, origin: Origin, draft: &mut Draft) -> u8 {
-    let width = draft::width(key.family());
-    let mask = mask << (128 - u32::from(width));
-    let ones = mask.leading_ones();
-    if ones > 0 && ones == mask.count_ones() {
-        return u8::try_from(ones).map_or(width, |ones| ones.min(width));
-    }
-    let what = format!("{}: persistence netmask (-M)", key.shown());
-    let why = "only masks that begin with ones and have no holes are possible";
-    let prefix = u8::try_from(ones).ok().filter(|ones| *ones > 0).unwrap_or(width);
-    draft.notes.add(origin, what, why, format!("it is `prefix: {prefix}` now"));
-    prefix
 }
 
 fn add_server(

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::config::MAX_BYTES;
 use crate::config::model::{
-    Engine, Forwarding, GueChecksum, HashFlags, Persistence, Scheduler, Selector, Tunnel,
+    Engine, Forwarding, GueChecksum, HashFlags, Netmask, Persistence, Scheduler, Selector, Tunnel,
 };
 
 use super::Imported;
@@ -241,10 +241,14 @@ fn with_flags(scheduler: Scheduler, HashFlags { fallback, port }: HashFlags) -> 
 }
 
 fn persistent(persistence: Persistence, service: &Settled) -> String {
-    let Persistence { timeout_s, prefix, engine } = persistence;
+    let Persistence { timeout_s, mask, engine } = persistence;
     let mut more = String::new();
-    if prefix < width(service.family) {
-        more += &format!(", prefix: {prefix}");
+    match mask {
+        Netmask::Prefix(prefix) if prefix < width(service.family) => {
+            more += &format!(", prefix: {prefix}");
+        }
+        Netmask::Prefix(_) => {}
+        Netmask::Holes(netmask) => more += &format!(", netmask: {netmask}"),
     }
     if let Some(Engine::Sip) = engine {
         more += ", engine: sip";

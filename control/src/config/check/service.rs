@@ -6,8 +6,8 @@ use crate::config::code::Code;
 use crate::config::fields::Given;
 use crate::config::findings::Findings;
 use crate::config::model::{
-    Defaults, Family, Mark, OnDown, Persistence, Protocol, Selector, Service, Tracking, VipPorts,
-    mark_name, selector_name,
+    Defaults, Family, Mark, Netmask, OnDown, Persistence, Protocol, Selector, Service, Tracking,
+    VipPorts, mark_name, selector_name,
 };
 use crate::config::path::Path;
 use crate::config::raw;
@@ -277,13 +277,17 @@ fn persistence(
         let what = "IPv6 has no netmask".to_owned();
         findings.key(Code::BadValue, &path.key("netmask"), what, "write `prefix: 64`");
     }
-    let prefix = prefix.good().or(netmask.good()).unwrap_or(bits);
-    if prefix > bits {
+    let mask = match (prefix.good(), netmask.good()) {
+        (Some(prefix), _) => Netmask::Prefix(prefix),
+        (None, Some(netmask)) => Netmask::v4(netmask),
+        (None, None) => Netmask::Prefix(bits),
+    };
+    if let Some(prefix) = prefix.good().filter(|prefix| *prefix > bits) {
         let what = format!("{prefix} is above {bits}");
         findings.value(Code::OutOfRange, &path.key("prefix"), what, "allowed for IPv4: 1 to 32");
     }
     let timeout_s = timeout_s.or(DEFAULT_TIMEOUT_S);
-    Some(Persistence { timeout_s, prefix, engine: engine.good() })
+    Some(Persistence { timeout_s, mask, engine: engine.good() })
 }
 
 /// There is one engine, SIP's, and it reads UDP.

@@ -80,8 +80,8 @@ pub(super) static NETWORK: Form = Form {
 pub(super) static NETMASK: Form = Form {
     name: "IPv4 netmask",
     plural: "IPv4 netmasks",
-    about: "such as `255.255.255.0`; its ones stand together",
-    pattern: "^(128|192|224|240|248|252|254|255)(\\.(0|128|192|224|240|248|252|254|255)){3}$",
+    about: "such as `255.255.255.0`",
+    format: &["ipv4"],
     ..PLAIN
 };
 

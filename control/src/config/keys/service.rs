@@ -100,8 +100,12 @@ pub(in crate::config) static PERSISTENCE: Section = Section::of::<Persistence>(&
     Key::new("timeout", TIMEOUT, "15m").field("timeout_s").or("360"),
     Key::new("netmask", Value::Text(&form::NETMASK), "255.255.255.0")
         .or_from("255.255.255.255")
-        .about("IPv4: the same as `prefix`, written as ipvsadm's `-M` is."),
-    Key::new("prefix", Value::number(1, 128), "24").or_from("32; IPv6: 128"),
+        .about(
+            "IPv4: what `prefix` says, written as ipvsadm's `-M` is. As there its ones may stand \
+             apart: with `255.0.255.0` all clients are one that agree in the first and the third \
+             byte, with `0.0.0.0` all clients are one.",
+        ),
+    Key::new("prefix", Value::number(1, 128), "24").field("mask").or_from("32; IPv6: 128"),
     Key::new("engine", Value::words::<Engine>(), "sip").or_from("none"),
 ])
 .rules(&[Rule::NotBoth("netmask", "prefix")]);

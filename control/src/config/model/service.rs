@@ -12,6 +12,7 @@ use serde::ser::Serializer;
 use super::address::Cidr;
 use super::as_text;
 use super::compat::ServiceCompat;
+use super::netmask::Netmask;
 use super::real_server::RealServer;
 use super::scheduler::Scheduler;
 
@@ -316,7 +317,8 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// `prefix`: how many leading bits of an address make one client, ipvsadm's `-M`: at most
     /// 32 for IPv4, 128 for IPv6. Without it every address is a client by itself.
-    pub prefix: u8,
+    #[serde(flatten)]
+    pub mask: Netmask,
     /// `engine`: what binds clients besides their address, ipvsadm's `--pe`. `director show -c
     /// --persistent` shows the calls.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,12 +1,14 @@
 //! `persistence` of a service as written.
 
+use std::net::Ipv4Addr;
+
 use crate::config::code::Code;
 use crate::config::fields::{Fields, Given, wrong_kind};
 use crate::config::findings::Findings;
 use crate::config::keys;
 use crate::config::model::Engine;
 use crate::config::path::Path;
-use crate::config::scalar::{self, Reject};
+use crate::config::scalar;
 use crate::config::tree::Value;
 
 use super::section::MAX_TIMEOUT_S;
@@ -16,7 +18,7 @@ use super::section::MAX_TIMEOUT_S;
 pub(in crate::config) struct Persistence {
     pub(in crate::config) timeout_s: Given<u32>,
     pub(in crate::config) prefix: Given<u8>,
-    pub(in crate::config) netmask: Given<u8>,
+    pub(in crate::config) netmask: Given<Ipv4Addr>,
     pub(in crate::config) engine: Given<Engine>,
 }
 
@@ -73,20 +75,9 @@ pub(super) fn persistence(
             Given::Good(Some(Persistence {
                 timeout_s: fields.read("timeout", findings, timeout),
                 prefix: fields.read("prefix", findings, |text| scalar::fitting(text, 1..=128)),
-                netmask: fields.read("netmask", findings, netmask),
+                netmask: fields.read("netmask", findings, scalar::netmask),
                 engine: fields.word("engine", findings, &[("sip", Engine::Sip)]),
             }))
         }
-    }
-}
-
-/// A mask without ones would make all clients one.
-fn netmask(text: &str) -> Result<u8, Reject> {
-    match scalar::netmask(text)? {
-        0 => {
-            let what = format!("{text} would make all clients one");
-            Err(Reject::new(Code::OutOfRange, what, "allowed: 128.0.0.0 to 255.255.255.255"))
-        }
-        prefix => Ok(prefix),
     }
 }

@@ -61,7 +61,7 @@ pub(in crate::config) fn cidr(text: &str) -> Result<Cidr, Reject> {
     };
     let address = address(before, "vip_port")?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match netmask(after) {
+    let prefix = match network_mask(after) {
         Ok(prefix) if address.is_ipv4() => prefix,
         Err(reject) if address.is_ipv4() && after.contains('.') => return Err(reject),
         _ => fitting(after, 0..=most)?,
@@ -72,19 +72,24 @@ pub(in crate::config) fn cidr(text: &str) -> Result<Cidr, Reject> {
     })
 }
 
-/// An IPv4 netmask such as `255.255.255.0`, as its prefix length.
-pub(in crate::config) fn netmask(text: &str) -> Result<u8, Reject> {
-    let bad = |hint: &str| {
-        Err(Reject::new(Code::BadValue, format!("{} is not a netmask", shown(text)), hint))
-    };
-    let Ok(mask) = text.parse::<Ipv4Addr>().map(u32::from) else {
-        return bad("write one such as 255.255.255.0; for IPv6 use `prefix: 64`");
-    };
+/// A network's IPv4 netmask, as its prefix length.
+fn network_mask(text: &str) -> Result<u8, Reject> {
+    let mask = netmask(text)?.to_bits();
     let ones = mask.leading_ones();
-    if mask.count_ones() != ones {
-        return bad("its ones must stand together, as in 255.255.255.0");
+    match u8::try_from(ones) {
+        Ok(prefix) if mask.count_ones() == ones => Ok(prefix),
+        _ => Err(no_netmask(text, "its ones must stand together, as in 255.255.255.0")),
     }
-    u8::try_from(ones).or_else(|_| bad("write one such as 255.255.255.0"))
+}
+
+/// An IPv4 netmask such as `255.255.255.0`; its ones may stand apart, as IPVS has it.
+pub(in crate::config) fn netmask(text: &str) -> Result<Ipv4Addr, Reject> {
+    let hint = "write one such as 255.255.255.0; for IPv6 use `prefix: 64`";
+    text.parse().map_err(|_| no_netmask(text, hint))
+}
+
+fn no_netmask(text: &str, hint: &str) -> Reject {
+    Reject::new(Code::BadValue, format!("{} is not a netmask", shown(text)), hint)
 }
 
 /// A MAC address of one station: six bytes in hex with `:` or `-`.
@@ -129,8 +134,15 @@ mod tests {
         assert_eq!(cidr("198.18.0.1/24").unwrap(), cidr("198.18.0.1/255.255.255.0").unwrap());
         assert_eq!(cidr("198.18.0.1").unwrap_err().hint, "such as 198.18.0.1/24");
         assert_eq!(cidr("2001:db8::1/129").unwrap_err().code, Code::OutOfRange);
-        assert_eq!(netmask("255.0.255.0").unwrap_err().code, Code::BadValue);
-        assert_eq!(netmask("0.0.0.0"), Ok(0));
+        assert_eq!(cidr("198.18.0.1/0.0.0.0").unwrap(), cidr("198.18.0.1/0").unwrap());
+        let apart = cidr("198.18.0.1/255.0.255.0").unwrap_err();
+        assert_eq!(apart.hint, "its ones must stand together, as in 255.255.255.0");
+    }
+
+    #[test]
+    fn a_netmask_may_have_holes() {
+        assert_eq!(netmask("255.0.255.0"), Ok(Ipv4Addr::new(255, 0, 255, 0)));
+        assert_eq!(netmask("24").unwrap_err().code, Code::BadValue);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use crate::config::model::{
-    Engine, Family, Forwarding, HashFlags, Mark, Persistence, Protocol, Scheduler, Selector,
+    Engine, Family, Forwarding, HashFlags, Mark, Netmask, Persistence, Protocol, Scheduler,
+    Selector,
 };
 use crate::ipvsadm::Names;
 
 use super::super::draft::{self, Draft, Key, Origin, RealServer, Servers, Service, one_or_all};
-use super::super::ipvsadm::prefix;
 use super::checks::{CHECKER, Checks};
 use super::group::{Groups, Member};
 use super::real_server::{Server, family_of};
@@ -372,22 +372,22 @@ impl Reading<'_> {
             }
             return None;
         };
-        let prefix = match &settings.granularity {
-            None => width,
+        let mask = match &settings.granularity {
+            None => Netmask::Prefix(width),
             Some((text, at)) => {
                 match (key.family(), text.parse::<Ipv4Addr>(), text.parse::<u8>()) {
-                    (Family::V4, Ok(mask), _) => prefix(mask.to_bits().into(), key, *at, draft),
-                    (Family::V6, _, Ok(prefix @ 1..=128)) => prefix,
+                    (Family::V4, Ok(mask), _) => Netmask::v4(mask),
+                    (Family::V6, _, Ok(prefix @ 1..=128)) => Netmask::Prefix(prefix),
                     _ => {
                         let what = format!("{}: persistence_granularity {text}", key.shown());
                         let why = format!("it is no netmask of {}", key.family());
                         draft.notes.add(*at, what, why, format!("it is `prefix: {width}` now"));
-                        width
+                        Netmask::Prefix(width)
                     }
                 }
             }
         };
-        Some(Persistence { timeout_s, prefix, engine: settings.engine })
+        Some(Persistence { timeout_s, mask, engine: settings.engine })
     }
 }
 
