@@ -72,6 +72,17 @@ fn the_captures_time_stamps_are_the_clock() {
 }
 
 #[test]
+fn time_stamps_that_leap_by_years_end_what_was_remembered_and_are_replayed_at_once() {
+    let at = |at_s| frame(at_s, "tcp 198.18.0.5:1000 -> 198.18.255.1:80", "S");
+    // A clock that was set from 1970 to today; by seconds this would take minutes.
+    let years = 56.0 * 365.25 * 86_400.0;
+    let replayed = play(&[at(0.0), at(years), at(2.0 * years), at(years), at(2.0 * years + 60.0)]);
+    // Bound anew after each leap, and still so for a packet that is older than the one before.
+    assert_eq!(servers(&replayed), [12, 11, 12, 12, 12]);
+    assert!(replayed.connections.iter().all(|row| row.expires_s <= 360), "{}", replayed.end());
+}
+
+#[test]
 fn the_program_reads_a_capture_tells_every_packet_and_writes_what_is_sent() {
     let folder = std::env::temp_dir().join(format!("director-replay-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();

@@ -36,6 +36,10 @@ use crate::{status, story};
 use pcap::Captured;
 
 const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND as u64;
+/// Ticks of a turn while something is remembered that may expire.
+const SECOND: u64 = TICKS_PER_SECOND as u64;
+/// The same while nothing is: a capture whose time stamps leap by years is replayed at once.
+const HOUR: u64 = 3600 * SECOND;
 /// Frames that wait for a next hop: none, since all are resolved.
 const HELD: usize = 64;
 const TABLE_SIZE: u32 = 4096;
@@ -87,10 +91,10 @@ pub fn replay(model: &Model, frames: &[Captured], port: Option<&str>) -> Result<
     let mut stage = Stage::new(model, frames, port)?;
     let first_ns = frames.first().map_or(0, |captured| captured.at_ns);
     let (mut packets, mut sent) = (Vec::with_capacity(frames.len()), Vec::new());
-    let mut now = Tick(0);
+    let (mut now, mut clock) = (Tick(0), 0);
     for captured in frames {
         let at_ns = captured.at_ns.saturating_sub(first_ns);
-        stage.advance(&mut now, Tick((at_ns / NS_PER_TICK) as u32));
+        now = stage.advance(&mut clock, at_ns / NS_PER_TICK);
         packets.push(stage.play(captured, at_ns as f64 / 1e9, now));
         sent.extend(stage.sent(captured.at_ns));
     }
@@ -181,15 +185,27 @@ impl Stage {
         Ok(Self { shared, catalog, snapshot, worker, calls, ingress })
     }
 
-    /// Lets time pass: a turn every second, so that expiry keeps its order.
-    fn advance(&mut self, now: &mut Tick, then: Tick) {
-        while now.until(then) > TICKS_PER_SECOND as i32 {
-            *now = now.plus(TICKS_PER_SECOND);
-            self.worker.turn(*now);
+    /// Lets time pass: a turn every second, so that expiry keeps its order. `clock` counts ticks
+    /// from the first frame on and never goes back.
+    fn advance(&mut self, clock: &mut u64, then: u64) -> Tick {
+        loop {
+            let step =
+                if then.saturating_sub(*clock) > HOUR && self.is_idle() { HOUR } else { SECOND };
+            if then.saturating_sub(*clock) <= step {
+                break;
+            }
+            *clock += step;
+            self.worker.turn(Tick(*clock as u32));
         }
-        if now.until(then) > 0 {
-            *now = then;
-        }
+        *clock = then.max(*clock);
+        Tick(*clock as u32)
+    }
+
+    /// Whether nothing is remembered that time could end.
+    fn is_idle(&self) -> bool {
+        let [templates, clients] = [self.shared.templates.stats(), self.shared.clients.stats()];
+        let connections = self.worker.director().bindings().connections();
+        connections == 0 && templates.entries == 0 && clients.entries == 0
     }
 
     fn play(&mut self, captured: &Captured, at_s: f64, now: Tick) -> Told {
