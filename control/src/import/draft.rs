@@ -76,7 +76,7 @@ pub(super) struct Service {
     pub(super) origin: Origin,
     pub(super) key: Key,
     /// A name of its own, already fit for a configuration.
-    pub(super) name: Option<String>,
+    pub(super) name: Option<Box<str>>,
     /// Of a mark whose selectors are known without a firewall's rules.
     pub(super) selectors: Vec<(Selector, Origin)>,
     pub(super) scheduler: Scheduler,

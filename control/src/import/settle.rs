@@ -119,7 +119,7 @@ fn one(
     let around =
         real_server::Around { key, vips: selectors.iter().map(|(one, _)| one.vip).collect() };
     let real_servers = real_server::settle(real_servers.into_list(), &around, notes);
-    let name = name.filter(|name| names.insert(name.clone()));
+    let name = name.map(String::from).filter(|name| names.insert(name.clone()));
     Some(Settled {
         origin,
         name,

@@ -350,7 +350,7 @@ impl Reading<'_> {
         let service = Service {
             origin: at,
             key,
-            name,
+            name: name.map(String::into_boxed_str),
             selectors,
             scheduler,
             persistence,
