@@ -381,10 +381,11 @@ impl Path {
         self.surroundings.macs.get(usize::from(port.0)).copied().unwrap_or_default()
     }
 
-    /// Whether a packet is dropped for its source: nobody's outside of a host (RFC 1122, 3.2.1.3;
-    /// RFC 4291, 2.5.3), or, as a host that is a router drops it, its own.
+    /// Whether a packet is dropped for its addresses: nobody's outside of a host (RFC 1122, 3.2.1.3;
+    /// RFC 4291, 2.5.3), or, as a host that is a router drops it, its own source.
     fn refuses(snapshot: &Snapshot, packet: &Packet) -> bool {
-        packet.src.is_inside_a_host() && !packet.dst.is_broadcast()
+        packet.dst.is_inside_a_host()
+            || packet.src.is_inside_a_host() && !packet.dst.is_broadcast()
             || snapshot.masqueraded.everybody && passing::is_from_itself(snapshot, packet)
     }
 

@@ -332,6 +332,12 @@ fn a_servers_own_traffic_passes_as_it_is_and_late_replies_are_refused_on_request
     let stranger = packet::tcp("172.16.0.99:8080", CLIENT).flags("PA");
     assert!(scene.server(9, &stranger).is_empty());
     assert_eq!(scene.dropped(DropReason::NotForUs), 1);
+    // What is inside a host is nowhere else.
+    for nowhere in ["127.0.0.1:53", "0.0.0.0:53", "0.1.2.3:53"] {
+        let packet = packet::udp("172.16.0.11:5000", nowhere);
+        assert!(scene.server(1, &packet).is_empty(), "{nowhere}");
+    }
+    assert_eq!(scene.dropped(DropReason::BadAddress), 3);
 }
 
 #[test]
