@@ -118,10 +118,13 @@ fn the_search_finds_the_rate_that_passes_and_says_where_none_does() {
     let director = Program::start(&node, &services("    persistence: 300\n"));
     // So much may be lost that a busy machine passes, too; what rate it can send says nothing.
     let search = "--search --resolution 20 --seconds 0.2 --clients 20,40";
-    let found = result(&generate(&peer, &format!("{search} --loss 90")));
-    for series in found["series"].as_array().unwrap() {
-        assert!(series["no_drop_pps"].as_f64().unwrap() > 0.0, "{found:#}");
-    }
+    // A machine that is too busy for every rate of one search is not so for ever.
+    let finds = || {
+        let found = result(&generate(&peer, &format!("{search} --loss 90")));
+        let finds = |series: &Value| series["no_drop_pps"].as_f64().unwrap() > 0.0;
+        found["series"].as_array().unwrap().iter().all(finds)
+    };
+    assert!((0..6).any(|_| finds()), "six searches found no rate that passes");
     let to = mac_text(node.mac("eth0"));
     let nowhere = format!("{search} --loss 1 --to {to} --vip 198.18.255.9:53 --open 0");
     let found = result(&generate(&peer, &nowhere));
