@@ -1,9 +1,10 @@
 //! The clients of a burst that were not found: bound one after the other, now that their lines
 //! have come from memory.
 
-use super::client::{Bound, ClientTable, ServiceReal};
+use super::client::ClientTable;
 use super::client_burst::ClientBurst;
 use super::client_dense::{Dense, Room};
+use super::client_view::{Bound, ServiceReal};
 use super::counters::Counters;
 use super::line::Line;
 use super::segments::pair_of;

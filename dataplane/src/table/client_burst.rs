@@ -3,8 +3,9 @@
 //! for in the next, again all at once. What is found is what [`ClientTable::lookup`] finds.
 
 use super::cells::Row;
-use super::client::{ClientScope, ClientTable};
+use super::client::ClientTable;
 use super::client_dense::{self, Bucket, Dense};
+use super::client_view::ClientScope;
 use super::hash::{Hash, Hasher};
 use super::key::{ClientKey, Probe, TemplateKey};
 use super::line::Line;

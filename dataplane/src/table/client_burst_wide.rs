@@ -2,8 +2,9 @@
 //! nothing for it.
 
 use super::cells::Row;
-use super::client::{ClientScope, ClientTable};
+use super::client::ClientTable;
 use super::client_burst::places_of;
+use super::client_view::ClientScope;
 use super::client_wide::{AWAY, Away, Line, Name, Veil, Wide, side_of};
 use super::hash::{Hash, Hasher};
 use super::segments::{MAX_CHOICES, pair_of, shard_of, third_of};

@@ -7,8 +7,9 @@ mod standing;
 mod window;
 
 use super::cells::Row;
-use super::client::{ClientTable, Hit, Rebound, ServiceReal};
+use super::client::ClientTable;
 use super::client_slots::{DEAD, Slots, Word};
+use super::client_view::{Hit, Rebound, ServiceReal};
 use super::key::{ClientKey, Handle, Probe};
 use super::line::Line;
 use super::sync::{AtomicU8, AtomicU64, Ordering};

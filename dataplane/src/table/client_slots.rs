@@ -2,7 +2,7 @@
 //! client is counted, doomed, freed and listed.
 
 use super::cells::Row;
-use super::client::{ClientScope, Freed, Hit, Rebound, ServiceReal};
+use super::client_view::{ClientScope, Freed, Hit, Rebound, ServiceReal};
 use super::counters::Counters;
 use super::grace::{Grace, Limbo};
 use super::key::{ClientKey, Handle};

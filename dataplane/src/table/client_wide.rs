@@ -18,8 +18,9 @@ mod name;
 mod window;
 
 use super::cells::{Row, Whose};
-use super::client::{ClientTable, Hit, Rebound, ServiceReal};
+use super::client::ClientTable;
 use super::client_slots::{DEAD, Slots, Word};
+use super::client_view::{Hit, Rebound, ServiceReal};
 use super::key::{ClientKey, Handle, Probe};
 use super::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::block::Block;

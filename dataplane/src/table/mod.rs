@@ -19,6 +19,7 @@ mod client_burst;
 mod client_burst_wide;
 mod client_dense;
 mod client_slots;
+mod client_view;
 mod client_wide;
 mod counters;
 mod grace;
@@ -36,16 +37,14 @@ mod template_burst;
 mod value;
 mod view;
 
-pub use client::{
-    Bound, ClientScope, ClientSeat, ClientTable, Freed, Hit as ClientHit, MAX_TIMEOUT_AGES,
-    Rebound, ServiceReal, Vacancy,
-};
+pub use client::{ClientSeat, ClientTable, MAX_TIMEOUT_AGES};
 pub use client_bind::BoundAt;
 pub(crate) use client_bind::SoleClients;
 pub(crate) use client_burst::Aimer;
 pub use client_burst::{ClientBurst, ClientPlace};
 pub(crate) use client_burst_wide::AimerV6;
 pub use client_burst_wide::ClientBurstV6;
+pub use client_view::{Bound, ClientScope, Freed, Hit as ClientHit, Rebound, ServiceReal, Vacancy};
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
 pub use seat::Seat;

@@ -3,8 +3,8 @@
 use super::{Dense, FIRST_IF_FREE, MARK};
 use crate::cpu::Tier;
 use crate::table::cells::Row;
-use crate::table::client::ServiceReal;
 use crate::table::client_slots::{Slots, Word};
+use crate::table::client_view::ServiceReal;
 use crate::table::line::Candidates;
 use crate::table::sync::Ordering;
 

@@ -4,8 +4,8 @@
 use super::{Bucket, Dense, FIRST_IF_FREE, name_of};
 use crate::table::assign::{Holes, Seen, Window};
 use crate::table::cells::Row;
-use crate::table::client::{Hit, ServiceReal, Vacancy};
 use crate::table::client_slots::{DEAD, Slots, Word};
+use crate::table::client_view::{Hit, ServiceReal, Vacancy};
 use crate::table::key::Probe;
 use crate::table::segments::{Places, Segments};
 use crate::table::sync::{AtomicU64, Ordering};
