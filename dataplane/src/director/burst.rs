@@ -4,6 +4,7 @@
 //! What is plain all the way is done here; every other frame takes the reference path, one at
 //! a time and in its place, so that a burst gives what its frames give one by one.
 
+mod alike;
 mod bind;
 mod clients;
 mod clients_v6;
