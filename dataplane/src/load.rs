@@ -9,228 +9,28 @@
 //! its schedulers need not look at all of them.
 
 mod journal;
+mod line;
+mod real;
+mod sum;
 mod tally;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crossbeam::utils::CachePadded;
 
 use crate::ids::RealId;
-use crate::pieces::{Pieces, Shelf};
-use journal::Journal;
-use tally::Tallies;
+use crate::pieces::Pieces;
+use line::CoreLine;
+use real::add;
 
 pub use journal::News;
+pub use line::CoreLoads;
+pub(crate) use line::LoadShelf;
+pub use real::RealLoad;
+pub use sum::{Counts, Load};
 pub(crate) use tally::Incoming;
 
 const LIMIT: usize = RealId::LIMIT as usize;
-
-/// One core's counters of one real server: one writer, any number of readers.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct RealLoad {
-    active: AtomicI64,
-    inactive: AtomicI64,
-    bound: AtomicI64,
-    connections: AtomicU64,
-    in_packets: AtomicU64,
-    in_bytes: AtomicU64,
-    out_packets: AtomicU64,
-    out_bytes: AtomicU64,
-}
-
-fn add(counter: &AtomicI64, by: i64) {
-    counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
-}
-
-#[inline]
-fn count(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
-}
-
-impl RealLoad {
-    /// Changes ActiveConn and InActConn by so much.
-    fn shift(&self, active: i64, inactive: i64) {
-        if active != 0 {
-            add(&self.active, active);
-        }
-        if inactive != 0 {
-            add(&self.inactive, inactive);
-        }
-    }
-
-    /// Changes the number of templates (or clients, under `tracking: client`) bound here.
-    fn bind(&self, by: i64) {
-        add(&self.bound, by);
-    }
-
-    /// Counts a new client, and answers what is counted now.
-    #[inline(always)]
-    pub(crate) fn client(&self) -> Counts {
-        count(&self.connections, 1);
-        add(&self.bound, 1);
-        self.counts()
-    }
-
-    /// Counts a connection that its first packet has made active, with that packet, and its
-    /// template if it got one; answers what is counted now.
-    #[inline(always)]
-    pub(crate) fn opening(&self, templates: i64, bytes: u64) -> Counts {
-        count(&self.connections, 1);
-        add(&self.active, 1);
-        add(&self.bound, templates);
-        self.incoming(1, bytes);
-        self.counts()
-    }
-
-    #[inline(always)]
-    fn counts(&self) -> Counts {
-        Counts {
-            active: self.active.load(Relaxed),
-            inactive: self.inactive.load(Relaxed),
-            bound: self.bound.load(Relaxed),
-        }
-    }
-
-    /// Counts one scheduled connection.
-    pub fn connection(&self) {
-        count(&self.connections, 1);
-    }
-
-    /// Counts packets from clients, and their bytes (IP total length, as IPVS does).
-    #[inline]
-    pub fn incoming(&self, packets: u64, bytes: u64) {
-        count(&self.in_packets, packets);
-        count(&self.in_bytes, bytes);
-    }
-
-    /// Counts packets to a client.
-    #[inline]
-    pub fn outgoing(&self, packets: u64, bytes: u64) {
-        count(&self.out_packets, packets);
-        count(&self.out_bytes, bytes);
-    }
-}
-
-/// One core's counters of all real servers.
-#[derive(Clone, Copy, Debug)]
-pub struct CoreLoads<'a>(&'a CoreLine);
-
-impl<'a> CoreLoads<'a> {
-    /// The counters of a real server; `None` for an id that was never reserved.
-    #[inline]
-    pub fn of(self, id: RealId) -> Option<&'a RealLoad> {
-        self.0.loads.get(id.0 as usize)
-    }
-}
-
-impl<'a> CoreLoads<'a> {
-    /// Counts packets from clients of many real servers one after the other.
-    #[inline(always)]
-    pub(crate) fn incoming(self) -> Option<Incoming<'a>> {
-        self.0.tallies.incoming(&self.0.loads)
-    }
-
-    /// Requests what [`Self::incoming`] needs of a real server.
-    #[inline(always)]
-    pub(crate) fn prefetch(self, id: RealId) {
-        self.0.tallies.prefetch(id);
-    }
-
-    /// A look at the counters of many real servers one after the other; `None` while the first
-    /// ones have none.
-    #[inline(always)]
-    pub(crate) fn shelf(self) -> Option<LoadShelf<'a>> {
-        self.0.loads.shelf().map(LoadShelf)
-    }
-}
-
-/// See [`CoreLoads::shelf`].
-pub(crate) struct LoadShelf<'a>(Shelf<'a, RealLoad>);
-
-impl<'a> LoadShelf<'a> {
-    /// As [`CoreLoads::of`].
-    #[inline(always)]
-    pub(crate) fn of(&mut self, id: RealId) -> Option<&'a RealLoad> {
-        self.0.get(id.0 as usize)
-    }
-}
-
-/// The sum over all cores of one real server's counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Connections in an active state (the listing's ActiveConn).
-    pub active: u64,
-    /// All other connections (the listing's InActConn).
-    pub inactive: u64,
-    /// Templates, or clients under `tracking: client` (the listing's PersistConn).
-    pub bound: u64,
-    /// Of [`Self::bound`]: templates whose client was taken from them or is bound anew, and
-    /// that live on for their connections.
-    pub orphans: u64,
-    /// Connections scheduled since the start.
-    pub connections: u64,
-    /// Packets from clients.
-    pub in_packets: u64,
-    /// Bytes from clients (IP total length).
-    pub in_bytes: u64,
-    /// Packets to clients.
-    pub out_packets: u64,
-    /// Bytes to clients (IP total length).
-    pub out_bytes: u64,
-}
-
-impl Load {
-    /// Active and inactive connections together: what thresholds compare.
-    pub fn total(self) -> u64 {
-        self.active + self.inactive
-    }
-
-    /// Clients that are bound here: their next connection comes to this real server.
-    pub fn clients(self) -> u64 {
-        self.bound.saturating_sub(self.orphans)
-    }
-
-    /// Whether nothing refers to the real server any more, so that its id may be reused.
-    pub fn is_idle(self) -> bool {
-        self.total() == 0 && self.bound == 0
-    }
-}
-
-/// What schedulers need of a load, of one core or of several; a core's part of a sum may be
-/// below zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Connections in an active state.
-    pub active: i64,
-    /// All other connections.
-    pub inactive: i64,
-    /// Templates or clients.
-    pub bound: i64,
-}
-
-impl Counts {
-    /// Both together.
-    #[inline]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            active: self.active.wrapping_add(other.active),
-            inactive: self.inactive.wrapping_add(other.inactive),
-            bound: self.bound.wrapping_add(other.bound),
-        }
-    }
-}
-
-/// What one core writes.
-#[derive(Debug)]
-struct CoreLine {
-    loads: Pieces<RealLoad>,
-    tallies: Tallies,
-    /// Of each real server's templates: those that lost their client. Seldom written, so not
-    /// in the line that packets write.
-    orphans: Pieces<AtomicI64>,
-    journal: Journal,
-}
 
 /// The loads of all real servers on all cores.
 #[derive(Debug)]
@@ -245,13 +45,7 @@ impl LoadBoard {
     /// A board for so many cores, with no real server yet.
     pub fn new(cores: usize) -> Self {
         Self {
-            cores: (0..cores.max(1))
-                .map(|_| {
-                    let (loads, orphans) = (Pieces::new(LIMIT), Pieces::new(LIMIT));
-                    let (tallies, journal) = (Tallies::new(), Journal::default());
-                    CachePadded::new(CoreLine { loads, tallies, orphans, journal })
-                })
-                .collect(),
+            cores: (0..cores.max(1)).map(|_| CachePadded::new(CoreLine::new())).collect(),
             overload: Pieces::new(LIMIT),
             edits: AtomicU64::new(0),
         }
@@ -449,6 +243,7 @@ impl LoadBoard {
 
 #[cfg(test)]
 mod tests {
+    use super::journal::Journal;
     use super::*;
 
     #[test]
