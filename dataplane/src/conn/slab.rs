@@ -2,7 +2,7 @@
 //! says.
 //!
 //! An entry is put into its flow's home, a cache line of as many entries as fit, where that has
-//! room: a lookup then reads that line and nothing else. Four of five entries are at home in a
+//! room: a lookup then reads that line and nothing else. Three of four entries are at home in a
 //! table that is filled as far as tables are meant to be. Each home counts those that are away, in
 //! bits that its entries have to spare: only of these the index knows. Memory comes in segments;
 //! growth adds one and moves nothing, and entries are found where their home was before, too.

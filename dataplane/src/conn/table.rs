@@ -1,7 +1,7 @@
 //! The connection table of one core: the one lookup an established packet pays.
 //!
 //! Two parts: a slab of packed entries, which keep their numbers for life, and an index of
-//! one-line buckets. Four of five entries stand in their flow's home, a line of the slab that a
+//! one-line buckets. Three of four entries stand in their flow's home, a line of the slab that a
 //! hash of the client's end names, so that packets of both directions know it. The home says
 //! whether there are others, and these are found through the index, by a hash of all five values.
 //! An IPv4 connection takes 32 bytes and 6.9 bytes of index and of what says which places are
