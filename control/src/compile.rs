@@ -18,7 +18,7 @@ use dataplane::snapshot::{
 };
 use dataplane::tick::TICKS_PER_SECOND;
 use dataplane::wire::ethernet::Mac;
-use dataplane::wire::{Addr, Family, Protocol};
+use dataplane::wire::{Addr, Protocol};
 
 use crate::config::model::{self, Defaults, Model, VipPorts};
 
@@ -176,10 +176,7 @@ pub(crate) fn pins(services: &[model::Service]) -> HashMap<Identity, Vec<Pin>> {
 
 /// What a service is known by.
 pub(crate) fn identity(service: &model::Service) -> Identity {
-    let family = match service.family() {
-        model::Family::V4 => Family::V4,
-        model::Family::V6 => Family::V6,
-    };
+    let family = service.family().into();
     if let Some(mark) = service.mark {
         return Identity::Mark { family, mark: Mark(mark.0) };
     }
@@ -311,12 +308,9 @@ pub fn steering(model: &Model, secret: [u64; 2]) -> Option<Steering> {
     let mut steering = None;
     for service in &model.services {
         if let Some(persistence) = &service.persistence {
-            let family = match service.family() {
-                model::Family::V4 => Family::V4,
-                model::Family::V6 => Family::V6,
-            };
+            let family = service.family();
             let so_far = steering.unwrap_or(Steering::by_address(secret));
-            steering = Some(so_far.joining(family, persistence.mask.bits(service.family())));
+            steering = Some(so_far.joining(family.into(), persistence.mask.bits(family)));
         }
     }
     steering

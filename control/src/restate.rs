@@ -14,7 +14,7 @@ use dataplane::conn::Timeouts;
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::sched::{Scheduler, SchedulerFlags};
 use dataplane::snapshot::{self, Identity};
-use dataplane::wire::{Family, Protocol};
+use dataplane::wire::Protocol;
 
 use crate::compile;
 use crate::config::model::{self, HashFlags, Model, VipPorts};
@@ -68,7 +68,7 @@ pub fn timeouts(timeouts: Timeouts) -> model::Timeouts {
 /// that are there for it: they are what iptables is to the kernel, and no command of ipvsadm
 /// touches them.
 fn blank(spec: &ServiceSpec, selectors: &[Selector]) -> model::Service {
-    let family = family(spec.identity);
+    let family = spec.identity.family().into();
     let (mark, selectors) = match spec.identity {
         Identity::Mark { family, mark } => {
             let own = |one: &&Selector| one.mark == mark && one.vip.family() == family;
@@ -157,7 +157,7 @@ fn restate(
         cannot("scheduler flags that its scheduler does not use (ipvsadm -b) are left out");
     }
     written.persistence = spec.persistence.map(|persistence| {
-        let mask = model::Netmask::of(persistence.mask, family(spec.identity));
+        let mask = model::Netmask::of(persistence.mask, spec.identity.family().into());
         let engine = spec.engine.filter(|_| is_udp).map(|engine| match engine {
             snapshot::Engine::Sip => model::Engine::Sip,
         });
@@ -182,13 +182,6 @@ fn restate(
     let addresses: HashSet<_> = written.real_servers.iter().map(|real| real.address).collect();
     written.pins.retain(|pin| addresses.contains(&pin.real_server));
     written
-}
-
-fn family(identity: Identity) -> model::Family {
-    match identity.family() {
-        Family::V4 => model::Family::V4,
-        Family::V6 => model::Family::V6,
-    }
 }
 
 fn scheduler(scheduler: Scheduler, flags: SchedulerFlags) -> model::Scheduler {

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use dataplane::sched::SchedulerFlags;
 use dataplane::snapshot::Identity;
-use dataplane::wire::{Family as WireFamily, Protocol as WireProtocol};
+use dataplane::wire::Protocol as WireProtocol;
 
 use crate::config::model::{
-    Engine, Family, Forwarding, GueChecksum, HashFlags, Mark, Netmask, Persistence, Protocol,
-    Scheduler, Thresholds, Tunnel,
+    Engine, Forwarding, GueChecksum, HashFlags, Mark, Netmask, Persistence, Protocol, Scheduler,
+    Thresholds, Tunnel,
 };
 use crate::ipvsadm::{self, Command, Forward, Names, ServerOptions, ServiceOptions};
 use crate::listing;
@@ -98,11 +98,7 @@ fn key(identity: &Identity) -> Option<Key> {
             Some(Key::Address { protocol, vip: vip.into(), vip_port })
         }
         Identity::Mark { family, mark } => {
-            let family = match family {
-                WireFamily::V4 => Family::V4,
-                WireFamily::V6 => Family::V6,
-            };
-            Some(Key::Mark { mark: Mark(mark.0), family })
+            Some(Key::Mark { mark: Mark(mark.0), family: family.into() })
         }
         Identity::Ports { .. } => None,
     }

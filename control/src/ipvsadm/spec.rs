@@ -7,7 +7,7 @@ use dataplane::catalog::spec::{RealSpec, ServiceSpec};
 use dataplane::forward::{Forwarding, GueChecksum, Tunnel};
 use dataplane::sched::Scheduler;
 use dataplane::snapshot::{Engine, Identity, Policy, RealState, Tracking};
-use dataplane::wire::{Family, Protocol};
+use dataplane::wire::Protocol;
 
 use super::apply::{INVALID, NO_SCHEDULER};
 use super::command::{Forward, ServerOptions, ServiceOptions};
@@ -58,13 +58,7 @@ fn name(identity: &Identity) -> Arc<str> {
             model::selector_name(&model::Selector { vip: vip.into(), protocol, vip_ports })
         }
         Identity::Ports { vip, first, last, .. } => format!("{vip}:{first}-{last}"),
-        Identity::Mark { family, mark } => {
-            let family = match family {
-                Family::V4 => model::Family::V4,
-                Family::V6 => model::Family::V6,
-            };
-            model::mark_name(model::Mark(mark.0), family)
-        }
+        Identity::Mark { family, mark } => model::mark_name(model::Mark(mark.0), family.into()),
     };
     text.into()
 }

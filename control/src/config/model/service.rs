@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::RangeInclusive;
 
+use dataplane::wire;
 use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -175,6 +176,24 @@ pub enum Family {
     #[serde(rename = "ipv6")]
     #[documented_fields(rename = "ipv6")]
     V6,
+}
+
+impl From<wire::Family> for Family {
+    fn from(family: wire::Family) -> Self {
+        match family {
+            wire::Family::V4 => Self::V4,
+            wire::Family::V6 => Self::V6,
+        }
+    }
+}
+
+impl From<Family> for wire::Family {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::V4 => Self::V4,
+            Family::V6 => Self::V6,
+        }
+    }
 }
 
 impl Family {
