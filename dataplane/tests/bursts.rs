@@ -25,7 +25,7 @@ use dataplane::snapshot::{Identity, OnDown, Persistence, Policy, RealState, Trac
 use dataplane::table::Cursor;
 use dataplane::tick::Tick;
 use dataplane::timer::TimerRule;
-use dataplane::verdict::Verdict;
+use dataplane::verdict::{DropReason, Verdict};
 use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Protocol, Vlan};
 use proptest::prelude::*;
@@ -515,6 +515,46 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1u32..3000).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..40)
+}
+
+#[test]
+fn a_routers_syn_that_is_too_long_for_its_way_is_refused_in_a_burst_as_alone() {
+    let syn = packet::tcp("198.18.32.1:2000", "198.18.255.3:80").flags("S").payload(&[7; 1470]);
+    let frame = syn.dont_fragment().dst_mac(own_mac(0)).build();
+    let [together, alone] = [World::together, World::singly].map(|way| {
+        let mut world = World::new(true, [0, 0]);
+        world.change(&Change::Router(true));
+        world.publish();
+        way(&mut world, 0, std::slice::from_ref(&frame))
+    });
+    assert_eq!(together, alone);
+    let [(Verdict::Forward(PortIndex(0)), error)] = &alone[..] else { panic!("{alone:?}") };
+    // RFC 792: destination unreachable, fragmentation needed.
+    assert_eq!((error[23], &error[34..36]), (1, &[3, 4][..]));
+}
+
+#[test]
+fn nobody_outside_reaches_a_service_inside_the_host_in_a_burst_or_alone() {
+    let frames: Vec<Vec<u8>> = (1..9)
+        .map(|n| packet::tcp(&format!("198.18.32.{n}:2000"), "127.0.0.5:80").flags("S"))
+        .map(|syn| syn.dst_mac(own_mac(0)).build())
+        .collect();
+    for tracking in [Tracking::Client, Tracking::Full] {
+        for way in [World::together, World::singly] {
+            let mut world = World::new(false, [0, 0]);
+            let like = services().into_iter().find(|service| service.tracking == tracking);
+            let (protocol, vip, vip_port) = (Protocol::Tcp, addr("127.0.0.5"), 80);
+            let identity = Identity::Address { protocol, vip, vip_port };
+            let inside = ServiceSpec { identity, ..like.unwrap() };
+            world.catalog.add_service(inside.clone()).unwrap();
+            world.services.push(inside);
+            world.change(&Change::Add(world.services.len() - 1, 1, ROUTED, 1, 0));
+            world.publish();
+            for (verdict, _) in way(&mut world, 0, &frames) {
+                assert_eq!(verdict, Verdict::Drop(DropReason::BadAddress), "{tracking:?}");
+            }
+        }
+    }
 }
 
 proptest! {

@@ -111,9 +111,10 @@ impl<'a> Opener<'a> {
         wanted: Wanted<'_, EntryV4>,
     ) -> Option<Opened<'a>> {
         let [addresses, _] = *wanted.key;
-        let client = Addr::v4((addresses >> 32) as u32);
+        let (client, vip) = (Addr::v4((addresses >> 32) as u32), Addr::v4(addresses as u32));
         // It could be an answer that passes the director as the real server's gateway.
         if client.is_inside_a_host()
+            || vip.is_inside_a_host()
             || self.classifier.may_have(client)
             || self.table.find_wanted(wanted).is_some()
         {

@@ -73,8 +73,9 @@ impl<'a> Binding<'a> {
         let Some(head) = frame.bytes().first_chunk::<HEAD>() else { return 0 };
         // Without connections nobody can tell a stray segment from a client that was bound before
         // a restart: all but resets are taken.
-        let source = u32_at(head, L3 + ipv4::SRC).map(Addr::v4);
-        if is_reset_v4::<L3, HEAD>(head) || source.is_none_or(Addr::is_inside_a_host) {
+        let is_nobodys = |at| u32_at(head, at).map(Addr::v4).is_none_or(Addr::is_inside_a_host);
+        if is_reset_v4::<L3, HEAD>(head) || is_nobodys(L3 + ipv4::SRC) || is_nobodys(L3 + ipv4::DST)
+        {
             return 0;
         }
         let read = || match parse(frame.bytes()) {
@@ -116,6 +117,9 @@ impl Path {
         };
         if Self::refuses(snapshot, &packet) {
             return Verdict::Drop(DropReason::BadAddress);
+        }
+        if let Some(refused) = self.refused_on_its_way(snapshot, frame, &packet, at) {
+            return refused;
         }
         let transport = packet.transport(frame.bytes());
         let outcome = self.bindings.bind(&packet, transport, snapshot, at.now);
@@ -185,7 +189,7 @@ impl Path {
         }
         let head = frame.bytes().first_chunk::<HEAD>()?;
         let opening = opening_v4::<L3, HEAD>(head, lane.total_len())?;
-        if opening.flow.client.is_inside_a_host() {
+        if opening.flow.client.is_inside_a_host() || opening.flow.vip.is_inside_a_host() {
             return None;
         }
         let read = || match parse(frame.bytes()) {
