@@ -51,7 +51,7 @@ pub struct Hit {
     pub slot: Handle,
 }
 
-/// Where a client is bound after a call of [`ClientTable::rebind`].
+/// Where a client is bound after a call of [`ClientTable::rebind`](super::client::ClientTable::rebind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rebound {
     /// Its binding.
