@@ -7,7 +7,8 @@ use dataplane::port::Frame;
 
 use crate::draw::{AT_ONCE, Known};
 use crate::plan;
-use crate::template::{HEAD_V4, PART, Part, put_part};
+use crate::template::head::HEAD_V4;
+use crate::template::parts::{PART, Part, put_part};
 
 /// Who sends packets to whom, in the host's byte order.
 #[derive(Clone, Copy, Debug)]

@@ -10,11 +10,15 @@ use crate::draw::{ACK, AT_ONCE, Flow, Known};
 #[cfg(target_arch = "x86_64")]
 use crate::ends::{Ends, EndsHead};
 use crate::plan;
+use head::{HEAD_V4, HEAD_V6, Head, KnownHead, head_v4, head_v6};
+#[cfg(target_arch = "x86_64")]
+use parts::{GAP, PART, Parts, put_part};
+use words::{Words, end, middle, put, word};
 
-/// Bytes of Ethernet, IPv4 and TCP headers, and what fills an Ethernet frame up to 60.
-pub(crate) const HEAD_V4: usize = 60;
-/// Bytes of Ethernet, IPv6 and TCP headers.
-const HEAD_V6: usize = 74;
+pub(crate) mod head;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod parts;
+mod words;
 
 /// The beginning of a frame, without the fields that a flow decides.
 ///
@@ -32,137 +36,6 @@ pub struct Template {
     parts: Parts,
     #[cfg(target_arch = "x86_64")]
     ends: EndsHead,
-}
-
-/// A header of which a client's address and port are left out; see [`Template::known`].
-#[derive(Clone, Debug)]
-pub enum KnownHead {
-    /// IPv4.
-    V4(Words<7>),
-    /// IPv6.
-    V6(Words<9>),
-}
-
-/// Bytes of a part of a header.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const PART: usize = 32;
-
-/// The header of known clients in parts that are stored at once: of IPv4 its first and its last
-/// ones, which overlap; of IPv6 two, and what is left.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Debug, Default)]
-struct Parts {
-    bytes: [Part; 3],
-    /// What stands in the words that a client's address and its port are in.
-    words: [u64; 2],
-}
-
-/// So much of a header.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Debug, Default)]
-#[repr(align(32))]
-pub(crate) struct Part(pub [u8; PART]);
-
-#[cfg(target_arch = "x86_64")]
-impl Parts {
-    fn new(head: &KnownHead) -> Self {
-        let (mut bytes, from, words) = match head {
-            KnownHead::V4(head) => (head.bytes(), [0, HEAD_V4 - PART, HEAD_V4], [24, 28]),
-            KnownHead::V6(head) => (head.bytes(), [0, PART, 2 * PART], [32, 48]),
-        };
-        bytes.resize(4 * PART, 0);
-        let from_byte = |at: usize| bytes.get(at..).unwrap_or_default();
-        let word = |at| from_byte(at).first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        let part = |at| Part(from_byte(at).first_chunk().copied().unwrap_or_default());
-        Self { words: words.map(word), bytes: from.map(part) }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl")]
-#[inline]
-pub(crate) fn put_part<const LEN: usize>(
-    to: &mut [u8; LEN],
-    at: usize,
-    part: std::arch::x86_64::__m256i,
-) {
-    let Some(to) = to.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<PART>()) else { return };
-    // SAFETY: 32 bytes that may be written.
-    unsafe { std::arch::x86_64::_mm256_storeu_si256(to.as_mut_ptr().cast(), part) }
-}
-
-/// No byte, in an order of bytes.
-#[cfg(target_arch = "x86_64")]
-const GAP: u8 = 0x80;
-
-#[derive(Clone, Debug)]
-enum Head {
-    V4(Words<7>),
-    V6 {
-        /// From clients to a VIP.
-        request: Words<9>,
-        /// From real servers to clients.
-        answer: Words<9>,
-    },
-}
-
-/// A header in words of 8 bytes, and the few bytes behind them.
-#[derive(Clone, Copy, Debug)]
-pub struct Words<const N: usize> {
-    words: [u64; N],
-    rest: [u8; 4],
-}
-
-impl<const N: usize> Words<N> {
-    fn new(head: &[u8]) -> Self {
-        let (chunks, tail) = head.as_chunks::<8>();
-        let (mut words, mut rest) = ([0; N], [0; 4]);
-        for (word, chunk) in words.iter_mut().zip(chunks) {
-            *word = u64::from_ne_bytes(*chunk);
-        }
-        for (to, from) in rest.iter_mut().zip(tail) {
-            *to = *from;
-        }
-        Self { words, rest }
-    }
-
-    /// The words and the bytes behind them in a row.
-    #[cfg(target_arch = "x86_64")]
-    fn bytes(&self) -> Vec<u8> {
-        let words = self.words.iter().flat_map(|word| word.to_ne_bytes());
-        words.chain(self.rest).collect()
-    }
-}
-
-/// Four bytes and two more as the bytes of a word at this place, the others zero.
-#[inline(always)]
-fn word(bytes: [u8; 8]) -> u64 {
-    u64::from_ne_bytes(bytes)
-}
-
-/// A number, big end first, in a word's middle.
-#[inline(always)]
-fn middle(number: u32) -> u64 {
-    let [a, b, c, d] = number.to_be_bytes();
-    word([0, 0, a, b, c, d, 0, 0])
-}
-
-/// The lower half of a number, big end first, as a word's end.
-#[inline(always)]
-fn end(number: u32) -> u64 {
-    let [_, _, a, b] = number.to_be_bytes();
-    word([0, 0, 0, 0, 0, 0, a, b])
-}
-
-#[inline(always)]
-fn put<const N: usize, const LEN: usize>(to: &mut [u8; LEN], words: [u64; N], rest: [u8; 4]) {
-    let (chunks, tail) = to.as_chunks_mut::<8>();
-    for (chunk, word) in chunks.iter_mut().zip(words) {
-        *chunk = word.to_ne_bytes();
-    }
-    for (to, from) in tail.iter_mut().zip(rest) {
-        *to = from;
-    }
 }
 
 impl Template {
@@ -466,55 +339,6 @@ impl Template {
     /// Bytes of the frame, without FCS.
     pub fn frame_len(&self) -> usize {
         self.len
-    }
-}
-
-fn head_v4(director: Mac, len: usize) -> [u8; HEAD_V4] {
-    let mut head = [0; HEAD_V4];
-    head[..6].copy_from_slice(&director.0);
-    head[6..12].copy_from_slice(&plan::GATEWAY_MAC.0);
-    head[12..14].copy_from_slice(&[0x08, 0x00]);
-    head[14] = 0x45;
-    head[16..18].copy_from_slice(&(len as u16 - 14).to_be_bytes());
-    // Don't fragment, TTL 64, TCP.
-    head[20..24].copy_from_slice(&[0x40, 0, 64, 6]);
-    let tcp: &mut [u8; 26] = &mut [0; 26];
-    write_tcp(tcp);
-    head[34..].copy_from_slice(tcp);
-    head
-}
-
-/// From the first of some addresses to another one; their last four bytes are left out.
-fn head_v6(director: Mac, len: usize, from: [u8; 16], to: [u8; 16]) -> [u8; HEAD_V6] {
-    let mut head = [0; HEAD_V6];
-    head[..6].copy_from_slice(&director.0);
-    head[6..12].copy_from_slice(&plan::GATEWAY_MAC.0);
-    head[12..14].copy_from_slice(&[0x86, 0xDD]);
-    head[14] = 0x60;
-    head[18..20].copy_from_slice(&(len as u16 - 54).to_be_bytes());
-    // TCP, hop limit 64.
-    head[20..22].copy_from_slice(&[6, 64]);
-    head[22..34].copy_from_slice(&from[..12]);
-    head[38..50].copy_from_slice(&to[..12]);
-    let tcp: &mut [u8; 20] = &mut [0; 20];
-    write_tcp(tcp);
-    head[54..].copy_from_slice(tcp);
-    head
-}
-
-/// A TCP header without options, from no port, without flags.
-fn write_tcp(tcp: &mut [u8]) {
-    let fields: [(usize, [u8; 2]); 4] = [
-        (2, plan::VIP_PORT.to_be_bytes()),
-        (12, [0x50, 0]),
-        (14, [0xFF, 0xFF]),
-        // No checksum that a difference could bring to a special case.
-        (16, [0x12, 0x34]),
-    ];
-    for (at, bytes) in fields {
-        if let Some(place) = tcp.get_mut(at..at + 2) {
-            place.copy_from_slice(&bytes);
-        }
     }
 }
 
