@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dataplane::explain::{Explanation, Fate};
+use dataplane::explain::{Explanation, Fate, reply_sentence};
 use dataplane::wire::{Addr, Family, Parsed};
 
 /// The packet in words: `tcp 198.18.0.5:40000 -> 198.18.255.1:443`.
@@ -35,6 +35,7 @@ pub fn decision(story: &Explanation) -> String {
     }
     let _ = match &story.fate {
         Fate::Real { address, because, .. } => write!(text, "server {address}  ({because})"),
+        Fate::Reply { from } => write!(text, "({})", reply_sentence(from.as_ref())),
         Fate::Kernel { port } => {
             write!(text, "(no service takes it: handed to the kernel on {port})")
         }

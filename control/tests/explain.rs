@@ -170,7 +170,7 @@ fn explain_says_no_in_words() {
         (format!("tcp {CLIENT}:1 -> {plain}:81"), "no service takes it: answered with a TCP reset"),
         (format!("udp {CLIENT}:1 -> {plain}:53"), "answered with ICMP port unreachable"),
         (format!("tcp {CLIENT}:1 -> 198.18.200.1:80"), "the director has no such address: dropped"),
-        (format!("sctp {CLIENT}:1 -> {plain}:80"), "no service takes it: dropped"),
+        (format!("sctp {CLIENT}:1 -> {plain}:80"), "answered with ICMP protocol unreachable"),
     ] {
         let story = site.explain(&flow);
         assert_eq!(line_of(&story, "service     "), "none", "{flow}");

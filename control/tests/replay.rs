@@ -133,6 +133,39 @@ fn the_program_reads_a_capture_tells_every_packet_and_writes_what_is_sent() {
 }
 
 #[test]
+fn what_is_said_of_a_packet_is_what_was_done_with_it() {
+    let masquerading = CONFIG
+        .replace("{ address: 198.18.10.11 }", "{ address: 198.18.10.11, forwarding: masq }")
+        .replace("{ address: 198.18.10.12 }", "{ address: 198.18.10.12, forwarding: masq }");
+    let model = config::parse(masquerading.as_bytes(), "test").unwrap();
+    let tagged = FlowText::parse("tcp 198.18.0.5:1000 -> 198.18.255.1:80", "A").unwrap();
+    let tagged = Captured { at_ns: 1_000_000_003, frame: tagged.frame(OWN, Vlan::tagged(9)) };
+    let frames = [
+        frame(1.0, "tcp 198.18.0.5:1000 -> 198.18.255.1:80", "S"),
+        frame(1.0, "tcp 198.18.10.12:80 -> 198.18.0.5:1000", "SA"),
+        frame(1.0, "tcp 198.18.10.12:5000 -> 198.51.100.1:443", "S"),
+        tagged,
+    ];
+    let replayed = replay(&model, &frames, None).unwrap();
+    let said: Vec<(&str, String)> =
+        (replayed.packets.iter()).map(|told| (told.verdict.as_str(), told.line())).collect();
+    for ((verdict, line), (done, words)) in said.iter().zip([
+        ("forwarded", "server 198.18.10.12  (the client is new, and rr picks this server now)"),
+        ("forwarded", "(a real server's answer: sent on to its client as from 198.18.255.1:80)"),
+        ("forwarded", "(a masqueraded real server's own packet, of no connection: sent on as by a"),
+        (
+            "dropped: other_vlan",
+            "(The frame carries a VLAN tag that the port is not configured for.)",
+        ),
+    ]) {
+        assert_eq!(*verdict, done, "{line}");
+        assert!(line.contains(words), "{line}");
+    }
+    assert_eq!(replayed.packets[1].json()["fate"]["from"]["vip"], "198.18.255.1");
+    assert!(!said[3].1.contains("server "), "{}", said[3].1);
+}
+
+#[test]
 fn every_frame_gets_a_line_whatever_it_is() {
     let garbage = Captured { at_ns: 5, frame: vec![0xFF; 40] };
     let replayed = play(&[

@@ -16,6 +16,7 @@ use crate::answer::{Answer, Budget, Receivers};
 use crate::bindings::{Bindings, Outcome, Rebind, Rebound};
 use crate::counters::CoreCounters;
 use crate::datagram::{Datagram, as_piece};
+use crate::explain::{Explanation, Scene};
 use crate::fragments::{Fragments, Key};
 use crate::gathering::{Gathering, Settled};
 use crate::ids::PortIndex;
@@ -150,15 +151,17 @@ impl Director {
     }
 
     /// What would happen to a frame, and why; nothing is sent or remembered.
-    pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> crate::explain::Explanation {
-        crate::explain::explain(
-            &self.snapshot,
-            &self.path.shared,
-            &self.path.bindings,
-            frame,
-            port,
-            now,
-        )
+    pub fn explain(&self, frame: &[u8], port: PortIndex, now: Tick) -> Explanation {
+        let scene = Scene {
+            snapshot: &self.snapshot,
+            shared: &self.path.shared,
+            bindings: &self.path.bindings,
+            fragments: &self.path.fragments,
+            mac: self.path.mac(port),
+            refuses: Path::refuses,
+            may_be_balanced: Path::may_be_balanced,
+        };
+        scene.explain(frame, port, now)
     }
 
     /// How many first fragments were remembered and datagrams settled: when this changes, frames

@@ -1,18 +1,18 @@
 //! What would happen to a packet, and why, without sending it or remembering it.
 
+mod teller;
+
 use std::fmt;
 use std::sync::Arc;
 
-use crate::bindings::{self, Bindings};
-use crate::classify::Hit;
-use crate::conn::table::Flow;
 use crate::forward::Forwarding;
-use crate::ids::{PortIndex, RealId};
-use crate::shared::Shared;
-use crate::snapshot::{HostAddress, Identity, Service, Snapshot, Tracking};
-use crate::tick::Tick;
+use crate::forward::masq::Endpoint;
+use crate::ids::RealId;
+use crate::snapshot::{HostAddress, Identity};
+use crate::verdict::DropReason;
+use crate::wire::Addr;
 use crate::wire::ethernet::Mac;
-use crate::wire::{Addr, Packet, Parsed, Protocol, parse};
+pub(crate) use teller::Scene;
 
 /// Why a real server is the one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,13 @@ pub enum Because {
     Pin,
     /// The scheduler picks it now.
     Scheduler(&'static str),
+    /// The packet is an ICMP error about a connection, which it follows.
+    Error {
+        /// The connection's state's word.
+        state: &'static str,
+    },
+    /// The packet is a fragment and goes where its datagram's first one went.
+    Fragment,
 }
 
 impl fmt::Display for Because {
@@ -50,6 +57,10 @@ impl fmt::Display for Because {
             Self::Scheduler(name) => {
                 write!(f, "the client is new, and {name} picks this server now")
             }
+            Self::Error { state } => {
+                write!(f, "it is an ICMP error about a connection ({state})")
+            }
+            Self::Fragment => f.write_str("it follows its datagram's first fragment"),
         }
     }
 }
@@ -71,6 +82,11 @@ pub enum Fate {
         port: Option<Arc<str>>,
         /// Why this one.
         because: Because,
+    },
+    /// From a real server, on to its client.
+    Reply {
+        /// The VIP that it comes from when it leaves; `None` where it comes from there already.
+        from: Option<Endpoint>,
     },
     /// To the host's kernel, which no service keeps it from.
     Kernel {
@@ -97,6 +113,29 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// Corrects what was foretold of a packet by what was done with it: only then is known, for
+    /// example, that a table is full or that a limit was reached.
+    pub fn dropped(&mut self, reason: DropReason) {
+        if !matches!(self.fate, Fate::Real { .. }) || !reason.is_of_chosen() {
+            self.fate = Fate::Not(reason.sentence());
+        }
+    }
+
+    /// The same of one that was answered: what was to be sent on to somebody was not.
+    pub fn answered(&mut self) {
+        let foretold = match &self.fate {
+            Fate::Real { forwarding, .. } => *forwarding == Forwarding::Local.word(),
+            Fate::Not(sentence) => sentence.contains("answered"),
+            Fate::Reply { .. } | Fate::Kernel { .. } => false,
+        };
+        if !foretold {
+            self.fate = Fate::Not(
+                "it cannot go on (TTL, length or an unreachable next hop): answered with an \
+                 ICMP error",
+            );
+        }
+    }
+
     /// Whether the core that answers has the packet's connection.
     pub fn is_of_connection(&self) -> bool {
         matches!(self.fate, Fate::Real { because: Because::Connection { .. }, .. })
@@ -117,6 +156,7 @@ impl fmt::Display for Explanation {
         }
         match &self.fate {
             Fate::Not(sentence) => writeln!(f, "verdict     {sentence}"),
+            Fate::Reply { from } => writeln!(f, "verdict     {}", reply_sentence(from.as_ref())),
             Fate::Kernel { port } => {
                 writeln!(f, "verdict     no service takes it: handed to the kernel on {port}")
             }
@@ -147,174 +187,15 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Tells the story of a frame that would come in on this port.
-pub fn explain(
-    snapshot: &Snapshot,
-    shared: &Shared,
-    bindings: &Bindings,
-    frame: &[u8],
-    port: PortIndex,
-    now: Tick,
-) -> Explanation {
-    let mut story = Explanation {
-        core: bindings.core(),
-        generation: snapshot.generation.0,
-        service: None,
-        host: None,
-        fate: Fate::Not(
-            "the frame is no IP packet; it goes to the kernel-facing port if there is one",
-        ),
-    };
-    let packet = match parse(frame) {
-        Parsed::Packet(packet) => packet,
-        Parsed::Malformed(malformed) => {
-            story.fate = Fate::Not(crate::verdict::DropReason::from(malformed).sentence());
-            return story;
+/// What becomes of a real server's packet, in words.
+pub fn reply_sentence(from: Option<&Endpoint>) -> String {
+    match from {
+        None => "a real server's answer: sent on to its client as it is".to_owned(),
+        Some(Endpoint { address, port }) if address.is_v4() => {
+            format!("a real server's answer: sent on to its client as from {address}:{port}")
         }
-        Parsed::Arp(_) | Parsed::Other => return story,
-    };
-    story.host = snapshot.hosts.get(packet.dst);
-    if let Some(facts) = snapshot.port(port)
-        && facts.kernel_facing
-    {
-        story.fate = Fate::Not("the kernel sends it: it leaves on the NIC port as it is");
-        return story;
+        Some(Endpoint { address, port }) => {
+            format!("a real server's answer: sent on to its client as from [{address}]:{port}")
+        }
     }
-    let kernel = snapshot.port(port).and_then(|facts| snapshot.port(facts.peer?));
-    let kernel = kernel.map(|facts| &facts.name);
-    let transport = packet.transport(frame);
-    let teller = Teller { snapshot, shared, bindings, packet: &packet, transport, kernel, now };
-    let hit =
-        snapshot.classifier.for_client(packet.src, packet.dst, packet.protocol, packet.dst_port);
-    let service = hit.and_then(|hit| snapshot.service(hit.service));
-    story.service = service.map(|service| (Arc::clone(&service.name), service.identity));
-    story.fate = match (hit, service) {
-        (Some(hit), Some(service)) => teller.of_service(&hit, service),
-        _ => teller.of_connection().unwrap_or_else(|| match kernel {
-            Some(port) => Fate::Kernel { port: Arc::clone(port) },
-            None => Fate::Not(as_host(&packet, story.host)),
-        }),
-    };
-    story
-}
-
-struct Teller<'a> {
-    snapshot: &'a Snapshot,
-    shared: &'a Shared,
-    bindings: &'a Bindings,
-    packet: &'a Packet,
-    /// From the transport header on.
-    transport: &'a [u8],
-    /// The kernel-facing port behind the one that the packet comes in on.
-    kernel: Option<&'a Arc<str>>,
-    now: Tick,
-}
-
-impl Teller<'_> {
-    fn of_connection(&self) -> Option<Fate> {
-        let family = self.packet.family;
-        let slot = self.bindings.find(&Flow::of(self.packet), self.now)?;
-        let conn = self.bindings.conn(family, slot)?;
-        if self.snapshot.available(conn.real).is_none() {
-            return Some(Fate::Not(crate::verdict::DropReason::RealServerGone.sentence()));
-        }
-        let because = Because::Connection {
-            state: conn.state.word(),
-            expires_s: seconds_left(self.now, conn.expires),
-        };
-        self.to(conn.real, because)
-    }
-
-    fn of_service(&self, hit: &Hit, service: &Service) -> Fate {
-        if service.tracking == Tracking::Full
-            && let Some(fate) = self.of_connection()
-        {
-            return fate;
-        }
-        if !bindings::may_open(self.packet, &service.compat) && service.tracking == Tracking::Full {
-            return Fate::Not(
-                "the packet opens no connection and belongs to none: answered as a host would",
-            );
-        }
-        if let Some(persistence) = &service.persistence {
-            match service.tracking {
-                Tracking::Full => {
-                    let Ok(call) = self.bindings.call_of(self.packet, self.transport, service)
-                    else {
-                        return Fate::Not(crate::verdict::DropReason::NoCallId.sentence());
-                    };
-                    let (_, view) = self.bindings.template(
-                        hit,
-                        persistence,
-                        self.packet.src,
-                        call.as_ref(),
-                        self.now,
-                    );
-                    if let Some(view) = view
-                        && bindings::standing(view.real, service, self.snapshot, self.now)
-                            == bindings::Standing::Usable
-                    {
-                        let because = Because::Template {
-                            expires_s: seconds_left(self.now, view.expires),
-                            connections: view.connections,
-                        };
-                        return self.to(view.real, because).unwrap_or(NOBODY);
-                    }
-                }
-                Tracking::Client => {
-                    if let Some(real) =
-                        self.bindings.client(service, self.packet.src, self.snapshot, self.now)
-                    {
-                        let because = Because::Template { expires_s: 0, connections: 0 };
-                        return self.to(real, because).unwrap_or(NOBODY);
-                    }
-                }
-            }
-        }
-        let picked = self.bindings.would_pick(self.packet, service, self.snapshot, self.now);
-        let because = match service.pins.of(self.packet.src) == picked && picked.is_some() {
-            true => Because::Pin,
-            false => Because::Scheduler(service.scheduler.map_or("none", |s| s.name())),
-        };
-        picked.and_then(|real| self.to(real, because)).unwrap_or(NOBODY)
-    }
-
-    fn to(&self, id: RealId, because: Because) -> Option<Fate> {
-        let real = self.snapshot.real(id)?;
-        let next = real.next_hop;
-        if real.local || real.forwarding == Forwarding::Local {
-            let (address, forwarding) = (real.address, Forwarding::Local.word());
-            let port = self.kernel.cloned();
-            return Some(Fate::Real { id, address, forwarding, mac: None, port, because });
-        }
-        Some(Fate::Real {
-            id,
-            address: real.address,
-            forwarding: real.forwarding.word(),
-            mac: next.and_then(|next| self.shared.neighbours.mac(next.neighbour)),
-            port: next
-                .and_then(|next| self.snapshot.port(next.port))
-                .map(|port| Arc::clone(&port.name)),
-            because,
-        })
-    }
-}
-
-const NOBODY: Fate =
-    Fate::Not("the service has no usable real server: answered with ICMP port unreachable");
-
-fn as_host(packet: &Packet, host: Option<HostAddress>) -> &'static str {
-    match (host, packet.protocol) {
-        (None, _) => "the director has no such address: dropped",
-        (Some(_), Protocol::Tcp) => "no service takes it: answered with a TCP reset",
-        (Some(_), Protocol::Udp) => "no service takes it: answered with ICMP port unreachable",
-        (Some(_), Protocol::Icmp | Protocol::Icmpv6) => {
-            "an echo request is answered, the rest dropped"
-        }
-        (Some(_), _) => "no service takes it: dropped",
-    }
-}
-
-fn seconds_left(now: Tick, expires: Tick) -> u32 {
-    now.until(expires).max(0).unsigned_abs() / crate::tick::TICKS_PER_SECOND
 }

@@ -270,7 +270,7 @@ impl Tracer {
     }
 
     /// Tells what became of it.
-    pub fn tell(&mut self, seen: Seen, director: &Director, verdict: Verdict) {
+    pub fn tell(&mut self, mut seen: Seen, director: &Director, verdict: Verdict) {
         let (answered, to_kernel) = tallies(director.counters());
         let outcome = match verdict {
             _ if answered != seen.answered => Outcome::Answered,
@@ -280,6 +280,11 @@ impl Tracer {
             Verdict::Hold(..) | Verdict::Seek(..) | Verdict::Early => Outcome::Held,
             Verdict::Drop(reason) => Outcome::Dropped(reason),
         };
+        match outcome {
+            Outcome::Dropped(reason) => seen.record.story.dropped(reason),
+            Outcome::Answered => seen.record.story.answered(),
+            _ => {}
+        }
         for (index, (order, _)) in self.orders.iter().enumerate() {
             if seen.orders & 1 << index == 0 || !order.filter.wanted.takes(outcome) {
                 continue;

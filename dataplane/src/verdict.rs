@@ -89,6 +89,26 @@ drop_reasons! {
 impl DropReason {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// Whether such a packet's real server was chosen, and it was lost on its way there.
+    pub const fn is_of_chosen(self) -> bool {
+        matches!(
+            self,
+            Self::RealServerDown
+                | Self::NoNeighbour
+                | Self::HoldQueueFull
+                | Self::TtlExceeded
+                | Self::TooBig
+                | Self::TableFull
+                | Self::FrameMemory
+                | Self::SctpFragment
+                | Self::AnswerLimited
+                | Self::Unanswerable
+                | Self::NoPort
+                | Self::Loop
+                | Self::Stopping
+        )
+    }
 }
 
 impl From<Malformed> for DropReason {

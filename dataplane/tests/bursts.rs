@@ -30,6 +30,7 @@ use dataplane::wire::ethernet::Mac;
 use dataplane::wire::{Addr, Protocol, Vlan};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
+use support::explained;
 use support::packet::{self, Builder};
 
 /// Ports: untagged, VLAN 20, VLAN 30, the kernel's end of the first one.
@@ -277,11 +278,12 @@ impl World {
         state
     }
 
-    /// The frames one at a time.
+    /// The frames one at a time, each explained before.
     fn singly(&mut self, port: u8, frames: &[Vec<u8>]) -> Vec<(Verdict, Vec<u8>)> {
         let each = |bytes: &Vec<u8>| {
             let mut frame = MemoryFrame::new(bytes);
-            let verdict = self.director.handle(&mut frame, PortIndex(port), self.now);
+            let port = PortIndex(port);
+            let verdict = explained::handle(&mut self.director, &mut frame, port, self.now);
             (verdict, frame.bytes().to_vec())
         };
         frames.iter().map(each).collect()

@@ -58,6 +58,8 @@ fn each_packet_is_told_with_the_reason_that_explain_would_have_given_before_it_p
             Fate::Real { because: Because::Template { .. }, .. } => "template".to_owned(),
             Fate::Real { because: Because::Pin, .. } => "pin".to_owned(),
             Fate::Kernel { .. } => "kernel".to_owned(),
+            Fate::Real { because, .. } => because.to_string(),
+            Fate::Reply { .. } => "reply".to_owned(),
             Fate::Not(_) => "not".to_owned(),
         })
         .collect();

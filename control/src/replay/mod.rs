@@ -209,7 +209,7 @@ impl Stage {
     }
 
     fn play(&mut self, captured: &Captured, at_s: f64, now: Tick) -> Told {
-        let told = self.worker.director().explain(&captured.frame, self.ingress, now);
+        let mut story = self.worker.director().explain(&captured.frame, self.ingress, now);
         let before = self.shared.totals();
         if let Some(port) = self.worker.ports_mut().get_mut(usize::from(self.ingress.0)) {
             port.arriving.push_back(MemoryFrame::new(&captured.frame));
@@ -220,6 +220,11 @@ impl Stage {
         let dropped = DropReason::ALL
             .iter()
             .find(|reason| after.dropped_for(**reason) > before.dropped_for(**reason));
+        match dropped {
+            Some(reason) => story.dropped(*reason),
+            None if after.answered > before.answered => story.answered(),
+            None => {}
+        }
         let verdict = match dropped {
             Some(reason) => format!("dropped: {}", reason.label()),
             None if after.answered > before.answered => "answered".to_owned(),
@@ -228,7 +233,7 @@ impl Stage {
             None if after.punted > before.punted => "punted".to_owned(),
             None => "held".to_owned(),
         };
-        Told { at_s, packet: story::packet(&parse(&captured.frame)), story: told, verdict }
+        Told { at_s, packet: story::packet(&parse(&captured.frame)), story, verdict }
     }
 
     fn sent(&mut self, at_ns: u64) -> Vec<Captured> {

@@ -1,6 +1,6 @@
 //! `director explain` as JSON.
 
-use dataplane::explain::{Because, Explanation, Fate};
+use dataplane::explain::{Because, Explanation, Fate, reply_sentence};
 use dataplane::snapshot::Identity;
 use serde_json::{Value, json};
 
@@ -8,6 +8,13 @@ use serde_json::{Value, json};
 pub fn explanation(story: &Explanation) -> Value {
     let fate = match &story.fate {
         Fate::Not(sentence) => json!({ "real_server": null, "verdict": sentence }),
+        Fate::Reply { from } => json!({
+            "real_server": null,
+            "verdict": reply_sentence(from.as_ref()),
+            "from": from.map(|from| json!({
+                "vip": from.address.to_string(), "vip_port": from.port,
+            })),
+        }),
         Fate::Kernel { port } => json!({
             "real_server": null,
             "verdict": "no service takes it: handed to the kernel",
@@ -25,6 +32,8 @@ pub fn explanation(story: &Explanation) -> Value {
                 Because::Template { expires_s, connections } => {
                     json!({ "template": { "expires_s": expires_s, "connections": connections } })
                 }
+                Because::Error { state } => json!({ "error_about": { "state": state } }),
+                Because::Fragment => json!({ "fragment": true }),
                 Because::Pin => json!({ "pin": true }),
                 Because::Scheduler(name) => json!({ "scheduler": name }),
             },

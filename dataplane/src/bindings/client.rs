@@ -13,6 +13,19 @@ use crate::wire::{Addr, Family, Packet, Protocol, TcpFlags};
 /// The client's real server is down, and the client waits for it.
 struct Waiting;
 
+/// How a client of a service without connections stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientStanding {
+    /// It has no binding.
+    Unbound,
+    /// It is bound, and goes to this real server.
+    Bound(RealId),
+    /// It is bound to a real server that takes it no more.
+    Void,
+    /// It is bound to one that is down, and waits for it.
+    Waiting,
+}
+
 /// The coarse clock of the client table: a counter that all cores move at the same ticks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AgeClock {
@@ -198,17 +211,22 @@ impl Bindings {
         snapshot.client_real(service.id, moved.hit.real).ok_or(NoChoice::Nobody)
     }
 
-    /// The real server that a client is bound to, for `explain` and ICMP errors.
+    /// How a client stands, for `explain` and ICMP errors.
     pub(crate) fn client(
         &self,
         service: &Service,
         client: Addr,
         snapshot: &Snapshot,
         now: Tick,
-    ) -> Option<RealId> {
-        let probe = self.client_probe(service, client)?;
-        let found = self.shared.clients.peek(&probe)?;
-        self.usable_client(&found, service, snapshot, now).ok().flatten()
+    ) -> ClientStanding {
+        let probe = self.client_probe(service, client);
+        let found = probe.and_then(|probe| self.shared.clients.peek(&probe));
+        let Some(found) = found else { return ClientStanding::Unbound };
+        match self.usable_client(&found, service, snapshot, now) {
+            Ok(Some(real)) => ClientStanding::Bound(real),
+            Ok(None) => ClientStanding::Void,
+            Err(Waiting) => ClientStanding::Waiting,
+        }
     }
 
     pub(super) fn related_client(
@@ -219,7 +237,10 @@ impl Bindings {
         snapshot: &Snapshot,
         now: Tick,
     ) -> Option<Related> {
-        let real = snapshot.available(self.client(service, client, snapshot, now)?)?;
+        let ClientStanding::Bound(real) = self.client(service, client, snapshot, now) else {
+            return None;
+        };
+        let real = snapshot.available(real)?;
         self.count_incoming(real.id, error);
         Some(Related { real: real.id, forwarding: real.forwarding, real_port: real.port })
     }
@@ -252,7 +273,7 @@ pub fn client_scope(service: ServiceId) -> Option<ClientScope> {
     ClientScope::new(u16::try_from(service.0.checked_add(1)?).ok()?)
 }
 
-fn is_reset(packet: &Packet) -> bool {
+pub(crate) fn is_reset(packet: &Packet) -> bool {
     packet.protocol == Protocol::Tcp && packet.tcp_flags.contains(TcpFlags::RST)
 }
 

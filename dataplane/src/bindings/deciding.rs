@@ -294,7 +294,7 @@ impl Bindings {
 }
 
 /// What a real server's service does about it being down; `None` while it is not.
-fn on_down(real: &Real, snapshot: &Snapshot, now: Tick) -> Option<OnDown> {
+pub(crate) fn on_down(real: &Real, snapshot: &Snapshot, now: Tick) -> Option<OnDown> {
     real.is_down(now).then(|| {
         snapshot.service(real.service).map_or(OnDown::default(), |service| service.policy.on_down)
     })
@@ -326,7 +326,7 @@ pub(crate) fn may_open(packet: &Packet, compat: &Compat) -> bool {
 
 /// Whether an opening packet on a known connection is scheduled anew. Never where a
 /// template controls the connection: a bound client stays.
-fn is_reused(conn: &Conn, snapshot: &Snapshot, compat: &Compat) -> bool {
+pub(crate) fn is_reused(conn: &Conn, snapshot: &Snapshot, compat: &Compat) -> bool {
     let weight = snapshot.available(conn.real).map_or(0, |real| real.effective_weight());
     if compat.expire_nodest_conn && weight == 0 {
         return true;

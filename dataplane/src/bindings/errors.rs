@@ -113,7 +113,7 @@ impl Bindings {
 }
 
 /// ICMP errors that IPVS relates to a flow: IPv4 types 3, 4 and 11, all of IPv6's.
-pub(super) fn follows_flow(error: &Packet) -> bool {
+pub(crate) fn follows_flow(error: &Packet) -> bool {
     match error.protocol {
         Protocol::Icmp => matches!(error.icmp_type, 3 | 4 | 11),
         _ => true,

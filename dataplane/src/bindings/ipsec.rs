@@ -26,7 +26,7 @@ pub(crate) const fn follows(protocol: Protocol) -> bool {
 }
 
 /// The key exchange's packet in the place of one of AH or ESP; any other as it is.
-pub(super) fn exchange_of(packet: &Packet) -> Packet {
+pub(crate) fn exchange_of(packet: &Packet) -> Packet {
     match follows(packet.protocol) {
         true => Packet {
             protocol: Protocol::Udp,

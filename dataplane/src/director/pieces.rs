@@ -54,7 +54,7 @@ impl Path {
                 self.bindings.count_piece(outcome, packet);
                 self.carry_out(outcome, snapshot, frame, packet, at)
             }
-            None if self.may_be_balanced(snapshot, packet) => Verdict::Early,
+            None if Self::may_be_balanced(snapshot, packet) => Verdict::Early,
             None => self.host(snapshot, frame, packet, at),
         }
     }
@@ -97,7 +97,7 @@ impl Path {
             return None;
         }
         if to_one
-            && self.may_be_balanced(snapshot, packet)
+            && Self::may_be_balanced(snapshot, packet)
             && !self.fragments.is_decided(packet, at.now, limits)
         {
             // IPv6 datagrams are put together before anything is asked.
@@ -146,7 +146,7 @@ impl Path {
 
     /// Whether a fragment without ports can belong to a datagram that a service takes, or
     /// to a masqueraded reply.
-    fn may_be_balanced(&self, snapshot: &Snapshot, packet: &Packet) -> bool {
+    pub(super) fn may_be_balanced(snapshot: &Snapshot, packet: &Packet) -> bool {
         let carried = packet.protocol.has_ports()
             || snapshot.fragments.whole && packet.protocol == Protocol::Icmp
             || follows_key_exchange(packet.protocol)
