@@ -35,15 +35,16 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
             output.display()
         ));
     }
-    let frames = capture(&args.capture)?;
-    let replayed = replay::replay(&model, &frames, args.port.as_deref())?;
+    let capture = capture(&args.capture)?;
+    let replayed = replay::replay(&model, &capture.frames, args.port.as_deref())?;
+    let missing = capture.missing();
     let mut text = String::new();
     for told in &replayed.packets {
         text += &if args.json { told.json().to_string() } else { told.line() };
         text.push('\n');
     }
     text += &match args.json {
-        true => format!("{}\n", replayed.end_json()),
+        true => format!("{}\n", replayed.end_json(&missing)),
         false => format!("\n{}\n", replayed.end()),
     };
     if let Some(path) = &args.output {
@@ -51,11 +52,14 @@ pub fn replay(args: &cli::Replay) -> Result<ExitCode, Failed> {
             .map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))?;
     }
     print(&text);
+    for sentence in &missing {
+        let _ = writeln!(io::stderr().lock(), "{}: {sentence}", args.capture.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The frames of a capture. What is none is not read to its end: it may have none.
-fn capture(path: &Path) -> Result<Vec<pcap::Captured>, Failed> {
+/// A capture. What is none is not read to its end: it may have none.
+fn capture(path: &Path) -> Result<pcap::Capture, Failed> {
     let failed = |error: io::Error| unreadable(path, &error);
     let wrong = |error: pcap::CaptureError| format!("{}: {error}", path.display());
     let file = fs::File::open(path).map_err(failed)?;

@@ -103,14 +103,14 @@ fn the_program_reads_a_capture_tells_every_packet_and_writes_what_is_sent() {
     let (code, told, said) = run(&[&capture, "-o", &sent]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
     assert!(told.contains("forwarded") && told.contains("received 2 = forwarded "), "{told}");
-    let written = pcap::read(&fs::read(&sent).unwrap()).unwrap();
+    let written = pcap::read(&fs::read(&sent).unwrap()).unwrap().frames;
     assert_eq!(written[0].frame[5], 12, "the made-up MAC address of the server");
     // Another format by its name, and what is written can be read again.
     let newer = path("out.pcapng");
     assert_eq!(run(&[&capture, "-o", &newer]).0, Some(0));
     let bytes = fs::read(&newer).unwrap();
     assert_eq!(bytes[..4], [0x0A, 0x0D, 0x0D, 0x0A]);
-    assert_eq!(pcap::read(&bytes).unwrap(), written);
+    assert_eq!(pcap::read(&bytes).unwrap().frames, written);
     assert_eq!(run(&[&newer]).0, Some(0));
     let (code, told, _) = run(&[&capture, "--json"]);
     let lines: Vec<serde_json::Value> =
@@ -120,6 +120,17 @@ fn the_program_reads_a_capture_tells_every_packet_and_writes_what_is_sent() {
     assert_eq!(end["totals"]["received"].as_u64(), Some(2), "{end}");
     assert!(end["listing"]["services"][0]["real_servers"].is_array(), "{end}");
     assert!(end["connections"].is_array(), "{end}");
+    // Of a tcpdump that was killed within a frame, the whole ones are played.
+    let cut = path("cut.pcap");
+    let bytes = fs::read(&capture).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() - 5]).unwrap();
+    let (code, told, said) = run(&[&cut]);
+    assert_eq!(code, Some(0));
+    assert!(told.contains("received 1 = forwarded 1 "), "{told}");
+    assert_eq!(said, format!("{cut}: it ends within frame 2, which is left out\n"));
+    let (_, told, _) = run(&[&cut, "--json"]);
+    let end: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!(end["missing"][0], "it ends within frame 2, which is left out");
     for (wrong, sentence) in [
         (&[&config[..]][..], "capture"),
         (&[&capture, "--port", "lan9"], "lan9"),

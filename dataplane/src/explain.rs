@@ -1,5 +1,6 @@
 //! What would happen to a packet, and why, without sending it or remembering it.
 
+mod scene;
 mod teller;
 
 use std::fmt;
@@ -12,7 +13,7 @@ use crate::snapshot::{HostAddress, Identity};
 use crate::verdict::DropReason;
 use crate::wire::Addr;
 use crate::wire::ethernet::Mac;
-pub(crate) use teller::Scene;
+pub(crate) use scene::Scene;
 
 /// Why a real server is the one.
 #[derive(Clone, Debug, PartialEq, Eq)]

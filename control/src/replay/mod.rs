@@ -119,10 +119,12 @@ impl Replayed {
         )
     }
 
-    /// The same as JSON: what `director show --json` and its connections are, and the counters.
-    pub fn end_json(&self) -> Value {
+    /// The same as JSON: what `director show --json` and its connections are, the counters, and
+    /// what the capture lacks.
+    pub fn end_json(&self, missing: &[String]) -> Value {
         let totals = &self.totals;
         json!({
+            "missing": missing,
             "listing": self.services,
             "connections": self.connections,
             "totals": {

@@ -22,8 +22,13 @@ pub enum CaptureError {
     Magic,
     /// Frames of another link than Ethernet.
     Link(u32),
-    /// The file ends within a frame.
-    Cut {
+    /// A frame has a length that no frame can have.
+    Broken {
+        /// Frames before it.
+        frames: usize,
+    },
+    /// A frame of an interface that no block before it has described.
+    NoInterface {
         /// Frames before it.
         frames: usize,
     },
@@ -38,14 +43,53 @@ impl fmt::Display for CaptureError {
             Self::Link(kind) => {
                 write!(f, "its frames are of link type {kind}, not Ethernet (1); capture on an Ethernet interface")
             }
-            Self::Cut { frames } => {
-                write!(f, "it ends within frame {}; the file is cut off", frames + 1)
-            }
+            Self::Broken { frames } => write!(
+                f,
+                "frame {} has a length that no frame can have; the file is broken there",
+                frames + 1
+            ),
+            Self::NoInterface { frames } => write!(
+                f,
+                "frame {} is of an interface that no interface block before it describes; the \
+                 file is broken there",
+                frames + 1
+            ),
         }
     }
 }
 
 impl std::error::Error for CaptureError {}
+
+/// What a capture holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// All whole frames.
+    pub frames: Vec<Captured>,
+    /// Whether the file ends within a frame after them, as that of a program that was killed.
+    pub is_cut: bool,
+    /// How many of the frames were longer on the wire than what was captured of them.
+    pub shortened: usize,
+}
+
+impl Capture {
+    /// What is missing, in sentences; nothing where all is there.
+    pub fn missing(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        if self.is_cut {
+            said.push(format!("it ends within frame {}, which is left out", self.frames.len() + 1));
+        }
+        if self.shortened > 0 {
+            said.push(format!(
+                "{} of {} frames were captured in part (a snap length): they count as truncated \
+                 where their headers are missing, and as shorter than they were; capture with \
+                 'tcpdump -s 0'",
+                self.shortened,
+                self.frames.len()
+            ));
+        }
+        said
+    }
+}
 
 /// One captured frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +100,11 @@ pub struct Captured {
     pub frame: Vec<u8>,
 }
 
-/// Reads all frames of a capture.
-pub fn read(bytes: &[u8]) -> Result<Vec<Captured>, CaptureError> {
+/// Reads all whole frames of a capture.
+///
+/// # Errors
+/// What it is instead of a capture of Ethernet, or where it is broken.
+pub fn read(bytes: &[u8]) -> Result<Capture, CaptureError> {
     let magic: [u8; 4] = *bytes.first_chunk().ok_or(CaptureError::Magic)?;
     if u32::from_le_bytes(magic) == pcapng::SECTION {
         return pcapng::read(bytes);
@@ -77,22 +124,28 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Captured>, CaptureError> {
         ETHERNET => {}
         other => return Err(CaptureError::Link(other)),
     }
-    let mut frames = Vec::new();
+    let mut capture = Capture::default();
     let mut at = FILE_HEADER;
     while at < bytes.len() {
-        let cut = CaptureError::Cut { frames: frames.len() };
-        let (seconds, units, length) = (
-            word(at).ok_or(cut)?,
-            word(at + 4).ok_or(cut)?,
-            word(at + 8).filter(|length| *length <= LONGEST).ok_or(cut)?,
-        );
+        let header = [at, at + 4, at + 8, at + 12].map(word);
+        let [Some(seconds), Some(units), Some(length), Some(on_wire)] = header else {
+            capture.is_cut = true;
+            break;
+        };
+        if length > LONGEST {
+            return Err(CaptureError::Broken { frames: capture.frames.len() });
+        }
         at += FRAME_HEADER;
-        let frame = bytes.get(at..at + length as usize).ok_or(cut)?.to_vec();
+        let Some(frame) = bytes.get(at..at + length as usize) else {
+            capture.is_cut = true;
+            break;
+        };
         at += length as usize;
+        capture.shortened += usize::from(length < on_wire);
         let at_ns = u64::from(seconds) * 1_000_000_000 + u64::from(units) * ns_per_unit;
-        frames.push(Captured { at_ns, frame });
+        capture.frames.push(Captured { at_ns, frame: frame.to_vec() });
     }
-    Ok(frames)
+    Ok(capture)
 }
 
 /// Writes a capture of what was sent: pcapng where the file's name ends so, else classic.
@@ -135,32 +188,48 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_again() {
-        assert_eq!(read(&write(&frames())).unwrap(), frames());
-        assert_eq!(read(&write(&[])).unwrap(), []);
+        let whole = Capture { frames: frames(), ..Capture::default() };
+        assert_eq!(read(&write(&frames())).unwrap(), whole);
+        assert_eq!(read(&write(&[])).unwrap(), Capture::default());
     }
 
     #[test]
     fn the_other_byte_order_and_microseconds_are_read() {
         let mut bytes = Vec::new();
-        for word in [MICROSECONDS, 0x0002_0004, 0, 0, 65_535, ETHERNET, 7, 5, 3, 3] {
+        for word in [MICROSECONDS, 0x0002_0004, 0, 0, 65_535, ETHERNET, 7, 5, 3, 900] {
             bytes.extend(word.to_be_bytes());
         }
         bytes.extend([1, 2, 3]);
         let expected = Captured { at_ns: 7_000_005_000, frame: vec![1, 2, 3] };
-        assert_eq!(read(&bytes).unwrap(), [expected]);
+        let capture = read(&bytes).unwrap();
+        assert_eq!((capture.frames.as_slice(), capture.shortened), (&[expected][..], 1));
+        assert!(capture.missing()[0].contains("1 of 1 frames"));
     }
 
     #[test]
-    fn what_is_no_capture_is_refused_wherever_it_ends() {
+    fn a_capture_that_ends_within_a_frame_has_those_before_it() {
         let whole = write(&frames());
-        for end in 0..whole.len() {
-            let _ = read(&whole[..end]);
+        for end in FILE_HEADER..whole.len() {
+            let capture = read(&whole[..end]).unwrap();
+            assert_eq!(capture.frames, frames()[..capture.frames.len()]);
+            let rest = end - FILE_HEADER;
+            let ends = [0, 36, 36 + 56];
+            assert_eq!(capture.is_cut, !ends.contains(&rest), "{end}");
+            assert_eq!(capture.missing().len(), usize::from(capture.is_cut));
+        }
+        assert_eq!(read(&whole[..40 + 36]).unwrap().frames.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_capture_is_refused() {
+        let whole = write(&frames());
+        for end in 0..FILE_HEADER {
+            assert_eq!(read(&whole[..end]), Err(CaptureError::Magic));
         }
         assert_eq!(read(b"hello, world, hello, world"), Err(CaptureError::Magic));
-        assert_eq!(read(&whole[..30]), Err(CaptureError::Cut { frames: 0 }));
         let mut lying = whole.clone();
         lying[32..36].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(read(&lying), Err(CaptureError::Cut { frames: 0 }));
+        assert_eq!(read(&lying), Err(CaptureError::Broken { frames: 0 }));
         let mut radio = whole;
         radio[20] = 127;
         assert_eq!(read(&radio), Err(CaptureError::Link(127)));

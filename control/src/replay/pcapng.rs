@@ -1,7 +1,7 @@
 //! Capture files in the pcapng format (draft-ietf-opsawg-pcapng), as Wireshark, tcpdump and
 //! `director capture` write them: blocks, each with its length in front and behind.
 
-use super::pcap::{CaptureError, Captured, ETHERNET, LONGEST};
+use super::pcap::{Capture, CaptureError, Captured, ETHERNET, LONGEST};
 use crate::trace::pcapng;
 
 /// The first block of every section, which reads the same in both byte orders.
@@ -20,34 +20,47 @@ struct Reader<'a> {
     interfaces: Vec<u64>,
 }
 
-/// Reads all frames of a capture.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Captured>, CaptureError> {
+/// Reads all whole frames of a capture.
+pub(super) fn read(bytes: &[u8]) -> Result<Capture, CaptureError> {
     let mut reader = Reader { bytes, little: true, interfaces: Vec::new() };
-    let mut frames: Vec<Captured> = Vec::new();
+    let mut capture = Capture::default();
     let mut at = 0;
     while at < bytes.len() {
-        let cut = CaptureError::Cut { frames: frames.len() };
-        let kind = reader.word(at).ok_or(cut)?;
-        if kind == SECTION {
+        let broken = CaptureError::Broken { frames: capture.frames.len() };
+        let kind = reader.word(at);
+        if kind == Some(SECTION) && reader.word(at + 8).is_some() {
             reader.begin_section(at)?;
         }
-        let length = reader.word(at + 4).ok_or(cut)? as usize;
+        let (Some(kind), Some(length)) = (kind, reader.word(at + 4)) else {
+            capture.is_cut = true;
+            break;
+        };
         // Type and twice the length.
-        let end = at.checked_add(length).filter(|end| length >= 12 && *end <= bytes.len());
-        let end = end.ok_or(cut)?;
-        match kind {
-            INTERFACE => reader.add_interface(at, end)?,
-            PACKET => frames.push(reader.packet(at, end).ok_or(cut)?),
+        let end = at.checked_add(length as usize).filter(|_| length >= 12).ok_or(broken)?;
+        if end > bytes.len() {
+            capture.is_cut = true;
+            break;
+        }
+        let read = match kind {
+            INTERFACE => reader.add_interface(at, end).map(|()| None)?,
+            PACKET => Some(reader.packet(at, end, capture.frames.len())?),
             SIMPLE_PACKET => {
-                let at_ns = frames.last().map_or(0, |frame| frame.at_ns);
-                let frame = reader.simple(at, end).ok_or(cut)?;
-                frames.push(Captured { at_ns, frame });
+                let at_ns = capture.frames.last().map_or(0, |frame| frame.at_ns);
+                if reader.interfaces.is_empty() {
+                    return Err(CaptureError::NoInterface { frames: capture.frames.len() });
+                }
+                let (frame, on_wire) = reader.simple(at, end).ok_or(broken)?;
+                Some((Captured { at_ns, frame }, on_wire))
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some((captured, on_wire)) = read {
+            capture.shortened += usize::from(captured.frame.len() < on_wire as usize);
+            capture.frames.push(captured);
         }
         at = end.next_multiple_of(4);
     }
-    Ok(frames)
+    Ok(capture)
 }
 
 impl Reader<'_> {
@@ -98,19 +111,34 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn packet(&self, at: usize, end: usize) -> Option<Captured> {
-        let per_second = *self.interfaces.get(self.word(at + 8)? as usize)?;
+    /// A frame and its length on the wire; so many frames were before it.
+    fn packet(
+        &self,
+        at: usize,
+        end: usize,
+        frames: usize,
+    ) -> Result<(Captured, u32), CaptureError> {
+        let broken = CaptureError::Broken { frames };
+        let interface = self.word(at + 8).ok_or(broken)? as usize;
+        let per_second = self.interfaces.get(interface);
+        let per_second = *per_second.ok_or(CaptureError::NoInterface { frames })?;
+        self.stamped(at, end, per_second).ok_or(broken)
+    }
+
+    fn stamped(&self, at: usize, end: usize, per_second: u64) -> Option<(Captured, u32)> {
         let ticks = u64::from(self.word(at + 12)?) << 32 | u64::from(self.word(at + 16)?);
         let at_ns = u128::from(ticks) * 1_000_000_000 / u128::from(per_second);
         let length = self.word(at + 20)?;
         let frame = self.data(at + 28, length, end)?;
-        Some(Captured { at_ns: u64::try_from(at_ns).unwrap_or(u64::MAX), frame })
+        let at_ns = u64::try_from(at_ns).unwrap_or(u64::MAX);
+        Some((Captured { at_ns, frame }, self.word(at + 24)?))
     }
 
-    fn simple(&self, at: usize, end: usize) -> Option<Vec<u8>> {
+    fn simple(&self, at: usize, end: usize) -> Option<(Vec<u8>, u32)> {
         // It has no captured length of its own: all that the block has, if that is less.
         let most = u32::try_from(end.checked_sub(at + 16)?).ok()?;
-        self.data(at + 12, self.word(at + 8)?.min(most), end)
+        let on_wire = self.word(at + 8)?;
+        Some((self.data(at + 12, on_wire.min(most), end)?, on_wire))
     }
 
     fn data(&self, at: usize, length: u32, end: usize) -> Option<Vec<u8>> {
@@ -162,7 +190,9 @@ mod tests {
 
     #[test]
     fn what_capture_writes_is_read_back() {
-        let frames = read(&capture()).unwrap();
+        let read = read(&capture()).unwrap();
+        let frames = read.frames;
+        assert_eq!((read.is_cut, read.shortened), (false, 2), "of 1500 bytes each");
         let frame = |at_ns, bytes: &[u8]| Captured { at_ns, frame: bytes.to_vec() };
         let expected = [frame(1_700_000_000_000_000_001, b"first"), frame(7, b"second frame")];
         assert_eq!(frames, expected);
@@ -181,7 +211,7 @@ mod tests {
         let words = [0u32, 0, 2_500_000, 4, 4].map(u32::to_be_bytes).concat();
         block(&mut file, PACKET, &[&words[..], b"abcd"].concat());
         block(&mut file, SIMPLE_PACKET, &[&4u32.to_be_bytes()[..], b"efgh"].concat());
-        let frames = read(&file).unwrap();
+        let frames = read(&file).unwrap().frames;
         assert_eq!(frames[0], Captured { at_ns: 2_500_000_000, frame: b"abcd".to_vec() });
         assert_eq!(frames[1].frame, b"efgh");
     }
@@ -189,9 +219,19 @@ mod tests {
     #[test]
     fn every_beginning_of_a_capture_is_read_or_refused() {
         let whole = capture();
-        let ends: Vec<usize> =
-            (0..=whole.len()).filter(|end| read(&whole[..*end]).is_ok()).collect();
+        let all = read(&whole).unwrap().frames;
+        let is_whole = |end: &usize| !read(&whole[..*end]).unwrap().is_cut;
+        let ends: Vec<usize> = (0..=whole.len()).filter(is_whole).collect();
         assert!(ends.contains(&whole.len()) && ends.len() == 5, "at blocks' ends alone: {ends:?}");
+        for end in 0..whole.len() {
+            let some = read(&whole[..end]).unwrap().frames;
+            assert_eq!(some, all[..some.len()], "{end}");
+        }
+        // The section's header, and then at once a packet.
+        let section = ends[1];
+        let (first, packet) = (&whole[..section], &whole[ends[2]..]);
+        let early = [first, packet].concat();
+        assert_eq!(read(&early), Err(CaptureError::NoInterface { frames: 0 }));
         for at in 0..whole.len() {
             let mut broken = whole.clone();
             broken[at] ^= 0xFF;
