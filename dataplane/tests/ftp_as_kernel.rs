@@ -279,6 +279,20 @@ fn a_client_may_name_a_third_host() {
 }
 
 #[test]
+fn a_client_that_names_the_vip_leads_its_server_to_the_host_which_resets_it() {
+    let mut scene = scene(2);
+    control(&mut scene);
+    asks(&mut scene, "PORT 192,0,2,10,195,80\r\n", (1001, 5001));
+    let syn = packet::tcp("172.16.0.11:20", "192.0.2.10:50000").flags("S");
+    let frame = syn.src_mac(real_mac(1)).dst_mac(INSIDE_MAC).build();
+    let (port, reset) = one(scene.feed(0, INSIDE, &frame));
+    assert_eq!((port, reset[5] - 0x10), (INSIDE, 1), "back to the server, not out to the gateway");
+    assert_eq!(ip(&reset)[12..20], [192, 0, 2, 10, 172, 16, 0, 11]);
+    let segment = transport_of(&reset).3;
+    assert_eq!((&segment[..4], segment[13] & 4), (&[0xC3, 0x50, 0, 20][..], 4));
+}
+
+#[test]
 fn a_line_in_fragments_is_put_together_written_anew_and_cut_again() {
     let mut scene = scene(1);
     scene.catalog.fragments.whole = true;

@@ -102,6 +102,38 @@ fn what_no_service_takes_is_unreachable_and_unknown_protocols_are_refused() {
 }
 
 #[test]
+fn a_datagram_whose_checksum_is_wrong_is_dropped_in_silence() {
+    let mut lab = lab(Layout::OneArm);
+    for (from, to) in [(CLIENT, "198.18.255.1:53"), (CLIENT6, "[2001:db8:0:ffff::1]:53")] {
+        let datagram = packet::udp(from, to).payload(b"hello");
+        let mut frame = datagram.build();
+        *frame.last_mut().unwrap() ^= 1;
+        assert_eq!(lab.frame(&frame), NO_ANSWER, "{to}");
+        assert_eq!(lab.send(&datagram), Unreachable, "{to}");
+    }
+    let without = |from, to| packet::udp(from, to).payload(b"hello").without_checksum();
+    assert_eq!(lab.send(&without(CLIENT, "198.18.255.1:53")), Unreachable, "RFC 768 allows it");
+    assert_eq!(lab.send(&without(CLIENT6, "[2001:db8:0:ffff::1]:53")), NO_ANSWER);
+}
+
+#[test]
+fn nobody_is_answered_who_has_an_address_of_the_director() {
+    let mut lab = lab(Layout::OneArm);
+    for [vip, own] in [["198.18.255.1", "198.18.0.254"], ["[2001:db8:0:ffff::1]", "[2001:db8::fe]"]]
+    {
+        for from in [vip, own] {
+            let (from, to) = (format!("{from}:4000"), format!("{vip}:81"));
+            let syn = packet::tcp(&from, &to).flags("S");
+            assert_eq!(lab.send(&syn), NO_ANSWER, "{from}");
+            assert_eq!(lab.send(&packet::udp(&from, &to)), NO_ANSWER, "{from}");
+            let host = |end: &str| end.rsplit_once(':').unwrap().0.replace(['[', ']'], "");
+            let ping = packet::echo_request(&host(&from), &host(&to), 1, 1);
+            assert_eq!(lab.send(&ping), NO_ANSWER, "{from}");
+        }
+    }
+}
+
+#[test]
 fn what_was_sent_to_a_group_of_stations_is_neither_balanced_nor_answered() {
     let mut lab = lab(Layout::OneArm);
     for (from, to) in [(CLIENT, "198.18.255.1"), (CLIENT6, "[2001:db8:0:ffff::1]")] {

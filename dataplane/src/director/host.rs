@@ -7,7 +7,7 @@ use crate::port::Frame;
 use crate::snapshot::{PortFacts, Snapshot};
 use crate::tick::Tick;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Addr, Packet, icmp};
+use crate::wire::{Addr, Fragment, Packet, Protocol, checksum, icmp};
 
 impl Path {
     /// What no service takes.
@@ -29,7 +29,8 @@ impl Path {
             return Verdict::Drop(DropReason::NotForUs);
         }
         match Answer::for_unwanted(packet) {
-            Some(answer) => self.answer(snapshot, answer, frame, packet, at),
+            Some(_) if is_broken(frame.bytes(), packet) => Verdict::Drop(DropReason::Unanswerable),
+            Some(answer) => self.answer_as_host(snapshot, answer, frame, packet, at),
             None => Verdict::Drop(DropReason::NotForUs),
         }
     }
@@ -57,6 +58,22 @@ impl Path {
             .as_mut();
         receivers.take(to, length, error, now)
             && (matches!(error, icmp::Error::PacketTooBig { .. }) || errors.take(now))
+    }
+
+    /// Answers a packet that came for the host itself.
+    pub(super) fn answer_as_host(
+        &mut self,
+        snapshot: &Snapshot,
+        answer: Answer,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        at: Arrival,
+    ) -> Verdict {
+        // It would go to this very host, which never sent the packet.
+        if snapshot.hosts.get(packet.src).is_some() {
+            return Verdict::Drop(DropReason::Unanswerable);
+        }
+        self.answer(snapshot, answer, frame, packet, at)
     }
 
     pub(super) fn answer(
@@ -121,4 +138,12 @@ impl Path {
             None => Verdict::Drop(DropReason::NotForUs),
         }
     }
+}
+
+/// Whether a UDP datagram is one that a host drops before it asks who listens (RFC 1122, 4.1.3.4;
+/// over IPv6 also without a checksum: RFC 8200, 8.1). Of fragments nobody can tell.
+fn is_broken(frame: &[u8], packet: &Packet) -> bool {
+    packet.protocol == Protocol::Udp
+        && packet.fragment == Fragment::Whole
+        && !checksum::transport_holds(frame, packet)
 }

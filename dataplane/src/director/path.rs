@@ -224,7 +224,7 @@ impl Path {
             return self.neighbour_discovery(snapshot, frame, packet, &message, at.port);
         }
         if icmp::is_echo_request(packet) && snapshot.hosts.get(packet.dst).is_some() {
-            return self.answer(snapshot, Answer::Echo, frame, packet, at);
+            return self.answer_as_host(snapshot, Answer::Echo, frame, packet, at);
         }
         self.host(snapshot, frame, packet, at)
     }

@@ -25,6 +25,11 @@ impl Path {
         (real, from): (RealId, Option<Endpoint>),
         at: Arrival,
     ) -> Verdict {
+        // A client named a VIP as its own address (FTP's PORT): the answer is for the host, where
+        // nobody waits for it.
+        if from.is_some() && snapshot.hosts.get(packet.dst).is_some() {
+            return self.host(snapshot, frame, packet, at);
+        }
         let Some(from) = from else {
             return self.outward(snapshot, frame, packet, at, |_| Ok(0));
         };

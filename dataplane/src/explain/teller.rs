@@ -129,6 +129,9 @@ impl Teller<'_> {
     /// A masqueraded real server's answer.
     fn of_masqueraded_reply(&self, key: &ReplyKey) -> Option<Fate> {
         let (_, origin) = self.shared.replies.find(key)?;
+        if self.packet.protocol.has_ports() && self.snapshot.hosts.get(self.packet.dst).is_some() {
+            return Some(self.of_host());
+        }
         Some(Fate::Reply { from: Some(Endpoint { address: origin.vip, port: origin.vip_port }) })
     }
 
