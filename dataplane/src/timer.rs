@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use crate::table::EXTENSION_S;
 use crate::tick::{TICKS_PER_SECOND, Tick};
 
 /// Which clock decides that an entry is over.
@@ -74,6 +75,19 @@ pub fn ends_first_of_twins(rule: TimerRule, one: (Tick, u32), other: (Tick, u32)
         && level(one.1) == level(other.1)
         && at_first == fires(rule, other.0, other.1);
     kept || ends_first(rule, one, other)
+}
+
+/// Whether a controlling entry's timer, which was armed at a moment for a timeout in ticks, has
+/// fired since, so that it was put into the wheel anew: by `now` it stands for this expiry, to 8
+/// ticks.
+pub fn has_fired_since(
+    rule: TimerRule,
+    (armed, timeout): (Tick, u32),
+    expires: Tick,
+    now: Tick,
+) -> bool {
+    let fired = fires(rule, armed.plus(timeout), timeout);
+    fired.has_come(now) && rearmed(rule, fired, EXTENSION_S, now).0 & !7 == expires.0 & !7
 }
 
 /// The first of a row of timers that has not ended by `now`: each is armed for `period_s` at the
@@ -179,6 +193,20 @@ mod tests {
         assert!(first(timer(0, 900), timer(5000, 60)));
         assert!(!first(timer(5000, 10), timer(0, 60)));
         assert!(!ends_first(TimerRule::Exact, timer(101, 60), timer(100, 60)));
+    }
+
+    #[test]
+    fn a_timer_that_has_fired_since_a_moment_stands_for_the_row_that_began_then() {
+        let (rule, second) = (TimerRule::KernelWheel, TICKS_PER_SECOND);
+        let armed = Tick(1 << 15);
+        let fired = fires(rule, armed.plus_secs(1), second);
+        let has = |expires, now| has_fired_since(rule, (armed, second), expires, now);
+        assert!(!has(armed.plus_secs(1), fired));
+        assert!(!has(fired.plus_secs(60), armed.plus(10)), "not yet");
+        assert!(has(fired.plus_secs(60), fired.plus(1)));
+        assert!(!has(fired.plus_secs(59), fired.plus(1)), "armed by somebody else");
+        let again = fires(rule, fired.plus_secs(60), 60 * second);
+        assert!(has(again.plus_secs(60), again.plus(1)), "and again");
     }
 
     #[test]

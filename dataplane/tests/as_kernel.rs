@@ -7,6 +7,8 @@ mod support;
 
 use dataplane::ids::PortIndex;
 use dataplane::shared::TableSizes;
+use dataplane::tick::Tick;
+use dataplane::timer::TimerRule;
 use dataplane::verdict::DropReason;
 use support::lab::Seen::{Dropped, Real, Unreachable};
 use support::lab::{Lab, Setup, client_address, real_mac, row};
@@ -125,5 +127,26 @@ fn a_changed_method_loses_clients_as_in_the_kernel_or_not_at_all() {
         assert!(reaches(&mut lab, 3, "S"), "the first one after the edit makes the route");
         assert!(reaches(&mut lab, 1, "A"));
         assert!(reaches(&mut lab, 4, "S"));
+    }
+}
+
+#[test]
+fn a_template_that_ends_in_the_slot_of_its_connection_looks_at_it_first_and_stays() {
+    // A slot of the wheel for 60 s is 512 ticks wide: 61 s after a SYN are in that of 60 s, 62 s are
+    // not.
+    for (timeout_s, stays) in [(1, true), (2, false)] {
+        let lines = format!(
+            "-A -t V:80 -s rr -p {timeout_s}\n -a -t V:80 -r R1\n -a -t V:80 -r R2\n \
+             -a -t V:80 -r R3"
+        );
+        let setup = Setup { timers: TimerRule::KernelWheel, ..Setup::default() };
+        let mut lab = lab(setup, true, &lines);
+        lab.now = Tick(1 << 15);
+        let first = lab.clients("V:80", 1..=5);
+        assert_eq!(first, "3 2 1 3 2");
+        lab.after_secs(67);
+        let then = lab.clients("V:80", 1..=5);
+        assert_eq!(then == first, stays, "-p {timeout_s}: {then}");
+        lab.check();
     }
 }

@@ -175,13 +175,16 @@ impl Bindings {
     /// Whether a connection and its template end at one moment, the connection first.
     fn ends_before_template(&self, conn: &Conn, now: Tick) -> bool {
         let timer = conn.template.and_then(|template| self.shared.templates.timer(template, now));
-        timer.is_some_and(|(expires, timeout)| {
+        timer.is_some_and(|(expires, timeout, own_timeout)| {
             let rule = self.shared.rule;
             let (own, of_template) = ((conn.expires, conn.timeout), (expires, timeout));
             // Of a connection with one packet it is known that its template was armed with it.
-            let first = match conn.in_packets {
-                1 => timer::ends_first_of_twins(rule, own, of_template),
-                _ => timer::ends_first(rule, own, of_template),
+            let armed = Tick(conn.expires.0.wrapping_sub(conn.timeout));
+            let is_twin = conn.in_packets == 1
+                && !timer::has_fired_since(rule, (armed, own_timeout), expires, now);
+            let first = match is_twin {
+                true => timer::ends_first_of_twins(rule, own, of_template),
+                false => timer::ends_first(rule, own, of_template),
             };
             first && timer::fires(rule, expires, timeout) == self.end_of(conn)
         })

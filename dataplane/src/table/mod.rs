@@ -48,6 +48,7 @@ pub use client_view::{Bound, ClientScope, Freed, Hit as ClientHit, Rebound, Serv
 pub use counters::Stats;
 pub use key::{ClientKey, Handle, Probe, TemplateKey};
 pub use seat::Seat;
+pub(crate) use template::EXTENSION_S;
 pub use template::{Cursor, GrowError, Renewal, Sizes, TemplateTable};
 pub use template_burst::TemplateBurst;
 pub(crate) use template_burst::{SoleTemplates, VacantSlot};

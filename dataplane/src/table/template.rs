@@ -91,7 +91,7 @@ impl Cursor {
 }
 
 /// How long an expired template with connections lives on, as in IPVS.
-pub(super) const EXTENSION_S: u32 = 60;
+pub(crate) const EXTENSION_S: u32 = 60;
 
 /// The table. Shared by all cores behind an `Arc`.
 ///
@@ -241,13 +241,14 @@ impl TemplateTable {
         });
     }
 
-    /// When the template's timer nominally ends as of `now`, and the timeout that it was armed
-    /// for, in ticks. None if the template has ended.
-    pub fn timer(&self, handle: Handle, now: Tick) -> Option<(Tick, u32)> {
+    /// When the template's timer nominally ends as of `now`, the timeout that it was armed for, in
+    /// ticks, and the template's own one. None if the template has ended.
+    pub fn timer(&self, handle: Handle, now: Tick) -> Option<(Tick, u32, u32)> {
         let (word, timeout) = self.place(handle).ok()?;
         let value = self.as_of(Value(word.load(Ordering::Relaxed)), timeout, now)?;
         let armed_for = self.period_s(value, timeout).wrapping_mul(TICKS_PER_SECOND);
-        Some((value.expires(now), armed_for))
+        let own_s = self.timeouts_s[usize::from(timeout)].load(Ordering::Relaxed);
+        Some((value.expires(now), armed_for, own_s.wrapping_mul(TICKS_PER_SECOND)))
     }
 
     /// Restarts the timer without counting a connection: for one-packet scheduling.

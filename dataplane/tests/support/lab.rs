@@ -63,6 +63,8 @@ pub struct Setup {
     pub answers_per_second: u32,
     /// Frames that may wait for a MAC address on each core.
     pub held_limit: usize,
+    /// When timers end.
+    pub timers: TimerRule,
 }
 
 impl Default for Setup {
@@ -83,6 +85,7 @@ impl Default for Setup {
             sizes,
             answers_per_second: u32::MAX,
             held_limit: 8,
+            timers: TimerRule::Exact,
         }
     }
 }
@@ -180,7 +183,7 @@ impl Lab {
     /// A laboratory built like this.
     pub fn with(setup: Setup) -> Self {
         let key = HashKey([0x0123_4567_89AB_CDEF, 0x0F1E_2D3C_4B5A_6978]);
-        let (shared, seats) = Shared::new(setup.cores, setup.sizes, TimerRule::Exact, key);
+        let (shared, seats) = Shared::new(setup.cores, setup.sizes, setup.timers, key);
         let mut catalog = Catalog::new(Arc::clone(&shared), setup.layout.site());
         let first = catalog.snapshot();
         let macs = setup.layout.macs();
