@@ -55,6 +55,17 @@ impl ReplyKey {
             protocol: packet.protocol,
         }
     }
+
+    /// The key of the answers to a packet that goes from a client to a real server.
+    pub fn of_answers_to(packet: &Packet) -> Self {
+        Self {
+            real: packet.dst,
+            real_port: packet.dst_port,
+            client: packet.src,
+            client_port: packet.src_port,
+            protocol: packet.protocol,
+        }
+    }
 }
 
 /// The connection that a reply belongs to.

@@ -85,13 +85,7 @@ impl Bindings {
         }
         // What is quoted went from the VIP to the client.
         let quoted = &ipsec::exchange_of(quoted);
-        let flow = Flow {
-            client: quoted.dst,
-            vip: quoted.src,
-            client_port: quoted.dst_port,
-            vip_port: quoted.src_port,
-            protocol: quoted.protocol,
-        };
+        let flow = Flow::answered_by(quoted);
         let hit =
             snapshot.classifier.for_client(flow.client, flow.vip, flow.protocol, flow.vip_port);
         if let Some(hit) = &hit

@@ -30,7 +30,7 @@ impl Bindings {
         if served {
             snapshot.classifier.lookup(packet.src, packet.protocol, packet.src_port)?;
         }
-        let flow = flow(packet.dst, packet.dst_port, packet.src, packet.src_port, packet.protocol);
+        let flow = Flow::answered_by(packet);
         let slot = self.find(&flow, now)?;
         let conn = self.conn(packet.family, slot)?;
         if conn.forwarding == Forwarding::Masq {
@@ -156,13 +156,7 @@ impl Bindings {
             self.count_outgoing(conn.real, error);
             return None;
         }
-        let key = ReplyKey {
-            real: quoted.dst,
-            real_port: quoted.dst_port,
-            client: quoted.src,
-            client_port: quoted.src_port,
-            protocol: quoted.protocol,
-        };
+        let key = ReplyKey::of_answers_to(quoted);
         let (_, origin) = self.shared.replies.find(&key)?;
         self.count_outgoing(origin.real, error);
         Some(endpoint(&origin))

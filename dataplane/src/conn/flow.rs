@@ -29,6 +29,18 @@ impl Flow {
             protocol: packet.protocol,
         }
     }
+
+    /// The flow that a packet from a VIP to a client answers.
+    #[inline]
+    pub fn answered_by(packet: &Packet) -> Self {
+        Self {
+            client: packet.dst,
+            vip: packet.src,
+            client_port: packet.dst_port,
+            vip_port: packet.src_port,
+            protocol: packet.protocol,
+        }
+    }
 }
 
 /// A protocol with ports as two bits, never 0; 0 for any other, which is in no table.

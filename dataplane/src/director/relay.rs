@@ -73,13 +73,7 @@ impl Path {
             return Verdict::Drop(DropReason::NoNeighbour);
         };
         // Masqueraded already: its client knows the VIP only.
-        let key = ReplyKey {
-            real: packet.dst,
-            real_port: packet.dst_port,
-            client: packet.src,
-            client_port: packet.src_port,
-            protocol: packet.protocol,
-        };
+        let key = ReplyKey::of_answers_to(&packet);
         let vip = self.shared.replies.find(&key).map(|(_, origin)| origin);
         if let Some(origin) = vip {
             let to = Endpoint { address: origin.vip, port: origin.vip_port };

@@ -137,13 +137,7 @@ impl Teller<'_> {
 
     /// An answer that comes from the VIP already, where the director is its router.
     fn of_reply(&self) -> Option<Fate> {
-        let conn = self.conn(&Flow {
-            client: self.packet.dst,
-            vip: self.packet.src,
-            client_port: self.packet.dst_port,
-            vip_port: self.packet.src_port,
-            protocol: self.packet.protocol,
-        })?;
+        let conn = self.conn(&Flow::answered_by(self.packet))?;
         (conn.forwarding != Forwarding::Masq).then_some(Fate::Reply { from: None })
     }
 
@@ -168,13 +162,7 @@ impl Teller<'_> {
 
     /// An ICMP error about a flow; `None` where it is about none of ours.
     fn of_error(&self, quoted: &Packet) -> Option<Fate> {
-        let flow = Flow {
-            client: quoted.dst,
-            vip: quoted.src,
-            client_port: quoted.dst_port,
-            vip_port: quoted.src_port,
-            protocol: quoted.protocol,
-        };
+        let flow = Flow::answered_by(quoted);
         let classifier = &self.snapshot.classifier;
         let hit = classifier.for_client(flow.client, flow.vip, flow.protocol, flow.vip_port);
         let service = hit.and_then(|hit| self.snapshot.service(hit.service));
@@ -189,13 +177,7 @@ impl Teller<'_> {
             let because = Because::Error { state: conn.state.word() };
             return self.by(conn.real, conn.forwarding, because);
         }
-        let key = ReplyKey {
-            real: quoted.dst,
-            real_port: quoted.dst_port,
-            client: quoted.src,
-            client_port: quoted.src_port,
-            protocol: quoted.protocol,
-        };
+        let key = ReplyKey::of_answers_to(quoted);
         if let Some(reply) = self.of_masqueraded_reply(&key) {
             return Some(reply);
         }
