@@ -233,6 +233,28 @@ fn errors_about_tunnel_packets_are_unwrapped_and_told_to_the_client() {
 }
 
 #[test]
+fn nobody_is_told_of_an_ipv6_link_with_less_than_1280_bytes() {
+    let [router, own] = ["fd00:16::fe", "fd00:16::1"];
+    for (reported, payload, told) in [(1400, 1300, 1360), (1300, 1300, 1280), (1300, 1220, 0)] {
+        let mut scene = scene(Tunnel::Ipip, true, 1500);
+        scene.client(&client(true).flags("S"));
+        let outer = one(scene.client(&client(true).flags("A").payload(&vec![7; payload])));
+        let mut error = packet::icmp_error(router, own, 2, 0, &outer.bytes, 200).build();
+        error[14 + 44..14 + 48].copy_from_slice(&u32::to_be_bytes(reported));
+        error[..6].copy_from_slice(&INSIDE_MAC);
+        let answers = scene.feed(0, INSIDE, &error);
+        if told == 0 {
+            assert!(answers.is_empty(), "1280 bytes are not too long for anybody");
+            continue;
+        }
+        let answer = one(answers);
+        assert_checksums(&answer.bytes);
+        assert_eq!(ip(&answer.bytes)[40..42], [2, 0], "packet too big");
+        assert_eq!(ip(&answer.bytes)[44..48], u32::to_be_bytes(told));
+    }
+}
+
+#[test]
 fn errors_about_other_tunnels_are_not_ours() {
     let mut scene = scene(Tunnel::Ipip, false, 1500);
     scene.client(&client(false).flags("S"));

@@ -3,7 +3,7 @@
 use super::{Arrival, Path};
 use crate::conn::table::Flow;
 use crate::forward::masq::{self, End, Endpoint};
-use crate::forward::{Tunnel, send};
+use crate::forward::{LEAST_V6, Tunnel, send};
 use crate::port::Frame;
 use crate::reply::ReplyKey;
 use crate::snapshot::{HostAddress, Snapshot};
@@ -41,6 +41,9 @@ impl Path {
         let overhead = offset - usize::from(outer.l3_offset);
         let Some(why) = cause(frame.bytes(), error, overhead) else {
             return Some(Verdict::Drop(DropReason::Unanswerable));
+        };
+        let Some(why) = tellable(why, &inner) else {
+            return Some(Verdict::Drop(DropReason::TooBig));
         };
         let may_be_cut = !inner.dont_fragment;
         if may_be_cut && matches!(why, icmp::Error::PacketTooBig { .. }) {
@@ -167,6 +170,17 @@ fn cause(frame: &[u8], error: &Packet, overhead: usize) -> Option<icmp::Error> {
             Some(icmp::Error::TimeExceeded)
         }
         _ => None,
+    }
+}
+
+/// What the sender of a packet may be told: over IPv6 no link takes less than 1,280 bytes, and an
+/// error that says otherwise is void (RFC 8201, 4). `None` where the packet is no longer than that.
+fn tellable(why: icmp::Error, inner: &Packet) -> Option<icmp::Error> {
+    match why {
+        icmp::Error::PacketTooBig { mtu } if inner.family == Family::V6 && mtu < LEAST_V6 => {
+            (inner.total_len > LEAST_V6).then_some(icmp::Error::PacketTooBig { mtu: LEAST_V6 })
+        }
+        why => Some(why),
     }
 }
 

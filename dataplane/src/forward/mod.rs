@@ -10,6 +10,7 @@ mod tunnel;
 mod vlan;
 
 pub use hop::{Egress, Rewrite, admit, route, send};
+pub(crate) use tunnel::LEAST_V6;
 pub use tunnel::{GueChecksum, Inner, Outer, Tunnel};
 
 /// The forwarding methods.

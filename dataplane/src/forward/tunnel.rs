@@ -57,7 +57,7 @@ const FIRST_SOURCE_PORT: u16 = 32_768;
 const SOURCE_PORTS: u64 = 28_232;
 /// A link must leave so much for the inner packet, or nothing is sent (RFC 791, RFC 8200).
 const LEAST_V4: u16 = 68;
-const LEAST_V6: u16 = 1280;
+pub(crate) const LEAST_V6: u16 = 1280;
 
 /// What one packet's outer header says besides the tunnel's kind.
 #[derive(Clone, Copy, Debug)]
