@@ -67,6 +67,8 @@ pub struct Snapshot {
     /// Whether entries of removed real servers are to be looked for and ended
     /// (`expire_nodest_conn`).
     pub flushes_removed: bool,
+    /// Whether there is any service for IPv4, and for IPv6.
+    pub served: [bool; 2],
 }
 
 impl Snapshot {
@@ -83,8 +85,20 @@ impl Snapshot {
     }
 
     /// Whether there is any service for this family. Without one, IPVS is not asked at all.
+    #[inline]
     pub fn serves(&self, family: Family) -> bool {
-        self.services.iter().flatten().any(|service| service.identity.family() == family)
+        let [v4, v6] = self.served;
+        match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        }
+    }
+
+    /// Whether what remains of this family's connections is not looked at: the kernel takes its
+    /// hooks out with the last service of a family.
+    #[inline]
+    pub fn passes_by(&self, family: Family) -> bool {
+        self.compat.as_kernel && !self.serves(family)
     }
 
     /// The service of that id.

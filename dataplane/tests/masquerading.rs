@@ -94,6 +94,35 @@ fn the_states_follow_both_directions() {
 }
 
 #[test]
+fn what_outlives_the_last_service_of_its_family_is_translated_but_not_where_all_is_as_in_the_kernel()
+ {
+    for as_kernel in [false, true] {
+        let mut scene = Scene::new();
+        scene.catalog.routes_all = true;
+        scene.catalog.compat.as_kernel = as_kernel;
+        let spec = service(Protocol::Tcp, "192.0.2.10", 80, "rr");
+        scene.add(&spec, &[masq(real(1, 8080))]);
+        one(scene.client(&packet::tcp(CLIENT, VIP).flags("S")));
+        let reply = |scene: &mut Scene| scene.server(1, &packet::tcp(SERVER, CLIENT).flags("SA"));
+        let from =
+            |port: &str| expected(packet::tcp(port, CLIENT).flags("SA"), OUTSIDE, GATEWAY_MAC);
+        assert_sent(reply(&mut scene), &from(VIP));
+        scene.catalog.delete_service(&spec.identity).unwrap();
+        scene.publish();
+        assert_sent(reply(&mut scene), &from(if as_kernel { SERVER } else { VIP }));
+        let about = packet::tcp(VIP, CLIENT).flags("A").build();
+        let error = packet::icmp_error("10.1.0.1", "192.0.2.10", 3, 3, &about, 28);
+        let told = scene.client(&error).iter().filter(|sent| sent.port == INSIDE).count();
+        assert_eq!(told, usize::from(!as_kernel));
+        // A service of another family does not bring it back, one of its own does.
+        scene.add(&service(Protocol::Tcp, "2001:db8::10", 80, "rr"), &[]);
+        assert_sent(reply(&mut scene), &from(if as_kernel { SERVER } else { VIP }));
+        scene.add(&service(Protocol::Udp, "192.0.2.10", 53, "rr"), &[]);
+        assert_sent(reply(&mut scene), &from(VIP));
+    }
+}
+
+#[test]
 fn a_reply_keeps_the_connection_alive_and_an_ended_one_has_none() {
     let mut scene = scene_of(Protocol::Udp);
     one(scene.client(&packet::udp(CLIENT, VIP)));

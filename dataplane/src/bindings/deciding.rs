@@ -38,7 +38,7 @@ impl Bindings {
         now: Tick,
     ) -> Outcome {
         self.elsewhere = None;
-        if ipsec::follows(packet.protocol) {
+        if ipsec::follows(packet.protocol) && !snapshot.passes_by(packet.family) {
             return self.follow_key_exchange(packet, snapshot, now);
         }
         if !packet.protocol.has_ports() {
@@ -58,6 +58,9 @@ impl Bindings {
             && service.tracking == Tracking::Client
         {
             return self.bind_client(packet, service, snapshot, now);
+        }
+        if hit.is_none() && snapshot.passes_by(packet.family) {
+            return Outcome::NotOurs;
         }
         // What is for no service can still be from a real server, and that comes first: IPVS
         // looks for replies among what it forwards before anything else.

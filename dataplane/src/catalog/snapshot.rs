@@ -8,7 +8,7 @@ use crate::forward::Forwarding;
 use crate::ids::{Generation, PortIndex, ServiceId};
 use crate::route::{Exit, Exits, Route, Routes};
 use crate::snapshot::{HostAddress, Hosts, Identity, Masqueraded, Numbers, PortFacts, Snapshot};
-use crate::wire::{Addr, Protocol};
+use crate::wire::{Addr, Family, Protocol};
 
 const TRANSPORTS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 const FTP_DATA_PORT: u16 = 20;
@@ -54,7 +54,12 @@ impl Catalog {
             template_timeouts_s: self.template_timeouts_s.clone(),
             compat: self.compat,
             flushes_removed: self.flushes_removed(),
+            served: [Family::V4, Family::V6].map(|family| self.serves(family)),
         })
+    }
+
+    fn serves(&self, family: Family) -> bool {
+        self.services.iter().flatten().any(|entry| entry.spec.identity.family() == family)
     }
 
     fn exits(&self) -> Exits {

@@ -45,6 +45,7 @@ use crate::port::Frame;
 use crate::reply::{Origin, ReplyTable};
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
+use crate::wire::Family;
 pub use decided::Decided;
 use exits::Ways;
 use forms::{Anywhere, Forms};
@@ -229,7 +230,8 @@ impl Path {
         reading.templates.clear();
         reading.replies.clear();
         reading.clients_v6.clear();
-        let replies = Some(&self.shared.replies).filter(|table| table.is_open());
+        let are_looked_at = self.shared.replies.is_open() && !snapshot.passes_by(Family::V4);
+        let replies = are_looked_at.then_some(&self.shared.replies);
         learned.follow(&self.shared.neighbours);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
         (reading.seeks_clients, reading.has_unaimed) = (false, false);

@@ -21,6 +21,9 @@ impl Path {
         quoted: &Packet,
         at: Arrival,
     ) -> Option<Verdict> {
+        if snapshot.passes_by(quoted.family) {
+            return None;
+        }
         if let Some(related) = self.bindings.related(error, quoted, snapshot, at.now) {
             let real = snapshot.real(related.real)?;
             let to = Inward {

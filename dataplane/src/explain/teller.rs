@@ -104,6 +104,9 @@ impl Teller<'_> {
             let named = Some((Arc::clone(&service.name), service.identity));
             return (named, self.of_service(&hit, service));
         }
+        if self.snapshot.passes_by(self.packet.family) {
+            return (None, self.of_host());
+        }
         if let Some(reply) = self.of_masqueraded_reply(&ReplyKey::of(self.packet)) {
             return (None, reply);
         }
@@ -145,6 +148,7 @@ impl Teller<'_> {
         let packet = self.packet;
         if let Some(fate) = icmp::quoted(self.frame, packet)
             .filter(|_| bindings::follows_flow(packet))
+            .filter(|_| !self.snapshot.passes_by(packet.family))
             .and_then(|quoted| self.of_error(&quoted))
         {
             return fate;
