@@ -39,6 +39,7 @@ pub mod ids;
 pub mod load;
 pub mod mailbox;
 pub mod neighbour;
+pub mod path_mtus;
 mod pieces;
 pub mod pins;
 pub mod port;

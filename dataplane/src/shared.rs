@@ -10,6 +10,7 @@ use crate::expected::{EXCHANGES_S, ExpectedTable, LISTENING_S};
 use crate::load::LoadBoard;
 use crate::mailbox::Mailbox;
 use crate::neighbour::NeighbourTable;
+use crate::path_mtus::PathMtus;
 use crate::reply::ReplyTable;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
@@ -93,6 +94,8 @@ pub struct Shared {
     pub loads: LoadBoard,
     /// Next hops' MAC addresses.
     pub neighbours: NeighbourTable,
+    /// What routers have said of the ways to tunnels' ends.
+    pub path_mtus: PathMtus,
     /// Each core's counters.
     pub counters: Box<[CachePadded<CoreCounters>]>,
     /// Each core's queues to and from control.
@@ -150,6 +153,7 @@ impl Shared {
             exchanges: ExpectedTable::new(key.0, EXCHANGES_S),
             loads: LoadBoard::new(cores),
             neighbours: NeighbourTable::default(),
+            path_mtus: PathMtus::default(),
             counters: (0..cores).map(|_| CachePadded::default()).collect(),
             mailboxes: (0..cores).map(|_| Mailbox::default()).collect(),
             key,

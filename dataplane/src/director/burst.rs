@@ -40,9 +40,9 @@ use crate::cpu::Tier;
 use crate::ids::PortIndex;
 use crate::load::CoreLoads;
 use crate::mailbox::{Mailbox, Note, Seen};
-use crate::neighbour::NeighbourTable;
 use crate::port::Frame;
 use crate::reply::{Origin, ReplyTable};
+use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tick::Tick;
 use crate::wire::Family;
@@ -96,6 +96,8 @@ pub(super) struct Learned {
     exits: Ways,
     /// The neighbours' generation that the hops were made from.
     neighbours: u64,
+    /// How often what is known of tunnels' ways had changed by then.
+    path_mtus: u32,
     tier: Tier,
     forms: Forms<TargetV4>,
     forms_v6: Forms<TargetV6>,
@@ -115,6 +117,7 @@ impl Learned {
             conn_tunnels: Tunnels::new(By::Id),
             exits: Ways::default(),
             neighbours: 0,
+            path_mtus: 0,
             tier: Tier::best(),
             forms: Forms::default(),
             forms_v6: Forms::default(),
@@ -161,11 +164,11 @@ impl Learned {
         self.conn_tunnels.forget();
     }
 
-    /// Forgets what was learned from the neighbours, if one has changed.
-    fn follow(&mut self, neighbours: &NeighbourTable) {
-        let generation = neighbours.generation();
-        if generation != self.neighbours {
-            self.neighbours = generation;
+    /// Forgets what was learned from the neighbours, if one has changed, or a tunnel's way.
+    fn follow(&mut self, shared: &Shared) {
+        let (generation, changes) = (shared.neighbours.generation(), shared.path_mtus.changes());
+        if generation != self.neighbours || changes != self.path_mtus {
+            (self.neighbours, self.path_mtus) = (generation, changes);
             self.forget_hops();
         }
     }
@@ -232,7 +235,7 @@ impl Path {
         reading.clients_v6.clear();
         let are_looked_at = self.shared.replies.is_open() && !snapshot.passes_by(Family::V4);
         let replies = are_looked_at.then_some(&self.shared.replies);
-        learned.follow(&self.shared.neighbours);
+        learned.follow(&self.shared);
         let port = snapshot.port(at.port).filter(|port| !port.kernel_facing);
         (reading.seeks_clients, reading.has_unaimed) = (false, false);
         reading.is_varied = false;
@@ -386,11 +389,12 @@ impl Path {
         let vlan = snapshot.port(reading.at.port).and_then(|port| port.vlan.id());
         let Some(loads) = self.shared.loads.core(self.bindings.core()) else { return 0 };
         let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
+        let path_mtus = &self.shared.path_mtus;
         let mut desk = Desk {
             core: self.bindings.core(),
             reply_changes: self.bindings.reply_changes(),
             now: reading.at.now,
-            sources: Sources { snapshot, neighbours, macs, vlan },
+            sources: Sources { snapshot, neighbours, path_mtus, macs, vlan },
             loads,
             bindings: &mut self.bindings,
             packets_made: &mut self.packets_made,

@@ -21,6 +21,7 @@ impl Path {
         quoted: &Packet,
         at: Arrival,
     ) -> Option<Verdict> {
+        self.hear_of_way(snapshot, frame.bytes(), error, quoted, at.now);
         if snapshot.passes_by(quoted.family) {
             return None;
         }

@@ -215,7 +215,11 @@ impl Path {
         let Inward { packet, real, .. } = to;
         let (tunnel, family) = (real.tunnel, real.address.family());
         let compat = snapshot.service(real.service).map_or(snapshot.compat, |s| s.compat);
-        let Some(room) = tunnel.room(family, next.mtu) else {
+        let mtu = match compat.as_kernel {
+            true => self.shared.path_mtus.follow(real.address, real.id, next.mtu, at.now),
+            false => next.mtu,
+        };
+        let Some(room) = tunnel.room(family, mtu) else {
             // Nothing fits, and still the TTL comes first.
             return match admit(frame, packet, u16::MAX, compat.ttl) {
                 Err(refused) => self.sent(snapshot, (refused, true), frame, packet, None, at),

@@ -1,20 +1,23 @@
 //! ICMP errors about the director's own tunnel packets: unwrapped, and told to the client.
 
 use super::{Arrival, Path};
-use crate::conn::table::Flow;
+use crate::conn::{Conn, Flow};
 use crate::forward::masq::{self, End, Endpoint};
 use crate::forward::{LEAST_V6, Tunnel, send};
 use crate::port::Frame;
 use crate::reply::ReplyKey;
 use crate::snapshot::{HostAddress, Snapshot};
+use crate::tick::Tick;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, TYPE_IPV4, TYPE_IPV6};
 use crate::wire::field::{put, u16_at, u32_at};
-use crate::wire::{Addr, Family, Packet, Parsed, icmp, parse};
+use crate::wire::{Addr, Family, Packet, Parsed, Protocol, icmp, parse};
 
 /// Where an ICMP error carries the MTU of the next link: 16 bits of IPv4, 32 of IPv6.
 const MTU_V4: usize = 6;
 const MTU_V6: usize = 4;
+/// The kernel takes a tunnel's headers off an MTU that leaves more than this (RFC 791).
+const LEAST_LEFT: u16 = 68;
 
 impl Path {
     /// Turns an error about a tunnel packet into one about the client's packet inside, from
@@ -39,7 +42,11 @@ impl Path {
             return None;
         }
         let overhead = offset - usize::from(outer.l3_offset);
-        let Some(why) = cause(frame.bytes(), error, overhead) else {
+        let why = match snapshot.compat_of_real(conn.real).as_kernel {
+            true => self.cause_as_kernel(snapshot, frame.bytes(), (error, outer), &conn, at.now),
+            false => cause(frame.bytes(), error, overhead),
+        };
+        let Some(why) = why else {
             return Some(Verdict::Drop(DropReason::Unanswerable));
         };
         let Some(why) = tellable(why, &inner) else {
@@ -60,6 +67,54 @@ impl Path {
             return Some(Verdict::Drop(DropReason::Unanswerable));
         }
         Some(self.send_to_client(snapshot, frame, at))
+    }
+
+    /// Remembers what a way takes that a GUE tunnel's packet has gone, where all is as in the
+    /// kernel: there its UDP does so, whether or not IPVS looks at the error.
+    pub(super) fn hear_of_way(
+        &self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        error: &Packet,
+        outer: &Packet,
+        now: Tick,
+    ) {
+        if snapshot.compat.as_kernel
+            && outer.protocol == Protocol::Udp
+            && matches!(snapshot.hosts.get(outer.src), Some(HostAddress::Own(_)))
+            && let Some(said) = narrow(frame, error)
+            && let Some(exit) = snapshot.exits.lookup(outer.dst)
+            && snapshot.reals.iter().flatten().any(|real| real.is_end_of_tunnel(outer.dst))
+        {
+            self.shared.path_mtus.learn(outer.dst, said, exit.mtu, now);
+        }
+    }
+
+    /// As [`cause`], where all is as in the kernel: it remembers what a way takes, and tells a
+    /// client what the route says that it keeps for the real server; nobody is told of tunnels
+    /// that are of IPv6, or that carry it.
+    fn cause_as_kernel(
+        &self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        (error, outer): (&Packet, &Packet),
+        conn: &Conn,
+        now: Tick,
+    ) -> Option<icmp::Error> {
+        let (offset, family) = Tunnel::inner_of(frame, outer)?;
+        let overhead = offset - usize::from(outer.l3_offset);
+        let is_told = error.family == Family::V4 && family == Family::V4;
+        let Some(said) = narrow(frame, error) else {
+            return cause(frame, error, overhead).filter(|_| is_told);
+        };
+        let link = snapshot.exits.lookup(outer.dst)?.mtu;
+        let ways = &self.shared.path_mtus;
+        if is_told {
+            ways.learn(outer.dst, said, link, now);
+        }
+        let kept = ways.kept(outer.dst, conn.real, link, now);
+        let left = kept.checked_sub(overhead as u16).filter(|left| *left > LEAST_LEFT);
+        is_told.then_some(icmp::Error::PacketTooBig { mtu: left.unwrap_or(kept) })
     }
 
     /// A frame that waited for its next hop in vain becomes the error that tells its sender so:
@@ -153,20 +208,27 @@ fn router(snapshot: &Snapshot, packet: &Packet) -> Option<Addr> {
     snapshot.port(snapshot.exits.lookup(packet.src)?.port)?.own(packet.family)
 }
 
+/// The MTU of the link that was too narrow, if that is what an error says.
+fn narrow(frame: &[u8], error: &Packet) -> Option<u32> {
+    let at = usize::from(error.l4_offset);
+    match (error.family, error.icmp_type, error.icmp_code) {
+        (Family::V4, icmp::v4::UNREACHABLE, 4) => u16_at(frame, at + MTU_V4).map(u32::from),
+        (Family::V6, icmp::v6::PACKET_TOO_BIG, _) => u32_at(frame, at + MTU_V6),
+        _ => None,
+    }
+}
+
 /// What happened to the tunnel packet, in terms of the packet inside.
 fn cause(frame: &[u8], error: &Packet, overhead: usize) -> Option<icmp::Error> {
-    let at = usize::from(error.l4_offset);
-    let mtu = |mtu: u32| {
+    if let Some(mtu) = narrow(frame, error) {
         let left = (mtu as usize).checked_sub(overhead)?;
-        Some(icmp::Error::PacketTooBig { mtu: u16::try_from(left).unwrap_or(u16::MAX) })
-    };
-    match (error.family, error.icmp_type, error.icmp_code) {
-        (Family::V4, icmp::v4::UNREACHABLE, 4) => mtu(u32::from(u16_at(frame, at + MTU_V4)?)),
-        (Family::V6, icmp::v6::PACKET_TOO_BIG, _) => mtu(u32_at(frame, at + MTU_V6)?),
-        (Family::V4, icmp::v4::UNREACHABLE, _) | (Family::V6, icmp::v6::UNREACHABLE, _) => {
+        return Some(icmp::Error::PacketTooBig { mtu: u16::try_from(left).unwrap_or(u16::MAX) });
+    }
+    match (error.family, error.icmp_type) {
+        (Family::V4, icmp::v4::UNREACHABLE) | (Family::V6, icmp::v6::UNREACHABLE) => {
             Some(icmp::Error::HostUnreachable)
         }
-        (Family::V4, icmp::v4::TIME_EXCEEDED, _) | (Family::V6, icmp::v6::TIME_EXCEEDED, _) => {
+        (Family::V4, icmp::v4::TIME_EXCEEDED) | (Family::V6, icmp::v6::TIME_EXCEEDED) => {
             Some(icmp::Error::TimeExceeded)
         }
         _ => None,

@@ -191,9 +191,11 @@ impl Teller<'_> {
             ));
         }
         let own = matches!(self.snapshot.hosts.get(quoted.src), Some(HostAddress::Own(_)));
-        (own && Tunnel::inner_of(self.frame, quoted).is_some()).then_some(Fate::Not(
-            "an ICMP error about a tunnel: told to the client whose packet was in it",
-        ))
+        let is_of_tunnel = own && Tunnel::inner_of(self.frame, quoted).is_some();
+        is_of_tunnel.then_some(Fate::Not(match self.snapshot.compat.as_kernel {
+            false => "an ICMP error about a tunnel: told to the client whose packet was in it",
+            true => "an ICMP error about a tunnel: told to the client where both are of IPv4",
+        }))
     }
 
     fn conn(&self, flow: &Flow) -> Option<crate::conn::Conn> {

@@ -117,6 +117,11 @@ impl Real {
         }
     }
 
+    /// Whether a tunnel leads to this address, which is its own.
+    pub(crate) fn is_end_of_tunnel(&self, end: Addr) -> bool {
+        self.forwarding == Forwarding::Tunnel && self.address == end
+    }
+
     /// Whether it takes nobody: down, or in drain for as long as it was to be.
     pub fn is_down(&self, now: Tick) -> bool {
         match self.state {

@@ -4,8 +4,9 @@ use super::Worker;
 use crate::counters::CoreCounters;
 use crate::forward::fragment;
 use crate::ids::PortIndex;
-use crate::port::{Burst, Port};
+use crate::port::{Burst, Frame, Port};
 use crate::verdict::DropReason;
+use crate::wire::{Parsed, parse};
 
 impl<P: Port> Worker<P> {
     pub(super) fn send(&mut self, frame: P::Frame, port: PortIndex) {
@@ -26,6 +27,7 @@ impl<P: Port> Worker<P> {
         let Some(mtu) = self.director.snapshot().port(port).map(|facts| facts.mtu) else {
             return self.count_drop(DropReason::NotForUs);
         };
+        let mtu = self.mtu_of_way(frame.bytes(), mtu);
         let mut cut = match fragment::Cut::of(frame, mtu, self.next_id()) {
             Ok(cut) => cut,
             Err(frame) => return self.send(frame, port),
@@ -40,6 +42,18 @@ impl<P: Port> Worker<P> {
             self.send_own(piece, port);
         }
         self.send(cut.into_last(), port);
+    }
+
+    /// The MTU of the way that a packet goes whose first link has this one.
+    pub(super) fn mtu_of_way(&self, frame: &[u8], link: u16) -> u16 {
+        let ways = &self.shared.path_mtus;
+        match ways.is_empty() {
+            true => link,
+            false => match parse(frame) {
+                Parsed::Packet(packet) => ways.mtu(packet.dst, link),
+                _ => link,
+            },
+        }
     }
 
     /// What the pieces of one packet share: hard to guess, and no number twice in a row of 2^32

@@ -74,6 +74,7 @@ impl<P: Port> Worker<P> {
         let Some(mtu) = self.director.snapshot().port(port).map(|facts| facts.mtu) else {
             return frames.iter().for_each(|_| self.count_drop(DropReason::NotForUs));
         };
+        let mtu = self.mtu_of_way(datagram.frame.bytes(), mtu);
         let id = self.next_id();
         let cut = match answered {
             true => Cut::of(datagram.frame, mtu, id),

@@ -224,7 +224,8 @@ impl Path {
         let Outcome::Forward { real, forwarding, real_port } = outcome else { return None };
         let Plain { family, vlan, total_len, udp } = plain;
         let (neighbours, macs) = (&self.shared.neighbours, &*self.surroundings.macs);
-        let sources = Sources { snapshot, neighbours, macs, vlan };
+        let path_mtus = &self.shared.path_mtus;
+        let sources = Sources { snapshot, neighbours, path_mtus, macs, vlan };
         let side = learned.conn_hops.side(vlan.unwrap_or(0));
         let hop = learned.conn_hops.get_or_learn(side, real.0, &sources)?;
         if !hop.takes(total_len) {

@@ -9,6 +9,7 @@ use crate::compat::TtlPolicy;
 use crate::forward::Forwarding;
 use crate::ids::{PortIndex, RealId};
 use crate::neighbour::NeighbourTable;
+use crate::path_mtus::PathMtus;
 use crate::prefetch::prefetch;
 use crate::route::Exit;
 use crate::snapshot::{NextHop, RealState, Snapshot};
@@ -201,6 +202,7 @@ pub(super) struct Hops {
 pub(super) struct Sources<'a> {
     pub snapshot: &'a Snapshot,
     pub neighbours: &'a NeighbourTable,
+    pub path_mtus: &'a PathMtus,
     pub macs: &'a [Mac],
     /// The VLAN that packets come from.
     pub vlan: Option<u16>,

@@ -103,6 +103,7 @@ fn way_to(real: RealId, by: By, sources: &Sources<'_>) -> Option<Way> {
     let is_asked = real.state != RealState::Up
         || real.local
         || real.shared_route.is_some()
+        || compat.as_kernel && sources.path_mtus.knows(real.address)
         || by == By::Number
             && (real.forwarding != Forwarding::Tunnel
                 || compat.expire_quiescent_template && real.weight == 0);
