@@ -8,6 +8,7 @@
 //! connections to other hosts; never for anybody else's packets.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -66,7 +67,8 @@ struct All {
     waiting: Vec<Waiting>,
     /// How many of them have a flow: whoever sends what has no connection asks, and finds none.
     waiting_of: HashMap<Flow, usize>,
-    data: HashMap<Flow, Data>,
+    /// Several of a flow where it begins at port 0, oldest first.
+    data: HashMap<Flow, Vec<Data>>,
 }
 
 /// What is known of all control connections.
@@ -291,7 +293,7 @@ impl Agreements {
 
     /// A data connection has a flow.
     pub fn begin_data(&self, flow: &Flow, data: Data) {
-        self.lock().data.insert(*flow, data);
+        self.lock().data.entry(*flow).or_default().push(data);
     }
 
     /// Where a data connection leads to.
@@ -300,7 +302,7 @@ impl Agreements {
             return None;
         }
         let all = self.lock();
-        if let Some(data) = all.data.get(flow) {
+        if let Some(data) = all.data.get(flow).and_then(|of_flow| of_flow.last()) {
             return Some(*data);
         }
         all.waiting_of.get(flow)?;
@@ -311,7 +313,12 @@ impl Agreements {
     /// A data connection has ended.
     pub fn end_data(&self, flow: &Flow) {
         let mut all = self.lock();
-        if let Some(data) = all.data.remove(flow) {
+        let Entry::Occupied(mut of_flow) = all.data.entry(*flow) else { return };
+        let ended = (!of_flow.get().is_empty()).then(|| of_flow.get_mut().remove(0));
+        if of_flow.get().is_empty() {
+            of_flow.remove();
+        }
+        if let Some(data) = ended {
             all.release(data.control);
         }
         self.settle(&all);

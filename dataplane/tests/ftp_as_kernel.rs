@@ -8,8 +8,8 @@
 mod support;
 
 use dataplane::catalog::spec::RealSpec;
-use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
+use dataplane::conn::{Conn, State};
 use dataplane::forward::Forwarding;
 use dataplane::ids::{PortIndex, RealId};
 use dataplane::shared::TableSizes;
@@ -290,6 +290,48 @@ fn a_client_that_names_the_vip_leads_its_server_to_the_host_which_resets_it() {
     assert_eq!(ip(&reset)[12..20], [192, 0, 2, 10, 172, 16, 0, 11]);
     let segment = transport_of(&reset).3;
     assert_eq!((&segment[..4], segment[13] & 4), (&[0xC3, 0x50, 0, 20][..], 4));
+    // It has come by way of the connection, which it closes, on whatever core that is.
+    for core in [0, 1] {
+        let (_, reset) = one(scene.feed(core, INSIDE, &frame));
+        assert_eq!(ip(&reset)[8], 63);
+        turn(&mut scene);
+        let states =
+            connections(&scene).into_iter().map(|(flow, conn)| (flow.vip_port, conn.state));
+        assert!(states.clone().any(|data| data == (20, State::TcpClose)), "{core}");
+    }
+}
+
+#[test]
+fn a_client_that_names_everybody_leads_its_server_to_nobody() {
+    for everybody in ["255,255,255,255", "224,0,0,1"] {
+        let mut scene = scene(1);
+        control(&mut scene);
+        asks(&mut scene, &format!("PORT {everybody},195,80\r\n"), (1001, 5001));
+        let to = format!("{}:50000", everybody.replace(',', "."));
+        let syn = packet::tcp("172.16.0.11:20", &to).flags("S");
+        let frame = syn.src_mac(real_mac(1)).dst_mac(INSIDE_MAC).build();
+        assert!(scene.feed(0, INSIDE, &frame).is_empty(), "{to}");
+    }
+}
+
+#[test]
+fn a_client_that_names_port_0_again_has_another_connection_and_all_of_them_end() {
+    let mut scene = scene(2);
+    control(&mut scene);
+    let mut said = 1001;
+    for times in 1..=3 {
+        let words = "PORT 10,1,0,1,0,0\r\n";
+        asks(&mut scene, words, (said, 5001));
+        said += words.len() as u32;
+        assert_eq!(counted(&scene), (1, times));
+    }
+    from_client(&mut scene, 0, packet::tcp(CLIENT, VIP).flags("R").numbers(said, 0));
+    // The control connection outlives them.
+    wait(&mut scene, 119);
+    assert_eq!(counted(&scene), (0, 4));
+    wait(&mut scene, 80);
+    assert_eq!((connections(&scene).len(), counted(&scene)), (0, (0, 0)));
+    assert!(scene.shared.agreements.is_empty() && scene.shared.replies.entries() == 0);
 }
 
 #[test]

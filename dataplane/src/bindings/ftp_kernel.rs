@@ -77,10 +77,14 @@ impl Bindings {
             self.shared.expected.add(&expected, control.real, now);
         }
         if let Some(slot) = self.slot(&data) {
-            if let Some(known) = self.conn(family, slot).filter(|_| port != 0) {
-                self.set_conn(family, slot, &listening(known, snapshot, now));
+            if port != 0 {
+                if let Some(known) = self.conn(family, slot) {
+                    self.set_conn(family, slot, &listening(known, snapshot, now));
+                }
+                return;
             }
-            return;
+            // One from port 0 is never found by its client's side, and so there is another one.
+            self.hide(family, slot, snapshot, now);
         }
         let (Some(real), Some(id)) =
             (snapshot.real(control.real), self.shared.agreements.control(flow))
@@ -243,6 +247,13 @@ impl Bindings {
             self.shared.agreements.end_data(flow);
         } else if is_control(flow, conn) {
             self.shared.agreements.end_control(flow);
+        }
+    }
+
+    /// A hidden connection has ended. Of a control connection nothing is left by then.
+    pub(super) fn end_hidden_agreement(&self, flow: &Flow, conn: &Conn) {
+        if conn.flags.contains(ConnFlags::CHILD) {
+            self.shared.agreements.end_data(flow);
         }
     }
 

@@ -93,7 +93,10 @@ impl Bindings {
         self.shared.agreements.uncover(flow);
         match inserted {
             Ok(slot) => self.announce(flow, slot, &conn, snapshot, now),
-            Err(_) => self.forget(&conn, snapshot, now),
+            Err(_) => {
+                self.end_hidden_agreement(flow, &conn);
+                self.forget(&conn, snapshot, now);
+            }
         }
     }
 
@@ -112,6 +115,7 @@ impl Bindings {
                 place += 1;
             } else if flushed || self.is_over(&conn, now) {
                 self.hidden.remove(place);
+                self.end_hidden_agreement(&flow, &conn);
                 self.withdraw(&flow, slot, &conn, snapshot, now);
                 self.forget(&conn, snapshot, now);
             } else {

@@ -133,6 +133,33 @@ impl Bindings {
         self.replied(&flow, slot, signal, snapshot, now);
     }
 
+    /// A masqueraded real server's packet was answered with a reset in the client's place.
+    pub fn reset_by_client(
+        &mut self,
+        packet: &Packet,
+        reset: &Packet,
+        from: Endpoint,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) {
+        let found = self.own_answered(packet, snapshot);
+        let elsewhere =
+            || self.shared.replies.find(&ReplyKey::of(packet)).map(|(_, origin)| origin);
+        let Some(origin) = found.or_else(elsewhere) else { return };
+        let flow = flow(packet.dst, packet.dst_port, from.address, from.port, packet.protocol);
+        // Whoever sends a reset, the connection is closed by it.
+        let signal = Signal::of(reset);
+        match usize::from(origin.core) == self.core {
+            true => self.replied(&flow, origin.slot, signal, snapshot, now),
+            false => {
+                self.note(&origin, Seen { slot: origin.slot, flow, real: origin.real, signal })
+            }
+        }
+        if snapshot.available(origin.real).is_some() {
+            self.count_incoming(origin.real, reset);
+        }
+    }
+
     /// The VIP and port that an ICMP error from the real servers' side is about: what it
     /// quotes went from the client to the real server.
     pub fn related_reply(

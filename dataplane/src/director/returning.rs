@@ -25,14 +25,16 @@ impl Path {
         (real, from): (RealId, Option<Endpoint>),
         at: Arrival,
     ) -> Verdict {
-        // A client named a VIP as its own address (FTP's PORT): the answer is for the host, where
-        // nobody waits for it.
-        if from.is_some() && snapshot.hosts.get(packet.dst).is_some() {
-            return self.host(snapshot, frame, packet, at);
-        }
         let Some(from) = from else {
             return self.outward(snapshot, frame, packet, at, |_| Ok(0));
         };
+        // FTP's PORT may name any address as the client's.
+        if packet.dst.is_multicast() || packet.dst.is_broadcast() {
+            return Verdict::Drop(DropReason::NotForUs);
+        }
+        if snapshot.hosts.get(packet.dst).is_some() {
+            return self.led_to_host(snapshot, frame, packet, from, at);
+        }
         if from.port != ftp::CONTROL_PORT || packet.protocol != Protocol::Tcp {
             return self.outward(snapshot, frame, packet, at, |frame| {
                 masq::rewrite(frame.bytes_mut(), packet, End::Source, from)?;
@@ -51,6 +53,28 @@ impl Path {
             masq::rewrite(frame.bytes_mut(), packet, End::Source, from)?;
             Ok(0)
         })
+    }
+
+    /// A client has named an address of the host as its own (FTP's PORT): nobody waits there for
+    /// the real server, which is reset by way of the connection, as by its client.
+    fn led_to_host(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        from: Endpoint,
+        at: Arrival,
+    ) -> Verdict {
+        let answers = self.answers_given;
+        let verdict = self.host(snapshot, frame, packet, at);
+        if self.answers_given != answers
+            && let Parsed::Packet(reset) = parse(frame.bytes())
+        {
+            // A host's answer has more than one hop left.
+            let _ = admit(frame, &reset, u16::MAX, self.egress(snapshot, None).ttl);
+            self.bindings.reset_by_client(packet, &reset, from, snapshot, at.now);
+        }
+        verdict
     }
 
     /// Sends what an FTP server says to its client, as the kernel does: with other words where
