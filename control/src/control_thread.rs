@@ -169,7 +169,7 @@ impl ControlThread {
             unsaid: Vec::new(),
         };
         thread.settle_neighbours();
-        let what = changes::absolute(&thread.config).display().to_string();
+        let what = thread.config.display().to_string();
         thread.note(Cause::Start, "director run".into(), what, "started".into());
         thread.observers.nic = thread.nic.stats();
         thread.tell_observers();
@@ -274,7 +274,6 @@ impl ControlThread {
             cause: Cause::File,
             who: who.to_owned(),
             name: self.config.display().to_string(),
-            path: Some(changes::absolute(&self.config)),
         };
         let _ = self.take_over(result.map_err(|problems| problems.to_string()), &source);
         if asked && self.ready {
@@ -308,9 +307,7 @@ impl ControlThread {
 
     fn answer(&mut self, call: Call) {
         let reply = match call.request {
-            Request::Apply { name, text, dry_run, path } => {
-                self.apply(&name, &text, path.as_deref(), dry_run, call.peer)
-            }
+            Request::Apply { name, text, dry_run } => self.apply(&name, &text, dry_run, call.peer),
             Request::Diff { file, json } => self.diff(file, json),
             Request::Rollback { generation, dry_run } => {
                 self.rollback(generation, dry_run, call.peer)

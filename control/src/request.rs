@@ -1,7 +1,5 @@
 //! What can be asked of the running director.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::get::{Kind, Output};
@@ -22,9 +20,6 @@ pub enum Request {
         /// Only say what it would do.
         #[serde(default)]
         dry_run: bool,
-        /// The file that it comes from, for the history: an absolute path.
-        #[serde(default)]
-        path: Option<PathBuf>,
     },
     /// What is different in a file.
     Diff {

@@ -266,7 +266,7 @@ fn a_server_is_drained_waited_for_and_put_back() {
     assert_ne!(ask(&farm.client, "198.18.64.1", &web()), bound, "the next one does not");
     let history = program.json(&["history"]);
     assert_eq!(history[0]["cause"], "drain");
-    assert_eq!(history[0]["what"], format!("drain {server} --service web"));
+    assert!(history[0]["what"].as_str().unwrap().starts_with(&format!("drain {server}")));
 
     let told = program.told(&["undrain", &server]);
     assert!(told.contains(&format!("{server}:80 of service web: up")), "{told}");
@@ -278,9 +278,7 @@ fn a_server_is_drained_waited_for_and_put_back() {
     let told = program.told(&["drain", &server, "--service", "web"]);
     let mut clients = rows(&program, &["get", "reals", "web"]).into_iter();
     let here = clients.find(|row| row["address"] == json!(server)).unwrap();
-    let goes_on =
-        ": drain, 0 client(s) still bound, 1 connection(s) go on until they end, the last one in ";
-    assert!(told.contains(goes_on) && told.ends_with(" s unless it is used\n"), "{told}");
+    assert!(told.contains(": drain, 0 client(s) still bound, 1 connection(s)\n"), "{told}");
     assert_eq!((&here["clients"], &here["persistent"]), (&json!(0), &json!(1)), "{here}");
     program.told(&["undrain", &server]);
 
@@ -299,11 +297,7 @@ fn a_server_is_drained_waited_for_and_put_back() {
     let ended = waiting.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(
-        told.contains("the deadline is in ")
-            && told.ends_with(
-                "serves nobody any more; 1 client(s) are listed with it until they come back or \
-                 their binding expires\n"
-            ),
+        told.contains("the deadline is in ") && told.ends_with("serves nobody any more\n"),
         "{told}"
     );
     let at_the_end = "web: down, 1 client(s) get another real server when they come back";

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,8 +34,6 @@ pub(super) struct Source {
     pub(super) who: String,
     /// Its name in messages: a file, or a generation.
     pub(super) name: String,
-    /// The file, however it was named; the history outlives the folder that it was named in.
-    pub(super) path: Option<PathBuf>,
 }
 
 /// What a configuration would do.
@@ -54,7 +51,7 @@ impl ControlThread {
         model: Result<Arc<Model>, String>,
         source: &Source,
     ) -> Result<String, String> {
-        let Source { cause, who, name, path } = source;
+        let Source { cause, who, name } = source;
         let runs_already = model.as_ref().is_ok_and(|model| self.runs_already(model));
         let result = model.and_then(|model| match runs_already {
             true => self.stay_with(&model, name),
@@ -64,9 +61,7 @@ impl ControlThread {
             Ok(said) if runs_already => info!("{who}: {said}"),
             Ok(said) => {
                 info!("{who}: {name} taken over: generation {}: {said}", self.snapshot.generation);
-                let what =
-                    path.as_ref().map_or_else(|| name.clone(), |path| path.display().to_string());
-                self.note(*cause, who.clone(), what, said.clone());
+                self.note(*cause, who.clone(), name.clone(), said.clone());
             }
             Err(problems) => error!("{who}: {name} refused, nothing was changed:\n{problems}"),
         }
@@ -128,14 +123,7 @@ impl ControlThread {
         self.history.note(generation, who, cause, what, changes, &self.model);
     }
 
-    pub(super) fn apply(
-        &mut self,
-        name: &str,
-        text: &str,
-        path: Option<&Path>,
-        dry: bool,
-        peer: Peer,
-    ) -> Reply {
+    pub(super) fn apply(&mut self, name: &str, text: &str, dry: bool, peer: Peer) -> Reply {
         let model = config::parse(text.as_bytes(), name);
         let model = model.map(Arc::new).map_err(|problems| problems.to_string());
         if dry {
@@ -144,8 +132,7 @@ impl ControlThread {
                 Err(problems) => unchanged(&problems),
             };
         }
-        let (name, path) = (name.to_owned(), path.map(Path::to_owned));
-        let source = Source { cause: Cause::Apply, who: peer.user(), name, path };
+        let source = Source { cause: Cause::Apply, who: peer.user(), name: name.to_owned() };
         self.change_by(model, &source)
     }
 
@@ -282,7 +269,7 @@ impl ControlThread {
             ));
         }
         let name = format!("rollback to {name}");
-        let source = Source { cause: Cause::Rollback, who: peer.user(), name, path: None };
+        let source = Source { cause: Cause::Rollback, who: peer.user(), name };
         let reply = self.change_by(Ok(model), &source);
         match reply.ok {
             true => Reply {
@@ -314,11 +301,6 @@ impl ControlThread {
         }
         Reply::done(text)
     }
-}
-
-/// A file as the history names it.
-pub(super) fn absolute(file: &Path) -> PathBuf {
-    path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
 /// A refusal that leaves everything as it is, and says so.

@@ -75,9 +75,8 @@ impl ControlThread {
                 Wish::Up => ("undrain", String::new()),
             };
             let generation = self.snapshot.generation;
-            let of = service.map(|name| format!(" --service {name}")).unwrap_or_default();
-            let what = format!("{word} {server}{of}{how}");
-            info!("{peer}: {what}: generation {generation}");
+            info!("{peer}: {word} {server}{how}: generation {generation}");
+            let what = format!("{word} {server}{how}");
             let changes = format!("{changed} real server(s)");
             self.note(Cause::Drain, peer.user(), what, changes);
             self.wait_for_cores();

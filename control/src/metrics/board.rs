@@ -44,13 +44,13 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether some services or real servers have no series of their own.
+    /// Whether real servers are too many to have series of their own.
     pub fn leaves_out(&self) -> bool {
         let count = |of: &dyn Fn(&Service) -> usize| -> usize {
             self.snapshot.services.iter().flatten().map(|service| of(service)).sum()
         };
         let (services, reals) = (count(&|_| 1), count(&|service| service.members.len()));
-        page::wanted(services, reals) > self.settings.series as usize
+        !page::room_for(services, reals, &self.settings).reals
     }
 }
 

@@ -309,10 +309,7 @@ fn sent_away(to: &ServerName, bindings: u64) -> String {
 fn going_on(connections: u64) -> String {
     match connections {
         0 => String::new(),
-        some => format!(
-            "{some} connection(s) go on where they are until they end, or as on_down says where \
-             the real server is down\n"
-        ),
+        some => format!("{some} connection(s) go on where they are until they end\n"),
     }
 }
 

@@ -96,23 +96,12 @@ fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
         )));
     }
     if args.wait {
-        print(&ended(server, &rows));
+        print(&match rows.iter().any(Drained::is_kept) {
+            true => format!("{server} is down, and serves the clients that it had\n"),
+            false => format!("{server} serves nobody any more\n"),
+        });
     }
     Ok(())
-}
-
-/// What a drain that is over has come to.
-fn ended(server: &ServerName, rows: &[Drained]) -> String {
-    if rows.iter().any(Drained::is_kept) {
-        return format!("{server} is down, and serves the clients that it had\n");
-    }
-    match rows.iter().map(|row| row.clients).sum() {
-        0_u64 => format!("{server} serves nobody any more\n"),
-        clients => format!(
-            "{server} serves nobody any more; {clients} client(s) are listed with it until they \
-             come back or their binding expires\n"
-        ),
-    }
 }
 
 fn report(
@@ -124,21 +113,18 @@ fn report(
     asked(socket, &Request::DrainReport { server: server.clone(), service })
 }
 
-/// When the last binding of a real server ends, if none of its clients comes back before, or
-/// its last connection where it has no clients.
+/// When the last binding of a real server ends, if none of its clients comes back before.
 fn last_leaves(socket: &Path, row: &Drained) -> Result<Option<u64>, Failed> {
-    let part = match (row.clients, row.connections) {
-        (0, 0) => return Ok(None),
-        (0, _) => Part::Connections,
-        _ => Part::Templates,
-    };
+    if row.clients == 0 {
+        return Ok(None);
+    }
     let filter = Filter {
         client: None,
         service: Some(row.service.clone()),
         real_server: Some(ServerName::Endpoint(SocketAddr::new(row.address, row.port))),
     };
     let mut last = None;
-    each_page(socket, part, &filter, |rows| {
+    each_page(socket, Part::Templates, &filter, |rows| {
         let ends = rows.iter().filter_map(|row| row.get("expires_s")?.as_u64());
         last = ends.chain(last).max();
         Ok(())
@@ -160,9 +146,7 @@ fn told(row: &Drained, last_s: Option<u64>) -> String {
         ),
         _ => format!("{clients} client(s) still bound, {connections} connection(s)"),
     };
-    if let Some(seconds) = last_s.filter(|_| *clients == 0) {
-        text += &format!(" go on until they end, the last one in {seconds} s unless it is used");
-    } else if let Some(seconds) = last_s {
+    if let Some(seconds) = last_s {
         text += &format!("; the last one leaves in {seconds} s");
         // A template lives on for its connections, a minute at a time.
         text += match (*connections > 0, row.on_drain.as_str()) {

@@ -6,7 +6,7 @@ mod listed;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::api::{self, Reply, Request, SocketError};
 use crate::cli;
@@ -73,12 +73,7 @@ fn finish(answer: Result<Reply, SocketError>) -> u8 {
 pub fn apply(args: &cli::Apply) -> u8 {
     match read(&args.file) {
         Ok(text) => {
-            let request = Request::Apply {
-                name: name_of(&args.file),
-                text,
-                dry_run: args.dry_run,
-                path: path_of(&args.file),
-            };
+            let request = Request::Apply { name: name_of(&args.file), text, dry_run: args.dry_run };
             change(&args.at.socket, &request)
         }
         Err(problem) => {
@@ -165,11 +160,6 @@ fn remarks(yaml: &str) -> String {
 }
 
 /// A file's name in messages.
-/// Where a file is, whoever reads it later and from which folder.
-fn path_of(file: &Path) -> Option<PathBuf> {
-    (file != Path::new("-")).then(|| std::path::absolute(file).ok()).flatten()
-}
-
 fn name_of(file: &Path) -> String {
     if file == Path::new("-") { "standard input".into() } else { file.display().to_string() }
 }

@@ -17,9 +17,7 @@ pub struct Metrics {
     /// node_exporter's IPVS collector (`node_ipvs_...`), for dashboards that there are.
     pub ipvs_names: bool,
     /// `series`: how many series about services and real servers there may be. Where they would
-    /// be more, services come first, in the order of the configuration, and the real servers of
-    /// as many services as there is room for; `director_left_out` counts the others. A service
-    /// takes 12 and a real server 14.
+    /// be more, real servers are left out, then services; the metric `director_left_out` says so.
     pub series: u32,
 }
 

@@ -33,6 +33,9 @@ pub(super) fn write(page: &mut Exposition, facts: &Facts, series: &Series) {
         .only(all.in_bytes);
     page.counter("node_ipvs_outgoing_bytes", "The total amount of outgoing data.")
         .only(all.out_bytes);
+    if !series.room.reals {
+        return;
+    }
     for (name, help, value) in GAUGES {
         let mut family = page.gauge(name, help);
         for (service, of) in series.reals() {

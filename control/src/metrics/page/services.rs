@@ -7,6 +7,7 @@ use dataplane::load::Load;
 use dataplane::shared::Shared;
 use dataplane::snapshot::{Identity, Real, RealState, Service};
 
+use crate::config::model::Metrics;
 use crate::listing::Traffic;
 use crate::metrics::board::Facts;
 use crate::metrics::exposition::Exposition;
@@ -22,7 +23,6 @@ pub(super) struct OfService {
     pub(super) load: Load,
     pub(super) reals: Vec<OfReal>,
     usable: usize,
-    has_room: HasRoom,
 }
 
 /// A real server with what it has counted.
@@ -32,39 +32,26 @@ pub(super) struct OfReal {
     label: String,
 }
 
-/// All of them; [`HasRoom`] says which are written.
+/// All of them, and which are written.
 pub(super) struct Series {
-    services: Vec<OfService>,
+    pub(super) services: Vec<OfService>,
+    pub(super) room: Room,
 }
 
-/// What of a service has series of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct HasRoom {
-    service: bool,
-    /// All its real servers, or none: half of a service would add up to a wrong sum.
-    reals: bool,
+/// What is few enough to have series of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::metrics) struct Room {
+    /// Services.
+    pub(in crate::metrics) services: bool,
+    /// Real servers.
+    pub(in crate::metrics) reals: bool,
 }
 
-/// How many series all the services with so many real servers would have.
-pub(in crate::metrics) fn wanted(services: usize, reals: usize) -> usize {
-    services * OF_SERVICE + reals * OF_REAL
-}
-
-/// Which of the services, of which the numbers of real servers are given, have room among so
-/// many series: services first, in the configuration's order, then real servers.
-fn rooms(members: &[usize], most: usize) -> Vec<HasRoom> {
-    let services = members.len().min(most / OF_SERVICE);
-    let mut left = most - services * OF_SERVICE;
-    let of = |(index, reals): (usize, &usize)| {
-        let service = index < services;
-        let series = reals * OF_REAL;
-        let reals = service && series <= left;
-        if reals {
-            left -= series;
-        }
-        HasRoom { service, reals }
-    };
-    members.iter().enumerate().map(of).collect()
+/// Whether there is room for the series of so many services and real servers.
+pub(in crate::metrics) fn room_for(services: usize, reals: usize, settings: &Metrics) -> Room {
+    let most = settings.series as usize;
+    let of_services = services * OF_SERVICE;
+    Room { services: of_services <= most, reals: of_services + reals * OF_REAL <= most }
 }
 
 type OfOneService = (&'static str, &'static str, fn(&OfService) -> u64);
@@ -134,15 +121,11 @@ const REAL_GAUGES: [OfOneReal; 6] = [
 impl Series {
     /// Reads all counters once.
     pub(super) fn of(facts: &Facts, shared: &Shared) -> Self {
-        let mut services: Vec<OfService> = (facts.snapshot.services.iter().flatten())
+        let services: Vec<OfService> = (facts.snapshot.services.iter().flatten())
             .map(|service| OfService::read(service, facts, shared))
             .collect();
-        let members: Vec<usize> = services.iter().map(|of| of.reals.len()).collect();
-        let rooms = rooms(&members, facts.settings.series as usize);
-        for (of, room) in services.iter_mut().zip(rooms) {
-            of.has_room = room;
-        }
-        Self { services }
+        let reals: usize = services.iter().map(|of| of.reals.len()).sum();
+        Self { room: room_for(services.len(), reals, &facts.settings), services }
     }
 
     pub(super) fn write(&self, page: &mut Exposition) {
@@ -152,15 +135,19 @@ impl Series {
         page.gauge("director_real_servers", "Real servers of all services.").only(reals);
         let help = "Services and real servers without series of their own (metrics.series).";
         let mut left_out = page.gauge("director_left_out", help);
-        left_out.sample(&[("of", "service")], services - self.services().count());
-        left_out.sample(&[("of", "real_server")], reals - self.reals().count());
-        self.write_services(page);
-        self.write_reals(page);
+        left_out.sample(&[("of", "service")], if self.room.services { 0 } else { services });
+        left_out.sample(&[("of", "real_server")], if self.room.reals { 0 } else { reals });
+        if self.room.services {
+            self.write_services(page);
+        }
+        if self.room.reals {
+            self.write_reals(page);
+        }
     }
 
     fn write_services(&self, page: &mut Exposition) {
         let mut info = page.gauge("director_service_info", "What the service is; always 1.");
-        for OfService { service, .. } in self.services() {
+        for OfService { service, .. } in &self.services {
             let side = Side::of(&service.identity);
             let labels = [
                 ("service", &*service.name),
@@ -174,13 +161,13 @@ impl Series {
         }
         for (name, help, value) in SERVICE_COUNTERS {
             let mut family = page.counter(name, help);
-            for of in self.services() {
+            for of in &self.services {
                 family.sample(&[("service", &of.service.name)], value(of));
             }
         }
         for (name, help, value) in SERVICE_GAUGES {
             let mut family = page.gauge(name, help);
-            for of in self.services() {
+            for of in &self.services {
                 family.sample(&[("service", &of.service.name)], value(of));
             }
         }
@@ -203,15 +190,9 @@ impl Series {
         }
     }
 
-    /// The services that have series.
-    fn services(&self) -> impl Iterator<Item = &OfService> {
-        self.services.iter().filter(|of| of.has_room.service)
-    }
-
-    /// The real servers that have series, each with its service.
+    /// Every real server with its service.
     pub(super) fn reals(&self) -> impl Iterator<Item = (&Service, &OfReal)> {
-        let with_room = self.services.iter().filter(|of| of.has_room.reals);
-        with_room.flat_map(|of| of.reals.iter().map(|real| (&*of.service, real)))
+        self.services.iter().flat_map(|of| of.reals.iter().map(|real| (&*of.service, real)))
     }
 }
 
@@ -235,8 +216,7 @@ impl OfService {
         }
         let ever = facts.services.get(&service.id).copied().unwrap_or_default();
         let usable = reals.iter().filter(|of| of.real.effective_weight() > 0).count();
-        let service = Arc::clone(service);
-        Self { service, ever, load, reals, usable, has_room: HasRoom::default() }
+        Self { service: Arc::clone(service), ever, load, reals, usable }
     }
 }
 
@@ -303,31 +283,5 @@ pub(super) fn as_in_ipvs(identity: &Identity) -> Side {
             };
             Side { protocol, ..side }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn services_come_before_real_servers_and_these_a_service_at_a_time() {
-        let words = |members: &[usize], most| -> Vec<&str> {
-            let word = |room: HasRoom| match (room.service, room.reals) {
-                (true, true) => "all",
-                (true, false) => "service",
-                (false, false) => "none",
-                (false, true) => panic!("real servers without their service"),
-            };
-            rooms(members, most).into_iter().map(word).collect()
-        };
-        assert_eq!(words(&[2, 1], wanted(2, 3)), ["all", "all"]);
-        assert_eq!(words(&[2, 1], wanted(2, 3) - 1), ["all", "service"]);
-        assert_eq!(words(&[2, 1], wanted(2, 2) - 1), ["service", "all"]);
-        assert_eq!(words(&[2, 1], wanted(2, 1) - 1), ["service", "service"]);
-        assert_eq!(words(&[0, 0], wanted(1, 0)), ["all", "none"]);
-        assert_eq!(words(&[2, 1], 0), ["none", "none"]);
-        let large = rooms(&[2; 10_000], 20_000);
-        assert_eq!(large.iter().filter(|room| room.service).count(), 20_000 / OF_SERVICE);
     }
 }
