@@ -51,14 +51,9 @@ impl ControlThread {
         model: Result<Arc<Model>, String>,
         source: &Source,
     ) -> Result<String, String> {
+        let result = model.and_then(|model| self.change_to(model));
         let Source { cause, who, name } = source;
-        let runs_already = model.as_ref().is_ok_and(|model| self.runs_already(model));
-        let result = model.and_then(|model| match runs_already {
-            true => self.stay_with(&model, name),
-            false => self.change_to(model),
-        });
         match &result {
-            Ok(said) if runs_already => info!("{who}: {said}"),
             Ok(said) => {
                 info!("{who}: {name} taken over: generation {}: {said}", self.snapshot.generation);
                 self.note(*cause, who.clone(), name.clone(), said.clone());
@@ -73,20 +68,6 @@ impl ControlThread {
         };
         self.tell_observers();
         result
-    }
-
-    /// Whether a configuration says all that runs: taking it over would only push an older one
-    /// out of the history.
-    fn runs_already(&self, model: &Model) -> bool {
-        *self.model == *model && self.unsaid.is_empty()
-    }
-
-    /// Leaves everything as it is but for what names mean on this machine: who is in a group
-    /// may have changed.
-    fn stay_with(&mut self, model: &Model, name: &str) -> Result<String, String> {
-        let peers = Peers::find(&model.control.allow)?;
-        self.admit(peers);
-        Ok(format!("{name} is what runs already"))
     }
 
     fn change_to(&mut self, model: Arc<Model>) -> Result<String, String> {
@@ -261,12 +242,6 @@ impl ControlThread {
         let name = format!("generation {generation}");
         if dry {
             return self.dry_run(&model, &name);
-        }
-        if self.runs_already(&model) {
-            let runs = self.snapshot.generation;
-            return Reply::done(format!(
-                "generation {generation} is what runs already (generation {runs})\n"
-            ));
         }
         let name = format!("rollback to {name}");
         let source = Source { cause: Cause::Rollback, who: peer.user(), name };
