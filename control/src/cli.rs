@@ -82,8 +82,8 @@ pub enum Command {
     Diff(Diff),
     /// Take over a configuration that ran before.
     ///
-    /// Without GENERATION, the one before the newest. The file stays as it is: 'director diff'
-    /// says what differs from it.
+    /// Without GENERATION, the newest one before the last change; done twice, it takes itself
+    /// back. The file stays as it is: 'director diff' says what differs from it.
     #[command(after_help = ASKS)]
     Rollback(Rollback),
     /// List the configurations that ran: when, by whom, what changed.

@@ -72,13 +72,23 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
     let back = program.told(&["rollback"]);
     assert!(back.starts_with("back to generation 1 as generation 3: "), "{back}");
     assert_eq!(program.ask(&["diff"]).code(), Some(0));
+    // What runs already is no change, and nothing to go back over.
+    let entries = program.json(&["history"]);
+    let again = program.told(&["apply", program.file().to_str().unwrap()]);
+    assert!(again.ends_with("director.yaml is what runs already (generation 3)\n"), "{again}");
+    let again = program.told(&["rollback", "1"]);
+    assert_eq!(again, "rollback to generation 1 is what runs already (generation 3)\n");
+    assert_eq!(program.json(&["history"]), entries);
+    let forth = program.told(&["rollback"]);
+    assert!(forth.starts_with("back to generation 2 as generation 4: "), "{forth}");
+    program.told(&["rollback"]);
     let unknown = program.ask(&["rollback", "99"]);
     assert_eq!(unknown.code(), Some(1));
     assert!(unknown.stderr.contains("generation 99 is not in the history"), "{}", unknown.stderr);
     assert!(unknown.stderr.ends_with("\nnothing was changed\n"), "{}", unknown.stderr);
     let status = program.told(&["status"]);
     assert!(
-        status.contains("last apply: rollback to generation 1 taken over"),
+        status.contains("last apply: rollback to generation 3 taken over"),
         "a slip is no refusal: {status}"
     );
     program.stop();
@@ -116,7 +126,7 @@ fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
         let first = program.ask(words);
         assert_eq!(first.code(), Some(1));
         assert!(
-            first.stderr.ends_with(" has one entry\nnothing was changed\n"),
+            first.stderr.ends_with(" else is in the history\nnothing was changed\n"),
             "{}",
             first.stderr
         );
@@ -193,8 +203,10 @@ fn a_history_says_who_did_what_and_outlives_the_program() {
 
     // What ipvsadm made is a configuration like any other: it can be applied.
     fs::write(program.file(), &yaml).unwrap();
-    program.reaches(4);
+    program.logs("director.yaml is what runs already (generation 3)");
     assert_eq!(program.ask(&["diff"]).code(), Some(0));
+    fs::write(program.file(), yaml.replace("198.18.10.12", "198.18.10.13")).unwrap();
+    program.reaches(4);
 
     let home = program.kill();
     let text = fs::read_to_string(home.file()).unwrap();

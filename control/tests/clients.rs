@@ -218,9 +218,8 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
     assert!(again.contains(", 2 pin(s) added"), "{again}");
     let drift = program.ask(&["diff"]);
     assert!(drift.stdout.contains("services[web].pins"), "{}", drift.stdout);
-    let before = program.number(&["generation"]);
     std::fs::write(program.file(), yaml).unwrap();
-    program.reaches(before + 1);
+    program.logs("director.yaml is what runs already");
     assert_eq!(program.ask(&["diff"]).code(), Some(0));
     let name = ask(&farm.client, "198.18.64.1", &web());
     assert_eq!(ask(&farm.client, "198.18.64.1", &web()), name);

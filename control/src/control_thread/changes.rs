@@ -36,6 +36,15 @@ pub(super) struct Source {
     pub(super) name: String,
 }
 
+/// What became of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It runs, and changed this.
+    Over(String),
+    /// It ran already: no new generation, and nothing in the history to go back over.
+    Already,
+}
+
 /// What a configuration would do.
 struct Plan {
     changes: Vec<Change>,
@@ -50,11 +59,12 @@ impl ControlThread {
         &mut self,
         model: Result<Arc<Model>, String>,
         source: &Source,
-    ) -> Result<String, String> {
+    ) -> Result<Taken, String> {
         let result = model.and_then(|model| self.change_to(model));
         let Source { cause, who, name } = source;
         match &result {
-            Ok(said) => {
+            Ok(Taken::Already) => info!("{who}: {}", self.runs_already(name)),
+            Ok(Taken::Over(said)) => {
                 info!("{who}: {name} taken over: generation {}: {said}", self.snapshot.generation);
                 self.note(*cause, who.clone(), name.clone(), said.clone());
             }
@@ -70,9 +80,14 @@ impl ControlThread {
         result
     }
 
-    fn change_to(&mut self, model: Arc<Model>) -> Result<String, String> {
+    fn change_to(&mut self, model: Arc<Model>) -> Result<Taken, String> {
         restart::needed(&self.model, &model)?;
         let peers = Peers::find(&model.control.allow)?;
+        if *self.model == *model && self.unsaid.is_empty() {
+            // Whom the names of `control.allow` mean may have changed on the machine.
+            self.admit(peers);
+            return Ok(Taken::Already);
+        }
         let metrics = self.observers.prepare(&self.model, &model)?;
         let mut plan = compile::plan(&model);
         self.catalog.check(&plan.farms).map_err(|refused| refused.to_string())?;
@@ -95,7 +110,12 @@ impl ControlThread {
         self.neighbours.configure(neighbour_settings(&self.model));
         self.settle_neighbours();
         let pins = pins_changed(&before, &self.model);
-        Ok(format!("{changes}{pins}{tables}"))
+        Ok(Taken::Over(format!("{changes}{pins}{tables}")))
+    }
+
+    /// That a configuration changes nothing, in words.
+    fn runs_already(&self, name: &str) -> String {
+        format!("{name} is what runs already (generation {})", self.snapshot.generation)
     }
 
     /// Puts what runs now into the history.
@@ -120,7 +140,8 @@ impl ControlThread {
     /// Takes over what a process at the socket asked for, and answers it.
     fn change_by(&mut self, model: Result<Arc<Model>, String>, source: &Source) -> Reply {
         match self.take_over(model, source) {
-            Ok(said) => {
+            Ok(Taken::Already) => Reply::done(format!("{}\n", self.runs_already(&source.name))),
+            Ok(Taken::Over(said)) => {
                 self.wait_for_cores();
                 Reply::done(format!("generation {}: {said}\n", self.snapshot.generation))
             }
@@ -173,7 +194,7 @@ impl ControlThread {
         let Plan { changes, moves, refused } = self.plan(model);
         let generation = self.snapshot.generation;
         let mut text = match changes.len() {
-            0 => format!("{name} is what runs already (generation {generation})\n"),
+            0 => format!("{}\n", self.runs_already(name)),
             some => format!("{name} would change generation {generation} in {some} place(s):\n"),
         };
         push_lines(&mut text, &changes);
@@ -231,8 +252,8 @@ impl ControlThread {
     }
 
     pub(super) fn rollback(&mut self, generation: Option<u64>, dry: bool, peer: Peer) -> Reply {
-        let Some(generation) = generation.or_else(|| self.history.previous()) else {
-            return unchanged("there is nothing to go back to: the history has one entry");
+        let Some(generation) = generation.or_else(|| self.history.before(&self.model)) else {
+            return unchanged("there is nothing to go back to: nothing else is in the history");
         };
         // Nothing to take over is no refused configuration, of which monitoring would tell.
         let model = match self.history.model(generation) {
@@ -245,8 +266,9 @@ impl ControlThread {
         }
         let name = format!("rollback to {name}");
         let source = Source { cause: Cause::Rollback, who: peer.user(), name };
+        let newest = self.snapshot.generation;
         let reply = self.change_by(Ok(model), &source);
-        match reply.ok {
+        match self.snapshot.generation > newest {
             true => Reply {
                 text: format!("back to generation {generation} as {}", reply.text),
                 ..reply
