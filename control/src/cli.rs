@@ -100,7 +100,9 @@ pub enum Command {
     Clients(Clients),
     /// End the bindings of a client, or of a network of clients.
     ///
-    /// Open connections go on where they are; the next one is scheduled anew.
+    /// Open connections go on where they are, unless their real server is down: the service's
+    /// on_down says what becomes of those. The next connection is scheduled anew; under
+    /// 'tracking: client' the next packet is.
     #[command(after_help = ASKS)]
     Evict(Evict),
     /// Move the bindings of a client, or of a network of clients, to another real server.

@@ -16,6 +16,7 @@ mod listed;
 mod observers;
 mod pin;
 mod questions;
+mod rebinds;
 mod restart;
 mod traces;
 

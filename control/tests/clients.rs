@@ -112,7 +112,7 @@ fn moving(farm: &Farm, program: &Program) {
     let to = other(&bound);
     let moved = program.told(&["rebind", client, &farm::rip(to), "--service", "web"]);
     assert!(moved.starts_with(&format!("1 binding(s) moved to {}\n", farm::rip(to))), "{moved}");
-    assert!(moved.contains("connection(s) go on where they are"), "{moved}");
+    assert!(moved.contains(" go on where they are until they end\n"), "{moved}");
     assert_eq!(talk.say("still"), bound);
     assert_eq!(ask(&farm.client, client, &web()), farm::name(to));
     let again = program.told(&["rebind", client, &farm::rip(to), "--service", "web"]);
@@ -239,6 +239,58 @@ fn a_pinned_client_stays_pinned_and_is_a_part_of_the_configuration() {
         let ended = program.ask(words);
         assert_eq!(ended.code(), Some(1), "{words:?}");
         assert!(ended.stderr.contains("pinned"), "{words:?}: {}", ended.stderr);
+    }
+    program.stop();
+}
+
+#[test]
+fn what_becomes_of_open_connections_is_said_as_it_is_where_their_server_is_down() {
+    let farm = Farm::new(2);
+    server::everywhere(&farm, &[80]);
+    let body = |policy: &str, state: &str| {
+        let reals = named().replace(", name", &format!(", state: {state}, name"));
+        let more = format!("    persistence: 600\n    on_down: {policy}\n");
+        format!(
+            "{}services:\n{}",
+            farm::one_port(),
+            service(
+                "web",
+                VIPS[0],
+                &more,
+                &reals.replacen(&format!("state: {state}"), "weight: 2", 1)
+            )
+        )
+    };
+    let program = Program::start(&farm.director, &body("keep", "up"));
+    let apply = |policy: &str, state: &str| {
+        let text = program.yaml(&body(policy, state));
+        let ended = program.ask_with_input(&["apply", "-"], &text);
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    };
+    for (client, policy, state, fate) in [
+        ("198.18.64.1", "keep", "down", "goes on where it is until it ends\n"),
+        ("198.18.64.2", "drop", "down", "has its packets dropped until the real server is back"),
+        ("198.18.64.3", "rebind", "up", "goes on where it is until it ends\n"),
+        ("198.18.64.4", "rebind", "down", "ends with its next packet (TCP is reset"),
+    ] {
+        apply(policy, "up");
+        // The second one is the one that goes down.
+        program.told(&["pin", client, NAMES[1]]);
+        let mut talk = Talk::open(&farm.client, client, &web());
+        assert_eq!(talk.say("who"), farm::name(1));
+        apply(policy, state);
+        let told = program.told(&["evict", client]);
+        assert!(told.contains(&format!("\n1 connection {fate}")), "{policy}: {told}");
+        if fate.starts_with("goes") {
+            assert_eq!(talk.say("still"), farm::name(1), "{policy}");
+        }
+        let dropped = program.dropped("real_server_down");
+        talk.send("anybody?");
+        if policy == "drop" {
+            eventually("it is dropped", || {
+                (program.dropped("real_server_down") > dropped).then_some(())
+            });
+        }
     }
     program.stop();
 }

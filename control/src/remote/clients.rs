@@ -10,6 +10,7 @@ use super::{complain, print};
 use crate::api::{self, Reply, Request};
 use crate::cli;
 use crate::config;
+use crate::counted::{agreeing, counted};
 use crate::get::{self, Kind, Output, Table};
 use crate::page::{Filter, Page, Part, Place};
 use crate::server_name::ServerName;
@@ -37,8 +38,12 @@ struct Done {
     found: u64,
     changed: u64,
     made: u64,
-    connections: u64,
     full: u64,
+    /// Connections that go on where they are.
+    connections: u64,
+    /// Those that end, and those whose packets are dropped, as their real server is down.
+    ending: u64,
+    dropped: u64,
     #[serde(skip)]
     pinned: u64,
     #[serde(skip)]
@@ -52,6 +57,8 @@ impl Done {
         self.made += other.made;
         self.connections += other.connections;
         self.full += other.full;
+        self.ending += other.ending;
+        self.dropped += other.dropped;
         self.pinned += other.pinned;
         self.unfit += other.unfit;
     }
@@ -188,7 +195,7 @@ pub fn evict(args: &cli::Evict) -> u8 {
             complain(&format!("{} is bound nowhere; nothing was changed", args.client));
             1
         }
-        Ok(Done { changed, connections, pinned, .. }) => {
+        Ok(done @ Done { changed, pinned, .. }) => {
             let mut text = format!("{changed} binding(s) ended; ");
             text += &match pinned {
                 0 => "the next connection of each is scheduled anew\n".to_owned(),
@@ -197,7 +204,7 @@ pub fn evict(args: &cli::Evict) -> u8 {
                      the client is pinned to ({some})\n"
                 ),
             };
-            print(&(text + &going_on(connections)));
+            print(&(text + &of_connections(&done)));
             0
         }
         Err(failed) => failed.code(),
@@ -219,7 +226,7 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             ));
             1
         }
-        Ok(Done { found, changed, connections, full, pinned, unfit, .. }) => {
+        Ok(done @ Done { found, changed, full, pinned, unfit, .. }) => {
             let mut text = format!("{changed} binding(s) moved to {}", args.to);
             // Where some moved, the rest of the walk may have come upon them again.
             if changed == 0 {
@@ -238,7 +245,7 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
                      binding ends; 'director unpin' changes that\n"
                 );
             }
-            print(&(text + &going_on(connections)));
+            print(&(text + &of_connections(&done)));
             0
         }
         Err(failed) => failed.code(),
@@ -265,8 +272,8 @@ pub fn pin(args: &cli::Pin) -> u8 {
         Ok((services, moved))
     });
     match result {
-        Ok((services, Done { changed, connections, unfit, .. })) => {
-            let mut text = going_on(connections);
+        Ok((services, done @ Done { changed, unfit, .. })) => {
+            let mut text = of_connections(&done);
             if unfit > 0 {
                 text += &format!("{}\n", sent_away(&args.to, unfit));
             }
@@ -306,11 +313,32 @@ fn sent_away(to: &ServerName, bindings: u64) -> String {
     )
 }
 
-fn going_on(connections: u64) -> String {
-    match connections {
-        0 => String::new(),
-        some => format!("{some} connection(s) go on where they are until they end\n"),
-    }
+/// What becomes of connections that are open.
+fn of_connections(done: &Done) -> String {
+    let mut text = String::new();
+    let mut add = |number: u64, fate: [&str; 2], how: &str| {
+        let [one, many] = fate;
+        if number > 0 {
+            let fate = agreeing(number, one, many);
+            text += &format!("{} {fate}{how}\n", counted(number, "connection"));
+        }
+    };
+    add(
+        done.connections,
+        ["goes on where it is until it ends", "go on where they are until they end"],
+        "",
+    );
+    add(
+        done.ending,
+        ["ends with its next packet", "end with their next packet"],
+        " (TCP is reset, UDP gets another real server), as the real server is down",
+    );
+    add(
+        done.dropped,
+        ["has its packets dropped", "have their packets dropped"],
+        " until the real server is back, which is down or removed",
+    );
+    text
 }
 
 fn changed(socket: &Path, filter: &Filter, to: Option<&ServerName>) -> Result<Done, Failed> {
