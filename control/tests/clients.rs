@@ -306,7 +306,7 @@ fn a_server_is_drained_waited_for_and_put_back() {
     let told = program.told(&["drain", &server, "--service", "web"]);
     assert!(
         told.starts_with(&format!(
-            "{server}:80 of service web: drain, 1 client(s) still bound, 1 connection(s); the \
+            "{server}:80 of service web: drain, 1 client still bound, 1 connection; the \
              last one leaves in "
         )),
         "{told}"
@@ -330,7 +330,7 @@ fn a_server_is_drained_waited_for_and_put_back() {
     let told = program.told(&["drain", &server, "--service", "web"]);
     let mut clients = rows(&program, &["get", "reals", "web"]).into_iter();
     let here = clients.find(|row| row["address"] == json!(server)).unwrap();
-    assert!(told.contains(": drain, 0 client(s) still bound, 1 connection(s)\n"), "{told}");
+    assert!(told.contains(": drain, 0 clients still bound, 1 connection\n"), "{told}");
     assert_eq!((&here["clients"], &here["persistent"]), (&json!(0), &json!(1)), "{here}");
     program.told(&["undrain", &server]);
 
@@ -349,16 +349,54 @@ fn a_server_is_drained_waited_for_and_put_back() {
     let ended = waiting.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(
-        told.contains("the deadline is in ") && told.ends_with("serves nobody any more\n"),
+        told.contains("the deadline is in ") && told.contains("serves nobody any more; "),
         "{told}"
     );
-    let at_the_end = "web: down, 1 client(s) get another real server when they come back";
+    let at_the_end = "web: down, 1 client gets another real server when it comes back";
     assert!(told.contains(at_the_end), "{told}");
+    // Who is listed with it still is said, and the listing says how it is.
+    assert!(told.contains("listed with it until they send something or time out\n"), "{told}");
+    let left = rows(&program, &["clients", "--server", &first, "--service", "web"]);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!((&left[0]["server_state"], &left[0]["name"]), (&json!("down"), &json!("first")));
+    let wide = program.told(&["clients", "--server", &first, "--service", "web", "-o", "wide"]);
+    let heads: Vec<&str> = wide.lines().next().unwrap().split_whitespace().collect();
+    assert!(heads.ends_with(&["STATE", "NAME", "SERVER", "STATE"]), "{wide}");
+    let cells: Vec<&str> = wide.lines().nth(1).unwrap().split_whitespace().collect();
+    assert!(cells.ends_with(&["first", "down"]), "{wide}");
     for client in 1..=4 {
         let name = ask(&farm.client, &format!("198.18.65.{client}"), &web());
         assert_eq!(name, farm::name(1), "the other one");
     }
     program.told(&["undrain", &first]);
+    program.stop();
+}
+
+#[test]
+fn a_drain_of_a_service_without_persistence_says_what_becomes_of_its_connections() {
+    let farm = Farm::new(2);
+    server::everywhere(&farm, &[80]);
+    let service = service("plain", VIPS[0], "", &farm::reals(2));
+    let body = format!("{}services:\n{service}timeouts: {{ tcp: 700 }}\n", farm::one_port());
+    let program = Program::start(&farm.director, &body);
+    let mut talk = Talk::open(&farm.client, "198.18.64.1", &web());
+    let server = farm::rip(usize::from(talk.say("who") != farm::name(0)));
+    let told = program.told(&["drain", &server]);
+    let begin = format!("{server}:80 of service plain: drain, 1 connection goes on until it ends");
+    assert_eq!(told, format!("{begin}, an idle one for 700 s at the most\n"));
+    let told = program.told(&["drain", &server, "--deadline", "10m"]);
+    assert!(told.starts_with(&begin) && told.contains("; the deadline is in "), "{told}");
+    assert!(told.ends_with("open then ends: TCP is reset, UDP gets another real server\n"));
+    let told = program.told(&["drain", &server, "--deadline", "1s", "--wait"]);
+    let down = ": down, 1 connection ends with the next packet\n";
+    assert!(told.contains(down), "no word of clients: {told}");
+    assert!(
+        told.ends_with(&format!(
+            "{server} serves nobody any more; 1 connection is listed with it until it sends \
+             something or times out\n"
+        )),
+        "{told}"
+    );
     program.stop();
 }
 
@@ -375,7 +413,7 @@ fn a_drain_keeps_its_deadline_tells_of_pins_and_is_over_when_somebody_ends_it() 
     };
     of_web(&["pin", "198.18.64.9", &server]);
     let told = of_web(&["drain", &server, "--deadline", "10m"]);
-    assert!(told.contains("; 1 pin(s) send clients to it nevertheless"), "{told}");
+    assert!(told.contains("; 1 pin sends clients to it nevertheless"), "{told}");
     let told = of_web(&["drain", &server]);
     assert!(told.contains("; the deadline is in "), "asked again, nothing changes: {told}");
 

@@ -8,15 +8,16 @@ use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
 use dataplane::ids::{RealId, ServiceId};
 use dataplane::mailbox::{Answer, Query};
-use dataplane::snapshot::{Real, Service};
+use dataplane::snapshot::{Identity, Real, Service};
 use dataplane::table::{ClientKey, ClientScope, Cursor, ServiceReal, TemplateKey, View};
 use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::wire::Addr;
 use serde_json::{Value, json};
 
 use super::ControlThread;
-use super::drain::Names;
+use super::drain::{Names, state_word};
 use crate::api::Reply;
+use crate::compile;
 use crate::listing::endpoint_text;
 use crate::page::{Filter, Page, Part, Place};
 use crate::service_name;
@@ -98,6 +99,19 @@ impl ControlThread {
         }
     }
 
+    /// The names of all real servers that have one, by service, address and port.
+    fn all_names(&self) -> HashMap<(Identity, Addr, u16), &str> {
+        let each = self.model.services.iter().flat_map(|service| {
+            let named = service.real_servers.iter().filter(|real| real.name.is_some());
+            named.map(move |real| (service, real))
+        });
+        each.filter_map(|(service, real)| {
+            let key = (compile::identity(service), real.address.into(), real.real_port);
+            Some((key, real.name.as_deref()?))
+        })
+        .collect()
+    }
+
     pub(super) fn service_named(&self, name: &str) -> Result<&Service, String> {
         let services = self.snapshot.services.iter().flatten();
         service_name::meant(name, services, |one| &*one.name, |one| one.identity)
@@ -117,7 +131,8 @@ impl ControlThread {
                 Err(sentence) => return Reply::refused(sentence),
             },
             Part::Templates | Part::Clients => {
-                self.walk(page.from, &wanted, &mut |found| rows.push(found.row()))
+                let (names, now) = (self.all_names(), Tick::after(self.started.elapsed()));
+                self.walk(page.from, &wanted, &mut |found| rows.push(found.row(&names, now)))
             }
         };
         Reply::done(json!({ "rows": rows, "next": next }).to_string())
@@ -329,7 +344,13 @@ impl Found<'_> {
         u8::try_from(mask.count_ones().min(width)).unwrap_or(u8::MAX)
     }
 
-    fn row(&self) -> Value {
+    fn row(&self, names: &HashMap<(Identity, Addr, u16), &str>, now: Tick) -> Value {
+        let name = names.get(&(self.service.identity, self.real.address, self.real.port));
+        let server_state = match self.real.is_down(now) {
+            _ if !self.real.available => "removed",
+            true => "down",
+            false => state_word(self.real.state),
+        };
         let address = self.client.address();
         let whole = if address.is_ipv4() { 32 } else { 128 };
         let client = match (self.service.engine, self.length()) {
@@ -347,6 +368,8 @@ impl Found<'_> {
             "connections": self.connections,
             "core": self.core,
             "state": self.state,
+            "name": name,
+            "server_state": server_state,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dataplane::catalog::spec::{Farm, RealSpec};
 use dataplane::snapshot::{Identity, OnDown, OnDrain, RealState};
 use dataplane::tick::Tick;
-use dataplane::wire::Addr;
+use dataplane::wire::{Addr, Protocol};
 use serde_json::json;
 use tracing::info;
 
@@ -176,6 +176,19 @@ impl ControlThread {
         pins.iter().filter(|pin| Addr::from(pin.real_server) == address).count()
     }
 
+    /// How long a connection of this service lives on without a packet, at the most.
+    fn idle_s(&self, identity: &Identity) -> u32 {
+        let timeouts = self.model.timeouts;
+        let (tcp, udp) = (timeouts.tcp_s.max(timeouts.tcp_fin_s), timeouts.udp_s);
+        match identity {
+            Identity::Address { protocol: Protocol::Tcp, .. }
+            | Identity::Ports { protocol: Some(Protocol::Tcp), .. } => tcp,
+            Identity::Address { protocol: Protocol::Udp, .. }
+            | Identity::Ports { protocol: Some(Protocol::Udp), .. } => udp,
+            _ => tcp.max(udp),
+        }
+    }
+
     fn drained(&self, meant: &[(Identity, RealSpec)]) -> Reply {
         let now = Tick::after(self.started.elapsed());
         let snapshot = Arc::clone(&self.snapshot);
@@ -200,6 +213,8 @@ impl ControlThread {
                 "address": real.address.to_string(),
                 "port": real.port,
                 "state": if real.is_down(now) { "down" } else { state_word(real.state) },
+                "persistent": service.persistence.is_some(),
+                "idle_s": self.idle_s(identity),
                 "clients": load.clients(),
                 "connections": load.active + load.inactive,
                 "on_drain": on_drain_word(service.policy.on_drain),
@@ -227,7 +242,7 @@ fn on_down_word(on_down: OnDown) -> &'static str {
     }
 }
 
-fn state_word(state: RealState) -> &'static str {
+pub(super) fn state_word(state: RealState) -> &'static str {
     match state {
         RealState::Up => "up",
         RealState::Drain => "drain",
