@@ -208,10 +208,23 @@ fn a_history_says_who_did_what_and_outlives_the_program() {
     fs::write(program.file(), yaml.replace("198.18.10.12", "198.18.10.13")).unwrap();
     program.reaches(4);
 
+    // A file is named as it is found from anywhere, also where it was named from its folder.
+    fs::write(program.home.folder.join("other.yaml"), yaml.replace("198.18.10.12", "198.18.10.14"))
+        .unwrap();
+    let socket = program.home.socket();
+    let mut apply = std::process::Command::new(env!("CARGO_BIN_EXE_director"));
+    apply.args(["apply", "other.yaml"]).env("DIRECTOR_SOCKET", socket);
+    apply.current_dir(&program.home.folder);
+    let applied = support::program::run_to_end(&mut apply, "");
+    assert_eq!((applied.code(), applied.stderr.as_str()), (Some(0), ""));
+    let other = program.home.folder.join("other.yaml").display().to_string();
+    assert_eq!(program.json(&["history"])[0]["what"], other);
+    assert!(program.told(&["status"]).contains(&format!("last apply: {other} taken over")));
+
     let home = program.kill();
     let text = fs::read_to_string(home.file()).unwrap();
     let again = Program::start_as(&node, home, &text, &[]);
-    assert!(again.number(&["generation"]) > 4, "generations go on");
+    assert!(again.number(&["generation"]) > 5, "generations go on");
     let entries = again.json(&["history"]).as_array().unwrap().len();
     assert!(entries >= 3, "{entries}");
     let back = again.told(&["rollback", "1"]);

@@ -318,7 +318,7 @@ fn a_server_is_drained_waited_for_and_put_back() {
     assert_ne!(ask(&farm.client, "198.18.64.1", &web()), bound, "the next one does not");
     let history = program.json(&["history"]);
     assert_eq!(history[0]["cause"], "drain");
-    assert!(history[0]["what"].as_str().unwrap().starts_with(&format!("drain {server}")));
+    assert_eq!(history[0]["what"], format!("drain {server} --service web"));
 
     let told = program.told(&["undrain", &server]);
     assert!(told.contains(&format!("{server}:80 of service web: up")), "{told}");
@@ -414,6 +414,10 @@ fn a_drain_keeps_its_deadline_tells_of_pins_and_is_over_when_somebody_ends_it() 
     of_web(&["pin", "198.18.64.9", &server]);
     let told = of_web(&["drain", &server, "--deadline", "10m"]);
     assert!(told.contains("; 1 pin sends clients to it nevertheless"), "{told}");
+    let whats: Vec<Value> =
+        (0..2).map(|at| program.json(&["history"])[at]["what"].clone()).collect();
+    let drained = format!("drain {server} --service web --deadline 600s");
+    assert_eq!(whats, [drained, format!("pin 198.18.64.9 {server} --service web")]);
     let told = of_web(&["drain", &server]);
     assert!(told.contains("; the deadline is in "), "asked again, nothing changes: {told}");
 

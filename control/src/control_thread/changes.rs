@@ -124,17 +124,26 @@ impl ControlThread {
         self.history.note(generation, who, cause, what, changes, &self.model);
     }
 
-    pub(super) fn apply(&mut self, name: &str, text: &str, dry: bool, peer: Peer) -> Reply {
-        let model = config::parse(text.as_bytes(), name);
+    /// `director apply`, of a text that goes by `name` in messages and comes from `file`.
+    pub(super) fn apply(
+        &mut self,
+        name: String,
+        file: Option<String>,
+        text: &str,
+        peer: Peer,
+    ) -> Reply {
+        let model = config::parse(text.as_bytes(), &name);
         let model = model.map(Arc::new).map_err(|problems| problems.to_string());
-        if dry {
-            return match model {
-                Ok(model) => self.dry_run(&model, name),
-                Err(problems) => unchanged(&problems),
-            };
+        let name = file.unwrap_or(name);
+        self.change_by(model, &Source { cause: Cause::Apply, who: peer.user(), name })
+    }
+
+    /// `director apply --dry-run`.
+    pub(super) fn would_apply(&self, name: &str, text: &str) -> Reply {
+        match config::parse(text.as_bytes(), name) {
+            Ok(model) => self.dry_run(&model, name),
+            Err(problems) => unchanged(&problems.to_string()),
         }
-        let source = Source { cause: Cause::Apply, who: peer.user(), name: name.to_owned() };
-        self.change_by(model, &source)
     }
 
     /// Takes over what a process at the socket asked for, and answers it.

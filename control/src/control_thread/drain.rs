@@ -13,6 +13,7 @@ use tracing::info;
 use super::{ControlThread, drains, to_json};
 use crate::api::{Peer, Reply};
 use crate::compile::identity as identity_of;
+use crate::counted::counted;
 use crate::history::Cause;
 use crate::listing::endpoint_text;
 use crate::server_name::ServerName;
@@ -50,7 +51,7 @@ impl ControlThread {
             Ok(meant) => meant,
             Err(sentence) => return Reply::refused(sentence),
         };
-        let (mut changed, mut left) = (0, 0);
+        let (mut changed, mut left) = (0_usize, 0);
         for (identity, real) in &meant {
             let Some(wanted) = self.wanted_spec(identity, *real, wish) else {
                 left += 1;
@@ -67,17 +68,16 @@ impl ControlThread {
         if changed > 0 {
             self.snapshot = self.catalog.snapshot();
             self.follow_catalog();
-            let (word, how) = match wish {
+            let of = service.map(|name| format!(" --service {name}")).unwrap_or_default();
+            let what = match wish {
                 Wish::Drain { deadline_s: Some(seconds) } => {
-                    ("drain", format!(", for {seconds} s at the most"))
+                    format!("drain {server}{of} --deadline {seconds}s")
                 }
-                Wish::Drain { deadline_s: None } => ("drain", String::new()),
-                Wish::Up => ("undrain", String::new()),
+                Wish::Drain { deadline_s: None } => format!("drain {server}{of}"),
+                Wish::Up => format!("undrain {server}{of}"),
             };
-            let generation = self.snapshot.generation;
-            info!("{peer}: {word} {server}{how}: generation {generation}");
-            let what = format!("{word} {server}{how}");
-            let changes = format!("{changed} real server(s)");
+            info!("{peer}: {what}: generation {}", self.snapshot.generation);
+            let changes = counted(changed, "real server");
             self.note(Cause::Drain, peer.user(), what, changes);
             self.wait_for_cores();
         }
