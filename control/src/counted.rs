@@ -23,6 +23,12 @@ impl From<u64> for Number {
     }
 }
 
+impl From<u16> for Number {
+    fn from(number: u16) -> Self {
+        Self(number.into())
+    }
+}
+
 impl From<u32> for Number {
     fn from(number: u32) -> Self {
         Self(number.into())

@@ -54,14 +54,14 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
     }
     let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &two);
     assert_eq!((dry.code(), dry.stderr.as_str()), (Some(0), ""));
-    assert!(dry.stdout.contains("standard input would change generation 1 in 3 place(s):"));
+    assert!(dry.stdout.contains("standard input would change generation 1 in 3 places:"));
     assert!(dry.stdout.ends_with("nothing was changed: this was a dry run\n"), "{}", dry.stdout);
     assert_eq!(program.number(&["generation"]), 1);
 
     let applied = program.ask_with_input(&["apply", "-"], &two);
     assert_eq!(
         applied.stdout,
-        "generation 2: 1 service(s) edited, 1 real server(s) edited, 1 real server(s) removed\n"
+        "generation 2: 1 service edited, 1 real server edited, 1 real server removed\n"
     );
     let drift = program.ask(&["diff"]);
     assert_eq!(drift.code(), Some(1), "the file still says the first one");
@@ -343,7 +343,7 @@ fn a_dry_run_counts_the_live_clients_that_would_move_and_says_why() {
     let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &without);
     assert!(
         dry.stdout.contains(&format!(
-            "! service web: 3 client(s) of {first} would move: it is removed; each gets another \
+            "! service web: 3 clients of {first} would move: it is removed; each gets another \
              one with its next connection"
         )),
         "{}",
@@ -353,7 +353,7 @@ fn a_dry_run_counts_the_live_clients_that_would_move_and_says_why() {
         program.yaml(&service(&farm::reals(2)).replace("persistence: 600", "persistence: false"));
     let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &unbound);
     assert!(
-        dry.stdout.contains("! service web: 6 client(s) would move: persistence is switched off"),
+        dry.stdout.contains("! service web: 6 clients would move: persistence is switched off"),
         "{}",
         dry.stdout
     );
@@ -398,7 +398,7 @@ fn a_dry_run_says_which_selectors_a_service_would_lose_and_how_many_clients_it_h
         let told = program.ask_with_input(words, &without).stdout;
         assert!(
             told.contains(&format!(
-                "! service shop: up to 3 client(s) would move: what comes to tcp {}:443 is not \
+                "! service shop: up to 3 clients would move: what comes to tcp {}:443 is not \
                  the service's any more; which of its clients use that is not known\n",
                 VIPS[0]
             )),
@@ -410,9 +410,9 @@ fn a_dry_run_says_which_selectors_a_service_would_lose_and_how_many_clients_it_h
     let told = program.ask_with_input(&["apply", "--dry-run", "-"], &wider).stdout;
     assert!(told.contains("no live client would move"), "{told}");
     let applied = program.ask_with_input(&["apply", "-"], &without);
-    assert_eq!(applied.stdout, "generation 2: 1 selector(s) removed\n", "{}", applied.stderr);
+    assert_eq!(applied.stdout, "generation 2: 1 selector removed\n", "{}", applied.stderr);
     let applied = program.ask_with_input(&["apply", "-"], &wider);
-    assert_eq!(applied.stdout, "generation 3: 1 selector(s) added, 1 selector(s) removed\n");
-    assert!(program.told(&["history"]).contains("1 selector(s) added, 1 selector(s) removed"));
+    assert_eq!(applied.stdout, "generation 3: 1 selector added, 1 selector removed\n");
+    assert!(program.told(&["history"]).contains("1 selector added, 1 selector removed"));
     program.stop();
 }

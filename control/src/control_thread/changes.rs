@@ -14,6 +14,7 @@ use super::{ControlThread, neighbour_settings, restart, to_json};
 use crate::api::{Peer, Reply};
 use crate::config::model::Pin;
 use crate::config::{self, Model};
+use crate::counted::counted;
 use crate::difference::{self, Change};
 use crate::history::Cause;
 use crate::peers::Peers;
@@ -204,7 +205,10 @@ impl ControlThread {
         let generation = self.snapshot.generation;
         let mut text = match changes.len() {
             0 => format!("{}\n", self.runs_already(name)),
-            some => format!("{name} would change generation {generation} in {some} place(s):\n"),
+            some => {
+                let places = counted(some, "place");
+                format!("{name} would change generation {generation} in {places}:\n")
+            }
         };
         push_lines(&mut text, &changes);
         if !changes.is_empty() {
@@ -328,7 +332,7 @@ fn pins_changed(before: &Model, after: &Model) -> String {
         (before.difference(&after).count(), "removed"),
     ] {
         if count > 0 {
-            let _ = write!(said, ", {count} pin(s) {what}");
+            let _ = write!(said, ", {} {what}", counted(count, "pin"));
         }
     }
     said

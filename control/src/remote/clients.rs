@@ -196,7 +196,7 @@ pub fn evict(args: &cli::Evict) -> u8 {
             1
         }
         Ok(done @ Done { changed, pinned, .. }) => {
-            let mut text = format!("{changed} binding(s) ended; ");
+            let mut text = format!("{} ended; ", counted(changed, "binding"));
             text += &match pinned {
                 0 => "the next connection of each is scheduled anew\n".to_owned(),
                 some => format!(
@@ -227,7 +227,7 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             1
         }
         Ok(done @ Done { found, changed, full, pinned, unfit, .. }) => {
-            let mut text = format!("{changed} binding(s) moved to {}", args.to);
+            let mut text = format!("{} moved to {}", counted(changed, "binding"), args.to);
             // Where some moved, the rest of the walk may have come upon them again.
             if changed == 0 {
                 text += &format!(", {found} were there already");
@@ -278,10 +278,11 @@ pub fn pin(args: &cli::Pin) -> u8 {
                 text += &format!("{}\n", sent_away(&args.to, unfit));
             }
             print(&format!(
-                "{} is pinned to {} in {}; {changed} binding(s) moved there\n{}",
+                "{} is pinned to {} in {}; {} moved there\n{}",
                 args.client,
                 args.to,
                 services.join(", "),
+                counted(changed, "binding"),
                 text
             ));
             0
@@ -307,9 +308,11 @@ pub fn unpin(args: &cli::Unpin) -> u8 {
 }
 
 fn sent_away(to: &ServerName, bindings: u64) -> String {
+    let stay = agreeing(bindings, "stays where it is", "stay where they are");
     format!(
-        "{bindings} binding(s) stay where they are: {to} is down or drains there, and its clients \
-         are given another real server with their next connection"
+        "{} {stay}: {to} is down or drains there, and its clients are given another real server with \
+         their next connection",
+        counted(bindings, "binding")
     )
 }
 
