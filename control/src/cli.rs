@@ -120,14 +120,14 @@ pub enum Command {
     /// Take a client's pin away. It stays where it is bound until that ends.
     #[command(after_help = ASKS)]
     Unpin(Unpin),
-    /// Give a real server no new clients, and say how many are still bound to it.
+    /// Give real servers no new clients, and say how many are still bound to them.
     ///
     /// Bound clients stay, unless the service's on_drain says otherwise, until their bindings
     /// end or the deadline is over. The file stays as it is: say `state: drain` there as well
     /// if the drain is to outlive the next reload.
     #[command(after_help = ASKS)]
     Drain(Drain),
-    /// Give a real server clients again.
+    /// Give real servers clients again.
     #[command(after_help = ASKS)]
     Undrain(Undrain),
     /// Carry out a command line of ipvsadm's on the running director.

@@ -370,6 +370,33 @@ fn a_server_is_drained_waited_for_and_put_back() {
 }
 
 #[test]
+fn several_servers_drain_at_once_and_an_undrain_tells_where_they_did() {
+    let farm = Farm::new(2);
+    let program = start(&farm, "");
+    let (first, second) = (farm::rip(0), farm::rip(1));
+    let told = program.told(&["drain", NAMES[0], NAMES[1]]);
+    let begins: Vec<&str> = told.lines().map(|line| line.split(',').next().unwrap()).collect();
+    let drains = |server: &str| format!("{server}:80 of service web: drain");
+    assert_eq!(begins, [drains(&first), drains(&second)], "{told}");
+    let some = program.ask(&["drain", "nosuch", NAMES[1], "--wait"]);
+    assert_eq!(some.code(), Some(1), "one of them is none");
+    assert!(some.stderr.contains("no real server 'nosuch'"), "{}", some.stderr);
+    assert!(some.stdout.ends_with("second serves nobody any more\n"), "{}", some.stdout);
+
+    // The service fast has them, too; there they never drained.
+    let told = program.told(&["undrain", &first, &second]);
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.contains(&format!("{second}:80 of service web: up")), "{told}");
+    assert!(!told.contains("fast"), "{told}");
+    let named = program.told(&["undrain", &first, "--service", "fast"]);
+    assert!(named.starts_with(&format!("{first}:80 of service fast: up")), "{named}");
+    let again = program.told(&["undrain", &first]);
+    assert_eq!(again.lines().count(), 2, "nothing else is to be told: {again}");
+    assert_eq!(program.ask(&["drain"]).code(), Some(2));
+    program.stop();
+}
+
+#[test]
 fn a_drain_of_a_service_without_persistence_says_what_becomes_of_its_connections() {
     let farm = Farm::new(2);
     server::everywhere(&farm, &[80]);
@@ -452,6 +479,10 @@ fn a_drain_keeps_its_deadline_tells_of_pins_and_is_over_when_somebody_ends_it() 
     assert_eq!(applied.code(), Some(0), "{}", applied.stderr);
     refused(&["drain", &other, "--service", "web"], "is down already");
     refused(&["undrain", &other, "--service", "web"], "which no drain made it");
+    refused(&["rebind", "198.18.64.9", &other, "--service", "web"], "nothing was changed");
+    let told = of_web(&["pin", "198.18.64.9", &other]);
+    let remark = format!("\n{other} is down in web: the pin counts once it is up\n");
+    assert!(told.ends_with(&remark), "{told}");
     program.stop();
 }
 

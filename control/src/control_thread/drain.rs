@@ -51,7 +51,7 @@ impl ControlThread {
             Ok(meant) => meant,
             Err(sentence) => return Reply::refused(sentence),
         };
-        let (mut changed, mut left) = (0_usize, 0);
+        let (mut changed, mut left) = (Vec::new(), 0);
         for (identity, real) in &meant {
             let Some(wanted) = self.wanted_spec(identity, *real, wish) else {
                 left += 1;
@@ -63,9 +63,9 @@ impl ControlThread {
             if let Err(refused) = self.catalog.edit_real(identity, wanted) {
                 return Reply::refused(format!("{server}: {refused}\n"));
             }
-            changed += 1;
+            changed.push((*identity, real.address, real.port));
         }
-        if changed > 0 {
+        if !changed.is_empty() {
             self.snapshot = self.catalog.snapshot();
             self.follow_catalog();
             let of = service.map(|name| format!(" --service {name}")).unwrap_or_default();
@@ -77,7 +77,7 @@ impl ControlThread {
                 Wish::Up => format!("undrain {server}{of}"),
             };
             info!("{peer}: {what}: generation {}", self.snapshot.generation);
-            let changes = counted(changed, "real server");
+            let changes = counted(changed.len(), "real server");
             self.note(Cause::Drain, peer.user(), what, changes);
             self.wait_for_cores();
         }
@@ -92,7 +92,7 @@ impl ControlThread {
                 ),
             });
         }
-        self.drained(&meant)
+        self.drained(&meant, &changed)
     }
 
     /// A real server in its new state; its deadline is noted. Without one of its own it has
@@ -128,7 +128,7 @@ impl ControlThread {
     /// How a real server's drain stands.
     pub(super) fn drain_report(&mut self, server: &ServerName, service: Option<&str>) -> Reply {
         match self.meant(server, service) {
-            Ok(meant) => self.drained(&meant),
+            Ok(meant) => self.drained(&meant, &[]),
             Err(sentence) => Reply::refused(sentence),
         }
     }
@@ -189,7 +189,8 @@ impl ControlThread {
         }
     }
 
-    fn drained(&self, meant: &[(Identity, RealSpec)]) -> Reply {
+    /// How these real servers are now, and which of them have just changed.
+    fn drained(&self, meant: &[(Identity, RealSpec)], changed: &[drains::Key]) -> Reply {
         let now = Tick::after(self.started.elapsed());
         let snapshot = Arc::clone(&self.snapshot);
         let mut rows = Vec::new();
@@ -221,6 +222,7 @@ impl ControlThread {
                 "on_down": on_down_word(service.policy.on_down),
                 "pins": self.pins_to(identity, real.address),
                 "deadline_in_s": left_s,
+                "changed": changed.contains(&(*identity, spec.address, spec.port)),
             }));
         }
         to_json(&rows)

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::drain;
 use super::listed::shown;
 use super::{complain, print};
 use crate::api::{self, Reply, Request};
@@ -274,7 +275,11 @@ pub fn pin(args: &cli::Pin) -> u8 {
     match result {
         Ok((services, done @ Done { changed, unfit, .. })) => {
             let mut text = of_connections(&done);
-            if unfit > 0 {
+            let down = drain::down_in(&args.at.socket, &args.to, &services);
+            if !down.is_empty() {
+                let down = down.join(", ");
+                text += &format!("{} is down in {down}: the pin counts once it is up\n", args.to);
+            } else if unfit > 0 {
                 text += &format!("{}\n", sent_away(&args.to, unfit));
             }
             print(&format!(

@@ -37,6 +37,8 @@ struct Drained {
     /// Pins of the service that lead to it.
     pins: usize,
     deadline_in_s: Option<u32>,
+    /// Whether what was asked for changed it.
+    changed: bool,
 }
 
 impl Drained {
@@ -64,28 +66,43 @@ impl Drained {
     }
 }
 
-/// `director drain`.
+/// `director drain`: of several servers each, also where one of them cannot be.
 pub fn drain(args: &cli::Drain) -> u8 {
-    match drain_all(args) {
-        Ok(()) => 0,
-        Err(failed) => failed.code(),
+    let mut drains = Vec::new();
+    let mut code = 0;
+    for server in &args.servers {
+        match begin(args, server) {
+            Ok(rows) => drains.push((server, rows)),
+            Err(failed) => code = failed.code().max(code),
+        }
     }
+    if args.wait {
+        for (server, rows) in drains {
+            code = wait(args, server, rows).map_or_else(Failed::code, |()| 0).max(code);
+        }
+    }
+    code
 }
 
-fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
+fn begin(args: &cli::Drain, server: &ServerName) -> Result<Vec<Drained>, Failed> {
     let socket = &args.at.socket;
     let request = Request::Drain {
-        server: args.server.clone(),
+        server: server.clone(),
         service: args.service.clone(),
         deadline_s: args.deadline,
     };
-    let mut rows: Vec<Drained> = asked(socket, &request)?;
+    let rows: Vec<Drained> = asked(socket, &request)?;
     for row in &rows {
         print(&told(row, last_leaves(socket, row)?));
     }
-    while args.wait && !rows.iter().all(Drained::is_over) {
+    Ok(rows)
+}
+
+/// Tells of every change until nobody is there any more.
+fn wait(args: &cli::Drain, server: &ServerName, mut rows: Vec<Drained>) -> Result<(), Failed> {
+    while !rows.iter().all(Drained::is_over) {
         std::thread::sleep(LOOK);
-        let now = report(socket, &args.server, args.service.as_deref())?;
+        let now = report(&args.at.socket, server, args.service.as_deref())?;
         for (old, new) in rows.iter().zip(&now) {
             let counts = |row: &Drained| (row.clients, row.connections, row.state.clone());
             if counts(old) != counts(new) {
@@ -94,19 +111,24 @@ fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
         }
         rows = now;
     }
-    let server = &args.server;
-    if args.wait && rows.iter().any(Drained::is_up) {
+    if rows.iter().any(Drained::is_up) {
         return Err(Failed::Refused(format!(
             "{server} is up again: somebody else has ended the drain, and it takes new clients"
         )));
     }
-    if args.wait {
-        print(&match rows.iter().any(Drained::is_kept) {
-            true => format!("{server} is down, and serves the clients that it had\n"),
-            false => format!("{server} serves nobody any more{}\n", still_listed(&rows)),
-        });
-    }
+    print(&match rows.iter().any(Drained::is_kept) {
+        true => format!("{server} is down, and serves the clients that it had\n"),
+        false => format!("{server} serves nobody any more{}\n", still_listed(&rows)),
+    });
     Ok(())
+}
+
+/// The services in which a real server is down and gives its clients away.
+pub(super) fn down_in(socket: &Path, server: &ServerName, services: &[String]) -> Vec<String> {
+    // Only a remark depends on it.
+    let rows = report(socket, server, None).unwrap_or_default().into_iter();
+    let down = rows.filter(|row| row.is_down() && services.contains(&row.service));
+    down.map(|row| row.service).collect()
 }
 
 fn report(
@@ -215,16 +237,21 @@ fn who_is_there(row: &Drained) -> String {
     }
 }
 
-/// `director undrain`.
+/// `director undrain`. Where a server was not drained is told only where nothing else is, or
+/// where the service was named.
 pub fn undrain(args: &cli::Undrain) -> u8 {
-    let request = Request::Undrain { server: args.server.clone(), service: args.service.clone() };
-    match asked::<Vec<Drained>>(&args.at.socket, &request) {
-        Ok(rows) => {
-            for row in &rows {
-                print(&told(row, None));
+    let mut code = 0;
+    for server in &args.servers {
+        let request = Request::Undrain { server: server.clone(), service: args.service.clone() };
+        match asked::<Vec<Drained>>(&args.at.socket, &request) {
+            Ok(rows) => {
+                let all = args.service.is_some() || !rows.iter().any(|row| row.changed);
+                for row in rows.iter().filter(|row| all || row.changed) {
+                    print(&told(row, None));
+                }
             }
-            0
+            Err(failed) => code = failed.code().max(code),
         }
-        Err(failed) => failed.code(),
     }
+    code
 }
