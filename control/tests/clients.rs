@@ -378,6 +378,13 @@ fn several_servers_drain_at_once_and_an_undrain_tells_where_they_did() {
     let begins: Vec<&str> = told.lines().map(|line| line.split(',').next().unwrap()).collect();
     let drains = |server: &str| format!("{server}:80 of service web: drain");
     assert_eq!(begins, [drains(&first), drains(&second)], "{told}");
+    // What ipvsadm has no word for is said beside its text, which a restore takes as it is.
+    let saved = program.ask(&["ipvsadm", "-S", "-n"]);
+    assert_eq!(saved.code(), Some(0));
+    let remark = format!("-t {} -r {first}:80 drains, which is saved as weight 0; ", web());
+    assert!(saved.stderr.starts_with(&remark), "{}", saved.stderr);
+    assert_eq!(saved.stderr.lines().count(), 2, "{}", saved.stderr);
+    assert!(!saved.stdout.contains("drain"), "{}", saved.stdout);
     let some = program.ask(&["drain", "nosuch", NAMES[1], "--wait"]);
     assert_eq!(some.code(), Some(1), "one of them is none");
     assert!(some.stderr.contains("no real server 'nosuch'"), "{}", some.stderr);
