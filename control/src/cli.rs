@@ -82,8 +82,8 @@ pub enum Command {
     Diff(Diff),
     /// Take over a configuration that ran before.
     ///
-    /// Without GENERATION, the one before the newest. The file stays as it is: 'director diff'
-    /// says what differs from it.
+    /// Without GENERATION, the newest one before the last change; done twice, it takes itself
+    /// back. The file stays as it is: 'director diff' says what differs from it.
     #[command(after_help = ASKS)]
     Rollback(Rollback),
     /// List the configurations that ran: when, by whom, what changed.
@@ -100,7 +100,9 @@ pub enum Command {
     Clients(Clients),
     /// End the bindings of a client, or of a network of clients.
     ///
-    /// Open connections go on where they are; the next one is scheduled anew.
+    /// Open connections go on where they are, unless their real server is down: the service's
+    /// on_down says what becomes of those. The next connection is scheduled anew; under
+    /// 'tracking: client' the next packet is.
     #[command(after_help = ASKS)]
     Evict(Evict),
     /// Move the bindings of a client, or of a network of clients, to another real server.
@@ -118,14 +120,14 @@ pub enum Command {
     /// Take a client's pin away. It stays where it is bound until that ends.
     #[command(after_help = ASKS)]
     Unpin(Unpin),
-    /// Give a real server no new clients, and say how many are still bound to it.
+    /// Give real servers no new clients, and say how many are still bound to them.
     ///
     /// Bound clients stay, unless the service's on_drain says otherwise, until their bindings
     /// end or the deadline is over. The file stays as it is: say `state: drain` there as well
     /// if the drain is to outlive the next reload.
     #[command(after_help = ASKS)]
     Drain(Drain),
-    /// Give a real server clients again.
+    /// Give real servers clients again.
     #[command(after_help = ASKS)]
     Undrain(Undrain),
     /// Carry out a command line of ipvsadm's on the running director.

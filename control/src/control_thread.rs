@@ -16,6 +16,7 @@ mod listed;
 mod observers;
 mod pin;
 mod questions;
+mod rebinds;
 mod restart;
 mod traces;
 
@@ -154,7 +155,8 @@ impl ControlThread {
             catalog: parts.catalog,
             snapshot: parts.snapshot,
             model: Arc::new(parts.model),
-            config: parts.config,
+            // The history and other people's messages name it, wherever those are read.
+            config: std::path::absolute(&parts.config).unwrap_or(parts.config),
             history: parts.history,
             socket: parts.socket,
             nic: parts.nic,
@@ -307,7 +309,10 @@ impl ControlThread {
 
     fn answer(&mut self, call: Call) {
         let reply = match call.request {
-            Request::Apply { name, text, dry_run } => self.apply(&name, &text, dry_run, call.peer),
+            Request::Apply { name, file, text, dry_run: false } => {
+                self.apply(name, file, &text, call.peer)
+            }
+            Request::Apply { name, text, dry_run: true, .. } => self.would_apply(&name, &text),
             Request::Diff { file, json } => self.diff(file, json),
             Request::Rollback { generation, dry_run } => {
                 self.rollback(generation, dry_run, call.peer)

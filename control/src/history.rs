@@ -230,9 +230,14 @@ impl History {
         }
     }
 
-    /// The generation that ran before the newest one.
-    pub fn previous(&self) -> Option<u64> {
-        self.kept.iter().rev().nth(1).map(|kept| kept.entry.generation)
+    /// The newest generation before the last one whose configuration is another than this one:
+    /// where a drain's deadline passed, two entries in a row say the same.
+    pub fn before(&self, running: &Model) -> Option<u64> {
+        let generations = self.kept.iter().rev().skip(1).map(|kept| kept.entry.generation);
+        // What cannot be read any more is another one: going back to it says why.
+        generations
+            .into_iter()
+            .find(|one| self.model(*one).map_or(true, |model| *model != *running))
     }
 
     fn path(&self, generation: u64) -> PathBuf {
@@ -331,13 +336,14 @@ mod tests {
     fn a_history_outlives_the_program_and_gives_back_every_configuration() {
         let folder = folder("outlives");
         let mut history = History::open(&folder);
-        assert_eq!((history.newest(), history.previous()), (0, None));
+        assert_eq!((history.newest(), history.before(&model(9))), (0, None));
         note(&mut history, 1, Cause::Start, "a.yaml");
         note(&mut history, 2, Cause::Apply, "b.yaml");
         assert_eq!(history.model(1).unwrap().timeouts.tcp_s, 1);
         drop(history);
         let again = History::open(&folder);
-        assert_eq!((again.newest(), again.previous()), (2, Some(1)));
+        assert_eq!((again.newest(), again.before(&model(2))), (2, Some(1)));
+        assert_eq!(again.before(&model(1)), None, "it runs already");
         assert_eq!(again.model(2).unwrap(), model(2));
         let whats: Vec<&str> = again.entries().map(|entry| entry.what.as_str()).collect();
         assert_eq!(whats, ["a.yaml", "b.yaml"]);
@@ -357,7 +363,7 @@ mod tests {
             note(&mut history, generation, Cause::Ipvsadm, &format!("ipvsadm {generation}"));
         }
         assert_eq!(history.entries().count(), ENTRIES);
-        assert_eq!(history.previous(), Some(150));
+        assert_eq!(history.before(&model(1_000)), Some(150));
         let last = history.entries().next_back().unwrap();
         assert_eq!(last.generation, 1_000);
         assert!(last.what.starts_with("ipvsadm 151; ipvsadm 152; "), "{}", last.what);
@@ -386,7 +392,7 @@ mod tests {
                 (6, "ipvsadm --clear; ipvsadm --clear; ipvsadm -A -f 3"),
             ]
         );
-        assert_eq!(history.previous(), Some(3));
+        assert_eq!(history.before(&model(6)), Some(3));
         drop(history);
         fs::remove_dir_all(&folder).unwrap();
     }

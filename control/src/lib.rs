@@ -16,6 +16,7 @@ pub mod compile;
 pub mod config;
 pub mod control_thread;
 pub mod cores;
+mod counted;
 pub mod difference;
 pub mod doctor;
 pub mod flow;

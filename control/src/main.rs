@@ -34,7 +34,7 @@ fn told(command: Command) -> ExitCode {
         Command::Check(args) => match run::check(args.config.as_deref().unwrap_or(&args.file)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problems) => {
-                complain(&problems.to_string());
+                complain(problems.to_string().trim_end());
                 ExitCode::from(1)
             }
         },

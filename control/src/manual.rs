@@ -11,22 +11,42 @@ use roff::{Inline, Roff, bold, roman};
 use crate::cli::{Cli, DEFAULT_CONFIG, DEFAULT_SOCKET};
 use crate::config::keys::{Default, Found, Key, explain, reference};
 
+/// At the foot of every page.
+const SOURCE: &str = concat!("director ", env!("CARGO_PKG_VERSION"));
+/// At the head of every page.
+const MANUAL: &str = "Director";
+
 /// Writes all pages into a folder, which is made if it is not there.
 ///
 /// # Errors
 /// What the system says.
 pub fn write(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let command = Cli::command().name("director");
-    clap_mangen::generate_to(command, folder)?;
+    let mut command = Cli::command().name("director").disable_help_subcommand(true);
+    command.build();
+    for one in std::iter::once(&command).chain(command.get_subcommands()) {
+        if !one.is_hide_set() {
+            let name = one.get_display_name().unwrap_or_else(|| one.get_name());
+            fs::write(folder.join(format!("{name}.1")), of_command(one, name)?)?;
+        }
+    }
     fs::write(folder.join("director.yaml.5"), configuration())
+}
+
+/// The page of a command, under the name and version of the program.
+fn of_command(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let man = clap_mangen::Man::new(command.clone().display_name(name));
+    let man = man.title(name.to_uppercase()).source(SOURCE).manual(MANUAL);
+    man.render(&mut page)?;
+    Ok(page)
 }
 
 /// `director.yaml(5)`.
 #[must_use]
 pub fn configuration() -> String {
     let mut page = Roff::new();
-    page.control("TH", ["DIRECTOR.YAML", "5", "", concat!("director ", env!("CARGO_PKG_VERSION"))]);
+    page.control("TH", ["DIRECTOR.YAML", "5", "", SOURCE, MANUAL]);
     head(&mut page, "NAME");
     page.text([roman("director.yaml - configuration of the Layer-4 load balancer director(1)")]);
     head(&mut page, "DESCRIPTION");
@@ -124,6 +144,28 @@ fn inline(text: &str) -> Vec<Inline> {
 mod tests {
     use super::*;
     use crate::config::keys::every;
+
+    #[test]
+    fn every_command_has_a_page_with_its_name_and_the_programs_version() {
+        let folder = std::env::temp_dir().join(format!("director-manual-{}", std::process::id()));
+        write(&folder).unwrap();
+        let mut names = Vec::new();
+        for file in fs::read_dir(&folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_uppercase();
+            let text = fs::read_to_string(&path).unwrap();
+            let title = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+            let wanted = format!("\"{SOURCE}\" \"?{MANUAL}\"?").replace("\"?", "");
+            assert!(title.starts_with(&format!(".TH {name} ")), "{title}");
+            assert!(title.trim_end().trim_end_matches('"').ends_with(&wanted), "{title}");
+            names.push(name);
+        }
+        fs::remove_dir_all(&folder).unwrap();
+        for name in ["DIRECTOR", "DIRECTOR-APPLY", "DIRECTOR-IPVSADM", "DIRECTOR.YAML"] {
+            assert!(names.iter().any(|one| one == name), "{name}");
+        }
+        assert!(!names.iter().any(|one| one == "DIRECTOR-MANUAL"), "it is for packagers");
+    }
 
     #[test]
     fn the_page_about_the_file_has_every_key_and_word() {

@@ -10,6 +10,7 @@ use clap::CommandFactory;
 
 use crate::cli;
 use crate::config::{self, keys};
+use crate::counted::{agreeing, counted};
 use crate::import::{self, Imported, Input, Kind};
 use crate::ipvsadm::Names;
 use crate::manual;
@@ -111,13 +112,13 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
     for (kind, file) in files {
         let text = read(file).map_err(|error| unreadable(file, &error))?;
         if text.len() > config::MAX_BYTES {
-            let (name, most) = (file.display(), config::MAX_BYTES);
+            let (name, most) = (name_of(file), config::MAX_BYTES);
             return Err(format!(
                 "{name}: it has more than {most} bytes (8 MiB), which no configuration may have; \
                  import it in parts"
             ));
         }
-        texts.push((kind, file.display().to_string(), text));
+        texts.push((kind, name_of(file), text));
     }
     let inputs: Vec<Input<'_>> =
         texts.iter().map(|(kind, name, text)| Input { kind: *kind, name, text }).collect();
@@ -139,8 +140,14 @@ pub fn import(args: &cli::Import) -> Result<ExitCode, Failed> {
             text += &format!("  {note}\n");
         }
     }
-    let services = imported.services;
-    text += &format!("{services} service(s) were carried over, {lost} thing(s) were not\n");
+    let were = |number: usize| agreeing(number, "was", "were");
+    let Imported { services, remarks, .. } = imported;
+    text += &format!("{} {} carried over, ", counted(services, "service"), were(services));
+    if remarks > 0 {
+        let stands = agreeing(remarks, "stands as a remark", "stand as remarks");
+        text += &format!("{} {stands} to be completed, ", counted(remarks, "service"));
+    }
+    text += &format!("{} {} not\n", counted(lost, "thing"), were(lost));
     let _ = io::stderr().lock().write_all(text.as_bytes());
     Ok(ExitCode::from(3))
 }
@@ -246,6 +253,11 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// A file's name in messages.
+fn name_of(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".into() } else { file.display().to_string() }
+}
+
 fn same_file(a: &Path, b: &Path) -> bool {
     match (fs::canonicalize(a), fs::canonicalize(b)) {
         (Ok(a), Ok(b)) => a == b,
@@ -254,5 +266,5 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> Failed {
-    format!("cannot read {}: {}", file.display(), reason(error))
+    format!("cannot read {}: {}", name_of(file), reason(error))
 }

@@ -11,6 +11,8 @@ use dataplane::snapshot::{
 use dataplane::wire::Protocol;
 use serde::Serialize;
 
+use crate::counted::counted;
+
 /// Clients of one service that a change would move, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Move {
@@ -34,14 +36,14 @@ impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { service, real_server, clients, at_most, connections, why } = self;
         let up_to = if *at_most { "up to " } else { "" };
-        write!(f, "service {service}: {up_to}{clients} client(s)")?;
+        write!(f, "service {service}: {up_to}{}", counted(*clients, "client"))?;
         if let Some(real) = real_server {
             write!(f, " of {real}")?;
         }
         write!(f, " would move: {why}")?;
         match connections {
             0 => Ok(()),
-            some => write!(f, "; {up_to}{some} connection(s) would not go on"),
+            some => write!(f, "; {up_to}{} would not go on", counted(*some, "connection")),
         }
     }
 }

@@ -17,6 +17,10 @@ pub enum Request {
         name: String,
         /// Its text.
         text: String,
+        /// The file with its whole path, for the history, which is read from anywhere; `None` for
+        /// standard input.
+        #[serde(default)]
+        file: Option<String>,
         /// Only say what it would do.
         #[serde(default)]
         dry_run: bool,

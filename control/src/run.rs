@@ -30,6 +30,7 @@ use crate::compile;
 use crate::config::{self, Model, Problems};
 use crate::control_thread::{ControlThread, Drains, Parts, Signals};
 use crate::cores::{self, NoSuchCore};
+use crate::counted::counted;
 use crate::doctor;
 use crate::history::History;
 use crate::link::{self, NoLink};
@@ -115,8 +116,12 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     cores::pin(main_core.core);
     for port in nic.ports() {
         info!(
-            "port {} is {} ({}), MAC {}, {} queue(s)",
-            port.name, port.device, port.driver, port.mac, port.rx_queues
+            "port {} is {} ({}), MAC {}, {}",
+            port.name,
+            port.device,
+            port.driver,
+            port.mac,
+            counted(port.rx_queues, "queue")
         );
     }
     doctor::warn_at_start(&model);
@@ -128,7 +133,7 @@ pub fn run(args: &cli::Run) -> Result<(), RunError> {
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let turns = workers(&mut nic, seats, &model, (&shared, &snapshot), started, &stop)?;
-    info!("generation {} runs on {} core(s)", snapshot.generation, turns.len());
+    info!("generation {} runs on {}", snapshot.generation, counted(turns.len(), "core"));
     let files = files(args, &socket, &nic);
     let control = ControlThread::new(Parts {
         shared: Arc::clone(&shared),
@@ -337,10 +342,11 @@ pub fn check(file: &Path) -> Result<(), RunError> {
     };
     let reals: usize = model.services.iter().map(|service| service.real_servers.len()).sum();
     print(&format!(
-        "{}: no problem; {} port(s), {} service(s), {reals} real server(s)\n",
+        "{}: no problem; {}, {}, {}\n",
         if file == Path::new("-") { "standard input".into() } else { file.display().to_string() },
-        model.ports.len(),
-        model.services.len()
+        counted(model.ports.len(), "port"),
+        counted(model.services.len(), "service"),
+        counted(reals, "real server")
     ));
     Ok(())
 }

@@ -54,14 +54,14 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
     }
     let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &two);
     assert_eq!((dry.code(), dry.stderr.as_str()), (Some(0), ""));
-    assert!(dry.stdout.contains("standard input would change generation 1 in 3 place(s):"));
+    assert!(dry.stdout.contains("standard input would change generation 1 in 3 places:"));
     assert!(dry.stdout.ends_with("nothing was changed: this was a dry run\n"), "{}", dry.stdout);
     assert_eq!(program.number(&["generation"]), 1);
 
     let applied = program.ask_with_input(&["apply", "-"], &two);
     assert_eq!(
         applied.stdout,
-        "generation 2: 1 service(s) edited, 1 real server(s) edited, 1 real server(s) removed\n"
+        "generation 2: 1 service edited, 1 real server edited, 1 real server removed\n"
     );
     let drift = program.ask(&["diff"]);
     assert_eq!(drift.code(), Some(1), "the file still says the first one");
@@ -72,13 +72,23 @@ fn what_runs_is_compared_with_a_file_applied_and_taken_back() {
     let back = program.told(&["rollback"]);
     assert!(back.starts_with("back to generation 1 as generation 3: "), "{back}");
     assert_eq!(program.ask(&["diff"]).code(), Some(0));
+    // What runs already is no change, and nothing to go back over.
+    let entries = program.json(&["history"]);
+    let again = program.told(&["apply", program.file().to_str().unwrap()]);
+    assert!(again.ends_with("director.yaml is what runs already (generation 3)\n"), "{again}");
+    let again = program.told(&["rollback", "1"]);
+    assert_eq!(again, "rollback to generation 1 is what runs already (generation 3)\n");
+    assert_eq!(program.json(&["history"]), entries);
+    let forth = program.told(&["rollback"]);
+    assert!(forth.starts_with("back to generation 2 as generation 4: "), "{forth}");
+    program.told(&["rollback"]);
     let unknown = program.ask(&["rollback", "99"]);
     assert_eq!(unknown.code(), Some(1));
     assert!(unknown.stderr.contains("generation 99 is not in the history"), "{}", unknown.stderr);
     assert!(unknown.stderr.ends_with("\nnothing was changed\n"), "{}", unknown.stderr);
     let status = program.told(&["status"]);
     assert!(
-        status.contains("last apply: rollback to generation 1 taken over"),
+        status.contains("last apply: rollback to generation 3 taken over"),
         "a slip is no refusal: {status}"
     );
     program.stop();
@@ -116,7 +126,7 @@ fn what_cannot_be_compared_or_applied_is_told_with_a_code_of_its_own() {
         let first = program.ask(words);
         assert_eq!(first.code(), Some(1));
         assert!(
-            first.stderr.ends_with(" has one entry\nnothing was changed\n"),
+            first.stderr.ends_with(" else is in the history\nnothing was changed\n"),
             "{}",
             first.stderr
         );
@@ -193,13 +203,28 @@ fn a_history_says_who_did_what_and_outlives_the_program() {
 
     // What ipvsadm made is a configuration like any other: it can be applied.
     fs::write(program.file(), &yaml).unwrap();
-    program.reaches(4);
+    program.logs("director.yaml is what runs already (generation 3)");
     assert_eq!(program.ask(&["diff"]).code(), Some(0));
+    fs::write(program.file(), yaml.replace("198.18.10.12", "198.18.10.13")).unwrap();
+    program.reaches(4);
+
+    // A file is named as it is found from anywhere, also where it was named from its folder.
+    fs::write(program.home.folder.join("other.yaml"), yaml.replace("198.18.10.12", "198.18.10.14"))
+        .unwrap();
+    let socket = program.home.socket();
+    let mut apply = std::process::Command::new(env!("CARGO_BIN_EXE_director"));
+    apply.args(["apply", "other.yaml"]).env("DIRECTOR_SOCKET", socket);
+    apply.current_dir(&program.home.folder);
+    let applied = support::program::run_to_end(&mut apply, "");
+    assert_eq!((applied.code(), applied.stderr.as_str()), (Some(0), ""));
+    let other = program.home.folder.join("other.yaml").display().to_string();
+    assert_eq!(program.json(&["history"])[0]["what"], other);
+    assert!(program.told(&["status"]).contains(&format!("last apply: {other} taken over")));
 
     let home = program.kill();
     let text = fs::read_to_string(home.file()).unwrap();
     let again = Program::start_as(&node, home, &text, &[]);
-    assert!(again.number(&["generation"]) > 4, "generations go on");
+    assert!(again.number(&["generation"]) > 5, "generations go on");
     let entries = again.json(&["history"]).as_array().unwrap().len();
     assert!(entries >= 3, "{entries}");
     let back = again.told(&["rollback", "1"]);
@@ -318,7 +343,7 @@ fn a_dry_run_counts_the_live_clients_that_would_move_and_says_why() {
     let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &without);
     assert!(
         dry.stdout.contains(&format!(
-            "! service web: 3 client(s) of {first} would move: it is removed; each gets another \
+            "! service web: 3 clients of {first} would move: it is removed; each gets another \
              one with its next connection"
         )),
         "{}",
@@ -328,7 +353,7 @@ fn a_dry_run_counts_the_live_clients_that_would_move_and_says_why() {
         program.yaml(&service(&farm::reals(2)).replace("persistence: 600", "persistence: false"));
     let dry = program.ask_with_input(&["apply", "--dry-run", "-"], &unbound);
     assert!(
-        dry.stdout.contains("! service web: 6 client(s) would move: persistence is switched off"),
+        dry.stdout.contains("! service web: 6 clients would move: persistence is switched off"),
         "{}",
         dry.stdout
     );
@@ -373,7 +398,7 @@ fn a_dry_run_says_which_selectors_a_service_would_lose_and_how_many_clients_it_h
         let told = program.ask_with_input(words, &without).stdout;
         assert!(
             told.contains(&format!(
-                "! service shop: up to 3 client(s) would move: what comes to tcp {}:443 is not \
+                "! service shop: up to 3 clients would move: what comes to tcp {}:443 is not \
                  the service's any more; which of its clients use that is not known\n",
                 VIPS[0]
             )),
@@ -385,9 +410,9 @@ fn a_dry_run_says_which_selectors_a_service_would_lose_and_how_many_clients_it_h
     let told = program.ask_with_input(&["apply", "--dry-run", "-"], &wider).stdout;
     assert!(told.contains("no live client would move"), "{told}");
     let applied = program.ask_with_input(&["apply", "-"], &without);
-    assert_eq!(applied.stdout, "generation 2: 1 selector(s) removed\n", "{}", applied.stderr);
+    assert_eq!(applied.stdout, "generation 2: 1 selector removed\n", "{}", applied.stderr);
     let applied = program.ask_with_input(&["apply", "-"], &wider);
-    assert_eq!(applied.stdout, "generation 3: 1 selector(s) added, 1 selector(s) removed\n");
-    assert!(program.told(&["history"]).contains("1 selector(s) added, 1 selector(s) removed"));
+    assert_eq!(applied.stdout, "generation 3: 1 selector added, 1 selector removed\n");
+    assert!(program.told(&["history"]).contains("1 selector added, 1 selector removed"));
     program.stop();
 }

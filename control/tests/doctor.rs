@@ -198,7 +198,7 @@ fn each_thing_that_a_nic_needs_is_missed_by_itself_with_the_command_that_mends_i
             "cores on the NIC's node",
             |fake| fake.write(&format!("{PCI}/numa_node"), "1"),
             Warning,
-            &["port lan0", "is on NUMA node 1 and core(s) [1, 2] are not", "node 1: 4-7"],
+            &["port lan0", "is on NUMA node 1, and of its cores [1, 2] are not", "node 1: 4-7"],
             Some("lscpu -e"),
         ),
         (
@@ -357,7 +357,7 @@ fn what_the_configuration_itself_asks_for_is_compared() {
     // More cores than the virtual device has queues.
     let found = fake.only(&PACKET.replace("[1]", "[1, 2]"));
     assert_eq!(found.severity, Severity::Fatal);
-    assert!(found.line().contains("2 cores and only 1 receive queue(s)"), "{}", found.line());
+    assert!(found.line().contains("2 cores and only 1 receive queue"), "{}", found.line());
     assert!(found.mend.contains("qpairs=N"), "{}", found.mend);
     assert_eq!(
         fake.findings(&PACKET.replace("[1]", "[1, 2]").replace("eth0", "eth0,qpairs=2")),

@@ -166,7 +166,17 @@ fn ways_of_saving(program: &Program, steady: &Steady) {
 
 fn ways_of_asking(program: &Program, steady: &Steady) {
     program.signal(libc::SIGHUP);
-    takes(program, "SIGHUP", 7, 7);
+    program.logs("director.yaml is what runs already (generation 7)");
+    assert_eq!(generation(program), 7, "what runs already is no generation");
+    // The same with the watch on the file out of the way, which would be first.
+    let file = fs::read_to_string(program.file()).unwrap();
+    let unwatched = file.replace("control: {", "control: { watch: false,");
+    assert_ne!(unwatched, file);
+    fs::write(program.file(), unwatched).unwrap();
+    eventually("the watch is off", || (generation(program) == 8).then_some(()));
+    fs::write(program.file(), program.yaml(&body([6, 1]))).unwrap();
+    program.signal(libc::SIGHUP);
+    takes(program, "SIGHUP", 8, 6);
     program.logs("INFO SIGHUP: ");
     // What keepalived and others take these for ends no director.
     program.signal(libc::SIGUSR2);
@@ -176,12 +186,12 @@ fn ways_of_asking(program: &Program, steady: &Steady) {
     let other = program.home.folder.join("other.yaml");
     fs::write(&other, program.yaml(&body([8, 1]))).unwrap();
     let told = program.told(&["apply", other.to_str().unwrap()]);
-    assert!(told.starts_with("generation 9: "), "{told}");
-    takes(program, "director apply FILE", 8, 8);
+    assert!(told.starts_with("generation 10: "), "{told}");
+    takes(program, "director apply FILE", 9, 8);
 
     let ended = program.ask_with_input(&["apply", "-"], &program.yaml(&body([9, 1])));
     assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
-    takes(program, "director apply -", 9, 9);
+    takes(program, "director apply -", 10, 9);
     steady.goes_on();
 }
 

@@ -179,6 +179,54 @@ fn readiness_follows_the_link_and_health_the_cores() {
 }
 
 #[test]
+fn where_series_are_too_many_the_first_services_have_some_and_the_rest_is_counted() {
+    let services: String = (1..=3)
+        .map(|number| {
+            format!(
+                "  - {{ name: web{number}, vip: 198.18.255.{number}, protocol: tcp, vip_port: 80,\n      \
+                 real_servers: [{{ address: 198.18.10.11 }}, {{ address: 198.18.10.12 }}] }}\n"
+            )
+        })
+        .collect();
+    let node = Node::new();
+    let body = |series: u32, names: bool| {
+        format!(
+            "ports: [{{ name: lan0, device: net_null0, addresses: [198.18.10.1/16] }}]\n\
+             metrics: {{ address: \"{ADDRESS}\", series: {series}, ipvs_names: {names} }}\n\
+             services:\n{services}"
+        )
+    };
+    let program = Program::start(&node, &body(44, false));
+    program.logs("WARN metrics: some services or real servers have no series of their own");
+    for (series, names, (services, of_reals)) in
+        [(44, false, (3, 0)), (60, false, (3, 2)), (60, true, (3, 0)), (25, false, (2, 0))]
+    {
+        let yaml = program.yaml(&body(series, names));
+        assert_eq!(program.ask_with_input(&["apply", "-"], &yaml).code(), Some(0));
+        let number = |page: &BTreeMap<String, f64>, name: &str| page[name] as usize;
+        let page = eventually("a page of the new settings", || {
+            let page = scrape(&node);
+            (number(&page, "director_left_out{of=\"service\"}") == 3 - services).then_some(page)
+        });
+        let count = |start: &str| page.keys().filter(|name| name.starts_with(start)).count();
+        assert_eq!(count("director_service_"), services * 11, "{page:#?}");
+        assert!(page.contains_key("director_service_bindings{service=\"web1\"}"), "the first ones");
+        let reals = eventually("its real servers", || {
+            let page = scrape(&node);
+            let reals =
+                page.keys().filter(|name| name.starts_with("director_real_server_")).count();
+            let left = number(&page, "director_left_out{of=\"real_server\"}");
+            (left == 6 - of_reals).then_some(reals)
+        });
+        assert_eq!(reals, of_reals * 11);
+        let of_all = ["director_services", "director_real_servers"].map(|name| page[name]);
+        assert_eq!(of_all, [3.0, 6.0]);
+        assert_clean(&get(&node, "/metrics", "*/*").1);
+    }
+    program.stop_unread();
+}
+
+#[test]
 fn a_reload_moves_the_listener_and_a_refused_one_is_counted() {
     const PORT: &str = "ports:\n  - name: lan0\n    device: net_null0\n    cores: [1]\n    \
                         addresses: [198.18.10.1/16]\n";

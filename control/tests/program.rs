@@ -195,7 +195,7 @@ fn files_that_cannot_be_read_or_are_wrong_end_with_1() {
     std::fs::write(&file, NULL_PORT).unwrap();
     let fine = director(&["check", name]);
     assert_eq!((fine.code(), fine.stderr.as_str()), (Some(0), ""));
-    assert!(fine.stdout.contains("no problem; 1 port(s), 0 service(s)"), "{}", fine.stdout);
+    assert!(fine.stdout.contains("no problem; 1 port, 0 services"), "{}", fine.stdout);
 }
 
 #[test]
@@ -313,11 +313,7 @@ fn check_reads_standard_input_and_says_what_a_path_is() {
     for arguments in [&["check", "-"][..], &["check", "-c", "-"]] {
         let fine = director_with_input(arguments, NULL_PORT);
         assert_eq!((fine.code(), fine.stderr.as_str()), (Some(0), ""));
-        assert!(
-            fine.stdout.starts_with("standard input: no problem; 1 port(s)"),
-            "{}",
-            fine.stdout
-        );
+        assert!(fine.stdout.starts_with("standard input: no problem; 1 port"), "{}", fine.stdout);
         let wrong = director_with_input(arguments, "ports: 7\n");
         assert_sentence(&wrong, 1, &["standard input:1:8: D0104: ports: a list must stand here"]);
     }
@@ -369,7 +365,7 @@ fn import_says_by_its_exit_status_what_became_of_a_file() {
     assert_eq!(part.code(), Some(3), "{}", part.stderr);
     assert!(part.stdout.contains("vip: 198.18.255.1"), "{}", part.stdout);
     assert!(part.stderr.starts_with("not carried over, or not as it was:\n  "), "{}", part.stderr);
-    assert!(part.stderr.ends_with("1 service(s) were carried over, 1 thing(s) were not\n"));
+    assert!(part.stderr.ends_with("1 service was carried over, 1 thing was not\n"));
     let wrong = director(&["import", "ipvsadm", &conf]);
     let advice = format!("director import keepalived {conf}");
     assert_sentence(&wrong, 1, &["no service was found", "looks like keepalived's", &advice]);
@@ -511,7 +507,7 @@ fn the_log_can_be_json_and_dpdk_is_heard_when_asked_for() {
     let home = Home::new();
     let yaml = home.yaml(&format!("{NULL_PORT}log: {{ format: json }}\n"));
     let program = Program::start_as(&node, home, &yaml, &[]);
-    program.logs("generation 1 runs on 1 core(s)");
+    program.logs("generation 1 runs on 1 core");
     for line in program.log().lines() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(entry["level"].is_string() && entry["fields"]["message"].is_string(), "{line}");
@@ -567,4 +563,25 @@ fn a_file_without_an_end_is_refused() {
     assert_sentence(&ended, 1, &["/dev/zero"]);
     assert_eq!(running.number(&["generation"]), 1);
     running.stop_unread();
+}
+
+#[test]
+fn what_comes_on_standard_input_is_named_so_and_a_mark_without_rules_is_not_nothing() {
+    let conf = "virtual_server fwmark 10 {\n  lb_algo wlc\n  lb_kind DR\n  \
+                real_server 192.0.2.1 0 {\n    weight 1\n  }\n}\n";
+    let ended = director_with_input(&["import", "keepalived", "-"], conf);
+    assert_eq!(ended.code(), Some(3));
+    assert!(ended.stdout.starts_with("# Imported from standard input.\n"), "{}", ended.stdout);
+    assert!(
+        ended.stderr.ends_with(
+            "0 services were carried over, 1 service stands as a remark to be completed, 1 thing \
+             was not\n"
+        ),
+        "{}",
+        ended.stderr
+    );
+    let checked = director_with_input(&["check", "-"], "ports: 7\n");
+    assert_eq!(checked.code(), Some(1));
+    let last = checked.stderr.split('\n').rev().nth(1).unwrap();
+    assert!(checked.stderr.ends_with('\n') && last.contains("around it"), "{}", checked.stderr);
 }

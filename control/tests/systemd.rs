@@ -80,7 +80,7 @@ fn the_service_manager_hears_of_start_reload_refusal_and_stop_and_is_fed_while_c
     let (ready, before) = manager.until("READY=1\n");
     assert!(before.is_empty(), "nothing is said before it is ready: {before:?}");
     assert!(ready.contains(&format!("\nMAINPID={}\n", program.pid())), "{ready}");
-    assert!(ready.ends_with("\nSTATUS=generation 1, 1 service(s)"), "{ready}");
+    assert!(ready.ends_with("\nSTATUS=generation 1, 1 service"), "{ready}");
     for _ in 0..3 {
         let (_, others) = manager.until("WATCHDOG=1");
         assert!(others.is_empty(), "{others:?}");
@@ -92,13 +92,13 @@ fn the_service_manager_hears_of_start_reload_refusal_and_stop_and_is_fed_while_c
     let usec: u64 = reloading.rsplit_once("MONOTONIC_USEC=").unwrap().1.parse().unwrap();
     assert!(usec > 0);
     let (ready, _) = manager.until("READY=1\n");
-    assert!(ready.ends_with("STATUS=generation 2, 1 service(s)"), "{ready}");
+    assert!(ready.ends_with("STATUS=generation 2, 1 service"), "{ready}");
 
     fs::write(program.file(), "ports: none\n").unwrap();
     program.signal(libc::SIGHUP);
     manager.until("RELOADING=1\n");
     let (ready, _) = manager.until("READY=1\n");
-    assert!(ready.contains("generation 2, 1 service(s); the last change was refused: "), "{ready}");
+    assert!(ready.contains("generation 2, 1 service; the last change was refused: "), "{ready}");
     assert!(ready.contains("director.yaml:1:8: D0104: "), "{ready}");
     assert_eq!(ready.lines().count(), 3, "{ready}");
 

@@ -90,7 +90,8 @@ fn one_client_has_one_server_whichever_queue_its_connections_arrive_on() {
         assert!(story.contains("it belongs to a connection (ESTABLISHED"), "{story}");
     }
     // A reload reaches both.
-    let told = program.ask_with_input(&["apply", "-"], &program.yaml(&body));
+    let told =
+        program.ask_with_input(&["apply", "-"], &program.yaml(&body.replace(": rr", ": wrr")));
     assert_eq!(told.code(), Some(0), "{}", told.stderr);
     eventually("both cores run generation 2", || {
         let status = program.status();

@@ -184,10 +184,10 @@ pub struct Drain {
     /// Where the director listens.
     #[command(flatten)]
     pub at: Socket,
-    /// The real server: ADDRESS, ADDRESS:PORT or its name.
-    #[arg(value_name = "SERVER")]
-    pub server: ServerName,
-    /// Only in this service; in all that have it unless it is given.
+    /// The real servers: ADDRESS, ADDRESS:PORT or a name.
+    #[arg(value_name = "SERVER", required = true)]
+    pub servers: Vec<ServerName>,
+    /// Only in this service; in all that have them unless it is given.
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
     /// When it is over at the latest, such as 90s, 10m or 2h: the server then counts as down.
@@ -204,10 +204,10 @@ pub struct Undrain {
     /// Where the director listens.
     #[command(flatten)]
     pub at: Socket,
-    /// The real server: ADDRESS, ADDRESS:PORT or its name.
-    #[arg(value_name = "SERVER")]
-    pub server: ServerName,
-    /// Only in this service; in all that have it unless it is given.
+    /// The real servers: ADDRESS, ADDRESS:PORT or a name.
+    #[arg(value_name = "SERVER", required = true)]
+    pub servers: Vec<ServerName>,
+    /// Only in this service; in all where they drain unless it is given.
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tracing::info;
 
 use super::ControlThread;
+use crate::counted::counted;
 use crate::privileges::PrivilegeError;
 use crate::publish;
 
@@ -41,9 +42,9 @@ impl ControlThread {
     /// The director in a line, for `systemctl status`.
     pub(super) fn state(&self) -> String {
         let mut state = format!(
-            "generation {}, {} service(s)",
+            "generation {}, {}",
             self.snapshot.generation,
-            self.model.services.len()
+            counted(self.model.services.len(), "service")
         );
         for port in self.ports.iter().filter(|port| !port.link_up) {
             let _ = write!(state, "; port {} has no link", port.name);

@@ -3,23 +3,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dataplane::bindings::{BoundKey, Rebind, Rebound, service_of};
+use dataplane::bindings::{BoundKey, service_of};
 use dataplane::conn::Conn;
 use dataplane::conn::table::Flow;
 use dataplane::ids::{RealId, ServiceId};
-use dataplane::mailbox::{Answer, Query, REBINDS};
-use dataplane::snapshot::{OnDown, OnDrain, Policy, Real, RealState, Service};
-use dataplane::table::{ClientKey, Cursor};
+use dataplane::mailbox::{Answer, Query};
+use dataplane::snapshot::{Identity, Real, Service};
+use dataplane::table::{ClientKey, ClientScope, Cursor, ServiceReal, TemplateKey, View};
 use dataplane::tick::{TICKS_PER_SECOND, Tick};
 use dataplane::wire::Addr;
 use serde_json::{Value, json};
 
-use super::drain::Names;
-use super::{ControlThread, to_json};
+use super::ControlThread;
+use super::drain::{Names, state_word};
 use crate::api::Reply;
+use crate::compile;
 use crate::listing::endpoint_text;
-use crate::page::{Filter, Network, Page, Part, Place};
-use crate::server_name::ServerName;
+use crate::page::{Filter, Page, Part, Place};
 use crate::service_name;
 
 /// Buckets that are looked at for one page: a few milliseconds of the control thread's time.
@@ -51,11 +51,11 @@ pub(super) struct ConnsPage {
 }
 
 /// A binding that was found.
-struct Found<'a> {
-    key: BoundKey,
-    client: ClientKey,
-    service: &'a Service,
-    real: &'a Real,
+pub(super) struct Found<'a> {
+    pub(super) key: BoundKey,
+    pub(super) client: ClientKey,
+    pub(super) service: &'a Service,
+    pub(super) real: &'a Real,
     core: u32,
     age_s: u32,
     expires_s: u32,
@@ -99,6 +99,19 @@ impl ControlThread {
         }
     }
 
+    /// The names of all real servers that have one, by service, address and port.
+    fn all_names(&self) -> HashMap<(Identity, Addr, u16), &str> {
+        let each = self.model.services.iter().flat_map(|service| {
+            let named = service.real_servers.iter().filter(|real| real.name.is_some());
+            named.map(move |real| (service, real))
+        });
+        each.filter_map(|(service, real)| {
+            let key = (compile::identity(service), real.address.into(), real.real_port);
+            Some((key, real.name.as_deref()?))
+        })
+        .collect()
+    }
+
     pub(super) fn service_named(&self, name: &str) -> Result<&Service, String> {
         let services = self.snapshot.services.iter().flatten();
         service_name::meant(name, services, |one| &*one.name, |one| one.identity)
@@ -118,83 +131,15 @@ impl ControlThread {
                 Err(sentence) => return Reply::refused(sentence),
             },
             Part::Templates | Part::Clients => {
-                self.walk(page.from, &wanted, &mut |found| rows.push(found.row()))
+                let (names, now) = (self.all_names(), Tick::after(self.started.elapsed()));
+                self.walk(page.from, &wanted, &mut |found| rows.push(found.row(&names, now)))
             }
         };
         Reply::done(json!({ "rows": rows, "next": next }).to_string())
     }
 
-    /// Ends or moves the bindings of one page.
-    pub(super) fn rebind(&mut self, page: &Page, to: Option<&ServerName>) -> Reply {
-        let wanted = match self.wanted(&page.filter) {
-            Ok(wanted) => wanted,
-            Err(sentence) => return Reply::refused(sentence),
-        };
-        let (mut rebinds, mut pinned, mut unfit) = (Vec::new(), 0, 0);
-        let now = Tick::after(self.started.elapsed());
-        // A single client, whose pin counts also where a binding is its whole network's.
-        let is_one = |client: &Network| client.length == Network::from(client.address).length;
-        let one = page.filter.client.filter(is_one).map(|client| client.address);
-        let mut meant = HashMap::new();
-        let next = self.walk(page.from, &wanted, &mut |found| {
-            let to = to.map(|to| {
-                let meant = meant.entry(found.service.id);
-                *meant.or_insert_with(|| self.real_named(found.service, to))
-            });
-            // A service that has no such real server keeps its clients.
-            if to.flatten().is_some_and(|to| self.sends_away(found.service, to, now)) {
-                unfit += 1;
-            } else if to != Some(None) {
-                let pin = found.service.pins.of(one.unwrap_or(found.client.address()).into());
-                pinned += u64::from(pin.is_some_and(|pin| Some(pin) != to.flatten()));
-                rebinds.push(Rebind { key: found.key, to: to.flatten(), make: false });
-            }
-        });
-        match self.rebind_all(&rebinds) {
-            Ok(done) => to_json(&json!({
-                "done": counts(done), "pinned": pinned, "unfit": unfit, "next": next
-            })),
-            Err(sentence) => Reply::refused(sentence),
-        }
-    }
-
-    /// Has the first core change these bindings.
-    fn rebind_all(&self, rebinds: &[Rebind]) -> Result<Rebound, String> {
-        let mut all = Rebound::default();
-        for some in rebinds.chunks(REBINDS) {
-            match self.ask(0, Query::Rebind(some.to_vec())) {
-                Some(Answer::Rebound(done)) => all += done,
-                _ => {
-                    let sentence = "core 0 did not answer in time; a part of it may have been \
-                                    done: 'director clients' shows who is bound where\n";
-                    return Err(sentence.to_owned());
-                }
-            }
-        }
-        Ok(all)
-    }
-
-    /// Whether a client that is bound to a real server is given another one at its next
-    /// connection.
-    fn sends_away(&self, service: &Service, real: RealId, now: Tick) -> bool {
-        let Some(real) = self.snapshot.real(real) else { return false };
-        let Policy { on_drain, on_down } = service.policy;
-        match real.state {
-            _ if real.is_down(now) => on_down == OnDown::Rebind,
-            RealState::Drain => on_drain == OnDrain::NewElsewhere,
-            RealState::Up | RealState::Down => false,
-        }
-    }
-
-    /// The real server of a service that goes by this name.
-    fn real_named(&self, service: &Service, server: &ServerName) -> Option<RealId> {
-        let names = self.names_of(&service.identity);
-        let mut reals = service.members.iter().filter_map(|one| self.snapshot.available(one.real));
-        reals.find(|real| names.mean(server, real.address, real.port)).map(|real| real.id)
-    }
-
     /// Goes on through the tables until a page is full or its time is over.
-    fn walk(
+    pub(super) fn walk(
         &self,
         from: Place,
         wanted: &Wanted,
@@ -226,31 +171,16 @@ impl ControlThread {
         each: &mut dyn FnMut(&Found<'_>),
     ) -> Option<Place> {
         let cursor = Cursor::at(place.cursor);
+        let mut take = |found: Option<Found<'_>>| {
+            if let Some(found) = found.filter(|found| wanted.takes(found)) {
+                each(&found);
+            }
+        };
         let next = match place.part {
             Part::Templates => {
                 let templates = &self.shared.templates;
                 templates.iterate(place.core, cursor, now, STEP, |key, view| {
-                    let Some(real) = self.snapshot.real(view.real).filter(|_| !view.invalid) else {
-                        return;
-                    };
-                    let Some(service) = self.snapshot.service(real.service) else { return };
-                    let lives_s =
-                        if view.extended { EXTENSION_S } else { self.lives_s(view.timeout_index) };
-                    let expires_s = seconds_until(view.expires, now);
-                    let found = Found {
-                        key: BoundKey::Template(key),
-                        client: key.client,
-                        service,
-                        real,
-                        core: place.core,
-                        age_s: lives_s.saturating_sub(expires_s),
-                        expires_s,
-                        connections: Some(view.connections),
-                        state: if view.assured { "ASSURED" } else { "NONE" },
-                    };
-                    if wanted.takes(&found) {
-                        each(&found);
-                    }
+                    take(self.by_template(place.core, key, view, now));
                 })
             }
             Part::Clients => {
@@ -258,26 +188,9 @@ impl ControlThread {
                 let age_now = ages.map_or(0, |counters| counters.client_age.get()) as u8;
                 let clients = &self.shared.clients;
                 clients.iterate(place.core, cursor, STEP, |scope, client, number, age| {
-                    let id = service_of(scope);
-                    let real = self.snapshot.client_real(id, number);
-                    let Some(real) = real.and_then(|real| self.snapshot.real(real)) else { return };
-                    let Some(service) = self.snapshot.service(id) else { return };
-                    let age_s = u32::from(age_now.wrapping_sub(age)) * self.shared.age_unit_s;
-                    let lives_s = service.persistence.map_or(0, |one| one.timeout_s);
-                    let found = Found {
-                        key: BoundKey::Client { scope, client },
-                        client,
-                        service,
-                        real,
-                        core: place.core,
-                        age_s,
-                        expires_s: lives_s.saturating_sub(age_s),
-                        connections: None,
-                        state: "NONE",
-                    };
-                    if wanted.takes(&found) {
-                        each(&found);
-                    }
+                    let age_s =
+                        u32::from(age_now.wrapping_sub(age)).saturating_mul(self.shared.age_unit_s);
+                    take(self.by_client(place.core, (scope, client), number, age_s));
                 })
             }
             Part::Connections => None,
@@ -286,6 +199,50 @@ impl ControlThread {
             Some(cursor) => Some(Place { cursor: cursor.parts(), ..place }),
             None => self.next_shard(place),
         }
+    }
+
+    /// A binding under `tracking: full`; `None` for one that is no more.
+    fn by_template(&self, core: u32, key: TemplateKey, view: View, now: Tick) -> Option<Found<'_>> {
+        let real = self.snapshot.real(view.real).filter(|_| !view.invalid)?;
+        let service = self.snapshot.service(real.service)?;
+        let lives_s = if view.extended { EXTENSION_S } else { self.lives_s(view.timeout_index) };
+        let expires_s = seconds_until(view.expires, now);
+        Some(Found {
+            key: BoundKey::Template(key),
+            client: key.client,
+            service,
+            real,
+            core,
+            age_s: lives_s.saturating_sub(expires_s),
+            expires_s,
+            connections: Some(view.connections),
+            state: if view.assured { "ASSURED" } else { "NONE" },
+        })
+    }
+
+    /// A binding under `tracking: client`: to the real server of this number in its service.
+    fn by_client(
+        &self,
+        core: u32,
+        (scope, client): (ClientScope, ClientKey),
+        number: ServiceReal,
+        age_s: u32,
+    ) -> Option<Found<'_>> {
+        let id = service_of(scope);
+        let real = self.snapshot.real(self.snapshot.client_real(id, number)?)?;
+        let service = self.snapshot.service(id)?;
+        let lives_s = service.persistence.map_or(0, |one| one.timeout_s);
+        Some(Found {
+            key: BoundKey::Client { scope, client },
+            client,
+            service,
+            real,
+            core,
+            age_s,
+            expires_s: lives_s.saturating_sub(age_s),
+            connections: None,
+            state: "NONE",
+        })
     }
 
     pub(super) fn next_shard(&self, place: Place) -> Option<Place> {
@@ -387,7 +344,13 @@ impl Found<'_> {
         u8::try_from(mask.count_ones().min(width)).unwrap_or(u8::MAX)
     }
 
-    fn row(&self) -> Value {
+    fn row(&self, names: &HashMap<(Identity, Addr, u16), &str>, now: Tick) -> Value {
+        let name = names.get(&(self.service.identity, self.real.address, self.real.port));
+        let server_state = match self.real.is_down(now) {
+            _ if !self.real.available => "removed",
+            true => "down",
+            false => state_word(self.real.state),
+        };
         let address = self.client.address();
         let whole = if address.is_ipv4() { 32 } else { 128 };
         let client = match (self.service.engine, self.length()) {
@@ -405,15 +368,10 @@ impl Found<'_> {
             "connections": self.connections,
             "core": self.core,
             "state": self.state,
+            "name": name,
+            "server_state": server_state,
         })
     }
-}
-
-fn counts(done: Rebound) -> Value {
-    let Rebound { found, changed, made, connections, full } = done;
-    json!({
-        "found": found, "changed": changed, "made": made, "connections": connections, "full": full,
-    })
 }
 
 /// Whole seconds that are left; 0 for what is over and not swept yet.

@@ -14,6 +14,7 @@ use super::{ControlThread, neighbour_settings, restart, to_json};
 use crate::api::{Peer, Reply};
 use crate::config::model::Pin;
 use crate::config::{self, Model};
+use crate::counted::counted;
 use crate::difference::{self, Change};
 use crate::history::Cause;
 use crate::peers::Peers;
@@ -36,6 +37,15 @@ pub(super) struct Source {
     pub(super) name: String,
 }
 
+/// What became of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It runs, and changed this.
+    Over(String),
+    /// It ran already: no new generation, and nothing in the history to go back over.
+    Already,
+}
+
 /// What a configuration would do.
 struct Plan {
     changes: Vec<Change>,
@@ -50,11 +60,12 @@ impl ControlThread {
         &mut self,
         model: Result<Arc<Model>, String>,
         source: &Source,
-    ) -> Result<String, String> {
+    ) -> Result<Taken, String> {
         let result = model.and_then(|model| self.change_to(model));
         let Source { cause, who, name } = source;
         match &result {
-            Ok(said) => {
+            Ok(Taken::Already) => info!("{who}: {}", self.runs_already(name)),
+            Ok(Taken::Over(said)) => {
                 info!("{who}: {name} taken over: generation {}: {said}", self.snapshot.generation);
                 self.note(*cause, who.clone(), name.clone(), said.clone());
             }
@@ -70,9 +81,14 @@ impl ControlThread {
         result
     }
 
-    fn change_to(&mut self, model: Arc<Model>) -> Result<String, String> {
+    fn change_to(&mut self, model: Arc<Model>) -> Result<Taken, String> {
         restart::needed(&self.model, &model)?;
         let peers = Peers::find(&model.control.allow)?;
+        if *self.model == *model && self.unsaid.is_empty() {
+            // Whom the names of `control.allow` mean may have changed on the machine.
+            self.admit(peers);
+            return Ok(Taken::Already);
+        }
         let metrics = self.observers.prepare(&self.model, &model)?;
         let mut plan = compile::plan(&model);
         self.catalog.check(&plan.farms).map_err(|refused| refused.to_string())?;
@@ -95,7 +111,12 @@ impl ControlThread {
         self.neighbours.configure(neighbour_settings(&self.model));
         self.settle_neighbours();
         let pins = pins_changed(&before, &self.model);
-        Ok(format!("{changes}{pins}{tables}"))
+        Ok(Taken::Over(format!("{changes}{pins}{tables}")))
+    }
+
+    /// That a configuration changes nothing, in words.
+    fn runs_already(&self, name: &str) -> String {
+        format!("{name} is what runs already (generation {})", self.snapshot.generation)
     }
 
     /// Puts what runs now into the history.
@@ -104,23 +125,33 @@ impl ControlThread {
         self.history.note(generation, who, cause, what, changes, &self.model);
     }
 
-    pub(super) fn apply(&mut self, name: &str, text: &str, dry: bool, peer: Peer) -> Reply {
-        let model = config::parse(text.as_bytes(), name);
+    /// `director apply`, of a text that goes by `name` in messages and comes from `file`.
+    pub(super) fn apply(
+        &mut self,
+        name: String,
+        file: Option<String>,
+        text: &str,
+        peer: Peer,
+    ) -> Reply {
+        let model = config::parse(text.as_bytes(), &name);
         let model = model.map(Arc::new).map_err(|problems| problems.to_string());
-        if dry {
-            return match model {
-                Ok(model) => self.dry_run(&model, name),
-                Err(problems) => unchanged(&problems),
-            };
+        let name = file.unwrap_or(name);
+        self.change_by(model, &Source { cause: Cause::Apply, who: peer.user(), name })
+    }
+
+    /// `director apply --dry-run`.
+    pub(super) fn would_apply(&self, name: &str, text: &str) -> Reply {
+        match config::parse(text.as_bytes(), name) {
+            Ok(model) => self.dry_run(&model, name),
+            Err(problems) => unchanged(&problems.to_string()),
         }
-        let source = Source { cause: Cause::Apply, who: peer.user(), name: name.to_owned() };
-        self.change_by(model, &source)
     }
 
     /// Takes over what a process at the socket asked for, and answers it.
     fn change_by(&mut self, model: Result<Arc<Model>, String>, source: &Source) -> Reply {
         match self.take_over(model, source) {
-            Ok(said) => {
+            Ok(Taken::Already) => Reply::done(format!("{}\n", self.runs_already(&source.name))),
+            Ok(Taken::Over(said)) => {
                 self.wait_for_cores();
                 Reply::done(format!("generation {}: {said}\n", self.snapshot.generation))
             }
@@ -173,8 +204,11 @@ impl ControlThread {
         let Plan { changes, moves, refused } = self.plan(model);
         let generation = self.snapshot.generation;
         let mut text = match changes.len() {
-            0 => format!("{name} is what runs already (generation {generation})\n"),
-            some => format!("{name} would change generation {generation} in {some} place(s):\n"),
+            0 => format!("{}\n", self.runs_already(name)),
+            some => {
+                let places = counted(some, "place");
+                format!("{name} would change generation {generation} in {places}:\n")
+            }
         };
         push_lines(&mut text, &changes);
         if !changes.is_empty() {
@@ -231,8 +265,8 @@ impl ControlThread {
     }
 
     pub(super) fn rollback(&mut self, generation: Option<u64>, dry: bool, peer: Peer) -> Reply {
-        let Some(generation) = generation.or_else(|| self.history.previous()) else {
-            return unchanged("there is nothing to go back to: the history has one entry");
+        let Some(generation) = generation.or_else(|| self.history.before(&self.model)) else {
+            return unchanged("there is nothing to go back to: nothing else is in the history");
         };
         // Nothing to take over is no refused configuration, of which monitoring would tell.
         let model = match self.history.model(generation) {
@@ -245,8 +279,9 @@ impl ControlThread {
         }
         let name = format!("rollback to {name}");
         let source = Source { cause: Cause::Rollback, who: peer.user(), name };
+        let newest = self.snapshot.generation;
         let reply = self.change_by(Ok(model), &source);
-        match reply.ok {
+        match self.snapshot.generation > newest {
             true => Reply {
                 text: format!("back to generation {generation} as {}", reply.text),
                 ..reply
@@ -297,7 +332,7 @@ fn pins_changed(before: &Model, after: &Model) -> String {
         (before.difference(&after).count(), "removed"),
     ] {
         if count > 0 {
-            let _ = write!(said, ", {count} pin(s) {what}");
+            let _ = write!(said, ", {} {what}", counted(count, "pin"));
         }
     }
     said

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use dataplane::catalog::spec::{Farm, RealSpec};
 use dataplane::snapshot::{Identity, OnDown, OnDrain, RealState};
 use dataplane::tick::Tick;
-use dataplane::wire::Addr;
+use dataplane::wire::{Addr, Protocol};
 use serde_json::json;
 use tracing::info;
 
 use super::{ControlThread, drains, to_json};
 use crate::api::{Peer, Reply};
 use crate::compile::identity as identity_of;
+use crate::counted::counted;
 use crate::history::Cause;
 use crate::listing::endpoint_text;
 use crate::server_name::ServerName;
@@ -50,7 +51,7 @@ impl ControlThread {
             Ok(meant) => meant,
             Err(sentence) => return Reply::refused(sentence),
         };
-        let (mut changed, mut left) = (0, 0);
+        let (mut changed, mut left) = (Vec::new(), 0);
         for (identity, real) in &meant {
             let Some(wanted) = self.wanted_spec(identity, *real, wish) else {
                 left += 1;
@@ -62,22 +63,21 @@ impl ControlThread {
             if let Err(refused) = self.catalog.edit_real(identity, wanted) {
                 return Reply::refused(format!("{server}: {refused}\n"));
             }
-            changed += 1;
+            changed.push((*identity, real.address, real.port));
         }
-        if changed > 0 {
+        if !changed.is_empty() {
             self.snapshot = self.catalog.snapshot();
             self.follow_catalog();
-            let (word, how) = match wish {
+            let of = service.map(|name| format!(" --service {name}")).unwrap_or_default();
+            let what = match wish {
                 Wish::Drain { deadline_s: Some(seconds) } => {
-                    ("drain", format!(", for {seconds} s at the most"))
+                    format!("drain {server}{of} --deadline {seconds}s")
                 }
-                Wish::Drain { deadline_s: None } => ("drain", String::new()),
-                Wish::Up => ("undrain", String::new()),
+                Wish::Drain { deadline_s: None } => format!("drain {server}{of}"),
+                Wish::Up => format!("undrain {server}{of}"),
             };
-            let generation = self.snapshot.generation;
-            info!("{peer}: {word} {server}{how}: generation {generation}");
-            let what = format!("{word} {server}{how}");
-            let changes = format!("{changed} real server(s)");
+            info!("{peer}: {what}: generation {}", self.snapshot.generation);
+            let changes = counted(changed.len(), "real server");
             self.note(Cause::Drain, peer.user(), what, changes);
             self.wait_for_cores();
         }
@@ -92,7 +92,7 @@ impl ControlThread {
                 ),
             });
         }
-        self.drained(&meant)
+        self.drained(&meant, &changed)
     }
 
     /// A real server in its new state; its deadline is noted. Without one of its own it has
@@ -128,7 +128,7 @@ impl ControlThread {
     /// How a real server's drain stands.
     pub(super) fn drain_report(&mut self, server: &ServerName, service: Option<&str>) -> Reply {
         match self.meant(server, service) {
-            Ok(meant) => self.drained(&meant),
+            Ok(meant) => self.drained(&meant, &[]),
             Err(sentence) => Reply::refused(sentence),
         }
     }
@@ -176,7 +176,21 @@ impl ControlThread {
         pins.iter().filter(|pin| Addr::from(pin.real_server) == address).count()
     }
 
-    fn drained(&self, meant: &[(Identity, RealSpec)]) -> Reply {
+    /// How long a connection of this service lives on without a packet, at the most.
+    fn idle_s(&self, identity: &Identity) -> u32 {
+        let timeouts = self.model.timeouts;
+        let (tcp, udp) = (timeouts.tcp_s.max(timeouts.tcp_fin_s), timeouts.udp_s);
+        match identity {
+            Identity::Address { protocol: Protocol::Tcp, .. }
+            | Identity::Ports { protocol: Some(Protocol::Tcp), .. } => tcp,
+            Identity::Address { protocol: Protocol::Udp, .. }
+            | Identity::Ports { protocol: Some(Protocol::Udp), .. } => udp,
+            _ => tcp.max(udp),
+        }
+    }
+
+    /// How these real servers are now, and which of them have just changed.
+    fn drained(&self, meant: &[(Identity, RealSpec)], changed: &[drains::Key]) -> Reply {
         let now = Tick::after(self.started.elapsed());
         let snapshot = Arc::clone(&self.snapshot);
         let mut rows = Vec::new();
@@ -200,12 +214,15 @@ impl ControlThread {
                 "address": real.address.to_string(),
                 "port": real.port,
                 "state": if real.is_down(now) { "down" } else { state_word(real.state) },
+                "persistent": service.persistence.is_some(),
+                "idle_s": self.idle_s(identity),
                 "clients": load.clients(),
                 "connections": load.active + load.inactive,
                 "on_drain": on_drain_word(service.policy.on_drain),
                 "on_down": on_down_word(service.policy.on_down),
                 "pins": self.pins_to(identity, real.address),
                 "deadline_in_s": left_s,
+                "changed": changed.contains(&(*identity, spec.address, spec.port)),
             }));
         }
         to_json(&rows)
@@ -227,7 +244,7 @@ fn on_down_word(on_down: OnDown) -> &'static str {
     }
 }
 
-fn state_word(state: RealState) -> &'static str {
+pub(super) fn state_word(state: RealState) -> &'static str {
     match state {
         RealState::Up => "up",
         RealState::Drain => "drain",

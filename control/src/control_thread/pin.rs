@@ -31,6 +31,7 @@ impl ControlThread {
             Ok(service) => service.map(|service| &*service.name),
             Err(sentence) => return Reply::refused(sentence),
         };
+        let of = service.map(|name| format!(" --service {name}")).unwrap_or_default();
         let mut services = self.model.services.clone();
         let mut touched = Vec::new();
         for one in services.iter_mut().filter(|one| service.is_none_or(|name| one.name == name)) {
@@ -50,8 +51,8 @@ impl ControlThread {
         self.model = Arc::new(self.model.with_services(services, self.model.timeouts));
         self.follow_catalog();
         let what = match to {
-            Some(to) => format!("pin {client} {to}"),
-            None => format!("unpin {client}"),
+            Some(to) => format!("pin {client} {to}{of}"),
+            None => format!("unpin {client}{of}"),
         };
         info!("{peer}: {what}: generation {}", self.snapshot.generation);
         self.note(Cause::Pin, peer.user(), what, format!("service {}", touched.join(", ")));

@@ -123,7 +123,7 @@ fn numa(patient: &mut Examination<'_>, port: &PortConfig, address: &str) {
     patient.find(Finding::new(
         patient.slower(),
         format!("port {}", port.name),
-        format!("device {address} is on NUMA node {node} and core(s) {away:?} are not"),
+        format!("device {address} is on NUMA node {node}, and of its cores {away:?} are not"),
         "every packet crosses between the nodes",
         format!(
             "poll with cores of node {node}: {} (`lscpu -e` lists them)",

@@ -5,6 +5,8 @@ use std::fmt;
 use nic::{Machine, NicConfig, preflight};
 use serde_json::{Value, json};
 
+use crate::counted::counted;
+
 use super::finding::{Finding, Severity};
 
 /// The result of an examination.
@@ -71,8 +73,8 @@ fn needs(nic: &NicConfig, machine: &Machine) -> Vec<(String, String)> {
     ];
     for port in &nic.ports {
         let queues = format!(
-            "{} queue pair(s) of {} + {} descriptors, MTU {}",
-            port.cores.len(),
+            "{} of {} + {} descriptors, MTU {}",
+            counted(port.cores.len(), "queue pair"),
             port.rx_descriptors,
             port.tx_descriptors,
             port.mtu
@@ -102,7 +104,12 @@ impl fmt::Display for Report {
         match self.findings.is_empty() {
             true => writeln!(f, "nothing is missing"),
             false => {
-                writeln!(f, "{fatal} fatal, {warnings} warning(s), {advice} piece(s) of advice")
+                writeln!(
+                    f,
+                    "{fatal} fatal, {}, {} of advice",
+                    counted(warnings, "warning"),
+                    counted(advice, "piece")
+                )
             }
         }
     }

@@ -56,6 +56,8 @@ pub(super) const BINDINGS: &[Column] = &[
     Column::new("CONNECTIONS", "connections", 5),
     Column::new("CORE", "core", 2),
     Column::wide("STATE", "state", 8),
+    Column::wide("NAME", "name", 8),
+    Column::wide("SERVER STATE", "server_state", 7),
 ];
 
 pub(super) const CONNECTIONS: &[Column] = &[

@@ -65,6 +65,8 @@ pub struct Imported {
     pub lost: usize,
     /// How many virtual services the configuration has.
     pub services: usize,
+    /// Services that stand in it as remarks, to be completed.
+    pub remarks: usize,
     /// Whether the texts had anything of what they were read as. Without that the configuration
     /// says nothing, and the notes only what the texts are not.
     pub found: bool,

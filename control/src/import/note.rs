@@ -27,7 +27,11 @@ impl fmt::Display for Note {
         if *line > 0 {
             write!(f, ":{line}")?;
         }
-        write!(f, ": {what}: {why}; {hint}")
+        // What is a whole file's, or stands on no line, has no name.
+        if !what.is_empty() {
+            write!(f, ": {what}")?;
+        }
+        write!(f, ": {why}; {hint}")
     }
 }
 

@@ -29,11 +29,14 @@ const PORTS_COLUMN: usize = 34;
 pub(super) fn write(plan: &Plan, mut notes: Notes) -> Imported {
     let writer = Writer { names: plan.files.iter().map(|name| short(name)).collect() };
     let mut services = String::new();
-    let mut count = 0;
+    let (mut count, mut remarks) = (0, 0);
     for (place, service) in plan.services.iter().enumerate() {
         let text = writer.service(service);
         if services.len() + text.len() > MOST_SERVICES {
-            let what = format!("this service and {} behind it", plan.services.len() - place - 1);
+            let what = match plan.services.len() - place - 1 {
+                0 => "this service".to_owned(),
+                behind => format!("this service and {behind} behind it"),
+            };
             let why = format!(
                 "a configuration has {MAX_BYTES} bytes at the most, and services that are imported \
                  {MOST_SERVICES} of them"
@@ -43,7 +46,10 @@ pub(super) fn write(plan: &Plan, mut notes: Notes) -> Imported {
             break;
         }
         services.push_str(&text);
-        count += usize::from(!service.selectors.is_empty());
+        match service.selectors.is_empty() {
+            true => remarks += 1,
+            false => count += 1,
+        }
     }
     let more = notes.more();
     let notes = notes.finish(&plan.files);
@@ -70,7 +76,7 @@ pub(super) fn write(plan: &Plan, mut notes: Notes) -> Imported {
         }
     }
     let found = !plan.services.is_empty() || plan.timeouts_s != [0; 3];
-    Imported { yaml, notes, lost, services: count, found }
+    Imported { yaml, notes, lost, services: count, remarks, found }
 }
 
 /// A file's name without its folders, and not too long to stand on every line.

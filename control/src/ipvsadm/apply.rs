@@ -282,8 +282,10 @@ fn list(target: &mut Target<'_>, options: &ListOptions) -> Reply {
 }
 
 fn save(target: &mut Target<'_>, numeric: bool) -> Reply {
-    let saved = listing::save(&target.listing(true));
-    Reply::output(if numeric { saved } else { target.names.in_saved(&saved) })
+    let listing = target.listing(true);
+    let saved = listing::save(&listing);
+    let stdout = if numeric { saved } else { target.names.in_saved(&saved) };
+    Reply { stderr: listing::unsaid(&listing), ..Reply::output(stdout) }
 }
 
 /// Commands line by line, with or without the word `ipvsadm` in front. A line that is no

@@ -24,6 +24,6 @@ pub use row::{
     ConnectionRow, Endpoint, EngineData, Listing, RealRow, ServiceRow, Stats, SyncDaemon, SyncRole,
     Traffic, Tunnel, TunnelChecksum,
 };
-pub use save::save;
+pub use save::{save, unsaid};
 pub use settings::{daemons, timeouts};
 pub use table::{Style, service, services};

@@ -1,5 +1,7 @@
 //! Services as the commands that would add them: `ipvsadm -Sn`.
 
+use dataplane::snapshot::RealState;
+
 use super::address;
 use super::row::{Listing, RealRow, ServiceRow, Tunnel, TunnelChecksum};
 
@@ -21,6 +23,27 @@ pub fn save(listing: &Listing) -> String {
         }
     }
     text + &comments
+}
+
+/// What ipvsadm has no words for and its text has as weight 0, a line for each. It is not in the
+/// text itself: `ipvsadm -R` takes no comments.
+pub fn unsaid(listing: &Listing) -> String {
+    let mut text = String::new();
+    for service in &listing.services {
+        let Some(option) = address::service_option(&service.identity) else { continue };
+        for real in &service.reals {
+            let state = match real.state {
+                RealState::Up => continue,
+                RealState::Drain => "drains",
+                RealState::Down => "is down",
+            };
+            let server = address::join(real.address, real.port);
+            text += &format!(
+                "{option} -r {server} {state}, which is saved as weight 0; 'director get' keeps it\n"
+            );
+        }
+    }
+    text
 }
 
 fn scheduling(row: &ServiceRow) -> String {

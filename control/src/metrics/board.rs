@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dataplane::ids::ServiceId;
 use dataplane::shared::Shared;
-use dataplane::snapshot::{Service, Snapshot};
+use dataplane::snapshot::Snapshot;
 use nic::{NicStats, PortInfo};
 
 use super::exposition::Format;
@@ -44,13 +44,10 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether real servers are too many to have series of their own.
+    /// Whether something has no series of its own.
     pub fn leaves_out(&self) -> bool {
-        let count = |of: &dyn Fn(&Service) -> usize| -> usize {
-            self.snapshot.services.iter().flatten().map(|service| of(service)).sum()
-        };
-        let (services, reals) = (count(&|_| 1), count(&|service| service.members.len()));
-        !page::room_for(services, reals, &self.settings).reals
+        let reals = page::reals_of(&self.snapshot);
+        page::room_for(&reals, &self.settings).leaves_out(reals.len())
     }
 }
 

@@ -5,11 +5,13 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::drain;
 use super::listed::shown;
 use super::{complain, print};
 use crate::api::{self, Reply, Request};
 use crate::cli;
 use crate::config;
+use crate::counted::{agreeing, counted};
 use crate::get::{self, Kind, Output, Table};
 use crate::page::{Filter, Page, Part, Place};
 use crate::server_name::ServerName;
@@ -37,8 +39,12 @@ struct Done {
     found: u64,
     changed: u64,
     made: u64,
-    connections: u64,
     full: u64,
+    /// Connections that go on where they are.
+    connections: u64,
+    /// Those that end, and those whose packets are dropped, as their real server is down.
+    ending: u64,
+    dropped: u64,
     #[serde(skip)]
     pinned: u64,
     #[serde(skip)]
@@ -52,6 +58,8 @@ impl Done {
         self.made += other.made;
         self.connections += other.connections;
         self.full += other.full;
+        self.ending += other.ending;
+        self.dropped += other.dropped;
         self.pinned += other.pinned;
         self.unfit += other.unfit;
     }
@@ -188,8 +196,8 @@ pub fn evict(args: &cli::Evict) -> u8 {
             complain(&format!("{} is bound nowhere; nothing was changed", args.client));
             1
         }
-        Ok(Done { changed, connections, pinned, .. }) => {
-            let mut text = format!("{changed} binding(s) ended; ");
+        Ok(done @ Done { changed, pinned, .. }) => {
+            let mut text = format!("{} ended; ", counted(changed, "binding"));
             text += &match pinned {
                 0 => "the next connection of each is scheduled anew\n".to_owned(),
                 some => format!(
@@ -197,7 +205,7 @@ pub fn evict(args: &cli::Evict) -> u8 {
                      the client is pinned to ({some})\n"
                 ),
             };
-            print(&(text + &going_on(connections)));
+            print(&(text + &of_connections(&done)));
             0
         }
         Err(failed) => failed.code(),
@@ -219,8 +227,8 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
             ));
             1
         }
-        Ok(Done { found, changed, connections, full, pinned, unfit, .. }) => {
-            let mut text = format!("{changed} binding(s) moved to {}", args.to);
+        Ok(done @ Done { found, changed, full, pinned, unfit, .. }) => {
+            let mut text = format!("{} moved to {}", counted(changed, "binding"), args.to);
             // Where some moved, the rest of the walk may have come upon them again.
             if changed == 0 {
                 text += &format!(", {found} were there already");
@@ -238,7 +246,7 @@ pub fn rebind(args: &cli::Rebind) -> u8 {
                      binding ends; 'director unpin' changes that\n"
                 );
             }
-            print(&(text + &going_on(connections)));
+            print(&(text + &of_connections(&done)));
             0
         }
         Err(failed) => failed.code(),
@@ -265,16 +273,21 @@ pub fn pin(args: &cli::Pin) -> u8 {
         Ok((services, moved))
     });
     match result {
-        Ok((services, Done { changed, connections, unfit, .. })) => {
-            let mut text = going_on(connections);
-            if unfit > 0 {
+        Ok((services, done @ Done { changed, unfit, .. })) => {
+            let mut text = of_connections(&done);
+            let down = drain::down_in(&args.at.socket, &args.to, &services);
+            if !down.is_empty() {
+                let down = down.join(", ");
+                text += &format!("{} is down in {down}: the pin counts once it is up\n", args.to);
+            } else if unfit > 0 {
                 text += &format!("{}\n", sent_away(&args.to, unfit));
             }
             print(&format!(
-                "{} is pinned to {} in {}; {changed} binding(s) moved there\n{}",
+                "{} is pinned to {} in {}; {} moved there\n{}",
                 args.client,
                 args.to,
                 services.join(", "),
+                counted(changed, "binding"),
                 text
             ));
             0
@@ -300,17 +313,40 @@ pub fn unpin(args: &cli::Unpin) -> u8 {
 }
 
 fn sent_away(to: &ServerName, bindings: u64) -> String {
+    let stay = agreeing(bindings, "stays where it is", "stay where they are");
     format!(
-        "{bindings} binding(s) stay where they are: {to} is down or drains there, and its clients \
-         are given another real server with their next connection"
+        "{} {stay}: {to} is down or drains there, and its clients are given another real server with \
+         their next connection",
+        counted(bindings, "binding")
     )
 }
 
-fn going_on(connections: u64) -> String {
-    match connections {
-        0 => String::new(),
-        some => format!("{some} connection(s) go on where they are until they end\n"),
-    }
+/// What becomes of connections that are open.
+fn of_connections(done: &Done) -> String {
+    let mut text = String::new();
+    let mut add = |number: u64, fate: [&str; 2], how: &str| {
+        let [one, many] = fate;
+        if number > 0 {
+            let fate = agreeing(number, one, many);
+            text += &format!("{} {fate}{how}\n", counted(number, "connection"));
+        }
+    };
+    add(
+        done.connections,
+        ["goes on where it is until it ends", "go on where they are until they end"],
+        "",
+    );
+    add(
+        done.ending,
+        ["ends with its next packet", "end with their next packet"],
+        " (TCP is reset, UDP gets another real server), as the real server is down",
+    );
+    add(
+        done.dropped,
+        ["has its packets dropped", "have their packets dropped"],
+        " until the real server is back, which is down or removed",
+    );
+    text
 }
 
 fn changed(socket: &Path, filter: &Filter, to: Option<&ServerName>) -> Result<Done, Failed> {

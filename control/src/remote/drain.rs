@@ -10,6 +10,7 @@ use super::clients::{Failed, asked, each_page};
 use super::print;
 use crate::api::Request;
 use crate::cli;
+use crate::counted::{agreeing, counted};
 use crate::page::{Filter, Part};
 use crate::server_name::ServerName;
 
@@ -24,6 +25,10 @@ struct Drained {
     address: IpAddr,
     port: u16,
     state: String,
+    /// Whether the service binds clients.
+    persistent: bool,
+    /// Seconds that a connection without packets lives on.
+    idle_s: u32,
     clients: u64,
     connections: u64,
     /// The service's `on_drain` and `on_down`.
@@ -32,6 +37,8 @@ struct Drained {
     /// Pins of the service that lead to it.
     pins: usize,
     deadline_in_s: Option<u32>,
+    /// Whether what was asked for changed it.
+    changed: bool,
 }
 
 impl Drained {
@@ -59,28 +66,43 @@ impl Drained {
     }
 }
 
-/// `director drain`.
+/// `director drain`: of several servers each, also where one of them cannot be.
 pub fn drain(args: &cli::Drain) -> u8 {
-    match drain_all(args) {
-        Ok(()) => 0,
-        Err(failed) => failed.code(),
+    let mut drains = Vec::new();
+    let mut code = 0;
+    for server in &args.servers {
+        match begin(args, server) {
+            Ok(rows) => drains.push((server, rows)),
+            Err(failed) => code = failed.code().max(code),
+        }
     }
+    if args.wait {
+        for (server, rows) in drains {
+            code = wait(args, server, rows).map_or_else(Failed::code, |()| 0).max(code);
+        }
+    }
+    code
 }
 
-fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
+fn begin(args: &cli::Drain, server: &ServerName) -> Result<Vec<Drained>, Failed> {
     let socket = &args.at.socket;
     let request = Request::Drain {
-        server: args.server.clone(),
+        server: server.clone(),
         service: args.service.clone(),
         deadline_s: args.deadline,
     };
-    let mut rows: Vec<Drained> = asked(socket, &request)?;
+    let rows: Vec<Drained> = asked(socket, &request)?;
     for row in &rows {
         print(&told(row, last_leaves(socket, row)?));
     }
-    while args.wait && !rows.iter().all(Drained::is_over) {
+    Ok(rows)
+}
+
+/// Tells of every change until nobody is there any more.
+fn wait(args: &cli::Drain, server: &ServerName, mut rows: Vec<Drained>) -> Result<(), Failed> {
+    while !rows.iter().all(Drained::is_over) {
         std::thread::sleep(LOOK);
-        let now = report(socket, &args.server, args.service.as_deref())?;
+        let now = report(&args.at.socket, server, args.service.as_deref())?;
         for (old, new) in rows.iter().zip(&now) {
             let counts = |row: &Drained| (row.clients, row.connections, row.state.clone());
             if counts(old) != counts(new) {
@@ -89,19 +111,24 @@ fn drain_all(args: &cli::Drain) -> Result<(), Failed> {
         }
         rows = now;
     }
-    let server = &args.server;
-    if args.wait && rows.iter().any(Drained::is_up) {
+    if rows.iter().any(Drained::is_up) {
         return Err(Failed::Refused(format!(
             "{server} is up again: somebody else has ended the drain, and it takes new clients"
         )));
     }
-    if args.wait {
-        print(&match rows.iter().any(Drained::is_kept) {
-            true => format!("{server} is down, and serves the clients that it had\n"),
-            false => format!("{server} serves nobody any more\n"),
-        });
-    }
+    print(&match rows.iter().any(Drained::is_kept) {
+        true => format!("{server} is down, and serves the clients that it had\n"),
+        false => format!("{server} serves nobody any more{}\n", still_listed(&rows)),
+    });
     Ok(())
+}
+
+/// The services in which a real server is down and gives its clients away.
+pub(super) fn down_in(socket: &Path, server: &ServerName, services: &[String]) -> Vec<String> {
+    // Only a remark depends on it.
+    let rows = report(socket, server, None).unwrap_or_default().into_iter();
+    let down = rows.filter(|row| row.is_down() && services.contains(&row.service));
+    down.map(|row| row.service).collect()
 }
 
 fn report(
@@ -132,24 +159,33 @@ fn last_leaves(socket: &Path, row: &Drained) -> Result<Option<u64>, Failed> {
     Ok(last)
 }
 
-fn told(row: &Drained, last_s: Option<u64>) -> String {
-    let Drained { service, real_server, state, clients, connections, deadline_in_s, .. } = row;
-    let mut text = format!("{real_server} of service {service}: {state}, ");
-    text += &match (row.is_down() && !row.is_left(), row.on_down.as_str()) {
-        (true, "rebind") => format!(
-            "{clients} client(s) get another real server when they come back, {connections} \
-             connection(s) end"
-        ),
-        (true, "drop") => format!(
-            "what {clients} client(s) and {connections} connection(s) send is dropped until it \
-             is up"
-        ),
-        _ => format!("{clients} client(s) still bound, {connections} connection(s)"),
+/// Who is in the listings of a server that is down although it serves nobody.
+fn still_listed(rows: &[Drained]) -> String {
+    let sum = |of: fn(&Drained) -> u64| rows.iter().map(of).sum::<u64>();
+    let (clients, connections) = (sum(|row| row.clients), sum(|row| row.connections));
+    let who = match (clients, connections) {
+        (0, 0) => return String::new(),
+        (0, _) => counted(connections, "connection"),
+        (_, 0) => counted(clients, "client"),
+        (..) => {
+            format!("{} and {}", counted(clients, "client"), counted(connections, "connection"))
+        }
     };
+    let until = agreeing(
+        clients + connections,
+        "is listed with it until it sends something or times out",
+        "are listed with it until they send something or time out",
+    );
+    format!("; {who} {until}")
+}
+
+fn told(row: &Drained, last_s: Option<u64>) -> String {
+    let Drained { service, real_server, state, .. } = row;
+    let mut text = format!("{real_server} of service {service}: {state}, {}", who_is_there(row));
     if let Some(seconds) = last_s {
         text += &format!("; the last one leaves in {seconds} s");
         // A template lives on for its connections, a minute at a time.
-        text += match (*connections > 0, row.on_drain.as_str()) {
+        text += match (row.connections > 0, row.on_drain.as_str()) {
             (false, "new_elsewhere") => ", or when it comes back",
             (true, "new_elsewhere") => " at the soonest: connections keep it",
             (false, _) => " unless it comes back",
@@ -157,27 +193,65 @@ fn told(row: &Drained, last_s: Option<u64>) -> String {
         };
     }
     if row.pins > 0 && !row.is_down() {
-        text += &format!("; {} pin(s) send clients to it nevertheless", row.pins);
+        let sends = agreeing(row.pins, "sends", "send");
+        text += &format!("; {} {sends} clients to it nevertheless", counted(row.pins, "pin"));
     }
-    match deadline_in_s {
-        Some(seconds) if state == "drain" => {
-            text += &format!("; the deadline is in {seconds} s");
+    if let Some(seconds) = row.deadline_in_s.filter(|_| state == "drain") {
+        text += &format!("; the deadline is in {seconds} s");
+        if row.connections > 0 {
+            text += match row.on_down.as_str() {
+                "keep" => ", and what is open then goes on",
+                "drop" => ", and what is open then is not served until the server is up",
+                _ => ", and what is open then ends: TCP is reset, UDP gets another real server",
+            };
         }
-        _ => {}
     }
     text + "\n"
 }
 
-/// `director undrain`.
-pub fn undrain(args: &cli::Undrain) -> u8 {
-    let request = Request::Undrain { server: args.server.clone(), service: args.service.clone() };
-    match asked::<Vec<Drained>>(&args.at.socket, &request) {
-        Ok(rows) => {
-            for row in &rows {
-                print(&told(row, None));
-            }
-            0
+/// Who is bound or connected, and what becomes of them.
+fn who_is_there(row: &Drained) -> String {
+    let (bound, open) = (counted(row.clients, "client"), counted(row.connections, "connection"));
+    let get = agreeing(row.clients, "gets", "get");
+    let back = agreeing(row.clients, "it comes", "they come");
+    let end = agreeing(row.connections, "ends", "end");
+    match (row.state.as_str(), row.on_down.as_str()) {
+        ("down", "rebind") if row.clients == 0 && row.connections > 0 => {
+            format!("{open} {end} with the next packet")
         }
-        Err(failed) => failed.code(),
+        ("down", "rebind") if !row.is_left() => format!(
+            "{bound} {get} another real server when {back} back, {open} {end} with the next packet"
+        ),
+        ("down", "drop") if !row.is_left() => {
+            format!("what {bound} and {open} send is dropped until it is up")
+        }
+        _ if row.persistent || row.clients > 0 => format!("{bound} still bound, {open}"),
+        ("drain", _) if row.connections > 0 => {
+            let (go, end) = (
+                agreeing(row.connections, "goes", "go"),
+                agreeing(row.connections, "it ends", "they end"),
+            );
+            format!("{open} {go} on until {end}, an idle one for {} s at the most", row.idle_s)
+        }
+        _ => open,
     }
+}
+
+/// `director undrain`. Where a server was not drained is told only where nothing else is, or
+/// where the service was named.
+pub fn undrain(args: &cli::Undrain) -> u8 {
+    let mut code = 0;
+    for server in &args.servers {
+        let request = Request::Undrain { server: server.clone(), service: args.service.clone() };
+        match asked::<Vec<Drained>>(&args.at.socket, &request) {
+            Ok(rows) => {
+                let all = args.service.is_some() || !rows.iter().any(|row| row.changed);
+                for row in rows.iter().filter(|row| all || row.changed) {
+                    print(&told(row, None));
+                }
+            }
+            Err(failed) => code = failed.code().max(code),
+        }
+    }
+    code
 }

@@ -73,7 +73,10 @@ fn finish(answer: Result<Reply, SocketError>) -> u8 {
 pub fn apply(args: &cli::Apply) -> u8 {
     match read(&args.file) {
         Ok(text) => {
-            let request = Request::Apply { name: name_of(&args.file), text, dry_run: args.dry_run };
+            let file = (args.file != Path::new("-")).then(|| std::path::absolute(&args.file));
+            let file = file.and_then(Result::ok).map(|file| file.display().to_string());
+            let (name, dry_run) = (name_of(&args.file), args.dry_run);
+            let request = Request::Apply { name, file, text, dry_run };
             change(&args.at.socket, &request)
         }
         Err(problem) => {

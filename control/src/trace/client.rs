@@ -15,6 +15,7 @@ use super::session::{Batch, Opened};
 use super::{Question, hex, pcapng};
 use crate::api::{self, Reply, Request};
 use crate::cli;
+use crate::counted::counted;
 use crate::output;
 use crate::reason::reason;
 
@@ -90,7 +91,7 @@ fn write_capture(args: &cli::Capture) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error).into()),
         _ => {}
     }
-    complain(&format!("{} packet(s) in {name}; {}", ended.told, missed(&ended)));
+    complain(&format!("{} in {name}; {}", counted(ended.told, "packet"), missed(&ended)));
     Ok(())
 }
 

@@ -43,19 +43,21 @@ impl std::fmt::Display for Changes {
             return f.write_str("no change of services or real servers");
         }
         let parts = [
-            (self.services_added, "service(s) added"),
-            (self.services_edited, "service(s) edited"),
-            (self.services_removed, "service(s) removed"),
-            (self.reals_added, "real server(s) added"),
-            (self.reals_edited, "real server(s) edited"),
-            (self.reals_removed, "real server(s) removed"),
-            (self.selectors_added, "selector(s) added"),
-            (self.selectors_removed, "selector(s) removed"),
+            (self.services_added, "service", "added"),
+            (self.services_edited, "service", "edited"),
+            (self.services_removed, "service", "removed"),
+            (self.reals_added, "real server", "added"),
+            (self.reals_edited, "real server", "edited"),
+            (self.reals_removed, "real server", "removed"),
+            (self.selectors_added, "selector", "added"),
+            (self.selectors_removed, "selector", "removed"),
         ];
         let said: Vec<String> = parts
             .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, noun, done)| {
+                format!("{count} {noun}{} {done}", if *count == 1 { "" } else { "s" })
+            })
             .collect();
         f.write_str(&said.join(", "))
     }

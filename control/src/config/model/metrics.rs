@@ -16,8 +16,10 @@ pub struct Metrics {
     /// `ipvs_names`: offers services and real servers also under the names and labels of
     /// node_exporter's IPVS collector (`node_ipvs_...`), for dashboards that there are.
     pub ipvs_names: bool,
-    /// `series`: how many series about services and real servers there may be. Where they would
-    /// be more, real servers are left out, then services; the metric `director_left_out` says so.
+    /// `series`: how many series about services and real servers there may be; 11 for each, and 3
+    /// more for a real server with `ipvs_names`. Services come first, in the order in which they
+    /// were configured, then real servers, all of a service or none; the metric
+    /// `director_left_out` says how many have none.
     pub series: u32,
 }
 

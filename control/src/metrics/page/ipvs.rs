@@ -4,6 +4,9 @@ use super::services::{OfReal, Series, as_in_ipvs};
 use crate::metrics::board::Facts;
 use crate::metrics::exposition::Exposition;
 
+/// Series of one real server.
+pub(super) const OF_REAL: usize = GAUGES.len();
+
 type Gauge = (&'static str, &'static str, fn(&OfReal) -> u64);
 
 const GAUGES: [Gauge; 3] = [
@@ -33,7 +36,7 @@ pub(super) fn write(page: &mut Exposition, facts: &Facts, series: &Series) {
         .only(all.in_bytes);
     page.counter("node_ipvs_outgoing_bytes", "The total amount of outgoing data.")
         .only(all.out_bytes);
-    if !series.room.reals {
+    if !series.has_reals() {
         return;
     }
     for (name, help, value) in GAUGES {

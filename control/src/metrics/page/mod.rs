@@ -2,7 +2,7 @@
 //!
 //! Labels come from the configuration and from closed lists, never from traffic, so that
 //! nobody outside can make series. Where the configuration is so large that its series would
-//! be too many, real servers are left out first and services then.
+//! be too many, the first services have some, and what is left is for their real servers.
 
 mod cores;
 mod ipvs;
@@ -17,7 +17,7 @@ use dataplane::shared::Shared;
 use super::board::Facts;
 use super::exposition::{Exposition, Format};
 
-pub(super) use services::room_for;
+pub(super) use services::{reals_of, room_for};
 
 /// How changes of the configuration ended.
 #[derive(Clone, Copy, Debug, Default)]

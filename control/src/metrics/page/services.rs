@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use dataplane::load::Load;
 use dataplane::shared::Shared;
-use dataplane::snapshot::{Identity, Real, RealState, Service};
+use dataplane::snapshot::{Identity, Real, RealState, Service, Snapshot};
 
+use super::ipvs;
 use crate::config::model::Metrics;
 use crate::listing::Traffic;
 use crate::metrics::board::Facts;
 use crate::metrics::exposition::Exposition;
 
-/// Series of one service, and of one real server, at the most.
-const OF_SERVICE: usize = 12;
-const OF_REAL: usize = 14;
+/// Series of one service: its counters, its gauges and what it is.
+const OF_SERVICE: usize = SERVICE_COUNTERS.len() + SERVICE_GAUGES.len() + 1;
+/// Series of one real server; under the names of IPVS's collector there are some more.
+const OF_REAL: usize = REAL_COUNTERS.len() + REAL_GAUGES.len();
 
 /// A service with what it has counted.
 pub(super) struct OfService {
@@ -23,6 +25,8 @@ pub(super) struct OfService {
     pub(super) load: Load,
     pub(super) reals: Vec<OfReal>,
     usable: usize,
+    /// Whether its real servers have series of their own.
+    shows_reals: bool,
 }
 
 /// A real server with what it has counted.
@@ -32,26 +36,55 @@ pub(super) struct OfReal {
     label: String,
 }
 
-/// All of them, and which are written.
+/// The services that have series of their own, and how many there are in all.
 pub(super) struct Series {
-    pub(super) services: Vec<OfService>,
-    pub(super) room: Room,
+    services: Vec<OfService>,
+    room: Room,
+    all_services: usize,
+    all_reals: usize,
 }
 
-/// What is few enough to have series of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What has series of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::metrics) struct Room {
-    /// Services.
-    pub(in crate::metrics) services: bool,
-    /// Real servers.
-    pub(in crate::metrics) reals: bool,
+    /// The first so many services.
+    services: usize,
+    /// Of each of those, whether its real servers have some, too.
+    reals_of: Vec<bool>,
+    /// Real servers that have none.
+    reals_left: usize,
 }
 
-/// Whether there is room for the series of so many services and real servers.
-pub(in crate::metrics) fn room_for(services: usize, reals: usize, settings: &Metrics) -> Room {
+impl Room {
+    /// Whether any of so many services, or a real server of theirs, has no series.
+    pub(in crate::metrics) fn leaves_out(&self, services: usize) -> bool {
+        self.services < services || self.reals_left > 0
+    }
+}
+
+/// Shares out the series among services with so many real servers each. Services come first, in
+/// the order in which they were configured; what is left is for real servers, all of a service
+/// or none, so that a sum over a service's real servers is always whole.
+pub(in crate::metrics) fn room_for(reals: &[usize], settings: &Metrics) -> Room {
+    let of_real = OF_REAL + if settings.ipvs_names { ipvs::OF_REAL } else { 0 };
     let most = settings.series as usize;
-    let of_services = services * OF_SERVICE;
-    Room { services: of_services <= most, reals: of_services + reals * OF_REAL <= most }
+    let services = reals.len().min(most / OF_SERVICE);
+    let mut left = most - services * OF_SERVICE;
+    let fits = |count: &usize| {
+        let fits = count * of_real <= left;
+        left -= if fits { count * of_real } else { 0 };
+        fits
+    };
+    let reals_of: Vec<bool> = reals.iter().take(services).map(fits).collect();
+    let shown = reals_of.iter().chain(std::iter::repeat(&false));
+    let reals_left = reals.iter().zip(shown).filter(|(_, shown)| !**shown).map(|(count, _)| count);
+    let reals_left = reals_left.sum();
+    Room { services, reals_of, reals_left }
+}
+
+/// How many real servers each service has.
+pub(in crate::metrics) fn reals_of(snapshot: &Snapshot) -> Vec<usize> {
+    snapshot.services.iter().flatten().map(|service| service.members.len()).collect()
 }
 
 type OfOneService = (&'static str, &'static str, fn(&OfService) -> u64);
@@ -119,30 +152,39 @@ const REAL_GAUGES: [OfOneReal; 6] = [
 ];
 
 impl Series {
-    /// Reads all counters once.
+    /// Reads the counters of what has series once.
     pub(super) fn of(facts: &Facts, shared: &Shared) -> Self {
-        let services: Vec<OfService> = (facts.snapshot.services.iter().flatten())
-            .map(|service| OfService::read(service, facts, shared))
-            .collect();
-        let reals: usize = services.iter().map(|of| of.reals.len()).sum();
-        Self { room: room_for(services.len(), reals, &facts.settings), services }
+        let reals = reals_of(&facts.snapshot);
+        let room = room_for(&reals, &facts.settings);
+        let services = facts.snapshot.services.iter().flatten().zip(&room.reals_of);
+        let services =
+            services.map(|(service, shows)| OfService::read(service, *shows, facts, shared));
+        Self {
+            services: services.collect(),
+            all_services: reals.len(),
+            all_reals: reals.iter().sum(),
+            room,
+        }
     }
 
     pub(super) fn write(&self, page: &mut Exposition) {
-        let services = self.services.len();
-        let reals: usize = self.services.iter().map(|of| of.reals.len()).sum();
-        page.gauge("director_services", "Services of the configuration.").only(services);
-        page.gauge("director_real_servers", "Real servers of all services.").only(reals);
+        page.gauge("director_services", "Services of the configuration.").only(self.all_services);
+        page.gauge("director_real_servers", "Real servers of all services.").only(self.all_reals);
         let help = "Services and real servers without series of their own (metrics.series).";
         let mut left_out = page.gauge("director_left_out", help);
-        left_out.sample(&[("of", "service")], if self.room.services { 0 } else { services });
-        left_out.sample(&[("of", "real_server")], if self.room.reals { 0 } else { reals });
-        if self.room.services {
+        left_out.sample(&[("of", "service")], self.all_services - self.room.services);
+        left_out.sample(&[("of", "real_server")], self.room.reals_left);
+        if !self.services.is_empty() {
             self.write_services(page);
         }
-        if self.room.reals {
+        if self.has_reals() {
             self.write_reals(page);
         }
+    }
+
+    /// Whether any real server has series of its own.
+    pub(super) fn has_reals(&self) -> bool {
+        self.reals().next().is_some()
     }
 
     fn write_services(&self, page: &mut Exposition) {
@@ -190,14 +232,15 @@ impl Series {
         }
     }
 
-    /// Every real server with its service.
+    /// Every real server that has series, with its service.
     pub(super) fn reals(&self) -> impl Iterator<Item = (&Service, &OfReal)> {
-        self.services.iter().flat_map(|of| of.reals.iter().map(|real| (&*of.service, real)))
+        let shown = self.services.iter().filter(|of| of.shows_reals);
+        shown.flat_map(|of| of.reals.iter().map(|real| (&*of.service, real)))
     }
 }
 
 impl OfService {
-    fn read(service: &Arc<Service>, facts: &Facts, shared: &Shared) -> Self {
+    fn read(service: &Arc<Service>, shows_reals: bool, facts: &Facts, shared: &Shared) -> Self {
         let members = service.members.iter();
         let reals: Vec<OfReal> = members
             .filter_map(|member| facts.snapshot.available(member.real))
@@ -216,7 +259,7 @@ impl OfService {
         }
         let ever = facts.services.get(&service.id).copied().unwrap_or_default();
         let usable = reals.iter().filter(|of| of.real.effective_weight() > 0).count();
-        Self { service: Arc::clone(service), ever, load, reals, usable }
+        Self { service: Arc::clone(service), ever, load, reals, usable, shows_reals }
     }
 }
 
@@ -283,5 +326,38 @@ pub(super) fn as_in_ipvs(identity: &Identity) -> Side {
             };
             Side { protocol, ..side }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many services have series, of which the real servers have, and who is left out.
+    fn room(series: u32, ipvs_names: bool, reals: &[usize]) -> (usize, Vec<bool>, usize) {
+        let address = SocketAddr::from(([127, 0, 0, 1], 9690));
+        let settings = Metrics { series, ipvs_names, ..Metrics::on(address) };
+        let Room { services, reals_of, reals_left } = room_for(reals, &settings);
+        (services, reals_of, reals_left)
+    }
+
+    #[test]
+    fn services_have_series_as_far_as_they_go_and_real_servers_what_is_left() {
+        assert_eq!((OF_SERVICE, OF_REAL, ipvs::OF_REAL), (11, 11, 3));
+        assert_eq!(room(55, false, &[1, 2]), (2, vec![true, true], 0));
+        assert_eq!(room(54, false, &[1, 2]), (2, vec![true, false], 2), "all of a service or none");
+        assert_eq!(
+            room(54, false, &[3, 1]),
+            (2, vec![false, true], 3),
+            "a large one blocks no one"
+        );
+        assert_eq!(room(55, true, &[1, 2]), (2, vec![true, false], 2), "three more names each");
+        assert_eq!(room(64, true, &[1, 2]), (2, vec![true, true], 0));
+        assert_eq!(room(21, false, &[1, 2]), (1, vec![false], 3));
+        assert_eq!(room(10, false, &[1, 2]), (0, vec![], 3));
+        assert_eq!(room(0, false, &[]), (0, vec![], 0));
+        let (services, shown, left) = room(20_000, false, &[2; 10_000]);
+        assert_eq!((services, left), (1_818, 20_000));
+        assert!(shown.iter().all(|shown| !shown));
     }
 }
