@@ -39,7 +39,7 @@ pub fn decision(story: &Explanation) -> String {
         Fate::Kernel { port } => {
             write!(text, "(no service takes it: handed to the kernel on {port})")
         }
-        Fate::Not(sentence) => write!(text, "({sentence})"),
+        Fate::Host(sentence) | Fate::Not(sentence) => write!(text, "({sentence})"),
     };
     text
 }

@@ -94,7 +94,9 @@ pub enum Fate {
         /// The kernel-facing port.
         port: Arc<str>,
     },
-    /// Answered as a host, or dropped: the sentence says which.
+    /// The director's own as a host, which answers or hears it: the sentence says which.
+    Host(&'static str),
+    /// Anything else, above all dropped: the sentence says what.
     Not(&'static str),
 }
 
@@ -125,12 +127,12 @@ impl Explanation {
     /// The same of one that was answered: what was to be sent on to somebody was not.
     pub fn answered(&mut self) {
         let foretold = match &self.fate {
+            Fate::Host(_) => true,
             Fate::Real { forwarding, .. } => *forwarding == Forwarding::Local.word(),
-            Fate::Not(sentence) => sentence.contains("answered"),
-            Fate::Reply { .. } | Fate::Kernel { .. } => false,
+            Fate::Reply { .. } | Fate::Kernel { .. } | Fate::Not(_) => false,
         };
         if !foretold {
-            self.fate = Fate::Not(
+            self.fate = Fate::Host(
                 "it cannot go on (TTL, length or an unreachable next hop): answered with an \
                  ICMP error",
             );
@@ -156,7 +158,7 @@ impl fmt::Display for Explanation {
             None => writeln!(f, "service     none")?,
         }
         match &self.fate {
-            Fate::Not(sentence) => writeln!(f, "verdict     {sentence}"),
+            Fate::Host(sentence) | Fate::Not(sentence) => writeln!(f, "verdict     {sentence}"),
             Fate::Reply { from } => writeln!(f, "verdict     {}", reply_sentence(from.as_ref())),
             Fate::Kernel { port } => {
                 writeln!(f, "verdict     no service takes it: handed to the kernel on {port}")

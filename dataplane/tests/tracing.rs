@@ -60,7 +60,7 @@ fn each_packet_is_told_with_the_reason_that_explain_would_have_given_before_it_p
             Fate::Kernel { .. } => "kernel".to_owned(),
             Fate::Real { because, .. } => because.to_string(),
             Fate::Reply { .. } => "reply".to_owned(),
-            Fate::Not(_) => "not".to_owned(),
+            Fate::Host(_) | Fate::Not(_) => "not".to_owned(),
         })
         .collect();
     assert_eq!(whys, ["rr", "connection", "template", "not"]);

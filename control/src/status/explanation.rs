@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 /// An explanation as JSON.
 pub fn explanation(story: &Explanation) -> Value {
     let fate = match &story.fate {
-        Fate::Not(sentence) => json!({ "real_server": null, "verdict": sentence }),
+        Fate::Host(sentence) | Fate::Not(sentence) => {
+            json!({ "real_server": null, "verdict": sentence })
+        }
         Fate::Reply { from } => json!({
             "real_server": null,
             "verdict": reply_sentence(from.as_ref()),

@@ -77,7 +77,7 @@ impl Scene<'_> {
             };
         } else if vlan.is_some() {
             story.fate =
-                Fate::Not("an ARP message: heard, and answered if it asks for an address here");
+                Fate::Host("an ARP message: heard, and answered if it asks for an address here");
         }
         story
     }

@@ -51,7 +51,7 @@ impl Teller<'_> {
         } else if is_icmp && !packet.is_later_fragment() {
             self.of_icmp()
         } else if to_many {
-            self.of_nobody(DropReason::NotForUs.sentence())
+            self.of_nobody(not(DropReason::NotForUs))
         } else if packet.is_later_fragment() {
             match decided {
                 Some(outcome) => self.of_outcome(outcome),
@@ -82,9 +82,9 @@ impl Teller<'_> {
         }
         let mtu = snapshot.exits.lookup(packet.dst)?.mtu;
         if snapshot.compat.ttl == TtlPolicy::Decrement && packet.ttl <= 1 {
-            return Some(Fate::Not("its TTL runs out here: answered with ICMP time exceeded"));
+            return Some(Fate::Host("its TTL runs out here: answered with ICMP time exceeded"));
         }
-        (packet.dont_fragment && packet.total_len > mtu).then_some(Fate::Not(
+        (packet.dont_fragment && packet.total_len > mtu).then_some(Fate::Host(
             "it is longer than the next link takes: answered with an ICMP error that says so",
         ))
     }
@@ -154,12 +154,12 @@ impl Teller<'_> {
             return fate;
         }
         if packet.protocol == Protocol::Icmpv6 && ndp::parse(self.frame, packet).is_ok() {
-            return Fate::Not(
+            return Fate::Host(
                 "neighbour discovery: heard, and answered if it asks for an address here",
             );
         }
         if icmp::is_echo_request(packet) && self.snapshot.hosts.get(packet.dst).is_some() {
-            return Fate::Not("an echo request: answered as a host does");
+            return Fate::Host("an echo request: answered as a host does");
         }
         self.of_host()
     }
@@ -203,10 +203,10 @@ impl Teller<'_> {
         self.bindings.conn(flow.client.family(), slot)
     }
 
-    fn of_nobody(&self, otherwise: &'static str) -> Fate {
+    fn of_nobody(&self, otherwise: Fate) -> Fate {
         match self.kernel {
             Some(port) => Fate::Kernel { port: Arc::clone(port) },
-            None => Fate::Not(otherwise),
+            None => otherwise,
         }
     }
 
@@ -218,10 +218,10 @@ impl Teller<'_> {
             let to_one = !packet.dst.is_multicast() && !packet.dst.is_broadcast();
             let own = packet.family == Family::V4 && self.snapshot.hosts.get(packet.src).is_some();
             return match to_one && !own {
-                true => self.of_nobody(
+                true => self.of_nobody(Fate::Not(
                     "a masqueraded real server's own packet, of no connection: sent on as by a router",
-                ),
-                false => self.of_nobody(DropReason::NotForUs.sentence()),
+                )),
+                false => self.of_nobody(not(DropReason::NotForUs)),
             };
         }
         self.of_nobody(as_host(packet, host))
@@ -364,21 +364,22 @@ pub(super) fn not(reason: DropReason) -> Fate {
     Fate::Not(reason.sentence())
 }
 
-const STRAY: &str = "the packet opens no connection and belongs to none: answered as a host would";
+const STRAY: Fate =
+    Fate::Host("the packet opens no connection and belongs to none: answered as a host would");
 const NOBODY: Fate =
-    Fate::Not("the service has no usable real server: answered with ICMP port unreachable");
+    Fate::Host("the service has no usable real server: answered with ICMP port unreachable");
 
-fn as_host(packet: &Packet, host: Option<HostAddress>) -> &'static str {
+fn as_host(packet: &Packet, host: Option<HostAddress>) -> Fate {
     if host.is_none() {
-        return "the director has no such address: dropped";
+        return Fate::Not("the director has no such address: dropped");
     }
     match Answer::for_unwanted(packet) {
-        Some(Answer::Reset) => "no service takes it: answered with a TCP reset",
+        Some(Answer::Reset) => Fate::Host("no service takes it: answered with a TCP reset"),
         Some(Answer::Icmp(icmp::Error::PortUnreachable)) => {
-            "no service takes it: answered with ICMP port unreachable"
+            Fate::Host("no service takes it: answered with ICMP port unreachable")
         }
-        Some(_) => "no service takes it: answered with ICMP protocol unreachable",
-        None => "no service takes it, and a host says nothing to it: dropped",
+        Some(_) => Fate::Host("no service takes it: answered with ICMP protocol unreachable"),
+        None => Fate::Not("no service takes it, and a host says nothing to it: dropped"),
     }
 }
 

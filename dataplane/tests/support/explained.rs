@@ -53,6 +53,7 @@ fn contradiction(
         Fate::Not(sentence) => words.iter().any(|word| sentence.contains(word)),
         _ => false,
     };
+    let is_hosts = matches!(story.fate, Fate::Host(_));
     let is_local = matches!(story.fate, Fate::Real { forwarding, .. } if forwarding == local);
     let goes_on = matches!(story.fate, Fate::Real { .. } | Fate::Reply { .. });
     let holds = match verdict {
@@ -60,7 +61,7 @@ fn contradiction(
             matches!(story.fate, Fate::Kernel { .. }) || is_local || says(&["kernel"])
         }
         // What was to go on may turn out to be too long or too old.
-        _ if answered => says(&["answered", "sent on"]) || goes_on,
+        _ if answered => is_hosts || goes_on || says(&["sent on"]),
         Verdict::Forward(_) => match &story.fate {
             // A connection that is over and makes room now counts when the scheduler is asked
             // beforehand.
@@ -73,20 +74,21 @@ fn contradiction(
                         || matches!(packet.protocol, Protocol::Icmp | Protocol::Icmpv6)
                 })
             }
-            Fate::Kernel { .. } => false,
+            Fate::Kernel { .. } | Fate::Host(_) => false,
             Fate::Not(_) => says(&["sent on", "told to the client", "makes it one", "as it is"]),
         },
         Verdict::Fragment(_) | Verdict::Hold(..) | Verdict::Seek(..) => {
             goes_on || says(&["sent on", "told to the client"])
         }
         Verdict::Early => says(&["fragment"]),
-        Verdict::Punt => says(&["heard", "no IP"]),
+        Verdict::Punt => is_hosts || says(&["no IP"]),
         Verdict::Drop(reason) => match &story.fate {
             Fate::Not(sentence) => {
                 *sentence == reason.sentence()
-                    || says(&["dropped", "heard", "kernel-facing port if", "sent on"])
-                    || says(&["answered", "told to"]) && is_of_answers(reason)
+                    || says(&["dropped", "kernel-facing port if", "sent on"])
+                    || says(&["told to"]) && is_of_answers(reason)
             }
+            Fate::Host(_) => is_of_answers(reason),
             Fate::Kernel { .. } => false,
             Fate::Real { .. } => reason.is_of_chosen(),
             Fate::Reply { .. } => reason.is_of_chosen(),
