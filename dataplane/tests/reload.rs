@@ -97,7 +97,7 @@ fn live_connections_and_templates_survive_every_kind_of_change() {
     farm.reals.push(seventh);
     assert_eq!(
         apply(&mut lab, &farms),
-        "1 service(s) edited, 1 real server(s) added, 3 real server(s) edited"
+        "1 service edited, 1 real server added, 3 real servers edited"
     );
     for (client, conn) in conns.iter().enumerate() {
         assert_eq!(lab.establishes(conn), conn.got);
